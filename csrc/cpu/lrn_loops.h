@@ -1,0 +1,267 @@
+// Local response normalisation and the fused stage for one instruction set. No include guard: see foreach_isa.h.
+#include "cpu/simd.h"
+#include "lrn.h"
+#include "pooling.h"
+#include "cpu/pool_rows.h"
+#include "cpu/lrn_rows.h"
+
+// Pixels done together, so that the squares are long stored when they are read at other alignments.
+constexpr int64_t kTogether = 8;
+
+template <Exponent E, class T>
+void lrn_nhwc(const T* input, int64_t channels, const Norm& norm, T* output, int64_t begin, int64_t end) {
+  using N = typename Simd<T>::Number;
+  const int64_t length = round_up(channels + norm.size, 64) + 64;
+  Scratch<N> squares(kTogether * length, N{});
+  const Blocks<T> blocks{channels};
+  for (int64_t i = begin; i < end; i += kTogether) {
+    const int64_t pixels = end - i < kTogether ? end - i : kTogether;
+    for (int64_t g = 0; g < pixels; ++g)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t c = blocks.start(b);
+        const auto x = blocks.load(input + (i + g) * channels + c);
+        Blocks<N>{channels}.store(squares.get() + g * length + norm.before + c, x * x);
+      }
+    for (int64_t g = 0; g < pixels; ++g)
+      lrn_pixel<E>(input + (i + g) * channels, squares.get() + g * length, channels, norm,
+                   output + (i + g) * channels);
+  }
+}
+
+// NCHW: the pixels of a picture in pieces that fit the L1 cache with all their channels.
+template <class T>
+inline int64_t piece_of(int64_t channels) {
+  const int64_t fits = 32768 / static_cast<int64_t>(sizeof(typename Simd<T>::Number)) / channels;
+  return fits < 64 ? 64 : fits > 1024 ? 1024 : fits / 64 * 64;
+}
+
+template <Exponent E, class T>
+void lrn_nchw(const T* input, int64_t channels, int64_t area, const Norm& norm, T* output, int64_t begin, int64_t end) {
+  using N = typename Simd<T>::Number;
+  const int64_t piece = piece_of<T>(channels), pieces = (area + piece - 1) / piece;
+  Scratch<N> squares((channels + norm.size) * piece, N{});
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t from = i % pieces * piece, left = area - from;
+    const Blocks<T> blocks{left < piece ? left : piece};
+    const int64_t at = i / pieces * channels * area + from;
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const auto x = blocks.load(input + at + c * area + blocks.start(b));
+        Simd<N>::store(squares.get() + (norm.before + c) * piece + blocks.start(b), x * x);
+      }
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t q = blocks.start(b), x = at + c * area + q;
+        const auto sum = norm.size == 5 ? sum_of(squares.get() + c * piece + q, 5, piece)
+                                        : sum_of(squares.get() + c * piece + q, norm.size, piece);
+        blocks.store(output + x, lrn_forward<E>(blocks.load(input + x), sum, N(norm.scale), N(norm.k), norm.beta));
+      }
+  }
+}
+
+// ---------------------------------------------------------------- gradient
+
+// One piece, its elements laid out as [channels][step] (step = 1: one pixel, channels_last). squares and shared have zeros
+// for the channels that do not exist; own and shared are written first, then summed.
+template <Exponent E, class T>
+void lrn_backward_nhwc(const T* grad, const T* input, int64_t channels, const Norm& norm, T* output, int64_t begin,
+                       int64_t end) {
+  using S = Simd<T>;
+  using N = typename S::Number;
+  const int64_t length = round_up(channels + norm.size, 64) + 64;
+  Scratch<N> squares(length, N{}), shared(length, N{}), own(length, N{});
+  const Blocks<T> blocks{channels};
+  const Blocks<N> whole{channels};
+  for (int64_t i = begin; i < end; ++i) {
+    const T *x = input + i * channels, *g = grad + i * channels;
+    for (int64_t b = 0; b < blocks.count(); ++b) {
+      const int64_t c = blocks.start(b);
+      const auto v = blocks.load(x + c);
+      whole.store(squares.get() + norm.before + c, v * v);
+    }
+    for (int64_t b = 0; b < blocks.count(); ++b) {
+      const int64_t c = blocks.start(b);
+      typename S::Value a, s;
+      lrn_backward_parts<E>(blocks.load(g + c), blocks.load(x + c), sum_of(squares.get() + c, norm.size, 1), N(norm.scale),
+                            N(norm.k), norm.beta, a, s);
+      whole.store(own.get() + c, a);
+      whole.store(shared.get() + norm.after + c, s);
+    }
+    for (int64_t b = 0; b < blocks.count(); ++b) {
+      const int64_t c = blocks.start(b);
+      blocks.store(output + i * channels + c,
+                   lrn_backward(whole.load(own.get() + c), blocks.load(x + c), sum_of(shared.get() + c, norm.size, 1),
+                                N(norm.scale), N(norm.beta)));
+    }
+  }
+}
+
+template <Exponent E, class T>
+void lrn_backward_nchw(const T* grad, const T* input, int64_t channels, int64_t area, const Norm& norm, T* output,
+                       int64_t begin, int64_t end) {
+  using S = Simd<T>;
+  using N = typename S::Number;
+  const int64_t piece = piece_of<T>(channels), pieces = (area + piece - 1) / piece;
+  const int64_t size = (channels + norm.size) * piece;
+  Scratch<N> squares(size, N{}), shared(size, N{}), own(size, N{});
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t from = i % pieces * piece, left = area - from;
+    const Blocks<T> blocks{left < piece ? left : piece};
+    const int64_t at = i / pieces * channels * area + from;
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const auto v = blocks.load(input + at + c * area + blocks.start(b));
+        Simd<N>::store(squares.get() + (norm.before + c) * piece + blocks.start(b), v * v);
+      }
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t q = blocks.start(b), x = at + c * area + q;
+        typename S::Value a, s;
+        lrn_backward_parts<E>(blocks.load(grad + x), blocks.load(input + x),
+                              sum_of(squares.get() + c * piece + q, norm.size, piece), N(norm.scale), N(norm.k),
+                              norm.beta, a, s);
+        Simd<N>::store(own.get() + c * piece + q, a);
+        Simd<N>::store(shared.get() + (norm.after + c) * piece + q, s);
+      }
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t q = blocks.start(b), x = at + c * area + q;
+        blocks.store(output + x, lrn_backward(Simd<N>::load(own.get() + c * piece + q), blocks.load(input + x),
+                                              sum_of(shared.get() + c * piece + q, norm.size, piece), N(norm.scale),
+                                              N(norm.beta)));
+      }
+  }
+}
+
+// ---------------------------------------------------------------- the fused stage
+
+// Keeps the winners and their squares for the normalisation, and writes the switches and, where asked, the winners.
+template <class T>
+struct StageSink {
+  using N = typename Simd<T>::Number;
+  Blocks<T> blocks;
+  N* winners;
+  N* squares;
+  uint8_t* switches;
+  T* pooled;
+  void operator()(int64_t i, typename Simd<T>::Value best, typename Simd<T>::Index at) const {
+    const Blocks<N> whole{blocks.n};
+    whole.store(winners + i, best);
+    whole.store(squares + i, best * best);
+    blocks.store_at(switches + i, at);
+    if (pooled != nullptr) blocks.store(pooled + i, best);
+  }
+};
+
+// channels_last: pixels [begin, end) of all the N * Ho * Wo output pixels.
+template <Exponent E, class T>
+void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, uint8_t* switches, T* pooled, int64_t begin,
+                int64_t end) {
+  using N = typename Simd<T>::Number;
+  const int64_t area = p.y.outputs * p.x.outputs, picture = p.y.inputs * p.x.inputs * p.channels;
+  const int64_t length = round_up(p.channels + norm.size, 64) + 64;
+  Scratch<N> winners(kTogether * length, N{}), squares(kTogether * length, N{});
+  const Blocks<T> blocks{p.channels};
+  for (int64_t i = begin; i < end; i += kTogether) {
+    const int64_t pixels = end - i < kTogether ? end - i : kTogether;
+    for (int64_t g = 0; g < pixels; ++g) {
+      const int64_t pixel = i + g, to = pixel * p.channels;
+      pool_pixel(input + pixel / area * picture, p, pixel % area / p.x.outputs, pixel % p.x.outputs, true,
+                 StageSink<T>{blocks, winners.get() + g * length, squares.get() + g * length + norm.before, switches + to,
+                              pooled == nullptr ? nullptr : pooled + to});
+    }
+    for (int64_t g = 0; g < pixels; ++g)
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t c = blocks.start(b);
+        const N* s = squares.get() + g * length + c;
+        const auto sum = norm.size == 5 ? sum_of(s, 5, 1) : sum_of(s, norm.size, 1);
+        blocks.store(output + (i + g) * p.channels + c,
+                     lrn_forward<E>(Blocks<N>{p.channels}.load(winners.get() + g * length + c), sum, N(norm.scale),
+                                    N(norm.k), norm.beta));
+      }
+  }
+}
+
+// Output rows of one picture that the NCHW stage does together: neighbouring rows share input rows.
+constexpr int64_t kRows = 4;
+
+// NCHW: groups of rows [begin, end) of all the N * ceil(Ho / kRows) groups, all channels each.
+template <Exponent E, class T>
+void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, uint8_t* switches, T* pooled, int64_t begin,
+                int64_t end) {
+  using N = typename Simd<T>::Number;
+  const int64_t wo = p.x.outputs, length = round_up(wo, Simd<T>::lanes), plane = kRows * length;
+  const int64_t groups = (p.y.outputs + kRows - 1) / kRows;
+  PhaseRows<T> rows(p);
+  Scratch<N> winners(p.channels * plane, N{}), squares((p.channels + norm.size) * plane, N{});
+  const Blocks<T> blocks{wo};
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t picture = i / groups, oy = i % groups * kRows;
+    const int64_t count = p.y.outputs - oy < kRows ? p.y.outputs - oy : kRows;
+    for (int64_t c = 0; c < p.channels; ++c) {
+      const int64_t at = picture * p.channels + c;
+      rows.start(input + at * p.y.inputs * p.x.inputs);
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t to = (at * p.y.outputs + oy + r) * wo, kept = c * plane + r * length;
+        pool_row(rows, p, oy + r, true,
+                 StageSink<T>{blocks, winners.get() + kept, squares.get() + norm.before * plane + kept, switches + to,
+                              pooled == nullptr ? nullptr : pooled + to});
+      }
+    }
+    for (int64_t c = 0; c < p.channels; ++c)
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t to = ((picture * p.channels + c) * p.y.outputs + oy + r) * wo;
+        for (int64_t b = 0; b < blocks.count(); ++b) {
+          const int64_t q = blocks.start(b), kept = c * plane + r * length + q;
+          const auto sum = norm.size == 5 ? sum_of(squares.get() + kept, 5, plane)
+                                          : sum_of(squares.get() + kept, norm.size, plane);
+          blocks.store(output + to + q,
+                       lrn_forward<E>(Simd<N>::load(winners.get() + kept), sum, N(norm.scale), N(norm.k), norm.beta));
+        }
+      }
+  }
+}
+
+// ---------------------------------------------------------------- one entry for all exponents
+
+template <class T>
+void lrn_run(const T* input, int64_t channels, int64_t area, const Norm& norm, bool channels_last, T* output,
+             int64_t begin, int64_t end) {
+  ZFCUDA_WITH_EXPONENT(norm.beta, {
+    if (channels_last)
+      lrn_nhwc<E>(input, channels, norm, output, begin, end);
+    else
+      lrn_nchw<E>(input, channels, area, norm, output, begin, end);
+  })
+}
+
+template <class T>
+void lrn_backward_run(const T* grad, const T* input, int64_t channels, int64_t area, const Norm& norm, bool channels_last,
+                      T* output, int64_t begin, int64_t end) {
+  ZFCUDA_WITH_EXPONENT(norm.beta, {
+    if (channels_last)
+      lrn_backward_nhwc<E>(grad, input, channels, norm, output, begin, end);
+    else
+      lrn_backward_nchw<E>(grad, input, channels, area, norm, output, begin, end);
+  })
+}
+
+template <class T>
+void stage_run(const T* input, const Pooling& p, const Norm& norm, bool channels_last, T* output, uint8_t* switches,
+               T* pooled, int64_t begin, int64_t end) {
+  ZFCUDA_WITH_EXPONENT(norm.beta, {
+    if (channels_last)
+      stage_nhwc<E>(input, p, norm, output, switches, pooled, begin, end);
+    else
+      stage_nchw<E>(input, p, norm, output, switches, pooled, begin, end);
+  })
+}
+
+// How many pieces of work the NCHW loops make of one picture.
+template <class T>
+int64_t lrn_pieces(int64_t channels, int64_t area) {
+  const int64_t piece = piece_of<T>(channels);
+  return (area + piece - 1) / piece;
+}
+
+inline int64_t stage_groups(int64_t rows) { return (rows + kRows - 1) / kRows; }

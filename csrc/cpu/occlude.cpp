@@ -1,0 +1,40 @@
+// The batch of occluded pictures on the CPU: copies, whatever the dtype.
+#include <cstring>
+
+#include "cpu/huge_pages.h"
+#include "cpu/parallel.h"
+#include "kernels.h"
+
+namespace zfcuda::cpu {
+
+void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows, int64_t window_columns,
+             bool channels_last, Tensor& output) {
+  use_huge_pages(output);
+  const int64_t channels = image.size(1), height = image.size(2), width = image.size(3);
+  // Memory is `planes` planes of height x width x `depth` elements.
+  const int64_t planes = channels_last ? 1 : channels, depth = channels_last ? channels : 1;
+  const int64_t bytes = image.element_size() * depth;
+  const char* source = static_cast<const char*>(image.const_data_ptr());
+  const char* paint = static_cast<const char*>(fill.const_data_ptr());
+  const int64_t* origin = origins.const_data_ptr<int64_t>();
+  char* out = static_cast<char*>(output.mutable_data_ptr());
+  parallel(origins.size(0) * planes, height * width * depth, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t from = i % planes * height * width * bytes;
+      char* to = out + i * height * width * bytes;
+      std::memcpy(to, source + from, height * width * bytes);
+      const int64_t top = origin[i / planes * 2], left = origin[i / planes * 2 + 1];
+      const int64_t y0 = std::max<int64_t>(0, top), x0 = std::max<int64_t>(0, left);
+      // Clipped before adding, so that no origin overflows.
+      const int64_t y1 = top >= height ? y0 : std::min(height, top + std::min(window_rows, height + (top < 0 ? -top : 0)));
+      const int64_t x1 = left >= width ? x0 : std::min(width, left + std::min(window_columns, width + (left < 0 ? -left : 0)));
+      if (x1 <= x0) continue;
+      for (int64_t y = y0; y < y1; ++y) {
+        const int64_t at = (y * width + x0) * bytes;
+        std::memcpy(to + at, paint + from + at, (x1 - x0) * bytes);
+      }
+    }
+  });
+}
+
+}  // namespace zfcuda::cpu

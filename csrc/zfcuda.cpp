@@ -1,0 +1,307 @@
+// Every operator's schema, and its checks: what is refused is refused here, once for all backends.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/utils/pybind.h>
+#include <torch/library.h>
+
+#include "kernels.h"
+
+namespace zfcuda {
+namespace {
+
+using at::IntArrayRef;
+using at::MemoryFormat;
+
+TORCH_LIBRARY(zfcuda, m) {
+  // Public in zfcuda/ops.py.
+  m.def(
+      "max_pool2d_with_switches(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, "
+      "bool relu) -> (Tensor output, Tensor switches)");
+  m.def(
+      "max_unpool2d(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
+      "SymInt[2] output_size, Tensor? gate=None) -> Tensor");
+  m.def("local_response_norm(Tensor input, int size, float alpha, float beta, float k) -> Tensor");
+  m.def(
+      "relu_max_pool2d_lrn(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, "
+      "int size, float alpha, float beta, float k, bool keep_pooled) -> (Tensor output, Tensor switches, Tensor pooled)");
+  m.def("occlude(Tensor image, Tensor fill, Tensor origins, int[2] window) -> Tensor");
+  // Their gradients.
+  m.def(
+      "gather_by_switch(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
+      "Tensor? gate=None) -> Tensor");
+  m.def(
+      "local_response_norm_backward(Tensor grad, Tensor input, int size, float alpha, float beta, float k) -> Tensor");
+}
+
+// ---------------------------------------------------------------- checks
+
+void check_picture(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.dim() == 4, name, ": expected [N,C,H,W], got ", t.dim(), " dimensions, shape ", t.sizes());
+  const auto type = t.scalar_type();
+  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, name,
+              ": expected float32, float64, float16 or bfloat16, got ", type);
+}
+
+void check_pair(IntArrayRef pair, const char* name, int64_t least) {
+  TORCH_CHECK(pair.size() == 2, name, ": expected one or two integers, got ", pair);
+  TORCH_CHECK(pair[0] >= least && pair[1] >= least, name, ": expected at least ", least, ", got ", pair);
+}
+
+void check_window(IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
+  check_pair(kernel, "kernel_size", 1);
+  check_pair(stride, "stride", 1);
+  check_pair(padding, "padding", 0);
+  TORCH_CHECK(kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256, "kernel_size: a switch is one byte, so a window has at most 256 elements, got ", kernel);
+  TORCH_CHECK(2 * padding[0] <= kernel[0] && 2 * padding[1] <= kernel[1],
+              "padding: expected at most half of kernel_size ", kernel, ", got ", padding);
+}
+
+void check_same(const Tensor& t, const char* name, const Tensor& model, const char* model_name) {
+  TORCH_CHECK(t.sizes() == model.sizes(), name, ": expected ", model_name, "'s shape ", model.sizes(), ", got ",
+              t.sizes());
+  TORCH_CHECK(t.device() == model.device(), name, ": expected ", model_name, "'s device ", model.device(), ", got ",
+              t.device());
+}
+
+void check_switches(const Tensor& switches, const Tensor& input) {
+  TORCH_CHECK(switches.scalar_type() == at::kByte, "switches: expected uint8, got ", switches.scalar_type());
+  TORCH_CHECK(switches.dim() == 4, "switches: expected [N,C,Ho,Wo], got shape ", switches.sizes());
+  TORCH_CHECK(switches.device() == input.device(), "switches: expected input's device ", input.device(), ", got ",
+              switches.device());
+}
+
+void check_gate(const std::optional<Tensor>& gate, const Tensor& switches, const Tensor& input) {
+  if (!gate.has_value()) return;
+  check_same(*gate, "gate", switches, "switches");
+  TORCH_CHECK(gate->scalar_type() == input.scalar_type(), "gate: expected input's dtype ", input.scalar_type(),
+              ", got ", gate->scalar_type());
+}
+
+Axis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode, const char* side) {
+  const int64_t span = length + 2 * padding - kernel;
+  TORCH_CHECK(length > 0 && span + (ceil_mode ? stride - 1 : 0) >= 0, "input: its ", side, " ", length,
+              " is too small for kernel_size ", kernel, " with padding ", padding);
+  int64_t outputs = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  // The last window has to start inside the picture or its left padding.
+  if (ceil_mode && (outputs - 1) * stride >= length + padding) --outputs;
+  return {length, outputs, kernel, stride, padding};
+}
+
+Pooling pooling_of(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode) {
+  check_picture(input, "input");
+  check_window(kernel, stride, padding);
+  return {input.size(0), input.size(1),
+          pooled_axis(input.size(2), kernel[0], stride[0], padding[0], ceil_mode, "height"),
+          pooled_axis(input.size(3), kernel[1], stride[1], padding[1], ceil_mode, "width")};
+}
+
+// The pooling that turned [N,C,size] into switches' shape; refuses a size that no ceil_mode explains.
+Pooling pooling_into(const Tensor& switches, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                     IntArrayRef size, const char* name) {
+  check_window(kernel, stride, padding);
+  TORCH_CHECK(size.size() == 2, name, ": expected (H, W), got ", size);
+  Pooling p{switches.size(0), switches.size(1), {}, {}};
+  for (const int i : {0, 1}) {
+    const int64_t outputs = switches.size(2 + i);
+    const int64_t exact = (outputs - 1) * stride[i] + kernel[i] - 2 * padding[i];
+    TORCH_CHECK(outputs > 0 && size[i] > 0 && size[i] > exact - stride[i] && size[i] < exact + stride[i], name,
+                ": ", size, " does not pool to ", switches.sizes().slice(2), "; dimension ", i, " must be from ",
+                std::max<int64_t>(1, exact - stride[i] + 1), " to ", exact + stride[i] - 1);
+    (i == 0 ? p.y : p.x) = Axis{size[i], outputs, kernel[i], stride[i], padding[i]};
+  }
+  return p;
+}
+
+Norm norm_of(int64_t size, double alpha, double beta, double k) {
+  TORCH_CHECK(size >= 1, "size: expected at least 1 channel, got ", size);
+  return {size, size / 2, (size - 1) / 2, alpha / static_cast<double>(size), beta, k};
+}
+
+// ---------------------------------------------------------------- the operators
+
+bool is_channels_last(MemoryFormat format) { return format == MemoryFormat::ChannelsLast; }
+
+Tensor empty(const Tensor& like, IntArrayRef shape, MemoryFormat format, at::ScalarType type) {
+  return at::empty(shape, like.options().dtype(type).memory_format(format));
+}
+
+const Tensor* pointer(const std::optional<Tensor>& t) { return t.has_value() ? &*t : nullptr; }
+
+std::optional<Tensor> contiguous(const std::optional<Tensor>& t, MemoryFormat format) {
+  return t.has_value() ? std::optional<Tensor>(t->contiguous(format)) : std::nullopt;
+}
+
+// `Backend` is a struct with the backend's kernels as static functions.
+template <class Backend>
+struct Operators {
+  static std::tuple<Tensor, Tensor> max_pool2d_with_switches(const Tensor& input, IntArrayRef kernel,
+                                                             IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
+                                                             bool relu) {
+    const Pooling p = pooling_of(input, kernel, stride, padding, ceil_mode);
+    const auto format = input.suggest_memory_format();
+    const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
+    Tensor output = empty(input, shape, format, input.scalar_type());
+    Tensor switches = empty(input, shape, format, at::kByte);
+    if (output.numel() > 0)
+      Backend::max_pool(input.contiguous(format), p, relu, is_channels_last(format), output, switches);
+    return {output, switches};
+  }
+
+  static Tensor max_unpool2d(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
+                             IntArrayRef padding, IntArrayRef output_size, const std::optional<Tensor>& gate) {
+    check_picture(input, "input");
+    check_switches(switches, input);
+    check_same(switches, "switches", input, "input");
+    check_gate(gate, switches, input);
+    const Pooling p = pooling_into(switches, kernel, stride, padding, output_size, "output_size");
+    const auto format = input.suggest_memory_format();
+    Tensor output = empty(input, {p.batch, p.channels, p.y.inputs, p.x.inputs}, format, input.scalar_type());
+    const auto gate_ = contiguous(gate, format);
+    if (output.numel() > 0)
+      Backend::max_unpool(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+                          is_channels_last(format), output);
+    return output;
+  }
+
+  static Tensor gather_by_switch(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
+                                 IntArrayRef padding, const std::optional<Tensor>& gate) {
+    check_picture(input, "input");
+    check_switches(switches, input);
+    check_gate(gate, switches, input);
+    TORCH_CHECK(switches.sizes().slice(0, 2) == input.sizes().slice(0, 2), "switches: expected input's batch and channels ",
+                input.sizes().slice(0, 2), ", got ", switches.sizes());
+    const Pooling p = pooling_into(switches, kernel, stride, padding, input.sizes().slice(2), "input");
+    const auto format = switches.suggest_memory_format();
+    Tensor output = empty(input, switches.sizes(), format, input.scalar_type());
+    const auto gate_ = contiguous(gate, format);
+    if (output.numel() > 0)
+      Backend::gather_by_switch(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+                                is_channels_last(format), output);
+    return output;
+  }
+
+  static Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, double beta, double k) {
+    check_picture(input, "input");
+    const Norm norm = norm_of(size, alpha, beta, k);
+    const auto format = input.suggest_memory_format();
+    Tensor output = empty(input, input.sizes(), format, input.scalar_type());
+    if (output.numel() > 0) Backend::lrn(input.contiguous(format), norm, is_channels_last(format), output);
+    return output;
+  }
+
+  static Tensor local_response_norm_backward(const Tensor& grad, const Tensor& input, int64_t size, double alpha,
+                                             double beta, double k) {
+    check_picture(input, "input");
+    check_same(grad, "grad", input, "input");
+    TORCH_CHECK(grad.scalar_type() == input.scalar_type(), "grad: expected input's dtype ", input.scalar_type(),
+                ", got ", grad.scalar_type());
+    const Norm norm = norm_of(size, alpha, beta, k);
+    const auto format = input.suggest_memory_format();
+    Tensor output = empty(input, input.sizes(), format, input.scalar_type());
+    if (output.numel() > 0)
+      Backend::lrn_backward(grad.contiguous(format), input.contiguous(format), norm, is_channels_last(format), output);
+    return output;
+  }
+
+  static std::tuple<Tensor, Tensor, Tensor> relu_max_pool2d_lrn(const Tensor& input, IntArrayRef kernel,
+                                                                IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
+                                                                int64_t size, double alpha, double beta, double k,
+                                                                bool keep_pooled) {
+    const Pooling p = pooling_of(input, kernel, stride, padding, ceil_mode);
+    const Norm norm = norm_of(size, alpha, beta, k);
+    const auto format = input.suggest_memory_format();
+    const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
+    Tensor output = empty(input, shape, format, input.scalar_type());
+    Tensor switches = empty(input, shape, format, at::kByte);
+    Tensor pooled = keep_pooled ? at::empty_like(output) : at::empty({0}, output.options().memory_format(std::nullopt));
+    if (output.numel() > 0)
+      Backend::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
+                                 keep_pooled ? &pooled : nullptr);
+    return {output, switches, pooled};
+  }
+
+  static Tensor occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, IntArrayRef window) {
+    TORCH_CHECK(image.dim() == 3, "image: expected [C,H,W], got shape ", image.sizes());
+    const Tensor picture = image.unsqueeze(0);
+    check_picture(picture, "image");
+    TORCH_CHECK(fill.scalar_type() == image.scalar_type() && fill.device() == image.device(),
+                "fill: expected image's dtype and device, ", image.scalar_type(), " on ", image.device(), ", got ",
+                fill.scalar_type(), " on ", fill.device());
+    bool fits = fill.dim() <= 3;
+    for (int64_t i = 1; fits && i <= fill.dim(); ++i)
+      fits = fill.size(-i) == 1 || fill.size(-i) == image.size(-i);
+    TORCH_CHECK(fits, "fill: expected a shape that broadcasts to image's ", image.sizes(), ", got ", fill.sizes());
+    TORCH_CHECK(origins.dim() == 2 && origins.size(1) == 2 && origins.scalar_type() == at::kLong,
+                "origins: expected int64 [n,2], got ", origins.scalar_type(), " ", origins.sizes());
+    TORCH_CHECK(origins.device() == image.device(), "origins: expected image's device ", image.device(), ", got ",
+                origins.device());
+    check_pair(window, "window", 1);
+    const auto format = picture.suggest_memory_format();
+    Tensor output = empty(image, {origins.size(0), image.size(0), image.size(1), image.size(2)}, format,
+                          image.scalar_type());
+    if (output.numel() > 0)
+      Backend::occlude(picture.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
+                       origins.contiguous(), window[0], window[1], is_channels_last(format), output);
+    return output;
+  }
+
+  static void register_in(torch::Library& m) {
+    m.impl("max_pool2d_with_switches", max_pool2d_with_switches);
+    m.impl("max_unpool2d", max_unpool2d);
+    m.impl("gather_by_switch", gather_by_switch);
+    m.impl("local_response_norm", local_response_norm);
+    m.impl("local_response_norm_backward", local_response_norm_backward);
+    m.impl("relu_max_pool2d_lrn", relu_max_pool2d_lrn);
+    m.impl("occlude", occlude);
+  }
+};
+
+#define ZFCUDA_BACKEND(Name, space)                                  \
+  struct Name {                                                      \
+    static constexpr auto max_pool = space::max_pool;                \
+    static constexpr auto max_unpool = space::max_unpool;            \
+    static constexpr auto gather_by_switch = space::gather_by_switch; \
+    static constexpr auto lrn = space::lrn;                          \
+    static constexpr auto lrn_backward = space::lrn_backward;        \
+    static constexpr auto relu_max_pool_lrn = space::relu_max_pool_lrn; \
+    static constexpr auto occlude = space::occlude;                  \
+  };
+
+ZFCUDA_BACKEND(Cpu, cpu)
+TORCH_LIBRARY_IMPL(zfcuda, CPU, m) { Operators<Cpu>::register_in(m); }
+
+#ifdef ZFCUDA_WITH_CUDA
+ZFCUDA_BACKEND(Cuda, cuda)
+TORCH_LIBRARY_IMPL(zfcuda, CUDA, m) { Operators<Cuda>::register_in(m); }
+#endif
+
+}  // namespace
+}  // namespace zfcuda
+
+// What was compiled in, for zfcuda.backend().
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  m.def("build_info", [] {
+    pybind11::dict info;
+    info["instruction_set"] = zfcuda::cpu::instruction_set();
+#ifdef _OPENMP
+    info["openmp"] = true;
+#else
+    info["openmp"] = false;
+#endif
+#ifdef ZFCUDA_WITH_CUDA
+    info["cuda"] = true;
+    info["cuda_architectures"] = ZFCUDA_CUDA_ARCHITECTURES;
+#else
+    info["cuda"] = false;
+    info["cuda_architectures"] = "";
+#endif
+    return info;
+  });
+  m.def("cuda_runs_on", [](int64_t device) {
+#ifdef ZFCUDA_WITH_CUDA
+    return zfcuda::cuda::runs_on(device);
+#else
+    return false;
+#endif
+  });
+}

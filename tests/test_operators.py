@@ -1,0 +1,465 @@
+"""Each operator against its plain-torch twin, torch itself, and cases worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zfcuda import ops, reference
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+LAYOUTS = ["contiguous", "channels_last", "strided", "channels_last_strided"]
+# kernel, stride, padding, ceil_mode
+POOLS = [
+    (3, 2, 1, False),
+    (3, 2, 0, True),
+    (2, 2, 0, False),
+    (3, 1, 1, False),
+    ((3, 2), (1, 3), (1, 0), False),
+    ((2, 5), (3, 2), (1, 2), True),
+    (1, 1, 0, False),
+    (5, 3, 2, True),
+    ((16, 16), (7, 5), 8, False),
+]
+SIZES = [(2, 5, 13, 11), (1, 3, 17, 40), (1, 33, 35, 37)]
+
+
+def laid_out(x: Tensor, layout: str) -> Tensor:
+    if layout.startswith("channels_last"):
+        x = x.contiguous(memory_format=torch.channels_last)
+    if layout.endswith("strided"):
+        wide = torch.empty(x.shape[0] * 2, x.shape[1], x.shape[2], x.shape[3] * 2, dtype=x.dtype, device=x.device)
+        wide = wide.to(memory_format=torch.channels_last) if layout.startswith("channels_last") else wide
+        view = wide[::2, :, :, ::2]
+        return view.copy_(x)
+    return x
+
+
+def pairs(pool: tuple) -> tuple[list[int], list[int], list[int], bool]:
+    k, s, p, ceil = pool
+    return (*([v, v] if isinstance(v, int) else list(v) for v in (k, s, p)), ceil)
+
+
+def fits(size: tuple[int, ...], pool: tuple) -> bool:
+    kernel, _, padding, _ = pairs(pool)
+    return all(size[2 + i] + 2 * padding[i] >= kernel[i] for i in (0, 1))
+
+
+def picture(size: tuple[int, ...], dtype: torch.dtype, device: torch.device, kind: str = "noise") -> Tensor:
+    """Noise; or "special": ties, NaN, infinities and long stretches below zero."""
+    x = torch.randn(size, dtype=torch.float64)
+    if kind == "special":
+        x = (x * 2).round() / 2
+        x[:, ::2] = -x[:, ::2].abs()
+        flat = x.view(-1)
+        flat[::17], flat[5::29], flat[7::31] = torch.nan, torch.inf, -torch.inf
+        x[0, 0] = -torch.inf
+    return x.to(device, dtype)
+
+
+def same(a: Tensor, b: Tensor) -> None:
+    if a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()):
+        return  # an order faster than assert_close, whose message is wanted only on failure
+    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def near(a: Tensor, b: Tensor, roundings: int = 1) -> None:
+    """Within the rounding of the dtype; `roundings` more where large terms cancel."""
+    tolerance = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 1e-3, torch.bfloat16: 1e-2}[a.dtype]
+    tolerance *= roundings
+    if a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance, equal_nan=True):
+        return
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+# ---------------------------------------------------------------- pooling
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["noise", "special"])
+def test_pool_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torch.device) -> None:
+    for size, pool, relu in itertools.product(SIZES, POOLS, (False, True)):
+        if not fits(size, pool):
+            continue
+        kernel, stride, padding, ceil = pairs(pool)
+        x = laid_out(picture(size, dtype, device, kind), layout)
+        output, switches = ops.max_pool2d_with_switches(x, kernel, stride, padding, ceil, relu=relu)
+        expected, expected_switches = reference.max_pool2d_with_switches(x, kernel, stride, padding, ceil, relu)
+        same(output, expected)
+        same(switches, expected_switches)
+        assert output.stride() == expected.stride() and switches.stride() == expected_switches.stride()
+
+
+def test_pool_on_paper(device: torch.device) -> None:
+    x = torch.tensor(
+        [
+            [1.0, 5.0, 2.0, -1.0],
+            [4.0, 5.0, 0.0, -2.0],
+            [-3.0, -1.0, -7.0, -4.0],
+            [-2.0, -6.0, -5.0, -4.0],
+        ],
+        device=device,
+    )[None, None]
+    output, switches = ops.max_pool2d_with_switches(x, 2)
+    assert output.tolist() == [[[[5, 2], [-1, -4]]]]
+    assert switches.tolist() == [[[[1, 0], [1, 1]]]]  # of equals the first: the 5 above, the -4 above
+    output, switches = ops.max_pool2d_with_switches(x, 2, relu=True)
+    assert output.tolist() == [[[[5, 2], [0, 0]]]]
+    assert switches.tolist() == [[[[1, 0], [0, 0]]]]  # nothing positive: the first element
+    output, switches = ops.max_pool2d_with_switches(x, 3, 2, 1, relu=True)
+    # windows start at -1 and 1; at the corner the first element inside the picture is offset 4
+    assert output.tolist() == [[[[5, 5], [5, 5]]]]
+    assert switches.tolist() == [[[[5, 3], [2, 0]]]]
+
+
+def test_switch_of_a_window_without_anything_positive(device: torch.device) -> None:
+    x = torch.full((1, 1, 4, 4), -torch.inf, device=device)
+    for relu in (False, True):
+        output, switches = ops.max_pool2d_with_switches(x, 3, 2, 1, relu=relu)
+        assert switches.tolist() == [[[[4, 3], [1, 0]]]]
+        assert (output == (0 if relu else -torch.inf)).all()
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_pool_gradient_is_torchs(relu: bool, layout: str, device: torch.device) -> None:
+    for size, pool in itertools.product(SIZES, POOLS):
+        if not fits(size, pool):
+            continue
+        kernel, stride, padding, ceil = pairs(pool)
+        x = laid_out((picture(size, torch.float64, device) * 4).round(), layout)  # with ties
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        output, _ = ops.max_pool2d_with_switches(a, kernel, stride, padding, ceil, relu=relu)
+        expected = F.max_pool2d(F.relu(b) if relu else b, kernel, stride, padding, ceil_mode=ceil)
+        grad = torch.randn_like(output)
+        output.backward(grad)
+        expected.backward(grad)
+        near(a.grad, b.grad)
+
+
+# ---------------------------------------------------------------- unpooling
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_unpool_adds_where_windows_overlap(dtype: torch.dtype, layout: str, device: torch.device) -> None:
+    for size, pool in itertools.product(SIZES, POOLS):
+        if not fits(size, pool):
+            continue
+        kernel, stride, padding, ceil = pairs(pool)
+        x = picture(size, dtype, device)
+        pooled, switches = reference.max_pool2d_with_switches(x, kernel, stride, padding, ceil, True)
+        values = laid_out(torch.randn_like(pooled), layout)
+        switches = laid_out(switches, layout)
+        gate = laid_out(pooled, layout)
+        for g in (None, gate):
+            args = (values, switches, kernel, stride, padding, list(size[2:]), g)
+            output = torch.ops.zfcuda.max_unpool2d(*args)
+            expected = reference.max_unpool2d(*args)
+            same(output, expected)
+            assert output.stride() == expected.stride()
+            back = (x, switches, kernel, stride, padding, g)
+            same(torch.ops.zfcuda.gather_by_switch(*back), reference.gather_by_switch(*back))
+        # Nothing is lost: all windows' values are in the picture.
+        total = ops.max_unpool2d(values, switches, kernel, stride, padding, output_size=size[2:]).double().sum((2, 3))
+        scale = 1e-4 if dtype in (torch.float32, torch.float64) else 0.1
+        torch.testing.assert_close(total, values.double().sum((2, 3)), rtol=scale, atol=10 * scale)
+
+
+def test_unpool_on_paper(device: torch.device) -> None:
+    # A peak that all four 3x3 windows of stride 2 share: each sends it its own value, and they add.
+    x = torch.zeros(1, 1, 5, 5, device=device)
+    x[0, 0, 2, 2] = 1
+    _, switches = ops.max_pool2d_with_switches(x, 3, 2)
+    assert switches.tolist() == [[[[8, 6], [2, 0]]]]
+    values = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]], device=device)
+    output = ops.max_unpool2d(values, switches, 3, 2, output_size=(5, 5))
+    expected = torch.zeros(1, 1, 5, 5, device=device)
+    expected[0, 0, 2, 2] = 10
+    same(output, expected)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_corrupted_switches_add_nothing(layout: str, device: torch.device) -> None:
+    for pool in POOLS:
+        kernel, stride, padding, ceil = pairs(pool)
+        size = (2, 5, 17, 19)
+        x = picture(size, torch.float32, device)
+        pooled, _ = ops.max_pool2d_with_switches(x, kernel, stride, padding, ceil)
+        values = laid_out(torch.randn_like(pooled), layout)
+        switches = laid_out(torch.randint(0, 256, pooled.shape, dtype=torch.uint8, device=device), layout)
+        args = (values, switches, kernel, stride, padding, [17, 19])
+        same(torch.ops.zfcuda.max_unpool2d(*args), reference.max_unpool2d(*args))
+        back = (x, switches, kernel, stride, padding)
+        same(torch.ops.zfcuda.gather_by_switch(*back), reference.gather_by_switch(*back))
+
+
+def test_single_seeds_survive(device: torch.device) -> None:
+    """Where torch's max_unpool2d loses a third of them."""
+    x = torch.randn(1, 1, 33, 33, device=device)
+    pooled, switches = ops.max_pool2d_with_switches(x, 3, 2, 1)
+    n = pooled.shape[2]
+    seeds = torch.zeros(n * n, 1, n, n, device=device)
+    seeds.view(n * n, -1).fill_diagonal_(1.0)
+    output = ops.max_unpool2d(seeds, switches.expand(n * n, 1, n, n), 3, 2, 1, output_size=(33, 33))
+    assert (output.flatten(1).sum(1) == 1).all()
+
+
+def test_unpool_is_deterministic(device: torch.device) -> None:
+    x = torch.randn(3, 7, 31, 29, device=device)
+    pooled, switches = ops.max_pool2d_with_switches(x, 5, 1, 2)
+    runs = [ops.max_unpool2d(pooled, switches, 5, 1, 2, output_size=(31, 29)) for _ in range(3)]
+    same(runs[0], runs[1])
+    same(runs[0], runs[2])
+
+
+# ---------------------------------------------------------------- local response normalisation and the fused stage
+
+NORMS = [(5, 5e-4, 0.75, 2.0), (3, 0.1, 0.5, 1.0), (4, 0.3, 1.0, 0.5), (1, 1e-2, 0.6, 1.0), (9, 1e-1, 0.75, 0.0), (64, 1.0, 0.3, 2.0)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["noise", "special"])
+def test_lrn_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torch.device) -> None:
+    for size, norm in itertools.product(SIZES, NORMS):
+        x = laid_out(picture(size, dtype, device, kind), layout)
+        output = ops.local_response_norm(x, *norm)
+        expected = reference.local_response_norm(x, *norm)
+        near(output, expected)
+        assert output.stride() == expected.stride()
+        grad = laid_out(torch.randn_like(x), layout)
+        if kind == "noise":
+            near(
+                torch.ops.zfcuda.local_response_norm_backward(grad, x, *norm),
+                reference.local_response_norm_backward(grad, x, *norm),
+                roundings=10,
+            )
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_lrn_gradient_is_torchs(layout: str, device: torch.device) -> None:
+    for size, norm in itertools.product(SIZES, NORMS):
+        x = laid_out(picture(size, torch.float64, device), layout)
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        output, expected = ops.local_response_norm(a, *norm), F.local_response_norm(b, *norm)
+        grad = torch.randn_like(output)
+        output.backward(grad)
+        expected.backward(grad)
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_lrn_on_paper(device: torch.device) -> None:
+    # Three channels 1, 2, 3; two neighbours; alpha / size = 1: 1 / sqrt(1 + 1), 2 / sqrt(1 + 1 + 4), 3 / sqrt(1 + 4 + 9).
+    x = torch.tensor([1.0, 2.0, 3.0], device=device).view(1, 3, 1, 1)
+    output = ops.local_response_norm(x, 2, alpha=2.0, beta=0.5, k=1.0)
+    torch.testing.assert_close(output.flatten().cpu(), torch.tensor([1 / 2**0.5, 2 / 6**0.5, 3 / 14**0.5]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_stage_is_the_three_in_one(dtype: torch.dtype, layout: str, device: torch.device) -> None:
+    for size, pool, norm in itertools.product(SIZES, POOLS, NORMS[:3]):
+        if not fits(size, pool):
+            continue
+        kernel, stride, padding, ceil = pairs(pool)
+        for kind in ("noise", "special"):
+            x = laid_out(picture(size, dtype, device, kind), layout)
+            args = (x, kernel, stride, padding, ceil, *norm)
+            output, switches, pooled = torch.ops.zfcuda.relu_max_pool2d_lrn(*args, True)
+            expected = reference.relu_max_pool2d_lrn(*args, True)
+            near(output, expected[0])
+            same(switches, expected[1])
+            same(pooled, expected[2])
+            assert output.stride() == expected[0].stride()
+            again, _, nothing = torch.ops.zfcuda.relu_max_pool2d_lrn(*args, False)
+            same(again, output)
+            assert nothing.numel() == 0
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_stage_gradient_is_torchs(layout: str, device: torch.device) -> None:
+    for size, pool in itertools.product(SIZES, POOLS[:6]):
+        if not fits(size, pool):
+            continue
+        kernel, stride, padding, ceil = pairs(pool)
+        x = laid_out(picture(size, torch.float64, device), layout)
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        output, _ = ops.relu_max_pool2d_lrn(a, kernel, stride, padding, ceil, size=5, alpha=0.3, beta=0.75, k=2.0)
+        pooled = F.max_pool2d(F.relu(b), kernel, stride, padding, ceil_mode=ceil)
+        expected = F.local_response_norm(pooled, 5, 0.3, 0.75, 2.0)
+        grad = torch.randn_like(output)
+        output.backward(grad)
+        expected.backward(grad)
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+
+
+# ---------------------------------------------------------------- occlusion
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
+def test_occlude(dtype: torch.dtype, layout: str, device: torch.device) -> None:
+    image = laid_out(torch.randn(1, 3, 13, 17, device=device).to(dtype), layout)[0]
+    origins = torch.tensor([[0, 0], [10, 12], [5, 16], [-3, -2], [13, 0], [2**62, -(2**62)]], device=device)
+    fills = [torch.zeros(()), torch.randn(3, 1, 1), torch.randn(3, 13, 17), torch.randn(13, 17)]
+    for fill, window in itertools.product(fills, ([4, 6], [1, 1], [20, 30])):
+        args = (image, fill.to(device, dtype), origins, window)
+        output, expected = torch.ops.zfcuda.occlude(*args), reference.occlude(*args)
+        same(output, expected)
+        assert output.stride() == expected.stride()
+
+
+# ---------------------------------------------------------------- every operator
+
+
+def samples(device: torch.device, dtype: torch.dtype = torch.float64) -> dict[str, tuple]:
+    x = torch.randn(2, 6, 9, 8, device=device, dtype=dtype)
+    pooled, switches = ops.max_pool2d_with_switches(x, 3, 2, 1, relu=True)
+    norm = (5, 0.3, 0.75, 2.0)
+    return {
+        "max_pool2d_with_switches": (x, [3, 3], [2, 2], [1, 1], False, True),
+        "max_unpool2d": (torch.randn_like(pooled), switches, [3, 3], [2, 2], [1, 1], [9, 8], pooled),
+        "gather_by_switch": (x, switches, [3, 3], [2, 2], [1, 1], pooled),
+        "local_response_norm": (x, *norm),
+        "local_response_norm_backward": (torch.randn_like(x), x, *norm),
+        "relu_max_pool2d_lrn": (x, [3, 3], [2, 2], [1, 1], False, *norm, True),
+        "occlude": (x[0], x[1], torch.tensor([[0, 0], [3, 5]], device=device), [4, 4]),
+    }
+
+
+OPERATORS = list(samples(torch.device("cpu")))
+DIFFERENTIABLE = OPERATORS[:-1]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_opcheck(name: str, channels_last: bool, device: torch.device) -> None:
+    def prepared(x: object, i: int) -> object:
+        if not isinstance(x, Tensor):
+            return x
+        if channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        # What is differentiated: the first argument, and the second of the LRN gradient.
+        wants = name in DIFFERENTIABLE and (i == 0 or (i == 1 and name == "local_response_norm_backward"))
+        return x.clone().requires_grad_() if wants else x
+
+    args = tuple(prepared(x, i) for i, x in enumerate(samples(device)[name]))
+    torch.library.opcheck(getattr(torch.ops.zfcuda, name).default, args)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_gradients_numerically(name: str, device: torch.device) -> None:
+    args = list(samples(device)[name])
+    x = args[0].clone().requires_grad_()
+
+    def run(x: Tensor) -> tuple[Tensor, ...]:
+        result = getattr(torch.ops.zfcuda, name)(x, *args[1:])
+        return tuple(t for t in (result if isinstance(result, tuple) else (result,)) if t.is_floating_point())
+
+    assert torch.autograd.gradcheck(run, (x,))
+    assert torch.autograd.gradgradcheck(run, (x,))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_empty_batch(name: str, device: torch.device) -> None:
+    args = samples(device)[name]
+    args = tuple(x[:0] if isinstance(x, Tensor) and x.dim() != 3 else x for x in args)
+    result = getattr(torch.ops.zfcuda, name)(*args)
+    expected = getattr(reference, name)(*args)
+    for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (result, expected)), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_whole(dynamic: bool, device: torch.device) -> None:
+    def run(x: Tensor) -> Tensor:
+        y, _ = ops.relu_max_pool2d_lrn(x, 3, 2, 1, size=5, alpha=0.3, k=2.0)
+        z, switches = ops.max_pool2d_with_switches(ops.local_response_norm(y, 3), 2, relu=True)
+        return ops.max_unpool2d(z * 2, switches, 2, output_size=y.shape[2:])
+
+    compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for size in ((2, 6, 17, 18), (3, 6, 21, 18)):
+        a = torch.randn(size, device=device, requires_grad=True)
+        b = a.detach().clone().requires_grad_()
+        run(a).square().sum().backward()
+        compiled(b).square().sum().backward()
+        near(a.grad, b.grad)
+
+
+def test_inference_mode(device: torch.device) -> None:
+    for name, args in samples(device).items():
+        with torch.inference_mode():
+            getattr(torch.ops.zfcuda, name)(*args)
+
+
+@pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="one instruction set only")
+@pytest.mark.parametrize("isa", ["baseline", "avx2"])
+def test_narrower_instruction_sets(isa: str) -> None:
+    """The same tests again, in a process that may use less of this processor."""
+    if os.environ.get("ZFCUDA_ISA"):
+        pytest.skip("already in such a process")
+    if isa == "avx2" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        pytest.skip("avx2 is what runs anyway")
+    chosen = "test_pool_is_torchs or test_unpool_adds or test_lrn_is or test_stage_is or corrupted"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-k", chosen, "-m", "not cuda", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "ZFCUDA_ISA": isa},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_a_device_without_kernels_runs_the_twin() -> None:
+    from zfcuda.ops import _falling_back
+
+    ops._warned.clear()
+    run = _falling_back("local_response_norm", reference.local_response_norm)
+    x = torch.randn(1, 5, 2, 2)
+    with pytest.warns(UserWarning, match="no compiled kernels for cpu"):
+        same(run(x, 3, 0.1, 0.5, 1.0), reference.local_response_norm(x, 3, 0.1, 0.5, 1.0))
+    ops._warned.clear()
+
+
+# ---------------------------------------------------------------- bad input
+
+X = torch.zeros(1, 2, 8, 8)
+S = torch.zeros(1, 2, 4, 4, dtype=torch.uint8)
+BAD = {
+    "input: expected .N,C,H,W., got 3": lambda: ops.max_pool2d_with_switches(X[0], 2),
+    "input: expected float32.*got Long": lambda: ops.max_pool2d_with_switches(X.long(), 2),
+    "kernel_size: expected at least 1, got .0, 0": lambda: ops.max_pool2d_with_switches(X, 0),
+    "kernel_size: expected one or two.*1, 2, 3": lambda: ops.max_pool2d_with_switches(X, (1, 2, 3)),
+    "kernel_size: a switch is one byte.*17, 16": lambda: ops.max_pool2d_with_switches(X, (17, 16)),
+    "stride: expected at least 1, got .0, 1": lambda: ops.max_pool2d_with_switches(X, 2, (0, 1)),
+    "padding: expected at most half.*got .2, 2": lambda: ops.max_pool2d_with_switches(X, 3, 2, 2),
+    "input: its height 8 is too small for kernel_size 9": lambda: ops.max_pool2d_with_switches(X, 9),
+    "input: its width 8 is too small": lambda: ops.relu_max_pool2d_lrn(X, (8, 9), size=5),
+    "switches: expected uint8, got Float": lambda: ops.max_unpool2d(X, X, 2, output_size=(16, 16)),
+    "switches: expected input's shape .1, 2, 8, 8., got .1, 2, 4, 4": lambda: ops.max_unpool2d(X, S, 2, output_size=(8, 8)),
+    "output_size: .10, 8. does not pool to .4, 4.*from 7 to 9": lambda: ops.max_unpool2d(
+        X[:, :, :4, :4], S, 2, output_size=(10, 8)
+    ),
+    "size: expected at least 1 channel, got 0": lambda: ops.local_response_norm(X, 0),
+    "image: expected .C,H,W.": lambda: ops.occlude(X, X, torch.zeros(1, 2).long(), 2),
+    "fill: expected a shape that broadcasts": lambda: ops.occlude(X[0], torch.zeros(5), torch.zeros(1, 2).long(), 2),
+    "origins: expected int64 .n,2., got Float": lambda: ops.occlude(X[0], X[0], torch.zeros(1, 2), 2),
+    "window: expected at least 1, got .0, 0": lambda: ops.occlude(X[0], X[0], torch.zeros(1, 2).long(), 0),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_named(message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        BAD[message]()

@@ -1,0 +1,134 @@
+"""The operators in plain torch: their definition, the tests' oracle, and the kernel on devices without a compiled one.
+
+Every function has the signature of its twin in ``torch.ops.zfcuda`` (the schemas stand in csrc/zfcuda.cpp).
+Half precision is computed in float32 and rounded once, as the kernels do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+Pair = Sequence[int]  # (rows, columns)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def max_pool2d_with_switches(
+    input: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, relu: bool
+) -> tuple[Tensor, Tensor]:
+    """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches uint8 [N,C,Ho,Wo], the row-major offset of each winner in its window."""
+    source = F.relu(input) if relu else input
+    output, index = F.max_pool2d(source, kernel_size, stride, padding, 1, ceil_mode, return_indices=True)
+    top = torch.arange(output.shape[2], device=input.device)[:, None] * stride[0] - padding[0]
+    left = torch.arange(output.shape[3], device=input.device) * stride[1] - padding[1]
+    width = input.shape[3]
+    switches = (index // width - top) * kernel_size[1] + (index % width - left)
+    format = suggest_memory_format(input)
+    return output.contiguous(memory_format=format), switches.to(torch.uint8).contiguous(memory_format=format)
+
+
+def max_unpool2d(
+    input: Tensor,
+    switches: Tensor,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    output_size: Pair,
+    gate: Tensor | None = None,
+) -> Tensor:
+    """[N,C,Ho,Wo] -> [N,C,H,W]: each pixel sums the windows whose switch points at it.
+
+    gate: [N,C,Ho,Wo]; an element of input whose gate is <= 0 counts as zero (the gradient of a fused ReLU).
+    """
+    value = _wide(input)
+    if gate is not None:
+        value = value.masked_fill(gate <= 0, 0.0)
+    (kh, kw), (sh, sw), (ph, pw), (height, width) = kernel_size, stride, padding, output_size
+    rows, columns = input.shape[2], input.shape[3]
+    # A canvas that every window fits in, the padding included; what falls outside the picture is cut off at the end.
+    canvas = value.new_zeros(
+        input.shape[0], input.shape[1], max((rows - 1) * sh + kh, ph + height), max((columns - 1) * sw + kw, pw + width)
+    )
+    # Last offset first: a pixel then adds its windows in row-major order, as the kernels do, to the bit.
+    for tap in reversed(range(kh * kw)):
+        y, x = divmod(tap, kw)
+        place = canvas[:, :, y : y + (rows - 1) * sh + 1 : sh, x : x + (columns - 1) * sw + 1 : sw]
+        place += value.masked_fill(switches != tap, 0.0)
+    output = canvas[:, :, ph : ph + height, pw : pw + width].to(input.dtype)
+    return output.contiguous(memory_format=suggest_memory_format(input))
+
+
+def gather_by_switch(
+    input: Tensor, switches: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, gate: Tensor | None = None
+) -> Tensor:
+    """[N,C,H,W] -> [N,C,Ho,Wo]: the element of each window that its switch points at, 0 where it points outside.
+
+    The transpose of max_unpool2d. gate as there.
+    """
+    height, width = input.shape[2], input.shape[3]
+    tap = switches.long()
+    y = torch.arange(switches.shape[2], device=input.device)[:, None] * stride[0] - padding[0] + tap // kernel_size[1]
+    x = torch.arange(switches.shape[3], device=input.device) * stride[1] - padding[1] + tap % kernel_size[1]
+    inside = (tap < kernel_size[0] * kernel_size[1]) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    index = (y * width + x).masked_fill(~inside, 0)
+    output = input.flatten(2).gather(2, index.flatten(2)).view_as(switches).masked_fill(~inside, 0.0)
+    if gate is not None:
+        output = output.masked_fill(gate <= 0, 0.0)
+    return output.contiguous(memory_format=suggest_memory_format(switches))
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """[N,C,H,W] -> same: x / (k + alpha / size * the sum of x^2 over size neighbouring channels) ** beta."""
+    output = F.local_response_norm(_wide(input), size, alpha, beta, k)
+    return output.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
+
+
+def _sum_channels(x: Tensor, before: int, after: int) -> Tensor:
+    """Per channel c the sum over channels c - before ... c + after, those that exist."""
+    return F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, before + 1 + after, 1).sum(-1)
+
+
+def local_response_norm_backward(
+    grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float
+) -> Tensor:
+    """Gradient of local_response_norm with respect to input; shapes as there."""
+    x, g = _wide(input), _wide(grad)
+    before, after = size // 2, (size - 1) // 2
+    scale = k + alpha / size * _sum_channels(x * x, before, after)
+    shared = _sum_channels(g * x * scale ** (-beta - 1), after, before)
+    result = g * scale**-beta - 2 * alpha * beta / size * x * shared
+    return result.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
+
+
+def relu_max_pool2d_lrn(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    keep_pooled: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The fused stage: (output, switches, pooled); pooled, what the gradient needs, is empty unless keep_pooled."""
+    pooled, switches = max_pool2d_with_switches(_wide(input), kernel_size, stride, padding, ceil_mode, True)
+    output = local_response_norm(pooled, size, alpha, beta, k).to(input.dtype)
+    return output, switches, pooled.to(input.dtype) if keep_pooled else input.new_empty(0)
+
+
+def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Pair) -> Tensor:
+    """image, fill [C,H,W], origins int64 [n,2] (y, x) -> [n,C,H,W]: image i with the window at origins[i] replaced by fill."""
+    height, width = image.shape[1], image.shape[2]
+    y = torch.arange(height, device=image.device) - origins[:, 0:1]
+    x = torch.arange(width, device=image.device) - origins[:, 1:2]
+    inside = ((y >= 0) & (y < window[0]))[:, None, :, None] & ((x >= 0) & (x < window[1]))[:, None, None, :]
+    return torch.where(inside, fill, image).contiguous(memory_format=suggest_memory_format(image[None]))
