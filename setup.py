@@ -73,7 +73,16 @@ def architectures(compiler: str) -> str:
 
 
 def extension() -> object:
-    host = ["-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Wno-maybe-uninitialized"]
+    host = [
+        "-O3",
+        "-fopenmp",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wno-psabi",
+        "-Wno-maybe-uninitialized",
+    ]
     sources = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("csrc/*.cpp"), *ROOT.glob("csrc/cpu/*.cpp")])
     # Depends on every header, so that an edited one rebuilds.
     common = dict(

@@ -11,35 +11,49 @@
 
 namespace zfcuda {
 
-// One dimension of a pooling: `outputs` windows of `kernel` elements over `inputs` elements.
-struct Axis {
-  int64_t inputs, outputs, kernel, stride, padding;
+// One dimension of a pooling: `outputs` windows of `kernel` elements over `inputs` elements. I: the index type; on a GPU 32 bits
+// where they are enough, since dividing 64 takes many times as long.
+template <class I>
+struct AxisOf {
+  I inputs, outputs, kernel, stride, padding;
 
   // First input of window o; negative in the padding.
-  ZFCUDA_HOST_DEVICE int64_t start(int64_t o) const { return o * stride - padding; }
+  ZFCUDA_HOST_DEVICE I start(I o) const { return o * stride - padding; }
 
   // The offsets [first, last) of window o that lie inside the picture.
-  ZFCUDA_HOST_DEVICE int64_t first_offset(int64_t o) const { return start(o) < 0 ? -start(o) : 0; }
-  ZFCUDA_HOST_DEVICE int64_t last_offset(int64_t o) const {
-    return inputs - start(o) < kernel ? inputs - start(o) : kernel;
-  }
+  ZFCUDA_HOST_DEVICE I first_offset(I o) const { return start(o) < 0 ? -start(o) : 0; }
+  ZFCUDA_HOST_DEVICE I last_offset(I o) const { return inputs - start(o) < kernel ? inputs - start(o) : kernel; }
 
   // The windows [first, last) that read input i.
-  ZFCUDA_HOST_DEVICE int64_t first_window(int64_t i) const {
-    const int64_t reach = i + padding - kernel + 1;
+  ZFCUDA_HOST_DEVICE I first_window(I i) const {
+    const I reach = i + padding - kernel + 1;
     return reach <= 0 ? 0 : (reach + stride - 1) / stride;
   }
-  ZFCUDA_HOST_DEVICE int64_t last_window(int64_t i) const {
-    const int64_t past = (i + padding) / stride + 1;
+  ZFCUDA_HOST_DEVICE I last_window(I i) const {
+    const I past = (i + padding) / stride + 1;
     return past < outputs ? past : outputs;
+  }
+
+  template <class J>
+  AxisOf<J> as() const {
+    return {static_cast<J>(inputs), static_cast<J>(outputs), static_cast<J>(kernel), static_cast<J>(stride),
+            static_cast<J>(padding)};
   }
 };
 
-// A pooling of `planes` = N * C pictures; `channels` = C.
-struct Pooling {
-  int64_t batch, channels;
-  Axis y, x;
+template <class I>
+struct PoolingOf {
+  I batch, channels;
+  AxisOf<I> y, x;
+
+  template <class J>
+  PoolingOf<J> as() const {
+    return {static_cast<J>(batch), static_cast<J>(channels), y.template as<J>(), x.template as<J>()};
+  }
 };
+
+using Axis = AxisOf<int64_t>;
+using Pooling = PoolingOf<int64_t>;
 
 // Local response normalisation: x / (k + scale * sum of squares over `before` + 1 + `after` channels) ^ beta.
 struct Norm {

@@ -224,7 +224,14 @@ def test_unpool_is_deterministic(device: torch.device) -> None:
 
 # ---------------------------------------------------------------- local response normalisation and the fused stage
 
-NORMS = [(5, 5e-4, 0.75, 2.0), (3, 0.1, 0.5, 1.0), (4, 0.3, 1.0, 0.5), (1, 1e-2, 0.6, 1.0), (9, 1e-1, 0.75, 0.0), (64, 1.0, 0.3, 2.0)]
+NORMS = [
+    (5, 5e-4, 0.75, 2.0),
+    (3, 0.1, 0.5, 1.0),
+    (4, 0.3, 1.0, 0.5),
+    (1, 1e-2, 0.6, 1.0),
+    (9, 1e-1, 0.75, 0.0),
+    (64, 1.0, 0.3, 2.0),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -259,7 +266,8 @@ def test_lrn_gradient_is_torchs(layout: str, device: torch.device) -> None:
 
 
 def test_lrn_on_paper(device: torch.device) -> None:
-    # Three channels 1, 2, 3; two neighbours; alpha / size = 1: 1 / sqrt(1 + 1), 2 / sqrt(1 + 1 + 4), 3 / sqrt(1 + 4 + 9).
+    # Three channels 1, 2, 3; two neighbours; alpha / size = 1: 1 / sqrt(1 + 1), 2 / sqrt(1 + 1 + 4), 3 / sqrt(1 + 4 +
+    # 9).
     x = torch.tensor([1.0, 2.0, 3.0], device=device).view(1, 3, 1, 1)
     output = ops.local_response_norm(x, 2, alpha=2.0, beta=0.5, k=1.0)
     torch.testing.assert_close(output.flatten().cpu(), torch.tensor([1 / 2**0.5, 2 / 6**0.5, 3 / 14**0.5]))
@@ -412,7 +420,20 @@ def test_narrower_instruction_sets(isa: str) -> None:
         pytest.skip("avx2 is what runs anyway")
     chosen = "test_pool_is_torchs or test_unpool_adds or test_lrn_is or test_stage_is or corrupted"
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-k", chosen, "-m", "not cuda", "-p", "no:cacheprovider", __file__],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-k",
+            chosen,
+            "-m",
+            "not cuda",
+            "-p",
+            "no:cacheprovider",
+            __file__,
+        ],
         env={**os.environ, "ZFCUDA_ISA": isa},
         cwd=Path(__file__).parent.parent,
         capture_output=True,
@@ -447,7 +468,9 @@ BAD = {
     "input: its height 8 is too small for kernel_size 9": lambda: ops.max_pool2d_with_switches(X, 9),
     "input: its width 8 is too small": lambda: ops.relu_max_pool2d_lrn(X, (8, 9), size=5),
     "switches: expected uint8, got Float": lambda: ops.max_unpool2d(X, X, 2, output_size=(16, 16)),
-    "switches: expected input's shape .1, 2, 8, 8., got .1, 2, 4, 4": lambda: ops.max_unpool2d(X, S, 2, output_size=(8, 8)),
+    "switches: expected input's shape .1, 2, 8, 8., got .1, 2, 4, 4": lambda: ops.max_unpool2d(
+        X, S, 2, output_size=(8, 8)
+    ),
     "output_size: .10, 8. does not pool to .4, 4.*from 7 to 9": lambda: ops.max_unpool2d(
         X[:, :, :4, :4], S, 2, output_size=(10, 8)
     ),

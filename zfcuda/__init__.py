@@ -1,5 +1,8 @@
 """zfcuda shows what a convolutional network looks at (Zeiler & Fergus, arXiv 1311.2901)."""
 
-from zfcuda import models, ops
+from zfcuda import data, models, ops
+from zfcuda._backend import backend
+from zfcuda.deconv import project
+from zfcuda.occlusion import OcclusionMap, occlusion_map
 
-__all__ = ["models", "ops"]
+__all__ = ["OcclusionMap", "backend", "data", "models", "occlusion_map", "ops", "project"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 import torch
@@ -23,6 +24,4 @@ def load() -> ModuleType:
         raise ImportError(
             f"zfcuda was built for torch {TORCH}, found torch {torch.__version__}: run `{_BUILD}` in its folder again"
         )
-    from zfcuda import _C
-
-    return _C
+    return importlib.import_module("zfcuda._C")

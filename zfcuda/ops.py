@@ -1,5 +1,4 @@
 """The operators: one typed function each, with its fake kernel (shapes, for torch.compile) and its gradient.
-
 The only file that touches ``torch.ops.zfcuda``. Arguments are checked once, in csrc/zfcuda.cpp.
 """
 
@@ -42,7 +41,8 @@ def max_pool2d_with_switches(
 
     Args:
         input: [N,C,H,W], float32, float64, float16 or bfloat16; any strides.
-        kernel_size, stride, padding: int or (rows, columns); stride None means kernel_size; kernel_size at most 256 elements.
+        kernel_size, stride, padding: int or (rows, columns); stride None means kernel_size; kernel_size at most 256
+            elements.
         ceil_mode: as in torch.nn.functional.max_pool2d.
         relu: pool relu(input) instead, in the same pass: a window with nothing positive gives 0 and the switch of its
             first element inside the picture, and no gradient.
@@ -108,11 +108,11 @@ def max_unpool2d(
     *,
     output_size: Sequence[int],
 ) -> Tensor:
-    """Unpooling through switches (Zeiler & Fergus, section 2.1 and Fig. 1): each value returns to where its maximum was.
+    """Unpooling through switches (Zeiler & Fergus, section 2.1, Fig. 1): each value returns to where its maximum was.
 
-    An output pixel is the sum over all windows whose switch points at it: overlapping windows add up, in a fixed order, so
-    that the result is deterministic. (torch.nn.functional.max_unpool2d overwrites where windows overlap; a well-known note
-    fills the whole window with the value. Neither is the transpose of pooling.)
+    An output pixel is the sum over all windows whose switch points at it: overlapping windows add up, in a fixed order,
+    so that the result is deterministic. (torch.nn.functional.max_unpool2d overwrites where windows overlap; a
+    well-known note fills the whole window with the value. Neither is the transpose of pooling.)
 
     Args:
         input: [N,C,Ho,Wo], float32, float64, float16 or bfloat16; any strides.
@@ -253,7 +253,8 @@ def relu_max_pool2d_lrn(
 ) -> tuple[Tensor, Tensor]:
     """ReLU, max pooling with switches and local response normalisation in one pass over a convolution's output.
 
-    local_response_norm(max_pool2d(relu(input))), the stage that follows conv1 and conv2 of ZFNet (Zeiler & Fergus, Fig. 3).
+    local_response_norm(max_pool2d(relu(input))), the stage that follows conv1 and conv2 of ZFNet (Zeiler & Fergus,
+    Fig. 3).
 
     Args:
         input: [N,C,H,W], float32, float64, float16 or bfloat16; any strides.
@@ -331,7 +332,7 @@ torch.library.register_autograd("zfcuda::relu_max_pool2d_lrn", _stage_backward, 
 
 
 def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Size) -> Tensor:
-    """One picture, many occluders: picture i of the result is image with one window replaced (Zeiler & Fergus, section 4.2).
+    """One picture, many occluders: picture i of the result is image with one window replaced (Zeiler & Fergus, 4.2).
 
     Args:
         image: [C,H,W], float32, float64, float16 or bfloat16; any strides.
@@ -376,7 +377,8 @@ def _falling_back(name: str, twin: Callable[..., Any]) -> Callable[..., Any]:
         if device not in _warned:
             _warned.add(device)
             warnings.warn(
-                f"zfcuda has no compiled kernels for {device}; its operators run in plain torch there (slower)", stacklevel=2
+                f"zfcuda has no compiled kernels for {device}; its operators run in plain torch there (slower)",
+                stacklevel=2,
             )
         return twin(*args)
 

@@ -1,7 +1,6 @@
 """The operators in plain torch: their definition, the tests' oracle, and the kernel on devices without a compiled one.
-
-Every function has the signature of its twin in ``torch.ops.zfcuda`` (the schemas stand in csrc/zfcuda.cpp).
-Half precision is computed in float32 and rounded once, as the kernels do.
+ Every function has the signature of its twin in ``torch.ops.zfcuda`` (the schemas stand in csrc/zfcuda.cpp). Half
+precision is computed in float32 and rounded once, as the kernels do.
 """
 
 from __future__ import annotations
@@ -23,9 +22,11 @@ def _wide(x: Tensor) -> Tensor:
 def max_pool2d_with_switches(
     input: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, relu: bool
 ) -> tuple[Tensor, Tensor]:
-    """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches uint8 [N,C,Ho,Wo], the row-major offset of each winner in its window."""
+    """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches, uint8, of that shape: row-major offset of each winner in its window."""
     source = F.relu(input) if relu else input
-    output, index = F.max_pool2d(source, kernel_size, stride, padding, 1, ceil_mode, return_indices=True)
+    output, index = F.max_pool2d(
+        source, tuple(kernel_size), tuple(stride), tuple(padding), ceil_mode=ceil_mode, return_indices=True
+    )
     top = torch.arange(output.shape[2], device=input.device)[:, None] * stride[0] - padding[0]
     left = torch.arange(output.shape[3], device=input.device) * stride[1] - padding[1]
     width = input.shape[3]
@@ -95,9 +96,7 @@ def _sum_channels(x: Tensor, before: int, after: int) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, before + 1 + after, 1).sum(-1)
 
 
-def local_response_norm_backward(
-    grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float
-) -> Tensor:
+def local_response_norm_backward(grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     """Gradient of local_response_norm with respect to input; shapes as there."""
     x, g = _wide(input), _wide(grad)
     before, after = size // 2, (size - 1) // 2
@@ -126,7 +125,9 @@ def relu_max_pool2d_lrn(
 
 
 def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Pair) -> Tensor:
-    """image, fill [C,H,W], origins int64 [n,2] (y, x) -> [n,C,H,W]: image i with the window at origins[i] replaced by fill."""
+    """image, fill [C,H,W], origins int64 [n,2] (y, x) -> [n,C,H,W]: image i with the window at origins[i] replaced by
+    fill.
+    """
     height, width = image.shape[1], image.shape[2]
     y = torch.arange(height, device=image.device) - origins[:, 0:1]
     x = torch.arange(width, device=image.device) - origins[:, 1:2]

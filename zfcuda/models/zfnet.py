@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ _MAPS = {
 
 
 class ZFNet(nn.Sequential):
-    """A sequence of torch.nn layers; the stages ReLU -> pooling -> normalisation run fused wherever nobody looks inside."""
+    """A sequence of torch.nn layers; the stages ReLU -> pooling -> normalisation run fused wherever nobody looks
+    inside.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """[N,3,224,224] -> logits [N,num_classes]."""
@@ -25,7 +28,8 @@ class ZFNet(nn.Sequential):
         while i < len(layers):
             stage = layers[i : i + 3]
             if _fusible(x, stage):
-                _, pool, norm = stage
+                pool: Any = stage[1]
+                norm: Any = stage[2]
                 x, _switches = ops.relu_max_pool2d_lrn(
                     x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode,
                     size=norm.size, alpha=norm.alpha, beta=norm.beta, k=norm.k,
@@ -58,10 +62,10 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
         width: scales the maps of all convolutions and the size of fc6 and fc7.
 
     Returns:
-        A module [N,3,224,224] -> [N,num_classes] with layers conv1, relu1, pool1, norm1, ..., fc8. Weights are drawn from a
-        normal distribution with standard deviation 0.01, biases are 0 (section 3). Convolution 2 has stride 2: from 55 with
-        5x5 and no padding that gives the paper's 26x26. Normalisation has AlexNet's constants, in torch's convention
-        (alpha divided by size).
+        A module [N,3,224,224] -> [N,num_classes] with layers conv1, relu1, pool1, norm1, ..., fc8. Weights are drawn
+        from a normal distribution with standard deviation 0.01, biases are 0 (section 3). Convolution 2 has stride 2:
+        from 55 with 5x5 and no padding that gives the paper's 26x26. Normalisation has AlexNet's constants, in torch's
+        convention (alpha divided by size).
 
     Raises:
         ValueError: for an unknown variant, a width or num_classes that is not positive.
@@ -108,5 +112,6 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return network

@@ -1,0 +1,562 @@
+"""The deconvnet against cases worked out on paper, Captum, and the gradient where the network is linear."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from zfcuda.deconv import Strongest, project, strongest
+from zfcuda.models import zfnet
+from zfcuda.network import receptive_field, trace
+
+# ---------------------------------------------------------------- on paper
+
+PICTURE = torch.tensor([[[1.0, 2, 0, 1], [0, 1, 3, 0], [2, 0, 1, 1], [1, 1, 0, 2]]])
+
+
+def paper_network() -> nn.Sequential:
+    """conv 2x2 -> ReLU -> overlapping 2x2 pooling, stride 1 -> conv 2x2 -> ReLU."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU(), nn.MaxPool2d(2, stride=1), nn.Conv2d(1, 1, 2), nn.ReLU())
+    for index, weight in ((0, [[1.0, 0], [0, -1]]), (3, [[1.0, 2], [-1, 3]])):
+        model[index].weight.data = torch.tensor([[weight]])  # type: ignore[union-attr]
+        nn.init.zeros_(model[index].bias)  # type: ignore[arg-type]
+    return model
+
+
+def test_worked_out_on_paper() -> None:
+    # conv: p[y,x] - p[y+1,x+1]      ReLU         pooled, and where from
+    #    0 -1  0                     0 0 0        0 at (0,0)   2 at (1,2)
+    #    0  0  2                     0 0 2        1 at (2,0)   2 at (1,2)
+    #    1  0 -1                     1 0 0
+    # conv: 0*1 + 2*2 + 1*(-1) + 2*3 = 9, the activation, and the seed.
+    # Back: 9 * weights = 9 18 / -9 27; unpooled (0,0) 9, (1,2) 18 + 27, (2,0) -9; rectified, the last is gone;
+    # each leaves its value where it is and takes it away one down and to the right.
+    expected = torch.tensor([[[[9.0, 0, 0, 0], [0, -9, 45, 0], [0, 0, 0, -45], [0, 0, 0, 0]]]])
+    for layer in ("3", "4"):
+        assert torch.equal(project(paper_network(), PICTURE, layer), expected)
+    # From the pooled map: its strongest are the two 2s, both from (1,2).
+    pooled = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, -2], [0, 0, 0, 0]]]])
+    assert torch.equal(project(paper_network(), PICTURE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
+    assert torch.equal(project(paper_network(), PICTURE, "2", position=(1, 0)), torch.tensor(
+        [[[[0.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0]]]]))  # fmt: skip
+    # The whole map: 0, 2, 1 and 2 at once.
+    everything = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 4, 0], [1, 0, 0, -4], [0, -1, 0, 0]]]])
+    assert torch.equal(project(paper_network(), PICTURE, "2", position="all"), everything)
+
+
+def test_lrn_divides_by_the_forward_scale() -> None:
+    # Two maps, x = (2, 4) at the only pixel; size 2 sums a map and the one before: 4 and 4 + 16.
+    model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.LocalResponseNorm(2, alpha=1.0, beta=1.0, k=1.0))
+    model[0].weight.data = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)  # type: ignore[union-attr]
+    image = torch.full((1, 1, 1), 2.0)
+    value = 4 / (1 + 20 / 2)  # of unit 1
+    assert strongest(model, image, "1", 2) == [(0, (0, 0), pytest.approx(2 / 3)), (1, (0, 0), pytest.approx(value))]
+    assert project(model, image, "1", unit=1).item() == pytest.approx(value * 2)
+    assert project(model, image, "1", unit=1, lrn="divide").item() == pytest.approx(value / 11 * 2)
+
+
+# ---------------------------------------------------------------- against Captum
+
+
+class Residual(nn.Module):
+    """Two branches added, with batch norm; its ReLUs written in one of several styles."""
+
+    def __init__(self, maps: int, out: int, style: str) -> None:
+        super().__init__()
+        self.style = style
+        self.conv1, self.bn1 = nn.Conv2d(maps, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out)
+        self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, groups=2, bias=False), nn.BatchNorm2d(out)
+        self.down = nn.Sequential(nn.Conv2d(maps, out, 1, 2, bias=False), nn.BatchNorm2d(out))
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.shared = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.down(x)
+        if self.style == "modules":
+            x = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+            return self.relu2(x + shortcut)
+        if self.style == "functional":
+            return F.relu(torch.add(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))), shortcut))
+        if self.style == "shared":
+            x = self.bn2(self.conv2(self.shared(self.bn1(self.conv1(x)))))
+            x += shortcut
+            return self.shared(x)
+        x = self.bn1(self.conv1(x))
+        x.relu_()
+        x = self.bn2(self.conv2(x)).add_(shortcut)
+        F.relu(x, inplace=True)
+        return x
+
+
+def resnet(style: str) -> nn.Module:
+    stem = [nn.Conv2d(3, 6, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    return nn.Sequential(
+        *stem,
+        Residual(6, 8, style),
+        Residual(8, 10, style),
+        nn.AdaptiveAvgPool2d((2, 3)),
+        nn.Flatten(),
+        nn.Linear(60, 5),
+    )
+
+
+class Inception(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.ra = nn.Conv2d(4, 3, 1), nn.ReLU()
+        self.b, self.rb = nn.Conv2d(4, 5, 3, padding="same", dilation=2), nn.ReLU()
+        self.pool, self.c, self.rc = nn.MaxPool2d(3, 1, 1), nn.Conv2d(4, 2, 4, padding="same"), nn.ReLU()
+        self.avg = nn.AvgPool2d(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.ra(self.a(x)), self.rb(self.b(x)), self.rc(self.c(self.pool(x))), self.avg(x)], 1)
+
+
+def inception() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), Inception(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(14, 6, 3), nn.ReLU(),
+        nn.AvgPool2d((2, 3), (2, 1), (1, 1), ceil_mode=True, count_include_pad=False), nn.Dropout(), nn.Conv2d(6, 4, 1),
+        nn.AvgPool2d(3, 2, 1, divisor_override=5), nn.ReLU(),
+    )  # fmt: skip
+
+
+def vgg() -> nn.Module:
+    layers: list[nn.Module] = []
+    maps = 3
+    for out in (8, 16):
+        layers += [nn.Conv2d(maps, out, 3, padding=1), nn.ReLU(), nn.Conv2d(out, out, 3, padding=1), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)]
+        maps = out
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(144, 20), nn.ReLU(), nn.Linear(20, 4)
+    )
+
+
+def zfnet_without_lrn() -> nn.Module:
+    children = [(n, m) for n, m in zfnet(9, width=0.1).named_children() if not n.startswith("norm")]
+    model = nn.Sequential()
+    for name, module in children:
+        model.add_module(name, module)
+    return model
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
+    "vgg": (vgg, (30, 35)),
+    "resnet": (lambda: resnet("modules"), (41, 50)),
+    "inception": (inception, (33, 30)),
+    "zfnet": (zfnet_without_lrn, (224, 224)),
+}
+
+
+def trained(model: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Weights of a useful scale, and batch norm statistics as after training."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    return model.to(device, dtype).eval()
+
+
+def assert_parallel(ours: Tensor, theirs: Tensor) -> None:
+    assert theirs.abs().max() > 0
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parallel_to_captum(name: str, device: torch.device) -> None:
+    captum = pytest.importorskip("captum.attr")
+    build, size = NETWORKS[name]
+    model = trained(build(), device)
+    image = torch.randn(3, *size, device=device)
+    network = trace(model)
+    compared = 0
+    with warnings.catch_warnings(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        warnings.simplefilter("ignore")  # Captum warns on each call
+        for layer, module in model.named_modules():
+            if not layer or layer not in network.names:
+                continue
+            found = strongest(network, image, layer, 2)
+            ours = project(network, image, layer, top=2)
+            oracle = captum.NeuronDeconvolution(model, module)
+            for unit, picture in zip(found, ours, strict=True):
+                theirs = oracle.attribute(image[None], (unit.unit, *(unit.position or ())))[0]
+                if unit.value > 0:
+                    assert_parallel(picture, theirs * unit.value)
+                    compared += 1
+    assert compared >= 10
+
+
+# ---------------------------------------------------------------- styles
+
+
+@pytest.mark.parametrize("style", ["functional", "shared", "in-place"])
+def test_every_style_of_relu_is_the_module_version(style: str) -> None:
+    model = trained(resnet("modules"), torch.device("cpu"))
+    other = resnet(style).eval()
+    other.load_state_dict(model.state_dict())
+    image = torch.randn(3, 41, 50)
+    for layer in ("0", "3", "4.conv2", "4", "5"):
+        assert torch.equal(project(other, image, layer, top=2), project(model, image, layer, top=2))
+
+
+def test_a_relu_in_place_is_what_later_readers_see() -> None:
+    class Twice(nn.Module):
+        def __init__(self, in_place: bool) -> None:
+            super().__init__()
+            self.conv, self.last, self.in_place = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 3, 3), in_place
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            if self.in_place:
+                y = F.relu_(x)
+            else:
+                x = y = F.relu(x)
+            return self.last(x + y)
+
+    model, other = Twice(True), Twice(False)
+    other.load_state_dict(model.state_dict())
+    image = torch.randn(1, 9, 9)
+    assert torch.equal(project(model, image, "last"), project(other, image, "last"))
+
+
+def test_global_means_and_reshapes() -> None:
+    class Head(nn.Module):
+        def __init__(self, style: int) -> None:
+            super().__init__()
+            self.conv, self.fc, self.style = nn.Conv2d(3, 8, 3), nn.Linear(8, 4), style
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.conv(x))
+            match self.style:
+                case 0:
+                    x = x.mean((2, 3))
+                case 1:
+                    x = torch.mean(x, -1).mean(dim=-1, keepdim=True).squeeze(2)
+                case 2:
+                    x = F.adaptive_avg_pool2d(x, 1).flatten(1)
+                case 3:
+                    x = F.avg_pool2d(x, x.size()[2:]).view(x.size(0), -1)
+                case _:
+                    x = torch.flatten(x.contiguous().mean([2, 3], keepdim=True), 1)
+            return self.fc(x) + 1
+
+    models = [Head(style) for style in range(5)]
+    image = torch.randn(3, 12, 9)
+    first = project(models[0], image, "", top=2)
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())
+        torch.testing.assert_close(project(model, image, "", top=2), first)
+
+
+# ---------------------------------------------------------------- properties
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_linear_network_gives_gradient_times_activation(data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    torch.manual_seed(draw(0, 10**6))
+    groups = draw(1, 2)
+    kernel, dilation = (draw(1, 4), draw(1, 4)), (draw(1, 2), draw(1, 3))
+    padding: Any = (draw(0, 3), draw(0, 3))
+    stride = (draw(1, 3), draw(1, 3))
+    if draw(0, 3) == 0:
+        padding, stride = "same", (1, 1)
+    pooled = nn.MaxPool2d(draw(2, 3), draw(1, 3), 1, ceil_mode=bool(draw(0, 1)))
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, kernel, stride, padding, dilation, groups), nn.BatchNorm2d(4), pooled,
+        nn.AvgPool2d(draw(1, 2), ceil_mode=True), nn.Conv2d(4, 6, 1, draw(1, 2)),
+        nn.AdaptiveAvgPool2d((draw(1, 4), draw(1, 4))), nn.Flatten(), nn.LazyLinear(5),
+    ).double()  # fmt: skip
+    image = torch.randn(1, 2, draw(13, 20), draw(13, 20), dtype=torch.float64, requires_grad=True)
+    model.eval()(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of outputs that are not positive
+        pictures = project(model, image, "7", top=5)
+        maps = project(model, image, "4", top=2)
+    for layer, ours, top in (("7", pictures, 5), ("4", maps, 2)):
+        for picture, found in zip(ours, strongest(model, image, layer, top), strict=True):
+            value = model[: int(layer) + 1](image)[(0, found.unit, *(found.position or ()))]
+            (gradient,) = torch.autograd.grad(value, image)
+            torch.testing.assert_close(picture, gradient[0] * value.detach().clamp(min=0))
+            assert found.value == value.item()
+
+
+@pytest.mark.parametrize("lrn", ["identity", "divide"])
+def test_zfnet_is_deterministic_and_confined(lrn: str, device: torch.device) -> None:
+    model = trained(zfnet(9, width=0.1), device)
+    image = torch.randn(3, 224, 224, device=device)
+    network = trace(model)
+    first = project(model, image, "conv5", top=3, lrn=lrn)
+    assert first.shape == (3, 3, 224, 224) and first.dtype == image.dtype and first.device == image.device
+    assert torch.equal(first, project(network, image[None], "conv5", top=3, lrn=lrn))
+    # A single projection, and many, give the same picture; only its receptive field is lit.
+    field = receptive_field(model, "conv5", image.shape)
+    for found, picture in zip(strongest(model, image, "conv5", 3), first, strict=True):
+        assert found.position is not None
+        alone = project(model, image, "conv5", unit=found.unit, position=found.position, lrn=lrn)[0]
+        torch.testing.assert_close(alone, picture)
+        top, left, bottom, right = field.rectangle(*found.position)
+        outside = picture.clone()
+        outside[:, top:bottom, left:right] = 0
+        assert picture.abs().max() > 0 and outside.abs().max() == 0
+
+
+def test_identity_ignores_lrn_and_divide_does_not() -> None:
+    model = trained(zfnet(9, width=0.1), torch.device("cpu"))
+    image = torch.randn(3, 224, 224)
+    passed, divided = (project(model, image, "norm1", lrn=lrn) for lrn in ("identity", "divide"))
+    found = strongest(model, image, "norm1", 1)[0]
+    norm = model.norm1
+    with torch.no_grad():
+        x = model[:3](image[None])
+    squares = sum(
+        float(x[(0, c, *found.position)]) ** 2  # type: ignore[misc]
+        for c in range(max(0, found.unit - 2), min(x.shape[1], found.unit + 3))
+    )
+    scale = (norm.k + norm.alpha / norm.size * squares) ** norm.beta
+    torch.testing.assert_close(passed, divided * scale)
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def small() -> nn.Sequential:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(4)).eval()
+    model(torch.zeros(1, 3, 10, 12))
+    return model
+
+
+def test_strongest_and_seeds() -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    with torch.no_grad():
+        maps = model[0](image[None])[0]
+        vector = model(image[None])[0]
+    found = strongest(model, image, "0", 6)
+    assert [f.value for f in found] == sorted(maps.amax((1, 2)).tolist(), reverse=True)
+    assert all(maps[(f.unit, *f.position)].item() == f.value for f in found)  # type: ignore[misc]
+    assert strongest(model, image, "4", 1) == [Strongest(int(vector.argmax()), None, float(vector.max()))]
+    # Strongest at one place; of one unit at its strongest places; its whole map is the sum of all its places.
+    y, x = 2, 3
+    at = project(model, image, "0", position=(y, x))
+    torch.testing.assert_close(at, project(model, image, "0", unit=int(maps[:, y, x].argmax()), position=(y, x)))
+    places = maps[2].flatten().argsort(descending=True)[:2].tolist()
+    expected = [project(model, image, "0", unit=2, position=divmod(p, 10)) for p in places]
+    torch.testing.assert_close(project(model, image, "0", unit=2, top=2), torch.cat(expected))
+    positive = int((maps[2] > 0).sum())
+    torch.testing.assert_close(
+        project(model, image, "0", unit=2, position="all")[0], project(model, image, "0", unit=2, top=positive).sum(0)
+    )
+
+
+def test_a_seed_that_is_not_positive_gives_zero_with_a_warning() -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    maps = model[0](image[None])[0]
+    y, x = divmod(int(maps[1].argmin()), maps.shape[2])
+    with pytest.warns(UserWarning, match=r"layer '0' the activation is not positive for unit 1 \(-"):
+        picture = project(model, image, "0", unit=1, position=(y, x))
+    assert picture.shape == (1, 3, 10, 12) and not picture.any()
+
+
+def test_many_seeds_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    expected = project(model, image, "0", top=6)
+    monkeypatch.setattr("zfcuda.deconv._CHUNK", 1500)
+    torch.testing.assert_close(project(model, image, "0", top=6), expected)
+
+
+# ---------------------------------------------------------------- leaving things alone
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = trained(resnet("shared"), torch.device("cpu")).train()
+    model[3].bn1.eval()  # type: ignore[union-attr]
+    state = copy.deepcopy(model.state_dict())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    image = torch.randn(3, 41, 50, requires_grad=True)
+    first = project(model, image, "4")
+    assert not first.requires_grad and image.grad is None
+    with pytest.raises(ValueError):
+        project(model, image[:, :2, :2], "4.conv2", unit=99)
+    with torch.inference_mode():
+        assert torch.equal(project(model, image, "4"), first)
+    with torch.no_grad():
+        assert torch.equal(project(model, image.detach(), "4"), first)
+    assert model.training and model[4].bn1.training and not model[3].bn1.training  # type: ignore[union-attr]
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(p.requires_grad and bool((p.grad == 1).all()) for p in model.parameters())  # type: ignore[operator]
+    assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in model.modules())
+    model(torch.randn(2, 3, 41, 50)).sum().backward()  # autograd still works on what inference mode has touched
+
+
+def test_dtypes_and_layouts(device: torch.device) -> None:
+    model = trained(resnet("shared"), device)
+    image = torch.randn(3, 41, 50, device=device)
+    expected = project(model, image, "4", top=3)
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    picture = image[None].to(memory_format=torch.channels_last)
+    torch.testing.assert_close(project(last, picture, "4", top=3), expected, rtol=1e-3, atol=1e-3)
+    precise = project(copy.deepcopy(model).double(), image.double(), "4", top=3)
+    assert precise.dtype == torch.float64
+    torch.testing.assert_close(precise.float(), expected, rtol=1e-3, atol=1e-3)
+    rough = project(
+        copy.deepcopy(model).bfloat16(), image.bfloat16(), "4", unit=strongest(model, image, "4", 1)[0].unit
+    )
+    assert rough.dtype == torch.bfloat16 and rough.isfinite().all()
+
+
+def test_a_compiled_model_is_unwrapped() -> None:
+    model = trained(resnet("modules"), torch.device("cpu"))
+    image = torch.randn(3, 41, 50)
+    assert torch.equal(project(torch.compile(model), image, "4"), project(model, image, "4"))  # type: ignore[arg-type]
+
+
+def test_hooks_that_only_look_are_fine_and_others_are_refused() -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    expected = project(model, image, "4")
+    seen: list[Tensor] = []
+    model[0].register_forward_hook(lambda _, __, output: seen.append(output))
+    assert torch.equal(project(model, image, "4"), expected) and isinstance(seen[0], Tensor)
+    handle = model[0].register_forward_hook(lambda _, __, output: output * 2)
+    with pytest.raises(ValueError, match=r"model: a hook changes what '4' gives \(there are hooks on 0\)"):
+        project(model, image, "4")
+    handle.remove()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_weights_that_a_hook_renews() -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    doubled = copy.deepcopy(model)
+    torch.nn.utils.weight_norm(model[0])
+    with torch.no_grad():
+        model[0].weight_g *= 2  # type: ignore[operator]  # weight itself is stale until the next forward
+        doubled[0].weight *= 2  # type: ignore[operator]
+    torch.testing.assert_close(project(model, image, "1"), project(doubled, image, "1"))
+
+
+# ---------------------------------------------------------------- refusals
+
+
+class Through(nn.Module):
+    """A convolution, something, a convolution, something else."""
+
+    def __init__(self, something: Callable[[Tensor], Tensor], act: nn.Module | None = None) -> None:
+        super().__init__()
+        self.first, self.last, self.something = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), something
+        self.act = act or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.last(self.something(self.act(self.first(x)))), 1)
+
+
+@pytest.mark.parametrize(
+    ("something", "act", "named"),
+    [
+        (torch.sigmoid, None, r"torch\.sigmoid in the model's forward"),
+        (lambda x: x, nn.GELU(), r"layer 'act' \(GELU\)"),
+        (lambda x: x * 2, None, "mul in the model's forward"),
+        (lambda x: x * x.mean((2, 3), keepdim=True), None, "mul in the model's forward"),
+        (lambda x: x.view(1, 2, 2, 8, 8).transpose(1, 2).reshape(1, 4, 8, 8), None, "Tensor.transpose in the model's"),
+        (lambda x: x.view(1, 4, 4, 16)[:, :, :, :8], None, "Tensor.view in the model's forward|getitem in the model's"),
+        (lambda x: F.max_pool2d(x, 2, dilation=2), None, "max_pool2d in the model's .*: pooling with dilation 2"),
+        (lambda x: x, nn.AdaptiveMaxPool2d(2), r"layer 'act' \(AdaptiveMaxPool2d\)"),
+        (lambda x: x, nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), r"'act' \(Conv2d\) .*: padding mode"),
+        (lambda x: x, nn.BatchNorm2d(4, track_running_stats=False), r"layer 'act' \(BatchNorm2d\)"),
+        (lambda x: x, nn.ReLU6(inplace=True), r"layer 'act' \(ReLU6\)"),
+        (lambda x: F.dropout(x), None, "dropout in the model's forward"),
+        (lambda x: F.conv2d(x, x.transpose(0, 1)), None, "transpose in the model's forward|weights or settings depend"),
+        (lambda x: torch.cat([x, x]), None, "torch.cat in the model's forward .*: a concatenation along the batch"),
+        (lambda x: torch.add(x, x, alpha=2), None, "torch.add in the model's forward"),
+        (lambda x: (x[:, :1].relu_(), x)[1], None, r"what Tensor\.relu_ in the model's forward may have overwritten"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_projected_is_refused_by_name(something: Any, act: nn.Module | None, named: str) -> None:
+    model, image = Through(something, act).eval(), torch.randn(3, 10, 10)
+    with pytest.raises(ValueError, match=f"layer: 'last' cannot be projected, because .*({named})"):
+        project(model, image, "last")
+    assert project(model, image, "first").shape == (1, 3, 10, 10)  # what comes after the layer does not matter
+
+
+def test_bad_arguments() -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+
+    def refused(error: type[Exception], match: str, *args: Any, **kwargs: Any) -> None:
+        with pytest.raises(error, match=match):
+            project(*args, **kwargs)
+
+    refused(ValueError, "layer: Sequential has no layer 'conv5'; there are: 0, 1, 2, 3, 4", model, image, "conv5")
+    refused(ValueError, "unit: expected 0 to 5, the units of layer '0', got 6", model, image, "0", unit=6)
+    refused(ValueError, "unit: expected 0 to 5, .* got -1", model, image, "0", unit=-1)
+    refused(TypeError, "unit: expected an integer, got 1.5", model, image, "0", unit=1.5)
+    refused(TypeError, "unit: expected an integer, got True", model, image, "0", unit=True)
+    refused(
+        ValueError, r"position: \(8, 0\) is outside the map of layer '0', 8 x 10", model, image, "0", position=(8, 0)
+    )
+    refused(ValueError, "position: expected .* got 'peak'", model, image, "0", position="peak")
+    refused(ValueError, "position: expected .* got 3", model, image, "0", position=3)
+    refused(ValueError, "position: layer '4' is a vector", model, image, "4", position=(0, 0))
+    refused(ValueError, "top: expected at least 1, got 0", model, image, "0", top=0)
+    refused(ValueError, "top: expected 1 to 6, the units of layer '0', got 7", model, image, "0", top=7)
+    refused(
+        ValueError,
+        r"top: unit 1 of layer '0' has 1 such place\(s\), got 2",
+        model,
+        image,
+        "0",
+        unit=1,
+        top=2,
+        position="all",
+    )
+    refused(ValueError, "lrn: expected 'identity' or 'divide', got 'skip'", model, image, "0", lrn="skip")
+    refused(TypeError, "image: expected a torch.Tensor, got list", model, image.tolist(), "0")
+    refused(TypeError, "image: expected a floating dtype, got torch.uint8", model, image.byte(), "0")
+    refused(
+        ValueError,
+        r"image: expected \[C,H,W\] or \[1,C,H,W\], got \[2,3,10,12\]",
+        model,
+        image.expand(2, 3, 10, 12),
+        "0",
+    )
+    refused(ValueError, r"image: expected .*, got \[10,12\]", model, image[0], "0")
+    refused(TypeError, "image: is torch.float64, the model's weights are torch.float32", model, image.double(), "0")
+    refused(ValueError, "image: contains NaN or infinite", model, image / 0, "0")
+    refused(ValueError, r"image: \[1,1,10,12\] does not fit layer '0' \(Conv2d\): .*3 channels", model, image[:1], "0")
+    refused(ValueError, r"image: \[1,3,12,14\] does not fit layer '4'", model, torch.randn(3, 12, 14), "4")
+    refused(TypeError, "model: expected a torch.nn.Module, got str", "zfnet", image, "0")
+    refused(
+        ValueError,
+        r"layer: '0' gives \[1,1,3,10,12\], neither a map",
+        nn.Sequential(nn.Unflatten(1, (1, 3))),
+        image,
+        "0",
+    )
+
+
+def test_a_layer_that_does_not_see_the_picture() -> None:
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+            self.register_buffer("fixed", torch.ones(1, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))[:, :2] + self.fc(self.fixed)
+
+    with pytest.raises(ValueError, match="layer: the output of 'fc' does not depend on the picture"):
+        project(Blind(), torch.randn(3, 4, 4), "fc")

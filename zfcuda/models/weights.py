@@ -1,0 +1,151 @@
+"""Reads weights from a file into a network: all of them, or none and one line that says why."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts save around the weights
+_PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+
+
+class WeightsError(ValueError):
+    """A file that holds no weights, or those of another network; the message is one line."""
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Loads the weights in a file into a network, cast to the network's dtypes and moved to its devices.
+
+    Args:
+        model: the network; unchanged where this raises.
+        path: see :func:`read_weights`. Names may carry the prefix of DataParallel ("module.") or torch.compile.
+
+    Raises:
+        WeightsError: (a ValueError) where the file cannot be read, or naming the first key that does not fit, in the
+            network's order: one that is missing, one of another shape (both shapes are given), one that is unexpected.
+    """
+    file = Path(path)
+    found = read_weights(file)
+    wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    found = _without_prefix(found, wanted)
+    for name, value in wanted.items():
+        if name not in found:
+            if name.endswith("num_batches_tracked"):  # absent from older files; only training reads it
+                continue
+            other = next((key for key in found if key not in wanted), None)
+            hint = "" if other is None else f" (it has {other!r} {_shape(found[other])} instead)"
+            raise WeightsError(
+                f"{file}: weights of another network: {name!r} {_shape(value)} is missing from the file{hint}"
+            )
+        if found[name].shape != value.shape:
+            raise WeightsError(
+                f"{file}: weights of another network: {name!r} is {_shape(found[name])} in the file "
+                f"and {_shape(value)} in the network"
+            )
+        if value.is_meta:
+            raise WeightsError(f"{name!r} of the network is on the meta device: materialise it first")
+    for name in found:
+        if name not in wanted:
+            raise WeightsError(
+                f"{file}: weights of another network: {name!r} {_shape(found[name])} does not exist in the network"
+            )
+    model.load_state_dict(found, strict=False)  # copies into the parameters, so their dtypes and devices stay
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors in a file by name, on the CPU, in the dtypes of the file.
+
+    A safetensors file, or one written by ``torch.save`` (with a dictionary of tensors, or one around it under
+    "state_dict"). Nothing in the file is ever executed: pickled code is refused.
+
+    Raises:
+        WeightsError: for a file that is missing, empty, truncated, not a file of weights, or with code in it.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise WeightsError(f"{file}: a folder, not a file of weights")
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(9)
+    except FileNotFoundError:
+        raise WeightsError(f"{file}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if not start:
+        raise WeightsError(f"{file}: an empty file")
+    if start[8:9] == b"{" or file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    if not start.startswith((b"PK", b"\x80")):  # torch.save writes a zip file, formerly a pickle of protocol 2
+        raise WeightsError(f"{file}: not a file of weights (expected safetensors, or what torch.save writes)")
+    return _tensors(file, _read_pickle(file))
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{file}: not a safetensors file, or a truncated one ({reason})") from None
+
+
+def _read_pickle(file: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damage and old formats; what matters raises
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise WeightsError(f"{file}: too large for the memory of this computer") from None
+    except Exception as error:  # a damaged file can raise nearly anything; all of it means the same to the user
+        text = " ".join(str(error).split())
+        code = re.search(r"GLOBAL ([\w.]+)", text)
+        if isinstance(error, pickle.UnpicklingError) and code:
+            raise WeightsError(
+                f"{file}: refused, since loading it would run Python code ({code[1]}); "
+                "save model.state_dict() alone, best as safetensors"
+            ) from None
+        if "TorchScript" in text:
+            raise WeightsError(f"{file}: a TorchScript program, not weights; save its state_dict()") from None
+        raise WeightsError(f"{file}: not a file of weights, or a truncated one") from None
+
+
+def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
+    """The dictionary of tensors in what ``torch.load`` returned."""
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{file}: holds a {type(content).__name__}, not a dictionary of tensors")
+    found = {name: value for name, value in content.items() if not str(name).endswith("_extra_state")}
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{file}: {name!r} is a {type(value).__name__}, not a tensor")
+        if value.layout != torch.strided or value.is_quantized:
+            raise WeightsError(f"{file}: {name!r} is not a plain dense tensor")
+    if not found:
+        raise WeightsError(f"{file}: holds no tensors")
+    return found
+
+
+def _without_prefix(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    while found:
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in found)), None)
+        if prefix is None or any(name.startswith(prefix) for name in wanted):
+            break
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
+def _shape(value: Tensor) -> str:
+    return str(list(value.shape))

@@ -1,0 +1,17 @@
+"""Any CNN as a graph: its layers by name, what computes each, and which pixels each unit sees."""
+
+from zfcuda.network.graph import Network, Node, Ref, evaluating
+from zfcuda.network.receptive import ReceptiveField, receptive_field, receptive_fields
+from zfcuda.network.trace import layers, trace
+
+__all__ = [
+    "Network",
+    "Node",
+    "ReceptiveField",
+    "Ref",
+    "evaluating",
+    "layers",
+    "receptive_field",
+    "receptive_fields",
+    "trace",
+]

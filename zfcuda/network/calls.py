@@ -1,0 +1,307 @@
+"""Which call of a module, function or method is which kind of layer, and what it does to memory."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: its kind, its arguments by name, and what its result has to do with the memory of its inputs."""
+
+    kind: str
+    arguments: dict[str, Any]
+    writes: Any = None  # the argument that the result overwrites
+    shares: str = "nothing"  # "nothing" | "all" (the result is its input) | "some" (it may be a view of it)
+
+
+def _conv(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: Any = 1
+) -> Call:
+    return Call("conv", {**locals(), "padding_mode": "zeros"})
+
+
+def _linear(input: Any, weight: Any, bias: Any = None) -> Call:
+    return Call("linear", locals())
+
+
+def _relu(input: Any, inplace: bool = False) -> Call:
+    return Call("relu", {"input": input}, writes=input if inplace else None)
+
+
+def _relu_(input: Any) -> Call:
+    return Call("relu", {"input": input}, writes=input)
+
+
+def _max_pool(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+    return_indices: bool = False,
+) -> Call | None:
+    arguments = locals()
+    return None if arguments.pop("return_indices") else Call("max_pool", arguments)
+
+
+def _avg_pool(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: Any = False,
+    count_include_pad: Any = True,
+    divisor_override: Any = None,
+) -> Call:
+    return Call("avg_pool", locals())
+
+
+def _adaptive_avg_pool(input: Any, output_size: Any) -> Call:
+    return Call("adaptive_avg_pool", locals())
+
+
+def _mean(input: Any, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> Call | None:
+    return Call("mean", {"input": input, "dim": dim, "keepdim": keepdim}) if dtype is None else None
+
+
+def _lrn(input: Any, size: Any, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Call:
+    return Call("lrn", locals())
+
+
+def _batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: Any = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Call | None:
+    arguments = locals()
+    del arguments["momentum"]
+    # With the statistics of the picture itself it is no fixed filter.
+    return None if arguments.pop("training") is not False or running_mean is None else Call("batch_norm", arguments)
+
+
+def _dropout(input: Any, p: Any = 0.5, training: Any = True, inplace: bool = False) -> Call | None:
+    return _itself(input) if training is False or (isinstance(p, float | int) and p == 0) else None
+
+
+def _cat(tensors: Any, dim: Any = 0) -> Call:
+    return Call("cat", locals())
+
+
+def _add(input: Any, other: Any, *, alpha: Any = 1) -> Call | None:
+    return Call("add", {"input": input, "other": other}) if isinstance(alpha, float | int) and alpha == 1 else None
+
+
+def _add_(input: Any, other: Any, *, alpha: Any = 1) -> Call | None:
+    call = _add(input, other, alpha=alpha)
+    return call and Call(call.kind, call.arguments, writes=input)
+
+
+def _itself(input: Any) -> Call:
+    return Call("identity", {"input": input}, shares="all")
+
+
+def _copy(input: Any, *, memory_format: Any = None) -> Call:
+    return Call("identity", {"input": input})
+
+
+def _perhaps_copy(input: Any, *, memory_format: Any = None) -> Call:
+    return Call("identity", {"input": input}, shares="some")
+
+
+# Functions, and methods by name. An adapter has torch's signature; None: a form that the kind does not cover.
+_ADAPTERS: dict[Any, Callable[..., Call | None]] = {
+    F.conv2d: _conv,
+    F.linear: _linear,
+    **dict.fromkeys((F.relu, torch.relu, "relu"), _relu),
+    **dict.fromkeys((F.relu_, torch.relu_, "relu_"), _relu_),
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), _max_pool),
+    F.avg_pool2d: _avg_pool,
+    F.adaptive_avg_pool2d: _adaptive_avg_pool,
+    **dict.fromkeys((torch.mean, "mean"), _mean),
+    F.local_response_norm: _lrn,
+    F.batch_norm: _batch_norm,
+    **dict.fromkeys(
+        (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout), _dropout
+    ),
+    **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _cat),
+    **dict.fromkeys((torch.add, operator.add, "add"), _add),
+    **dict.fromkeys((operator.iadd, "add_"), _add_),
+    **dict.fromkeys((torch.detach, "detach"), _itself),
+    **dict.fromkeys((torch.clone, "clone"), _copy),
+    "contiguous": _perhaps_copy,
+}
+_RESHAPES = frozenset(
+    {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze}
+    | {"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"}
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Element by element, of one operand or of several aligned ones; the trailing underscore of an in-place form is cut off.
+_POINTWISE = _words(
+    """abs add ceil celu clamp clamp_max clamp_min clip div divide elu erf exp expm1 floor gelu hardshrink hardsigmoid
+    hardswish hardtanh imul ipow isub itruediv leaky_relu log log1p logsigmoid maximum minimum mish mul multiply neg
+    negative pow reciprocal relu6 round rrelu rsqrt rsub selu sigmoid sign silu softplus softshrink softsign sqrt square
+    sub subtract tanh tanhshrink threshold true_divide truediv"""
+)
+_POINTWISE_MODULES = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid,
+    nn.Mish, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink,
+    nn.Threshold,
+)  # fmt: skip
+_DROPOUT_MODULES = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+# What torch documents as views, and what may return its input or a view of it.
+_VIEWS = _words(
+    """T H mT mH adjoint as_strided atleast_1d atleast_2d atleast_3d bfloat16 broadcast_tensors broadcast_to chunk conj
+    contiguous cpu cuda data detach diagonal double dsplit expand expand_as flatten float getattr getitem half hsplit
+    imag indices movedim moveaxis narrow permute positive ravel real reshape reshape_as resolve_conj resolve_neg select
+    split split_with_sizes squeeze swapaxes swapdims t tensor_split to transpose type type_as unbind unflatten unfold
+    unsqueeze values view view_as view_as_complex view_as_real vsplit"""
+)
+WRITING_OPERATORS = frozenset(
+    getattr(operator, name)
+    for name in _words("iadd iand ifloordiv ilshift imatmul imod imul ior ipow irshift isub itruediv ixor")
+)
+_SHAPES = _words("dim element_size is_contiguous len ndimension nelement numel size storage_offset stride")
+_SHAPE_ATTRIBUTES = _words("device dtype is_cuda itemsize layout names nbytes ndim requires_grad shape")
+
+
+def set_item(input: Any, index: Any, value: Any) -> Any:
+    """`input[index] = value`, as a call."""
+    input[index] = value
+    return input
+
+
+def _written(function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The argument that a function or method overwrites, or None."""
+    if kwargs.get("out") is not None:
+        return kwargs["out"]
+    in_place_name = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+    if in_place_name or function in WRITING_OPERATORS or function is set_item or kwargs.get("inplace"):
+        return args[0] if args else kwargs.get("input")
+    return None
+
+
+def _on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An in-place function as one that leaves its arguments alone."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        copies = fx.node.map_aggregate(args, lambda x: x.clone() if isinstance(x, Tensor) else x)
+        return function(*copies, **kwargs)  # type: ignore[misc]
+
+    return run
+
+
+def is_shape_query(function: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call asks for a size, a dtype or the like, not for values."""
+    if function is getattr:
+        return len(args) > 1 and args[1] in _SHAPE_ATTRIBUTES
+    return getattr(function, "__name__", "") in _SHAPES
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self, name)(*args, **kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """The call of a function, or of a method given by its name."""
+    adapter = _ADAPTERS.get(function) if isinstance(function, Hashable) else None
+    if adapter is not None:
+        try:
+            call = adapter(*args, **kwargs)
+        except TypeError:  # a form that the kind does not cover, `out=` for one
+            call = None
+        if call is not None:
+            return call
+    name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+    run = _method(function) if isinstance(function, str) else function
+    writes = _written(function, name, args, kwargs)
+    if writes is not None:
+        run = _on_copies(run)
+    if isinstance(function, Hashable) and function in _RESHAPES:
+        kind = "reshape"
+    else:
+        kind = "pointwise" if name.rstrip("_") in _POINTWISE and _is_torch(function) else "other"
+    arguments = {"function": run, "args": tuple(args), "kwargs": {k: v for k, v in kwargs.items() if k != "out"}}
+    # A function that is not torch's may return anything, a view of its arguments included.
+    return Call(kind, arguments, writes, "some" if name in _VIEWS or not _is_torch(function) else "nothing")
+
+
+def _is_torch(function: Any) -> bool:
+    """Whether a function, or a method's name, is torch's or Python's own."""
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return isinstance(function, str) or module.split(".")[0] in ("torch", "_operator", "builtins", "math")
+
+
+Constant = Callable[[str], Any]  # the name of a module's tensor -> what stands for it
+
+
+def of_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], constant: Constant) -> Call:
+    """The call of a torch.nn module, in eval mode."""
+    if not args and set(kwargs) == {"input"}:
+        args, kwargs = (kwargs["input"],), {}
+    call = _of_module(module, args[0], constant) if len(args) == 1 and not kwargs else None
+    if call is not None:
+        return call
+    pointwise = isinstance(module, _POINTWISE_MODULES)
+    run: Callable[..., Any] = module
+    writes = None
+    if getattr(module, "inplace", False):
+        run, writes = _on_copies(module), args[0] if args else next(iter(kwargs.values()), None)
+    arguments = {"function": run, "args": tuple(args), "kwargs": dict(kwargs)}
+    shares = "nothing" if pointwise or writes is not None else "some"
+    return Call("pointwise" if pointwise else "other", arguments, writes, shares)
+
+
+def _of_module(module: Any, input: Any, constant: Constant) -> Call | None:
+    def tensor(name: str) -> Any:
+        return None if getattr(module, name, None) is None else constant(name)
+
+    def settings(*names: str) -> dict[str, Any]:
+        return {"input": input} | {name: getattr(module, name) for name in names}
+
+    if isinstance(module, nn.Conv2d):
+        arguments = settings("stride", "padding", "dilation", "groups", "padding_mode")
+        return Call("conv", arguments | {"weight": tensor("weight"), "bias": tensor("bias")})
+    if isinstance(module, nn.Linear):
+        return Call("linear", {"input": input, "weight": tensor("weight"), "bias": tensor("bias")})
+    if isinstance(module, nn.ReLU):
+        return Call("relu", {"input": input}, writes=input if module.inplace else None)
+    if isinstance(module, nn.MaxPool2d) and not module.return_indices:
+        return Call("max_pool", settings("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
+    if isinstance(module, nn.AvgPool2d):
+        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+        return Call("avg_pool", settings(*names))
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return Call("adaptive_avg_pool", settings("output_size"))
+    if isinstance(module, nn.LocalResponseNorm):
+        return Call("lrn", settings("size", "alpha", "beta", "k"))
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm) and module.running_mean is not None:
+        tensors = {name: tensor(name) for name in ("running_mean", "running_var", "weight", "bias")}
+        return Call("batch_norm", settings("eps") | tensors)
+    if isinstance(module, (nn.Identity, *_DROPOUT_MODULES)):
+        return Call("identity", {"input": input}, shares="all")
+    if isinstance(module, nn.Flatten | nn.Unflatten):
+        return Call("reshape", {"function": module, "args": (input,), "kwargs": {}}, shares="some")
+    return None

@@ -1,0 +1,154 @@
+"""A model as a list of steps that compute new values and overwrite none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from zfcuda.network.calls import is_shape_query
+from zfcuda.network.kinds import KINDS
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for the value of a node among the arguments of another."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step. Its value never changes; a write in place is a new node.
+
+    kind: "input", "constant" (a tensor of the model), "ambiguous" (see zfcuda.network.trace), or one of
+        zfcuda.network.kinds.
+    arguments: by the names of that kind; a Ref stands for the value of another node, at any depth of lists and tuples.
+    label: what messages call it, "layer 'conv1' (Conv2d)" or "sigmoid in layer 'gate'".
+    """
+
+    index: int
+    kind: str
+    arguments: Mapping[str, Any]
+    label: str
+
+    def resolve(self, values: Mapping[int, Any]) -> dict[str, Any]:
+        """The arguments with every Ref replaced by its value."""
+        return {name: _replace(value, values) for name, value in self.arguments.items()}
+
+    def run(self, arguments: Mapping[str, Any]) -> Any:
+        """The value, from resolved arguments, in plain torch."""
+        if self.kind == "constant":
+            return arguments["function"]()
+        if self.kind == "ambiguous":
+            raise ValueError(f"cannot follow {self.label}")
+        return KINDS[self.kind](**arguments)
+
+    @property
+    def refs(self) -> list[int]:
+        """The nodes whose values it reads, in order, repeated ones included."""
+        return list(_refs(self.arguments))
+
+    @property
+    def is_shape_query(self) -> bool:
+        """Whether it asks for a size, a dtype or the like of its argument, not for values."""
+        return self.kind == "other" and is_shape_query(self.arguments["function"], self.arguments["args"])
+
+
+def _replace(value: Any, values: Mapping[int, Any]) -> Any:
+    return map_nest(value, lambda x: values[x.index] if isinstance(x, Ref) else x)
+
+
+def map_nest(value: Any, function: Callable[[Any], Any]) -> Any:
+    """The same nest of lists, tuples, dicts and slices with the function applied to what they hold."""
+    return fx.node.map_aggregate(value, function)
+
+
+def _refs(value: Any) -> Iterator[int]:
+    if isinstance(value, Ref):
+        yield value.index
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _refs(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _refs(item)
+    elif isinstance(value, slice):
+        yield from _refs((value.start, value.stop, value.step))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced model.
+
+    nodes: in an order that computes every value before it is read.
+    names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
+    unusable: layers without such a node -> why.
+    The tensors of the model are read when the network runs: training on is seen, another structure is not.
+    """
+
+    model: nn.Module
+    nodes: tuple[Node, ...]
+    names: Mapping[str, int]
+    unusable: Mapping[str, str]
+
+    @property
+    def layers(self) -> list[str]:
+        """The names that `layer=` takes, in forward order, a container after what it contains."""
+        return [name for name in self.names if name]
+
+    def node(self, layer: str) -> Node:
+        """The node that computes a layer's output.
+
+        Raises:
+            TypeError: layer is not a string.
+            ValueError: there is no such layer (those there are are listed), or it gives no tensor to follow.
+        """
+        if not isinstance(layer, str):
+            raise TypeError(f"layer: expected the dotted name of a submodule, got {layer!r}")
+        if layer in self.unusable:
+            raise ValueError(f"layer: {layer!r} {self.unusable[layer]}")
+        if layer not in self.names:
+            name = type(self.model).__name__
+            raise ValueError(f"layer: {name} has no layer {layer!r}; there are: {', '.join(self.layers)}")
+        return self.nodes[self.names[layer]]
+
+    def ancestors(self, wanted: Iterable[int]) -> list[Node]:
+        """What has to run for these nodes, themselves included, in order."""
+        needed = set(wanted)
+        for node in reversed(self.nodes):
+            if node.index in needed:
+                needed.update(node.refs)
+        return [self.nodes[i] for i in sorted(needed)]
+
+    def run(self, image: Tensor, wanted: Iterable[int]) -> dict[int, Any]:
+        """The values of these nodes and of all that they depend on, in plain torch, the model taken as in eval mode.
+
+        image: [N,C,H,W], never written to.
+        """
+        values: dict[int, Any] = {}
+        with evaluating(self.model):
+            for node in self.ancestors(wanted):
+                values[node.index] = image if node.kind == "input" else node.run(node.resolve(values))
+        return values
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for the time being. The flags are set one by one: a model may have its own idea of train()."""
+    modules = [module for module in model.modules() if module.training]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+
+
+def plain_name(name: str) -> str:
+    """A compiled part of a model goes by the name of its wrapper."""
+    return name.replace("_orig_mod.", "").removesuffix("._orig_mod")

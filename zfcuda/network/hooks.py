@@ -1,0 +1,53 @@
+"""Hooks of the user's: a Network does not run them, so one that changes a value has to be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as _everywhere
+
+from zfcuda.network.graph import Network, evaluating, plain_name
+
+Check = Callable[[Tensor], None]
+
+
+def watch(network: Network, image: Tensor, layer: str) -> Check:
+    """Where the model has hooks, runs it with them; the check then refuses a value of the layer's that differs.
+
+    The run comes first, because the hooks of torch.nn.utils.weight_norm and spectral_norm renew the weights.
+
+    image: [1,C,H,W].
+    """
+    owners = [
+        plain_name(name) or "the model"
+        for name, module in network.model.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks
+    ]
+    if _everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks:
+        owners.append("every module")
+    if not owners:
+        return lambda value: None
+    target = next(m for name, m in network.model.named_modules(remove_duplicate=False) if plain_name(name) == layer)
+    seen: list[Tensor] = []
+
+    def keep(module: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            seen[:] = [output.detach().clone()]  # the last call's, before anything overwrites it
+
+    handle = target.register_forward_hook(keep)
+    try:
+        with torch.no_grad(), evaluating(network.model):
+            network.model(image.clone())
+    finally:
+        handle.remove()
+
+    def check(value: Tensor) -> None:
+        tolerance = 3 * torch.finfo(value.dtype).eps ** 0.5
+        expected = seen[0] if seen else value
+        if value.shape != expected.shape or (value - expected).abs().max() > tolerance * expected.abs().max():
+            raise ValueError(f"model: a hook changes what {layer!r} gives (there are hooks on {', '.join(owners)})")
+
+    return check

@@ -1,0 +1,6 @@
+"""Occlusion sensitivity: what the network answers while a window of the picture is covered."""
+
+from zfcuda.occlusion.experiment import occlusion_map
+from zfcuda.occlusion.result import OcclusionMap
+
+__all__ = ["OcclusionMap", "occlusion_map"]

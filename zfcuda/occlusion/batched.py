@@ -1,0 +1,128 @@
+"""Brute force: every occluded picture through the whole network, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from zfcuda import ops
+
+# Larger batches gain nothing: on a CPU they leave the cache, on a GPU it is full.
+_LARGEST = {"cpu": 64, "cuda": 1024}
+
+
+class Probe:
+    """Runs the network, and watches a layer on the way: its last call's output, reduced to one number per unit."""
+
+    def __init__(self, model: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
+        self.model, self.layer = model, layer
+        self.dtype = None if dtype == torch.float32 else dtype
+        self.activity: Tensor | None = None  # [n,units]
+        self.largest = 0  # bytes that one picture's largest step reads and writes
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """[n,C,H,W] -> float32 [n,classes]."""
+        self.activity = None
+        cast: Any = nullcontext() if self.dtype is None else torch.autocast(pictures.device.type, self.dtype)
+        with self._watched(), cast:
+            output = self.model(pictures)
+        return _logits(output, len(pictures))
+
+    def measure(self, picture: Tensor) -> Tensor:
+        """The same for one picture [1,C,H,W], noting what its steps take in memory."""
+
+        def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
+            self.largest = max(self.largest, sum(t.numel() * t.element_size() for t in tensors))
+
+        handles = [m.register_forward_hook(note) for m in self.model.modules() if not any(True for _ in m.children())]
+        try:
+            return self(picture)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        if self.layer is None:
+            yield
+            return
+
+        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if not isinstance(output, Tensor) or output.dim() < 2:
+                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per picture")
+            # Summed at once: an in-place ReLU behind the layer must not count.
+            self.activity = output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float()
+
+        handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _logits(output: Any, count: int) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise ValueError(f"model: expected it to return one Tensor [N,classes], got {type(output).__name__}")
+    if output.dim() == 1:
+        output = output[:, None]
+    if output.dim() != 2 or output.shape[0] != count:
+        raise ValueError(f"model: expected [N,classes] for {count} pictures, got shape {list(output.shape)}")
+    return output.float()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30  # unknown; a quarter of this is small enough for any machine that runs torch
+
+
+def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
+    """How many pictures fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
+    alive.
+    """
+    each = image.numel() * image.element_size() + 2 * probe.largest
+    return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
+
+
+def run_batched(
+    probe: Probe, image: Tensor, fill: Tensor, origins: Tensor, window: tuple[int, int], chunk: int, progress: bool
+) -> tuple[Tensor, Tensor | None]:
+    """image, fill [C,H,W], origins [n,2] -> logits float32 [n,classes] and, where a layer is watched, activity
+    [n,units].
+    """
+    logits: list[Tensor] = []
+    activity: list[Tensor] = []
+    done = 0
+    with tqdm(total=len(origins), desc="occlusion", unit="window", disable=not progress) as bar:
+        while done < len(origins):
+            try:
+                answer = probe(ops.occlude(image, fill, origins[done : done + chunk], window))
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if chunk == 1 or not _out_of_memory(error):
+                    raise
+                chunk //= 2
+                continue
+            logits.append(answer)
+            if probe.activity is not None:
+                activity.append(probe.activity)
+            bar.update(len(answer))
+            done += len(answer)
+    return torch.cat(logits), torch.cat(activity) if activity else None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,226 @@
+"""occlusion_map: the checks, the choice of the method, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.network import evaluating
+from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, run_batched
+from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.windows import grid, pair
+
+Target = int | Callable[[Tensor], Tensor] | None
+Fill = float | Sequence[float] | Tensor
+METHODS = ("auto", "batched", "incremental")
+PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
+
+
+def occlusion_map(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    window: int | Sequence[int] = 32,
+    stride: int | Sequence[int] = 8,
+    fill: Fill = 0.0,
+    target: Target = None,
+    layer: str | None = None,
+    unit: int | None = None,
+    method: str = "auto",
+    probability: str = "auto",
+    dtype: torch.dtype | None = None,
+    memory_budget: int | None = None,
+    progress: bool = False,
+) -> OcclusionMap:
+    """What the network answers while an occluder moves over the picture (Zeiler & Fergus, section 4.2, Fig. 7).
+
+    Args:
+        model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval and left as it was.
+        image: [C,H,W] or [1,C,H,W], floating, on the model's device.
+        window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
+            the last one is cut off at the border, as Captum does.
+        fill: what covers the picture: a number, one per channel, or a Tensor broadcastable to the image.
+        target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole picture.
+        layer, unit: the dotted name of a submodule and its channel, whose total activation is recorded at each
+            position;
+            unit None: the one with the largest total in the whole picture.
+        method: "batched" (every window through the whole network), or "auto".
+        probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
+            outputs that already are a distribution -> as they are; else softmax.
+        dtype: torch.bfloat16 or float16 to run the network in (autocast); None: as it is.
+        memory_budget: bytes for the batch and its maps; None: a quarter of the free memory, at most 2 GiB.
+        progress: show a bar with the time left.
+
+    Returns:
+        An OcclusionMap.
+
+    Raises:
+        TypeError, ValueError: naming the argument and its value, before any window is run.
+        RuntimeError: method="incremental" where that cannot be done.
+    """
+    model = getattr(model, "_orig_mod", model)  # a model under torch.compile would compile anew for each batch size
+    picture = _picture(image, model)
+    window, stride = pair(window, "window"), pair(stride, "stride")
+    height, width = int(picture.shape[1]), int(picture.shape[2])
+    origins = grid((height, width), window, stride).to(picture.device)
+    filled = _filled(fill, picture)
+    _choices(method, probability, dtype, memory_budget)
+    if unit is not None and layer is None:
+        raise ValueError(f"unit: {unit} of which layer? name it in layer=")
+    if layer is not None and layer not in dict(model.named_modules()):
+        known = ", ".join(name for name, _ in model.named_modules() if name)
+        raise ValueError(f"layer: the model has no {layer!r}; it has {known}")
+    if method == "incremental":
+        raise RuntimeError("method: 'incremental' cannot be done for this model by this version; 'batched' can")
+
+    with torch.inference_mode(), evaluating(model):
+        probe = Probe(model, layer, dtype)
+        measured = probe.measure(picture[None])[0]
+        base = probe(picture[None])[0]
+        _check_answers(measured, base)
+        chosen = _target(target, base)
+        unit = _unit(unit, layer, probe.activity)
+        budget = memory_budget if memory_budget is not None else min(free_memory(picture.device) // 4, 2 << 30)
+        chunk = chunk_size(probe, picture, budget)
+        logits, activity = run_batched(probe, picture, filled, origins.flatten(0, 1), window, chunk, progress)
+        rows, columns = origins.shape[:2]
+        probabilities = _probabilities(torch.cat([base[None], logits]), probability)[1:]
+        best = int(base.argmax()) if callable(chosen) else chosen
+        score = _score(chosen, logits)
+        label = logits.argmax(1) if len(base) > 1 else (probabilities[:, 0] > 0.5).long()
+        results = (logits, score, probabilities[:, best], label, origins, base, _score(chosen, base[None])[0])
+    # Out of inference mode: clones that autograd accepts later.
+    logits, score, of_target, label, origins, base, base_score = (t.clone() for t in results)
+    return OcclusionMap(
+        logits=logits.view(rows, columns, -1),
+        score=score.view(rows, columns),
+        probability=of_target.view(rows, columns),
+        label=label.view(rows, columns),
+        activity=None if activity is None else activity[:, unit].clone().view(rows, columns),
+        unit=unit,
+        target=chosen,
+        base_logits=base,
+        base_score=base_score,
+        origins=origins,
+        window=window,
+        stride=stride,
+        size=(height, width),
+        method="batched",
+        reason="every window was run through the whole network"
+        + (", as was asked" if method == "batched" else ", which is always exact"),
+    )
+
+
+def _picture(image: Tensor, model: nn.Module) -> Tensor:
+    """[C,H,W], in the memory format that the model computes in."""
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
+    if image.dim() == 4 and image.shape[0] == 1:
+        batch = image
+    elif image.dim() == 3:
+        batch = image[None]
+    else:
+        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}")
+    if not image.is_floating_point():
+        raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
+    if image.numel() == 0:
+        raise ValueError(f"image: it is empty, shape {list(image.shape)}")
+    if not torch.isfinite(image).all():
+        raise ValueError("image: it holds NaN or infinity")
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    if weights and weights[0].device != image.device:
+        raise ValueError(f"image: it is on {image.device}, the model on {weights[0].device}")
+    if weights and weights[0].dtype != image.dtype:
+        raise TypeError(f"image: it is {image.dtype}, the model {weights[0].dtype}")
+    if any(
+        w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights
+    ):
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch.detach()[0]
+
+
+def _filled(fill: Fill, picture: Tensor) -> Tensor:
+    """The fill as a tensor that broadcasts to [C,H,W]."""
+    channels = len(picture)
+    if isinstance(fill, Tensor):
+        value = fill.detach().to(picture)
+    elif isinstance(fill, int | float):
+        value = torch.tensor(float(fill)).to(picture)
+    else:
+        value = torch.tensor([float(v) for v in fill]).to(picture)
+        if len(value) != channels:
+            raise ValueError(f"fill: expected a number or {channels} numbers, one per channel, got {len(value)}")
+        value = value[:, None, None]
+    if value.dim() == 4 and value.shape[0] == 1:
+        value = value[0]
+    try:
+        value.expand_as(picture)
+    except RuntimeError:
+        raise ValueError(
+            f"fill: shape {list(value.shape)} does not broadcast to the image's {list(picture.shape)}"
+        ) from None
+    if not torch.isfinite(value).all():
+        raise ValueError("fill: it holds NaN or infinity")
+    return value
+
+
+def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_budget: int | None) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {METHODS}, got {method!r}")
+    if probability not in PROBABILITIES:
+        raise ValueError(f"probability: expected one of {PROBABILITIES}, got {probability!r}")
+    if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype: expected torch.bfloat16, float16 or None, got {dtype}")
+    if memory_budget is not None and not (isinstance(memory_budget, int) and memory_budget > 0):
+        raise ValueError(f"memory_budget: expected a positive number of bytes, got {memory_budget!r}")
+
+
+def _check_answers(once: Tensor, again: Tensor) -> None:
+    if not torch.isfinite(again).all():
+        raise ValueError("model: its output for the whole picture holds NaN or infinity")
+    if not torch.allclose(once, again, rtol=1e-2, atol=1e-2 * float(again.abs().max())):
+        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
+
+
+def _target(target: Target, base: Tensor) -> int | Callable[[Tensor], Tensor]:
+    if target is None:
+        return int(base.argmax())
+    if callable(target):
+        return target
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise TypeError(f"target: expected a class index, a callable or None, got {target!r}")
+    if not 0 <= target < len(base):
+        raise ValueError(f"target: the model has classes 0 to {len(base) - 1}, got {target}")
+    return target
+
+
+def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int | None:
+    if layer is None:
+        return None
+    if activity is None:
+        raise ValueError(f"layer: {layer!r} is never called by the model's forward")
+    if unit is None:
+        return int(activity[0].argmax())
+    if not 0 <= unit < activity.shape[1]:
+        raise ValueError(f"unit: {layer!r} has units 0 to {activity.shape[1] - 1}, got {unit}")
+    return unit
+
+
+def _score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    if not callable(target):
+        return logits[:, target]
+    score = target(logits)
+    if not isinstance(score, Tensor) or score.shape != logits.shape[:1]:
+        got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
+    return score.float()
+
+
+def _probabilities(logits: Tensor, how: str) -> Tensor:
+    """[n,classes] -> same."""
+    if how == "auto":
+        is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
+        how = "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+    return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)

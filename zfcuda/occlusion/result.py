@@ -1,0 +1,97 @@
+"""What an occlusion experiment gives: OcclusionMap."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """The network's answers to one picture with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
+
+    Tensors are on the picture's device.
+
+    Attributes:
+        logits: float32 [rows,cols,classes], the network's output at each position of the occluder.
+        score: float32 [rows,cols], the target's output.
+        probability: float32 [rows,cols], of the target (Fig. 7d); of the most probable class of the whole picture
+            where the target is a callable.
+        label: int64 [rows,cols], the most probable class (Fig. 7e); for a network of one output, whether it is more
+            probable than not.
+        activity: float32 [rows,cols], total activation of the layer's unit (Fig. 7b); None without layer.
+        unit: the unit that activity is of; None without layer.
+        target: a class index, or the callable that was given.
+        base_logits: float32 [classes], of the whole picture. base_score: the target's output there.
+        origins: int64 [rows,cols,2], (y, x) of each window's first pixel.
+        window, stride: (rows, columns) in pixels. size: (H, W) of the picture.
+        method: "batched" or "incremental". reason: why that one, in a sentence.
+    """
+
+    logits: Tensor
+    score: Tensor
+    probability: Tensor
+    label: Tensor
+    activity: Tensor | None
+    unit: int | None
+    target: int | Callable[[Tensor], Tensor]
+    base_logits: Tensor
+    base_score: Tensor
+    origins: Tensor
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    size: tuple[int, int]
+    method: str
+    reason: str
+
+    def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
+        """float32 [H,W]: at each pixel the mean, over the windows that cover it, of base score - score.
+
+        Positive: covering the pixel costs the target. NaN where no window covers a pixel (a stride larger than the
+            window).
+        size: (rows, columns) to resize to; None: the picture's.
+        """
+        height, width = self.size
+        y0, x0 = (self.origins[..., i].flatten() for i in (0, 1))
+        y1, x1 = (y0 + self.window[0]).clamp(max=height), (x0 + self.window[1]).clamp(max=width)
+        drop = (self.base_score - self.score).flatten().double()
+        # Each window adds its drop to a rectangle: marks at its four corners, then two running sums.
+        marks = torch.zeros(2, height + 1, width + 1, dtype=torch.float64, device=drop.device)
+        for ys, xs, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
+            for plane, value in zip(marks, (drop, torch.ones_like(drop)), strict=True):
+                plane.index_put_((ys, xs), sign * value, accumulate=True)
+        total, count = marks.cumsum(1).cumsum(2)[:, :height, :width]
+        mean = (total / count.round()).float()
+        if size is None:
+            return mean
+        return F.interpolate(mean[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything but a callable target to a NumPy .npz file, whole or not at all."""
+        path = Path(path)
+        arrays = {
+            name: getattr(self, name).cpu().numpy()
+            for name in ("logits", "score", "probability", "label", "base_logits", "base_score", "origins")
+        }
+        if self.activity is not None:
+            arrays["activity"] = self.activity.cpu().numpy()
+            arrays["unit"] = np.array(self.unit)
+        if isinstance(self.target, int):
+            arrays["target"] = np.array(self.target)
+        arrays |= {name: np.array(getattr(self, name)) for name in ("window", "stride", "size", "method", "reason")}
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+            try:
+                np.savez_compressed(file, **arrays)
+                file.close()
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise

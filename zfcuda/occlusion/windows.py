@@ -1,0 +1,37 @@
+"""Where the occluder stands: the grid of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
+    """int or (rows, columns) -> (rows, columns), both at least 1."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in both):
+        raise ValueError(f"{name}: expected a positive integer or two, (rows, columns), got {value!r}")
+    return both[0], both[1]
+
+
+def starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of the ceil((length - window) / stride) + 1 windows of one side, the last one cut off at the border.
+
+    Where the stride is larger than the window, no more than start inside the picture.
+    """
+    count = -(-(length - window) // stride) + 1
+    return [i * stride for i in range(min(count, -(-length // stride)))]
+
+
+def grid(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """int64 [rows,columns,2]: (y, x) of each window's first pixel.
+
+    Raises:
+        ValueError: for a window larger than the picture.
+    """
+    if window[0] > size[0] or window[1] > size[1]:
+        raise ValueError(f"window: {window[0]} x {window[1]} is larger than the picture, {size[0]} x {size[1]}")
+    ys, xs = (torch.tensor(starts(size[i], window[i], stride[i])) for i in (0, 1))
+    return torch.stack(torch.meshgrid(ys, xs, indexing="ij"), -1)

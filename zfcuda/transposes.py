@@ -1,0 +1,264 @@
+"""What the deconvnet does at each kind of layer: computes it, and gives the way back (Zeiler & Fergus, section 2.1).
+
+A rule takes the arguments of a node (zfcuda.network.kinds) and returns its value and its transpose: a function from the
+signal at the output, [n,...] for n seeds, to the signals at the inputs. The forward pass has a batch of one picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zfcuda import ops
+from zfcuda.network import Node, kinds
+
+Transpose = Callable[[Tensor], Sequence[Tensor | None]]  # None: nothing can be sent to that input
+Rule = tuple[Tensor, Transpose]
+Arguments = dict[str, Any]
+
+
+class UnsupportedError(Exception):
+    """A setting for which there is no rule; the message says which."""
+
+
+def signal_slots(node: Node) -> list[Any]:
+    """The arguments that a node sends its signal back to, unresolved, in the order of the transpose's result."""
+    if node.kind == "cat":
+        return list(node.arguments["tensors"])
+    if node.kind == "add":
+        return [node.arguments["input"], node.arguments["other"]]
+    if node.kind == "reshape":
+        return list(node.arguments["args"][:1])
+    return [node.arguments["input"]]
+
+
+# ---------------------------------------------------------------- filters
+
+
+def _conv(arguments: Arguments, lrn: str) -> Rule:
+    """Filters, applied transposed."""
+    if arguments["padding_mode"] != "zeros":
+        raise UnsupportedError(f"padding mode {arguments['padding_mode']!r}")
+    input, weight = arguments["input"], arguments["weight"]
+    stride, dilation = kinds.pair(arguments["stride"]), kinds.pair(arguments["dilation"])
+    sides = kinds.both_sides(arguments["padding"], weight, arguments["dilation"])
+    size, groups = (input.shape[2], input.shape[3]), arguments["groups"]
+
+    def transpose(signal: Tensor) -> list[Tensor | None]:
+        return [_transposed_conv(signal, weight, size, stride, (sides[0][0], sides[1][0]), dilation, groups)]
+
+    return kinds.conv(**arguments), transpose
+
+
+def _transposed_conv(
+    signal: Tensor,
+    weight: Tensor,
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """signal [n,K,h,w] -> [n,C,*size], the transpose of a convolution that padded so much at the top and left.
+
+    A single activation has a small footprint, so only the rectangle that holds each seed's signal is filtered.
+    """
+    used = (signal != 0).any(dim=1)  # [n,h,w]
+    tops, tall = _support(used.any(dim=2))
+    lefts, wide = _support(used.any(dim=1))
+    crops = [one[:, y : y + tall, x : x + wide] for one, y, x in zip(signal, tops, lefts, strict=True)]
+    patches = F.conv_transpose2d(torch.stack(crops), weight, None, stride, 0, 0, groups, dilation)
+    output = patches.new_zeros(len(patches), patches.shape[1], *size)
+    for one, patch, y, x in zip(output, patches, tops, lefts, strict=True):
+        rows, patch_rows = _overlap(y * stride[0] - padding[0], patch.shape[1], size[0])
+        columns, patch_columns = _overlap(x * stride[1] - padding[1], patch.shape[2], size[1])
+        one[:, rows, columns] = patch[:, patch_rows, patch_columns]
+    return output
+
+
+def _support(used: Tensor) -> tuple[list[int], int]:
+    """bool [n,length] -> (n starts, extent): intervals of one extent that hold all that is used."""
+    length = used.shape[1]
+    place = torch.arange(length, device=used.device)
+    first = torch.where(used, place, length).amin(dim=1)
+    last = torch.where(used, place, -1).amax(dim=1)
+    extent = max(1, int((last - first).max()) + 1)
+    return first.clamp(max=length - extent).tolist(), extent
+
+
+def _overlap(start: int, extent: int, length: int) -> tuple[slice, slice]:
+    """A patch that covers start ... start+extent-1 of a line: (where on the line, which part of the patch)."""
+    low, high = max(0, start), min(length, start + extent)
+    return slice(low, max(low, high)), slice(low - start, max(low, high) - start)
+
+
+def _linear(arguments: Arguments, lrn: str) -> Rule:
+    return kinds.linear(**arguments), lambda signal: [signal @ arguments["weight"]]
+
+
+def _batch_norm(arguments: Arguments, lrn: str) -> Rule:
+    """gamma / sqrt(variance + eps), a fixed factor per map; the shift drops out."""
+    input = arguments["input"]
+    scale = (arguments["running_var"] + arguments["eps"]).rsqrt()
+    if arguments["weight"] is not None:
+        scale = scale * arguments["weight"]
+    scale = scale.to(input.dtype).view(1, -1, *[1] * (input.ndim - 2))
+    return kinds.batch_norm(**arguments), lambda signal: [signal * scale]
+
+
+# ---------------------------------------------------------------- rectification, pooling, normalisation
+
+
+def _relu(arguments: Arguments, lrn: str) -> Rule:
+    """The signal itself is rectified, wherever the activation was."""
+    return kinds.relu(**arguments), lambda signal: [F.relu(signal)]
+
+
+def _max_pool(arguments: Arguments, lrn: str) -> Rule:
+    """Each value returns to where its maximum was: the switches."""
+    input = arguments["input"]
+    kernel = kinds.pair(arguments["kernel_size"])
+    stride = kinds.window_stride(arguments)
+    padding = kinds.pair(arguments["padding"])
+    if kinds.pair(arguments["dilation"]) != (1, 1):
+        raise UnsupportedError(f"pooling with dilation {arguments['dilation']}")
+    if kernel[0] * kernel[1] > 256:
+        raise UnsupportedError(f"pooling windows of {kernel[0]} x {kernel[1]}; at most 256 elements have switches")
+    output, switches = ops.max_pool2d_with_switches(input, kernel, stride, padding, bool(arguments["ceil_mode"]))
+
+    def transpose(signal: Tensor) -> list[Tensor | None]:
+        same = switches.expand(len(signal), -1, -1, -1)
+        return [ops.max_unpool2d(signal, same, kernel, stride, padding, output_size=input.shape[2:])]
+
+    return output, transpose
+
+
+def _avg_pool(arguments: Arguments, lrn: str) -> Rule:
+    output = kinds.avg_pool(**arguments)
+    kernel, padding = kinds.pair(arguments["kernel_size"]), kinds.pair(arguments["padding"])
+    stride = kinds.window_stride(arguments)
+    override = arguments["divisor_override"]
+    matrices = []
+    for i in (0, 1):
+        length = arguments["input"].shape[2 + i]
+        matrix = output.new_zeros(output.shape[2 + i], length)
+        for unit, row in enumerate(matrix):
+            start = unit * stride[i] - padding[i]
+            end = min(start + kernel[i], length + padding[i])
+            low, high = max(0, start), min(length, end)
+            row[low:high] = 1 / (1 if override else end - start if arguments["count_include_pad"] else high - low)
+        matrices.append(matrix)
+    if override:
+        matrices[0] /= override
+    return output, _averaging(*matrices)
+
+
+def _adaptive_avg_pool(arguments: Arguments, lrn: str) -> Rule:
+    output = kinds.adaptive_avg_pool(**arguments)
+    matrices = []
+    for i in (0, 1):
+        units, length = output.shape[2 + i], arguments["input"].shape[2 + i]
+        matrix = output.new_zeros(units, length)
+        for unit, row in enumerate(matrix):
+            low, high = unit * length // units, -(-(unit + 1) * length // units)
+            row[low:high] = 1 / (high - low)
+        matrices.append(matrix)
+    return output, _averaging(*matrices)
+
+
+def _averaging(rows: Tensor, columns: Tensor) -> Transpose:
+    """Average pooling is rows [h,H] @ input [H,W] @ columns^T [W,w]; this is the way back, [n,C,h,w] -> [n,C,H,W]."""
+    return lambda signal: [rows.T @ (signal @ columns)]
+
+
+def _mean(arguments: Arguments, lrn: str) -> Rule:
+    input, dim = arguments["input"], arguments["dim"]
+    dims = sorted({d % input.ndim for d in ([dim] if isinstance(dim, int) else dim or [])})
+    if not dims or dims[0] == 0:
+        raise UnsupportedError(f"a mean over dimension(s) {dim}, the batch among them")
+    output = kinds.mean(**arguments)
+    count = input.numel() / output.numel()
+    shape = [1 if d in dims else n for d, n in enumerate(input.shape)]
+
+    def transpose(signal: Tensor) -> list[Tensor | None]:
+        n = len(signal)
+        return [(signal / count).reshape(n, *shape[1:]).expand(n, *input.shape[1:])]
+
+    return output, transpose
+
+
+def _lrn(arguments: Arguments, lrn: str) -> Rule:
+    input = arguments["input"]
+    size, alpha, beta, k = (arguments[name] for name in ("size", "alpha", "beta", "k"))
+    if input.ndim != 4:
+        raise UnsupportedError(f"local response normalisation of {input.ndim} dimensions")
+    output = ops.local_response_norm(input, size, alpha, beta, k)
+    if lrn == "identity":
+        return output, _same
+    wide = input.double() if input.dtype == torch.float64 else input.float()
+    squares = F.pad(wide * wide, (0, 0, 0, 0, size // 2, (size - 1) // 2))
+    scale = ((k + alpha / size * squares.unfold(1, size, 1).sum(-1)) ** beta).to(input.dtype)  # [1,C,H,W]
+    return output, lambda signal: [signal / scale]
+
+
+# ---------------------------------------------------------------- shapes and merges
+
+
+def _same(signal: Tensor) -> list[Tensor | None]:
+    return [signal]
+
+
+def _identity(arguments: Arguments, lrn: str) -> Rule:
+    return kinds.identity(**arguments), _same
+
+
+def _reshape(arguments: Arguments, lrn: str) -> Rule:
+    """Flattening, and dimensions of one element that come or go."""
+    input = arguments["args"][0]
+    output = kinds.apply(**arguments)
+    real = [[n for n in x.shape[1:] if n != 1] for x in (input, output)]
+    if output.ndim < 2 or output.shape[0] != 1 or (output.ndim > 2 and real[0] != real[1]):
+        raise UnsupportedError(f"it makes {list(output.shape)} of {list(input.shape)}")
+    return output, lambda signal: [signal.reshape(len(signal), *input.shape[1:])]
+
+
+def _cat(arguments: Arguments, lrn: str) -> Rule:
+    tensors, output = arguments["tensors"], kinds.cat(**arguments)
+    dim = arguments["dim"] % output.ndim
+    if dim == 0:
+        raise UnsupportedError("a concatenation along the batch")
+    return output, lambda signal: signal.split([x.shape[dim] for x in tensors], dim)
+
+
+def _add(arguments: Arguments, lrn: str) -> Rule:
+    """To both summands; one that was repeated to fit gets the sum."""
+    output = kinds.add(**arguments)
+    shapes = [getattr(arguments[name], "shape", ())[1:] for name in ("input", "other")]
+
+    def transpose(signal: Tensor) -> list[Tensor | None]:
+        n, rank = len(signal), signal.ndim - 1
+        # An operand of lower rank is a constant, or has lost its batch.
+        return [signal.sum_to_size(n, *shape) if len(shape) == rank else None for shape in shapes]
+
+    return output, transpose
+
+
+RULES: dict[str, Callable[[Arguments, str], Rule]] = {
+    "conv": _conv,
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "relu": _relu,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "adaptive_avg_pool": _adaptive_avg_pool,
+    "mean": _mean,
+    "lrn": _lrn,
+    "identity": _identity,
+    "reshape": _reshape,
+    "cat": _cat,
+    "add": _add,
+}
