@@ -13,7 +13,7 @@ inline typename Simd<T>::Value pool_start(bool relu) {
 }
 
 // The rows of one picture [H,W], each split by column phase (x + padding) % stride, so that one offset of the windows of
-// neighbouring outputs lies in neighbouring memory whatever the stride. Keeps the last kernel_size rows.
+// neighbouring outputs lies in neighbouring memory whatever the stride. Keeps the rows of one row of windows and of the next.
 template <class T>
 class PhaseRows {
   using S = Simd<T>;
@@ -22,11 +22,11 @@ class PhaseRows {
  public:
   explicit PhaseRows(const Pooling& p)
       : x_(p.x),
-        slots_(p.y.kernel),
-        length_(round_up(p.x.outputs + (p.x.kernel - 1) / p.x.stride, 64) + 64),
+        y_(p.y),
+        slots_(power_of_two(p.y.kernel + p.y.stride)),
+        length_(round_up((p.x.inputs + 2 * p.x.padding) / p.x.stride + p.x.kernel, 64) + 64),
         // Padding never wins: it is -infinity, and only more than the best so far wins.
         rows_(slots_ * x_.stride * length_, -std::numeric_limits<N>::infinity()),
-        plain_(round_up(x_.inputs, 64), N{}),
         held_(slots_, -1),
         offset_(x_.kernel, 0),
         first_(round_up(x_.outputs, 64), 0) {
@@ -40,13 +40,20 @@ class PhaseRows {
   }
 
   const N* row(int64_t y) {
-    const int64_t slot = y % slots_;
+    const int64_t slot = y & (slots_ - 1);
     N* phases = rows_.get() + slot * x_.stride * length_;
     if (held_.get()[slot] != y) {
       held_.get()[slot] = y;
       split(picture_ + y * x_.inputs, phases);
     }
     return phases;
+  }
+
+  // Splits the rows of the windows of output row `oy`, so that they are long stored when they are read: a load that crosses
+  // two stores on their way to the cache waits for both.
+  void prepare(int64_t oy) {
+    if (oy >= y_.outputs) return;
+    for (int64_t ky = y_.first_offset(oy); ky < y_.last_offset(oy); ++ky) row(y_.start(oy) + ky);
   }
 
   // Where offset k of output 0 lies in a row.
@@ -56,34 +63,36 @@ class PhaseRows {
   const std::remove_reference_t<decltype(typename S::Index{}[0])>* first() const { return first_.get(); }
 
  private:
-  const N* widen(const T* row) {
-    if constexpr (std::is_same_v<T, N>) {
-      return row;
-    } else {
-      const Blocks<T> blocks{x_.inputs};
-      for (int64_t b = 0; b < blocks.count(); ++b)
-        Simd<N>::store(plain_.get() + blocks.start(b), blocks.load(row + blocks.start(b)));
-      return plain_.get();
-    }
+  // The vector at x, with -infinity (which never wins) beyond the row.
+  typename S::Value load(const T* row, int64_t x) const {
+    const int64_t left = x_.inputs - x;
+    if (left >= S::lanes) return S::load(row + x);
+    T all[S::lanes];
+    for (T& v : all) v = -std::numeric_limits<N>::infinity();
+    if (left > 0) __builtin_memcpy(all, row + x, left * sizeof(T));
+    return S::load(all);
   }
 
   void split(const T* row, N* phases) {
-    const N* source = widen(row);
-    const int64_t s = x_.stride;
-    for (int64_t phase = 0; phase < s; ++phase) {
-      const int64_t from = ((phase - x_.padding) % s + s) % s;
-      N* to = phases + phase * length_ + (from + x_.padding) / s;
-      if (s == 2) {
-        for (int64_t i = 0; i < (x_.inputs - from + 1) / 2; ++i) to[i] = source[from + 2 * i];
-      } else {
-        for (int64_t x = from; x < x_.inputs; x += s) *to++ = source[x];
+    const int64_t s = x_.stride, p = x_.padding;
+    if (s == 1) {
+      for (int64_t x = 0; x < x_.inputs; x += S::lanes) Simd<N>::store(phases + p + x, load(row, x));
+    } else if (s == 2) {
+      N *even = phases + p % 2 * length_ + p / 2, *odd = phases + (p + 1) % 2 * length_ + (p + 1) / 2;
+      for (int64_t x = 0; x < x_.inputs; x += 2 * S::lanes) {
+        typename S::Value low = load(row, x), high = load(row, x + S::lanes);
+        deinterleave<typename S::Value, typename S::Index>(low, high);
+        Simd<N>::store(even + x / 2, low);
+        Simd<N>::store(odd + x / 2, high);
       }
+    } else {
+      for (int64_t x = 0; x < x_.inputs; ++x) phases[(x + p) % s * length_ + (x + p) / s] = static_cast<N>(row[x]);
     }
   }
 
-  Axis x_;
+  Axis x_, y_;
   int64_t slots_, length_;
-  Scratch<N> rows_, plain_;
+  Scratch<N> rows_;
   Scratch<int64_t> held_, offset_;
   Scratch<std::remove_reference_t<decltype(typename S::Index{}[0])>> first_;
   const T* picture_ = nullptr;
@@ -98,6 +107,7 @@ inline void pool_row_of(PhaseRows<T>& rows, const Pooling& p, int64_t oy, bool r
   const int64_t first = p.y.first_offset(oy), last = p.y.last_offset(oy);
   const N* row[256];
   for (int64_t ky = first; ky < last; ++ky) row[ky] = rows.row(p.y.start(oy) + ky);
+  rows.prepare(oy + 1);
   const Blocks<T> blocks{p.x.outputs};
   for (int64_t b = 0; b < blocks.count(); ++b) {
     const int64_t ox = blocks.start(b);

@@ -16,7 +16,7 @@ void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_la
     uint8_t* at = switches.mutable_data_ptr<uint8_t>();
     const int64_t taps = p.y.kernel * p.x.kernel;
     if (channels_last)
-      parallel(p.batch * p.y.outputs * p.x.outputs, p.channels * taps,
+      parallel(p.batch * p.y.outputs, p.x.outputs * p.channels * taps,
                [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(pool_nhwc(in, p, relu, out, at, b, e)); });
     else
       parallel(p.batch * p.channels * p.y.outputs, p.x.outputs * taps,
@@ -33,7 +33,7 @@ void max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate,
     const uint8_t* at = switches.const_data_ptr<uint8_t>();
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
     if (channels_last)
-      parallel(p.batch * p.y.inputs * p.x.inputs, p.channels,
+      parallel(p.batch * p.y.inputs, p.x.inputs * p.channels,
                [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nhwc(in, at, passes, p, out, b, e)); });
     else
       parallel(p.batch * p.channels * p.y.inputs, p.x.inputs,

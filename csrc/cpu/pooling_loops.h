@@ -29,28 +29,21 @@ void pool_nchw(const T* input, const Pooling& p, bool relu, T* output, uint8_t* 
   }
 }
 
-// channels_last: pixels [begin, end) of all the N * Ho * Wo output pixels.
+// channels_last: rows [begin, end) of all the N * Ho output rows.
 template <class T>
 void pool_nhwc(const T* input, const Pooling& p, bool relu, T* output, uint8_t* switches, int64_t begin, int64_t end) {
-  const int64_t area = p.y.outputs * p.x.outputs, picture = p.y.inputs * p.x.inputs * p.channels;
-  for (int64_t i = begin; i < end; ++i)
-    pool_pixel(input + i / area * picture, p, i % area / p.x.outputs, i % p.x.outputs, relu,
-               PoolSink<T>{{p.channels}, output + i * p.channels, switches + i * p.channels});
+  const int64_t picture = p.y.inputs * p.x.inputs * p.channels;
+  for (int64_t r = begin; r < end; ++r) {
+    const T* from = input + r / p.y.outputs * picture;
+    const int64_t oy = r % p.y.outputs;
+    for (int64_t ox = 0; ox < p.x.outputs; ++ox) {
+      const int64_t to = (r * p.x.outputs + ox) * p.channels;
+      pool_pixel(from, p, oy, ox, relu, PoolSink<T>{{p.channels}, output + to, switches + to});
+    }
+  }
 }
 
 // ---------------------------------------------------------------- unpooling
-
-template <class Value, class Index>
-inline void interleave(Value a, Value b, Value& low, Value& high) {
-  constexpr int lanes = sizeof(Value) / sizeof(Value{}[0]);
-  Index from_low{}, from_high{};
-  for (int i = 0; i < lanes; ++i) {
-    from_low[i] = i / 2 + i % 2 * lanes;
-    from_high[i] = lanes / 2 + i / 2 + i % 2 * lanes;
-  }
-  low = __builtin_shuffle(a, b, from_low);
-  high = __builtin_shuffle(a, b, from_high);
-}
 
 // The rows of one pooled picture [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
 template <class T>
@@ -62,7 +55,7 @@ class PaddedRows {
   PaddedRows(const Pooling& p, int64_t margin, int64_t columns)
       : outputs_(p.x.outputs),
         margin_(margin),
-        slots_((p.y.kernel - 1) / p.y.stride + 1),
+        slots_(power_of_two((p.y.kernel - 1) / p.y.stride + 1)),
         length_(round_up(margin + (columns > outputs_ ? columns : outputs_), 64) + 64),
         values_(slots_ * length_, N{}),
         switches_(slots_ * length_, 0),
@@ -76,7 +69,7 @@ class PaddedRows {
   }
 
   void row(int64_t y, const N*& values, const uint8_t*& switches) {
-    const int64_t slot = y % slots_;
+    const int64_t slot = y & (slots_ - 1);
     N* v = values_.get() + slot * length_ + margin_;
     uint8_t* s = switches_.get() + slot * length_ + margin_;
     if (held_.get()[slot] != y) {
@@ -104,91 +97,156 @@ class PaddedRows {
   const uint8_t* source_switches_ = nullptr;
 };
 
-// NCHW: rows [begin, end) of all the N * C * H output rows.
+// The outputs x = residue, residue + stride, ... of a row: output i of them is in windows i + first - j, at offsets
+// phase + j * stride, for j = 0 ... windows - 1.
+struct Residue {
+  int64_t phase, first, windows;
+
+  Residue(const Axis& x, int64_t residue)
+      : phase((residue + x.padding) % x.stride),
+        first((residue + x.padding) / x.stride),
+        windows(phase < x.kernel ? (x.kernel - 1 - phase) / x.stride + 1 : 0) {}
+};
+
+// The rows of windows above one output row.
 template <class T>
-void unpool_nchw(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, T* output, int64_t begin,
-                 int64_t end) {
+struct WindowRows {
+  const typename Simd<T>::Number* values[256];
+  const uint8_t* switches[256];
+  int64_t tap[256];  // the switch of the window's row, at offset 0 of it
+  int64_t count = 0;
+
+  typename Simd<T>::Value sum(const Residue& residue, int64_t i, int64_t stride) const {
+    using N = typename Simd<T>::Number;
+    typename Simd<T>::Value sum{};
+    for (int64_t o = 0; o < count; ++o)
+      for (int64_t j = residue.windows - 1; j >= 0; --j) {
+        const int64_t from = i + residue.first - j;
+        unpool_add(Simd<N>::load(values[o] + from), load_switches<typename Simd<T>::Index>(switches[o] + from),
+                   splat<T>(tap[o] + residue.phase + j * stride), sum);
+      }
+    return sum;
+  }
+};
+
+// Writes the first n of two vectors that follow each other.
+template <class T>
+inline void store_two(T* to, typename Simd<T>::Value low, typename Simd<T>::Value high, int64_t n) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  if (n >= 2 * lanes) {
+    Simd<T>::store(to, low);
+    Simd<T>::store(to + lanes, high);
+  } else if (n > lanes) {
+    Simd<T>::store(to, low);
+    store_part(to + lanes, high, n - lanes);
+  } else {
+    Blocks<T>{n}.store(to, low);
+  }
+}
+
+template <class T>
+inline void unpool_row(const WindowRows<T>& rows, const Axis& x, T* output) {
   using S = Simd<T>;
-  using N = typename S::Number;
-  const int64_t s = p.x.stride, kw = p.x.kernel;
-  const int64_t columns = (p.x.padding + p.x.inputs - 1) / s + 1;  // per phase of (x + padding) % stride
-  const int64_t length = round_up(columns, 64);
-  PaddedRows<T> pooled(p, (kw - 1) / s, length);
-  Scratch<N> phases(s * length, N{}), line(s * length + 64, N{});
-  const Blocks<T> blocks{p.x.inputs};
-  int64_t plane = -1;
-  for (int64_t r = begin; r < end; ++r) {
-    const int64_t y = r % p.y.inputs;
-    if (r / p.y.inputs != plane) {
-      plane = r / p.y.inputs;
-      const int64_t from = plane * p.y.outputs * p.x.outputs;
-      pooled.start(input + from, switches + from, gate == nullptr ? nullptr : gate + from);
+  const int64_t s = x.stride;
+  if (s == 1) {
+    const Residue only(x, 0);
+    const Blocks<T> blocks{x.inputs};
+    for (int64_t b = 0; b < blocks.count(); ++b)
+      blocks.store(output + blocks.start(b), rows.sum(only, blocks.start(b), s));
+  } else if (s == 2) {
+    const Residue even(x, 0), odd(x, 1);
+    for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
+      typename S::Value low = rows.sum(even, i, s), high = rows.sum(odd, i, s);
+      interleave<typename S::Value, typename S::Index>(low, high);
+      store_two(output + 2 * i, low, high, x.inputs - 2 * i);
     }
-    const int64_t o0 = p.y.first_window(y), o1 = p.y.last_window(y);
-    const N* values[256];
-    const uint8_t* offsets[256];
-    for (int64_t o = o0; o < o1; ++o) pooled.row(o, values[o - o0], offsets[o - o0]);
-    for (int64_t phase = 0; phase < s; ++phase) {
-      // The windows of column q of this phase: q - j, at offset phase + j * stride.
-      const int64_t windows = phase < kw ? (kw - 1 - phase) / s + 1 : 0;
-      for (int64_t q = 0; q < columns; q += S::lanes) {
-        typename S::Value sum{};
-        for (int64_t o = o0; o < o1; ++o) {
-          const int64_t ky = y - p.y.start(o);
-          for (int64_t j = windows - 1; j >= 0; --j)
-            unpool_add(Simd<N>::load(values[o - o0] + q - j),
-                       load_switches<typename S::Index>(offsets[o - o0] + q - j),
-                       splat<T>(ky * kw + phase + j * s), sum);
-        }
-        Simd<N>::store(phases.get() + phase * length + q, sum);
+  } else {
+    for (int64_t r = 0; r < s && r < x.inputs; ++r) {
+      const Residue residue(x, r);
+      for (int64_t i = 0; i * s + r < x.inputs; i += S::lanes) {
+        T sums[S::lanes];
+        S::store(sums, rows.sum(residue, i, s));
+        for (int64_t n = 0; n < S::lanes && (i + n) * s + r < x.inputs; ++n) output[(i + n) * s + r] = sums[n];
       }
-    }
-    const N* row = phases.get();
-    if (s == 2) {
-      for (int64_t q = 0; q < columns; q += S::lanes) {
-        typename S::Value low, high;
-        interleave<typename S::Value, typename S::Index>(Simd<N>::load(phases.get() + q),
-                                                         Simd<N>::load(phases.get() + length + q), low, high);
-        Simd<N>::store(line.get() + 2 * q, low);
-        Simd<N>::store(line.get() + 2 * q + S::lanes, high);
-      }
-      row = line.get();
-    } else if (s > 2) {
-      for (int64_t phase = 0; phase < s; ++phase)
-        for (int64_t q = 0; q < columns; ++q) line.get()[q * s + phase] = phases.get()[phase * length + q];
-      row = line.get();
-    }
-    for (int64_t b = 0; b < blocks.count(); ++b) {
-      const int64_t x = blocks.start(b);
-      blocks.store(output + r * p.x.inputs + x, Simd<N>::load(row + p.x.padding + x));
     }
   }
 }
 
-// channels_last: pixels [begin, end) of all the N * H * W output pixels.
+// NCHW: rows [begin, end) of all the N * C * H output rows.
+template <class T>
+void unpool_nchw(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, T* output, int64_t begin,
+                 int64_t end) {
+  PaddedRows<T> pooled(p, (p.x.kernel - 1) / p.x.stride, (p.x.inputs + p.x.padding) / p.x.stride + 1);
+  WindowRows<T> rows;
+  int64_t plane = begin / p.y.inputs, y = begin % p.y.inputs;
+  for (int64_t r = begin; r < end; ++r) {
+    if (r == begin || y == p.y.inputs) {
+      if (y == p.y.inputs) y = 0, ++plane;
+      const int64_t from = plane * p.y.outputs * p.x.outputs;
+      pooled.start(input + from, switches + from, gate == nullptr ? nullptr : gate + from);
+    }
+    const int64_t first = p.y.first_window(y);
+    rows.count = p.y.last_window(y) - first;
+    for (int64_t o = 0; o < rows.count; ++o) {
+      pooled.row(first + o, rows.values[o], rows.switches[o]);
+      rows.tap[o] = (y - p.y.start(first + o)) * p.x.kernel;
+    }
+    unpool_row(rows, p.x, output + r * p.x.inputs);
+    ++y;
+  }
+}
+
+// The windows that one output pixel is in: where their channels begin, and the switch that points here.
+struct PixelWindows {
+  int64_t from[256], tap[256], count = 0;
+};
+
+// All channels of one output pixel. COUNT is how many windows, 0: any.
+template <int COUNT, class T>
+inline void unpool_pixel(const T* input, const uint8_t* switches, const T* gate, const PixelWindows& windows,
+                         int64_t channels, T* output) {
+  const Blocks<T> blocks{channels};
+  const int64_t count = COUNT ? COUNT : windows.count;
+  for (int64_t b = 0; b < blocks.count(); ++b) {
+    const int64_t c = blocks.start(b);
+    typename Simd<T>::Value sum{};
+    for (int64_t w = 0; w < count; ++w) {
+      const int64_t from = windows.from[w] + c;
+      auto value = blocks.load(input + from);
+      if (gate != nullptr) value = gated(value, blocks.load(gate + from));
+      unpool_add(value, blocks.load_at(switches + from), splat<T>(windows.tap[w]), sum);
+    }
+    blocks.store(output + c, sum);
+  }
+}
+
+// channels_last: rows [begin, end) of all the N * H output rows.
 template <class T>
 void unpool_nhwc(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, T* output, int64_t begin,
                  int64_t end) {
-  using S = Simd<T>;
-  const int64_t area = p.y.inputs * p.x.inputs, channels = p.channels;
-  const Blocks<T> blocks{channels};
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t y = i % area / p.x.inputs, x = i % p.x.inputs;
-    const int64_t y0 = p.y.first_window(y), y1 = p.y.last_window(y);
-    const int64_t x0 = p.x.first_window(x), x1 = p.x.last_window(x);
-    const int64_t picture = i / area * p.y.outputs * p.x.outputs;
-    for (int64_t b = 0; b < blocks.count(); ++b) {
-      const int64_t c = blocks.start(b);
-      typename S::Value sum{};
+  Scratch<int64_t> first(p.x.inputs, 0), last(p.x.inputs, 0);
+  for (int64_t x = 0; x < p.x.inputs; ++x) {
+    first.get()[x] = p.x.first_window(x);
+    last.get()[x] = p.x.last_window(x);
+  }
+  PixelWindows windows;
+  for (int64_t r = begin; r < end; ++r) {
+    const int64_t y = r % p.y.inputs, y0 = p.y.first_window(y), y1 = p.y.last_window(y);
+    const int64_t picture = r / p.y.inputs * p.y.outputs * p.x.outputs;
+    for (int64_t x = 0; x < p.x.inputs; ++x) {
+      windows.count = 0;
       for (int64_t oy = y0; oy < y1; ++oy)
-        for (int64_t ox = x0; ox < x1; ++ox) {
-          const int64_t from = (picture + oy * p.x.outputs + ox) * channels + c;
-          auto value = blocks.load(input + from);
-          if (gate != nullptr) value = gated(value, blocks.load(gate + from));
-          unpool_add(value, blocks.load_at(switches + from),
-                     splat<T>((y - p.y.start(oy)) * p.x.kernel + x - p.x.start(ox)), sum);
+        for (int64_t ox = first.get()[x]; ox < last.get()[x]; ++ox) {
+          windows.from[windows.count] = (picture + oy * p.x.outputs + ox) * p.channels;
+          windows.tap[windows.count++] = (y - p.y.start(oy)) * p.x.kernel + x - p.x.start(ox);
         }
-      blocks.store(output + i * channels + c, sum);
+      T* to = output + (r * p.x.inputs + x) * p.channels;
+      switch (windows.count) {
+        case 1: unpool_pixel<1>(input, switches, gate, windows, p.channels, to); break;
+        case 2: unpool_pixel<2>(input, switches, gate, windows, p.channels, to); break;
+        case 4: unpool_pixel<4>(input, switches, gate, windows, p.channels, to); break;
+        default: unpool_pixel<0>(input, switches, gate, windows, p.channels, to); break;
+      }
     }
   }
 }

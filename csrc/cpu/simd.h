@@ -189,6 +189,9 @@ inline void store_switches(uint8_t* p, Index v) {
 // The same for the last n < lanes elements of a row.
 template <class T>
 inline typename Simd<T>::Value load_part(const T* p, int64_t n) {
+#if VECTOR_BYTES == 64
+  if constexpr (std::is_same_v<T, float>) return (FloatV)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#endif
   T all[Simd<T>::lanes] = {};
   __builtin_memcpy(all, p, n * sizeof(T));
   return Simd<T>::load(all);
@@ -196,6 +199,12 @@ inline typename Simd<T>::Value load_part(const T* p, int64_t n) {
 
 template <class T>
 inline void store_part(T* p, typename Simd<T>::Value v, int64_t n) {
+#if VECTOR_BYTES == 64
+  if constexpr (std::is_same_v<T, float>) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    return;
+  }
+#endif
   T all[Simd<T>::lanes];
   Simd<T>::store(all, v);
   __builtin_memcpy(p, all, n * sizeof(T));
@@ -256,3 +265,36 @@ class Scratch {
 };
 
 inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+inline int64_t power_of_two(int64_t at_least) {
+  int64_t n = 1;
+  while (n < at_least) n *= 2;
+  return n;
+}
+
+// a0 a1 ... and b0 b1 ... into a0 b0 a1 b1 ..., in two vectors; and back.
+template <class Value, class Index>
+inline void interleave(Value& a, Value& b) {
+  constexpr int lanes = sizeof(Value) / sizeof(Value{}[0]);
+  Index low{}, high{};
+  for (int i = 0; i < lanes; ++i) {
+    low[i] = i / 2 + i % 2 * lanes;
+    high[i] = lanes / 2 + i / 2 + i % 2 * lanes;
+  }
+  const Value first = __builtin_shuffle(a, b, low);
+  b = __builtin_shuffle(a, b, high);
+  a = first;
+}
+
+template <class Value, class Index>
+inline void deinterleave(Value& a, Value& b) {
+  constexpr int lanes = sizeof(Value) / sizeof(Value{}[0]);
+  Index even{}, odd{};
+  for (int i = 0; i < lanes; ++i) {
+    even[i] = 2 * i;
+    odd[i] = 2 * i + 1;
+  }
+  const Value first = __builtin_shuffle(a, b, even);
+  b = __builtin_shuffle(a, b, odd);
+  a = first;
+}

@@ -1,6 +1,8 @@
 // Local response normalisation, its gradient and the fused stage ReLU -> pooling -> LRN on the GPU.
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
+
 #include "cuda/launch.cuh"
 #include "kernels.h"
 #include "window.h"
@@ -131,20 +133,19 @@ struct Stage {
 template <Exponent E, class T, class I>
 __global__ void __launch_bounds__(kThreads) stage_kernel(Stage<T, I> stage) {
   using V = Number<T>;
-  extern __shared__ __align__(16) unsigned char memory[];
-  V* winners = reinterpret_cast<V*>(memory);  // [channels][per_block + 1]: the + 1 keeps the banks apart
+  V* winners = shared_memory<V>();  // [channels][per_block + 1]: the + 1 keeps the banks apart
   const int channels = static_cast<int>(stage.p.channels), row = stage.per_block + 1;
   const I groups = (stage.pixels + stage.per_block - 1) / stage.per_block;
   for (I group = blockIdx.x; group < groups; group += gridDim.x) {
     const I first = group * stage.per_block;
     const int count = static_cast<int>(stage.pixels - first < stage.per_block ? stage.pixels - first : stage.per_block);
     const int items = count * channels;
-    for (int i = threadIdx.x; i < items; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x)) {
       const int c = stage.depth == 1 ? i / count : i % channels, pixel = stage.depth == 1 ? i % count : i / channels;
       winners[c * row + pixel] = stage.winner(first + pixel, c);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < items; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x)) {
       const int c = stage.depth == 1 ? i / count : i % channels, pixel = stage.depth == 1 ? i % count : i / channels;
       const V* x = winners + c * row + pixel;
       const V squares = squares_around(x, 0, c, Channels<int>{channels, row}, stage.norm);
@@ -169,7 +170,7 @@ void with_exponent(double beta, const F& f) {
 template <class F>
 void with_settings(const Tensor& t, const Norm& norm, bool channels_last, const F& f) {
   with_type(t.scalar_type(), [&](auto* type) {
-    with_index(t.numel(), [&](auto index) {
+    with_index(t.numel(), 0, [&](auto index) {
       using I = decltype(index);
       const Channels<I> channels{static_cast<I>(t.size(1)), static_cast<I>(channels_last ? 1 : t.size(2) * t.size(3))};
       with_exponent(norm.beta, [&](auto exponent) { f(type, index, exponent, channels); });
@@ -222,7 +223,7 @@ void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, 
   }
   const int64_t per_block = room < 32 ? room : 32;
   with_type(input.scalar_type(), [&](auto* type) {
-    with_index(input.numel() > output.numel() ? input.numel() : output.numel(), [&](auto index) {
+    with_index(std::max(input.numel(), output.numel()), largest_stride(p), [&](auto index) {
       with_exponent(norm.beta, [&](auto exponent) {
         using T = std::remove_pointer_t<decltype(type)>;
         using I = decltype(index);
@@ -237,12 +238,9 @@ void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, 
                                 static_cast<I>(pixels),
                                 static_cast<int>(per_block),
                                 Settings<Number<T>>(clipped(norm, p.channels))};
-        const c10::cuda::CUDAGuard guard(input.device());
         const int64_t groups = (pixels + per_block - 1) / per_block;
-        const auto blocks = static_cast<unsigned>(groups < (1 << 20) ? groups : (1 << 20));
         const auto shared = static_cast<size_t>(p.channels * (per_block + 1) * number);
-        stage_kernel<E, T, I><<<blocks, kThreads, shared, c10::cuda::getCurrentCUDAStream()>>>(stage);
-        C10_CUDA_KERNEL_LAUNCH_CHECK();
+        launch(stage_kernel<E, T, I>, groups, shared, input, stage);
       });
     });
   });

@@ -30,7 +30,7 @@ void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int
   // Only copied, so only the size of an element counts.
   const auto run = [&](auto element) {
     using T = decltype(element);
-    with_index(output.numel(), [&](auto index) {
+    with_index(output.numel(), 0, [&](auto index) {
       using I = decltype(index);
       each<I>(static_cast<I>(output.numel()), output,
               Occlude<T, I>{static_cast<const T*>(image.const_data_ptr()), static_cast<const T*>(fill.const_data_ptr()),

@@ -110,7 +110,7 @@ void with_layout(const Tensor& large, const Pooling& p, bool channels_last, bool
   with_type(large.scalar_type(), [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     constexpr int kPack = 16 / sizeof(T);
-    with_index(large.numel(), [&](auto index) {
+    with_index(large.numel(), largest_stride(p), [&](auto index) {
       if (channels_last && p.channels % kPack == 0 && all_aligned)
         f(t, index, std::integral_constant<int, kPack>{});
       else
