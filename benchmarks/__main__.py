@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks import operators
-from benchmarks.environment import device_name, environment
+from benchmarks.device import device_name
+from benchmarks.environment import environment
 from benchmarks.measure import copy_bandwidth
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}

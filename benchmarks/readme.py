@@ -1,0 +1,82 @@
+"""`python -m benchmarks.readme`: writes the README's tables from benchmarks/results/*.json, so that none is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+DEVICES = ("cpu", "h100", "h200")
+
+
+def operators(result: dict[str, Any]) -> str:
+    """One device's operators as a table."""
+    environment = result["environment"]
+    lines = [
+        f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`; "
+        f"a large copy moved {result['copy_gigabytes_per_second']} GB/s.",
+        "",
+        "| operator | dtype | format | ms (quartiles) | against | bytes moved |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["operators"]:
+        low, high = row["quartiles"]["zfcuda"]
+        ratios = ", ".join(f"{ratio:.1f}x {side}" for side, ratio in row["ratio"].items())
+        lines.append(
+            f"| {row['operator']} | {row['dtype']} | {row['format']} | {row['milliseconds']['zfcuda']:.3g} "
+            f"({low:.3g} to {high:.3g}) | {ratios} | {row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy |"
+        )
+    return "\n".join(lines)
+
+
+def tables() -> str:
+    """All devices; "not yet measured" where nothing is recorded."""
+    parts = []
+    for device in DEVICES:
+        path = RESULTS / f"{device}.json"
+        title = f"**{device.upper()}**\n\n"
+        parts.append(title + (operators(json.loads(path.read_text())) if path.exists() else "Not yet measured."))
+    return "\n\n".join(parts)
+
+
+def truth() -> str:
+    """Whether the explanations are true, held against the masks of the procedural pictures."""
+    path = RESULTS / "truth.json"
+    if not path.exists():
+        return "Not yet measured."
+    result = json.loads(path.read_text())
+    percent = {key: f"{100 * value:.1f} %" for key, value in result.items() if isinstance(value, float)}
+    return "\n".join(
+        [
+            f"`{result['command']}`, {result['pictures']} held-out pictures:",
+            "",
+            "| question | answer | by chance |",
+            "|---|---|---|",
+            f"| the occluder position where the true class is least probable overlaps the defining part | "
+            f"{percent['occlusion']} | {percent['occlusion_at_random']} (a random position) |",
+            f"| the strongest conv5 unit's projection has 3 times the energy density on the object than off it | "
+            f"{percent['projection']} (median {result['projection_median_ratio']:.1f} times) | "
+            f"{percent['projection_spread_evenly']} (spread evenly over its receptive field) |",
+            f"| accuracy | {percent['accuracy']} | {percent['chance']} |",
+            f"| accuracy with the defining part removed (should be chance) | {percent['control_accuracy']} | "
+            f"{percent['chance']} |",
+        ]
+    )
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    for name, table in (("operators", tables()), ("truth", truth())):
+        block = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text, found = block.subn(lambda match, table=table: match[1] + table + match[2], text)  # type: ignore[misc]
+        if found != 1:
+            raise SystemExit(f"README.md: expected one block {name!r}, found {found}")
+    readme.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
