@@ -1,0 +1,237 @@
+"""The command line: right results, and for every mistake one line, exit code 2 and untouched earlier results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from zfcuda import cli
+from zfcuda.models import zfnet
+
+WIDTH = 0.03
+NAMES = ["cat", "dog", "tabby cat"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tiny ZFNet, class names, and two pictures."""
+    folder = tmp_path_factory.mktemp("input")
+    torch.manual_seed(0)
+    model = zfnet(len(NAMES), width=WIDTH)
+    for layer in model:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    save_file({name: value.half() for name, value in model.state_dict().items()}, folder / "w.safetensors")
+    (folder / "classes.txt").write_text("\n".join(NAMES))
+    (folder / "two.txt").write_text("one\ntwo")
+    for i in range(2):
+        noise = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
+        Image.fromarray(noise.numpy()).save(folder / f"{i}.png")
+    return folder
+
+
+def command(here: Path, *more: str | Path, pictures: tuple[str | Path, ...] | None = None) -> list[str]:
+    """explain, on what works; later options win over earlier ones."""
+    pictures = (here / "0.png",) if pictures is None else pictures
+    options = ["--model", "zfnet", "--width", str(WIDTH), "--weights", here / "w.safetensors"]
+    options += ["--classes", here / "classes.txt", "--window", "64", "--stride", "80", "--top", "2"]
+    return [str(word) for word in ("explain", *pictures, *options, *more)]
+
+
+def run(arguments: list[str]) -> int:
+    try:
+        return cli.main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_explain(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "out"
+    assert run(command(here, "--out", out, "--target", "tabby cat")) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == str(out / "index.html")
+    assert printed.out.startswith("0.png: ")
+    numbers = json.loads((out / "numbers.json").read_text())
+    assert numbers["pictures"][0]["target"] == {"index": 2, "name": "tabby cat", "chosen": True}
+    assert numbers["pictures"][0]["occlusion"]["rows"] == 3
+    assert [layer["name"] for layer in numbers["pictures"][0]["layers"]] == [f"conv{i}" for i in range(1, 6)]
+    assert numbers["pictures"][0]["occlusion"]["followed"]["layer"] == "conv5"
+    assert (out / "pictures" / "0-probability.png").exists()
+
+
+def test_explain_without_names_takes_the_outputs_from_the_weights(here: Path, tmp_path: Path) -> None:
+    arguments = command(here, "--out", tmp_path / "out", "--target", "1", "--layer", "conv3")
+    del arguments[arguments.index("--classes") : arguments.index("--classes") + 2]
+    assert run(arguments) == 0
+    numbers = json.loads((tmp_path / "out" / "numbers.json").read_text())["pictures"][0]
+    assert numbers["target"]["name"] == "class 1" and numbers["occlusion"]["followed"]["layer"] == "conv3"
+
+
+def test_pictures_of_one_name_and_of_odd_names(here: Path, tmp_path: Path) -> None:
+    odd = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "<b> 'ü\n猫.png"]
+    for path in odd:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGBA", (30, 20), (9, 8, 7, 100)).save(path)
+    assert run(command(here, "--out", tmp_path / "out", pictures=tuple(odd))) == 0
+    numbers = json.loads((tmp_path / "out" / "numbers.json").read_text())
+    assert len({one["name"] for one in numbers["pictures"]}) == 3
+    assert len([name for name in numbers["files"] if name.endswith("-picture.png")]) == 3
+
+
+Mistake = tuple[Callable[[Path], list[str]], str]
+MISTAKES: dict[str, Mistake] = {
+    "no such picture": (lambda i: command(i, pictures=(i / "0.png", i / "none.png")), "none.png: no such file"),
+    "not a picture": (lambda i: command(i, pictures=(i / "classes.txt",)), "classes.txt: not a picture in a format"),
+    "a folder": (lambda i: command(i, pictures=(i,)), "a folder, not a picture"),
+    "no pictures": (lambda i: ["explain"], "the following arguments are required: PICTURE"),
+    "unknown model": (
+        lambda i: command(i, "--model", "resnet"),
+        "no network 'resnet'; there are demo, zfnet, zfnet-wide",
+    ),
+    "no weights": (lambda i: ["explain", str(i / "0.png"), "--model", "zfnet"], "zfnet needs trained weights"),
+    "missing weights": (lambda i: command(i, "--weights", i / "none.pth"), "none.pth: no such file"),
+    "not weights": (lambda i: command(i, "--weights", i / "classes.txt"), "classes.txt: not a file of weights"),
+    "other weights": (
+        lambda i: command(i, "--model", "zfnet-wide"),
+        "'conv3.weight' is [12, 8, 3, 3] in the file and [15,",
+    ),
+    "weights for the demo": (lambda i: command(i, "--model", "demo"), "the demo network has its own weights"),
+    "unknown class": (lambda i: command(i, "--target", "taby"), "no class 'taby'; did you mean tabby cat"),
+    "class beyond": (lambda i: command(i, "--target", "3"), "no class 3; the network has 3"),
+    "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: cannot be read"),
+    "unknown layer": (
+        lambda i: command(i, "--layer", "conv9"),
+        "no convolution layer 'conv9'; there are conv1, conv2,",
+    ),
+    "large window": (
+        lambda i: command(i, "--window", "225"),
+        "window: 225 pixels; the network sees 0.png as 224 x 224",
+    ),
+    "no window": (lambda i: command(i, "--window", "0"), "window: 0 pixels"),
+    "no stride": (lambda i: command(i, "--stride", "0"), "stride: expected at least 1, got 0"),
+    "no maps": (lambda i: command(i, "--top", "0"), "--top: expected at least 1, got 0"),
+    "no number": (lambda i: command(i, "--window", "x"), "argument --window: invalid int value: 'x'"),
+    "no device": (lambda i: command(i, "--device", "toaster"), "--device toaster: not available here"),
+    "negative width": (lambda i: command(i, "--width", "-1"), "width: expected a positive number, got -1.0"),
+    "unknown command": (lambda i: ["explode"], "invalid choice: 'explode'"),
+    "too few names": (lambda i: command(i, "--classes", i / "two.txt"), "two.txt: 2 names, but the weights in"),
+    "device without storage": (lambda i: command(i, "--device", "meta"), "--device meta: not available here"),
+    "out is a file": (lambda i: command(i, "--out", i / "classes.txt"), "classes.txt: cannot be written to"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out/explain").mkdir(parents=True)
+    (tmp_path / "out/explain/index.html").write_text("an earlier result")
+    monkeypatch.setattr("zfcuda.report.explain", lambda *a, **k: pytest.fail("the long work began"))
+    make, message = MISTAKES[mistake]
+    assert run(make(here)) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("zfcuda: error: ") and printed.err.count("\n") == 1, printed.err
+    assert message in printed.err and printed.out == ""
+    assert [p.name for p in (tmp_path / "out/explain").iterdir()] == ["index.html"]
+    assert (tmp_path / "out/explain/index.html").read_text() == "an earlier result"
+
+
+def test_ctrl_c_keeps_what_was_done(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zfcuda.report
+
+    out, real, calls = tmp_path / "out", zfcuda.report.explain, []
+    out.mkdir()
+    (out / "index.html").write_text("an earlier result")
+
+    def pressed(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(zfcuda.report, "explain", pressed)
+    assert run(command(here, "--out", out, pictures=(here / "0.png", here / "1.png"))) == 130
+    assert (out / "index.html").read_text() == "an earlier result"
+    assert len(json.loads((out / "interrupted/numbers.json").read_text())["pictures"]) == 1
+    assert "zfcuda: interrupted: 1 of 2 pictures are in" in capsys.readouterr().err
+
+    assert run(command(here, "--out", tmp_path / "new", pictures=(here / "0.png",))) == 0  # the third call works again
+    calls[:] = [1]
+    assert run(command(here, "--out", tmp_path / "none")) == 130
+    assert not (tmp_path / "none").exists(), "nothing was done, so nothing is left"
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cli.__file__).parents[1]), *sys.path])}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_real_ctrl_c(here: Path, tmp_path: Path) -> None:
+    arguments = command(here, "--out", tmp_path / "out", "--window", "8", "--stride", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zfcuda", *arguments], stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors and "zfcuda: interrupted" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_module_and_help(here: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "zfcuda", "--help"], capture_output=True, text=True, env=environment()
+    )
+    assert shown.returncode == 0 and "explain" in shown.stdout and "demo" in shown.stdout
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zfcuda", "layers", "--model", "zfnet"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()  # as `| head` does
+    assert process.stderr.read() == b"" and process.wait(60) == 0
+
+
+def test_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["layers", "--model", "zfnet"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("conv1", "norm2", "relu5", "fc8"))
+    assert run(["layers", "--model", "none"]) == 2
+
+
+def test_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["backend"]) == 0
+    assert f"torch: {torch.__version__}" in capsys.readouterr().out
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "64"]) == 0
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    assert page == tmp_path / "demo" / "index.html" and page.stat().st_size < 3_000_000
+    numbers = json.loads((tmp_path / "demo" / "numbers.json").read_text())
+    assert len(numbers["pictures"]) == 2
+    for one in numbers["pictures"]:
+        assert one["classes"][0]["name"] == one["target"]["name"], "the shipped network knows the demo pictures"
+        assert "part_covered" in one["occlusion"]["worst"]

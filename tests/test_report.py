@@ -1,0 +1,462 @@
+"""The report: its numbers, its pictures, its page in a browser, and what happens to the files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zfcuda.report import Explanation, Folder, Subject, explain, prepare
+from zfcuda.report import files as files_module
+from zfcuda.report.files import stems
+from zfcuda.report.layers import chosen, conv_layers
+from zfcuda.report.subject import centre_crop, read_classes
+
+SIDE = 48
+CLASSES = ("cat", "dog <b>&", "Ärmel")
+ODD_NAME = "<img src=x onerror=alert(1)> \"quoted' ünï 猫.png"
+
+
+def network(classes: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 6, 3), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes),
+    ).eval()  # fmt: skip
+
+
+def preprocess(picture: Image.Image) -> Tensor:
+    small = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1)
+    return (values / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1))[None] / 0.25
+
+
+def subject(model: nn.Module | None = None, classes: tuple[str, ...] = CLASSES) -> Subject:
+    return Subject(network() if model is None else model, preprocess, classes, "a test <network>")
+
+
+def drawing(seed: int = 0) -> Image.Image:
+    noise = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    big = functional.interpolate(noise, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1)[0]
+    return Image.fromarray((big * 255).byte().permute(1, 2, 0).numpy())
+
+
+def explained(
+    name: str = "one.png", seed: int = 0, of: Subject | None = None, top: int = 3, **options: object
+) -> Explanation:
+    options = {"window": 16, "stride": 8} | options
+    return explain(prepare(of or subject(), drawing(seed), name, **options), top=top)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def two() -> list[Explanation]:
+    truth = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    truth[10:20, 12:30] = True
+    return [explained(ODD_NAME, truth=truth), explained("two.png", 1, target="cat")]
+
+
+@pytest.fixture(scope="module")
+def written(two: list[Explanation], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    with Folder(folder) as report:
+        assert report.write(two, "a test <network>") == folder / "index.html"
+    return folder
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+def test_explanation_says_what_the_network_says(two: list[Explanation]) -> None:
+    e = two[0]
+    image = preprocess(drawing())
+    with torch.no_grad():
+        logits = network()(image)[0]
+    assert torch.allclose(e.probabilities, logits.softmax(0), atol=1e-6)
+    assert e.target == int(logits.argmax()) and not e.chosen_target
+    assert two[1].target == 0 and two[1].chosen_target
+    rows, columns = e.occlusion.probability.shape
+    assert (rows, columns) == (5, 5) == tuple(e.occlusion.label.shape)
+    assert e.occlusion.probability[e.worst] == e.occlusion.probability.min()
+    top, left, bottom, right = e.occluder(*e.worst)
+    assert (bottom - top, right - left) == (16, 16)
+
+
+def test_units_are_the_strongest_maps(two: list[Explanation]) -> None:
+    e = two[0]
+    model, image = network(), preprocess(drawing())
+    with torch.no_grad():
+        maps = functional.relu(model[3](model[2](model[1](model[0](image)))))[0]
+    layer = e.layers[1]
+    assert layer.name == "3" and layer.maps == 6 and layer.size == tuple(maps.shape[1:])
+    peaks = maps.flatten(1).max(1).values
+    assert [unit.number for unit in layer.units] == peaks.argsort(descending=True)[:3].tolist()
+    for unit in layer.units:
+        assert unit.value == pytest.approx(float(maps[unit.number][unit.position]), rel=1e-5)
+        assert torch.allclose(unit.activity, maps[unit.number], atol=1e-6)
+        outside = unit.projection.clone()
+        top, left, bottom, right = unit.field
+        outside[:, top:bottom, left:right] = 0
+        assert unit.projection.any() and not outside.any(), "a projection reaches no further than the receptive field"
+    assert e.followed is layer.units[0] and e.followed_layer == "3"
+
+
+def test_activity_is_that_of_the_followed_map(two: list[Explanation]) -> None:
+    e = two[0]
+    row, column = 1, 2
+    top, left, bottom, right = e.occluder(row, column)
+    view, _, grey = subject().view(drawing())
+    view[0, :, top:bottom, left:right] = grey[:, top:bottom, left:right]
+    model = network()
+    with torch.no_grad():
+        maps = model[4](model[3](model[2](model[1](model[0](view)))))
+        logits = model[5:](maps)
+    assert e.followed is not None and e.occlusion.activity is not None
+    assert float(e.occlusion.activity[row, column]) == pytest.approx(float(maps[0, e.followed.number].sum()), rel=1e-4)
+    assert float(e.occlusion.probability[row, column]) == pytest.approx(float(logits.softmax(1)[0, e.target]), abs=1e-5)
+
+
+def test_view_finds_the_way_back_to_pixels() -> None:
+    image, pixels, grey = subject().view(drawing())
+    back = (pixels * 255).round().byte().permute(1, 2, 0).numpy()
+    assert (back == torch.tensor(list(drawing().tobytes())).view(SIDE, SIDE, 3).numpy()).all()
+    assert grey[:, 0, 0].tolist() == pytest.approx([0.0, 0.4, 0.8], abs=1e-5)
+    assert image.shape == (1, 3, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5000, 2), (640, 480), (224, 224)])
+def test_centre_crop_of_any_size(size: tuple[int, int]) -> None:
+    image = centre_crop(Image.new("RGB", size, (124, 116, 104)))
+    assert image.shape == (1, 3, 224, 224) and image.abs().max() < 0.02  # ImageNet's mean colour becomes zero
+
+
+def test_the_users_network_is_left_as_it_was() -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    explained(of=subject(model))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(m._forward_hooks for m in model.modules())
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+# ---------------------------------------------------------------- the layers
+
+
+class Block(nn.Module):
+    """One ReLU module used twice, a functional one, and an in-place one behind batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.c, self.d = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.shared, self.norm, self.own = nn.ReLU(), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+        self.unused = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.b(self.shared(self.a(x))))
+        x = functional.relu(self.c(x))
+        return self.own(self.norm(self.d(x))).mean((2, 3))
+
+
+def test_activity_is_rectified_only_where_that_is_sure() -> None:
+    layers, logits = conv_layers(Block().eval(), torch.rand(1, 3, 8, 8))
+    assert [(layer.name, layer.output) for layer in layers] == [("a", "a"), ("b", "b"), ("c", "c"), ("d", "own")]
+    assert (layers[3].activity >= 0).all() and (layers[0].activity < 0).any()
+    assert logits.shape == (4,)
+
+
+def test_an_in_place_relu_does_not_spoil_the_convolution() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    model(torch.rand(1, 3, 8, 8))
+    layers, _ = conv_layers(model.eval(), torch.rand(1, 3, 8, 8))
+    assert [(layer.name, layer.output) for layer in layers] == [("0", "1")]
+
+
+def test_deep_networks_show_some_layers_evenly() -> None:
+    layers = list(range(20))
+    assert chosen(layers, 5) == [0, 5, 10, 14, 19]  # type: ignore[arg-type, comparison-overlap]
+    assert chosen(layers[:8]) == layers[:8]  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_a_deep_network_still_follows_the_chosen_layer() -> None:
+    torch.manual_seed(0)
+    body = [m for i in range(11) for m in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    model = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)).eval()
+    e = explained(of=subject(model), layer="4", window=24, stride=24)
+    assert e.followed_layer == "4" and "4" in [layer.name for layer in e.layers]
+    assert e.all_layers == 11 and len(e.layers) == 9
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": SIDE + 1}, r"window: 49 pixels; the network sees one.png as 48 x 48, so 1 to 48"),
+        ({"window": 0}, "window: 0 pixels"),
+        ({"stride": 0}, "stride: expected at least 1, got 0"),
+        ({"layer": "conv9"}, "no convolution layer 'conv9'; there are 0, 3"),
+        ({"target": 3}, "no class 3; the network has 3, numbered from 0"),
+        ({"target": "17"}, "no class 17; the network has 3"),
+        ({"target": "doc <b>"}, "no class 'doc <b>'; did you mean dog <b>&"),
+        ({"target": "zzzzzz"}, "no class 'zzzzzz'; there are cat, dog <b>&, Ärmel"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_work(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message).replace("\\ ", " ")):
+        prepare(subject(), drawing(), "one.png", **options)  # type: ignore[arg-type]
+
+
+def test_unfit_networks_are_refused() -> None:
+    broken = network()
+    nn.init.constant_(broken[0].weight, float("nan"))
+    with pytest.raises(ValueError, match="not finite: are the weights damaged"):
+        prepare(subject(broken), drawing(), "one.png", window=8)
+    with pytest.raises(ValueError, match="no convolution layer"):
+        prepare(subject(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), drawing(), "one.png", window=8)
+    with pytest.raises(ValueError, match="3 class names, but the network has 5 outputs"):
+        prepare(subject(network(5)), drawing(), "one.png", window=8)
+
+
+def test_class_names() -> None:
+    named = subject()
+    assert named.class_index("cat") == 0 and named.class_index("CAT") == 0 and named.class_index("ärmel") == 2
+    assert named.class_name(2) == "Ärmel" and named.class_name(7) == "class 7"
+    assert subject(classes=("1", "0")).class_index("0") == 1, "a name goes before a number"
+    with pytest.raises(ValueError, match="without names"):
+        subject(classes=()).class_index("cat")
+
+
+def test_files_of_class_names(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_bytes("\ufeffcat\r\ndog\n\n".encode())
+    assert read_classes(path) == ["cat", "dog"]
+    for content, message in (
+        (b"", "holds no class names"),
+        (b"a\n\nb", "line 2 is empty"),
+        (b"\xff\xfe", "not a text file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_classes(path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_classes(tmp_path / "none.txt")
+
+
+# ---------------------------------------------------------------- the files
+
+
+def test_numbers_are_plain_json(written: Path, two: list[Explanation]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    numbers = json.loads((written / "numbers.json").read_text(), parse_constant=refuse)
+    first = numbers["pictures"][0]
+    assert first["name"] == ODD_NAME and first["size"] == [SIDE, SIDE]
+    assert first["classes"][0]["probability"] == pytest.approx(float(two[0].probabilities.max()), rel=1e-4)
+    assert len(first["occlusion"]["probability"]) == first["occlusion"]["rows"] == 5
+    assert 0 <= first["occlusion"]["worst"]["part_covered"] <= 1
+    assert "part_covered" not in numbers["pictures"][1]["occlusion"]["worst"]
+    assert [layer["name"] for layer in first["layers"]] == ["0", "3"]
+
+
+def test_every_picture_is_a_png(written: Path) -> None:
+    listed = json.loads((written / "numbers.json").read_text())["files"]
+    assert sorted(p.name for p in (written / "pictures").iterdir()) == listed
+    assert {"filters.png", "two-occluded.png", "two-probability.png", "two-labels.png", "two-0.png"} <= set(listed)
+    for name in listed:
+        with Image.open(written / "pictures" / name) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+
+
+def test_file_names_are_plain_and_never_meet() -> None:
+    assert stems(["a.png", "a.jpg", "A.gif", "x/a.png"]) == ["a", "a-2", "A-3", "a-4"]
+    assert stems(["../../etc/passwd", "猫.png", "...", ODD_NAME])[:3] == ["passwd", "picture", "picture-2"]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", stem) for stem in stems([ODD_NAME, "\udcff.png", "a\nb.png"]))
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(two: list[Explanation], tmp_path: Path) -> None:
+    with Folder(tmp_path / "out") as report:
+        report.write([two[1], two[1]], "twice")
+    assert (tmp_path / "out/pictures/two-picture.png").exists() and (
+        tmp_path / "out/pictures/two-2-picture.png"
+    ).exists()
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_failed_run_leaves_the_earlier_results(
+    two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Folder(tmp_path) as report:
+        report.write(two[:1], "first")
+    before = snapshot(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt), Folder(tmp_path):
+        raise KeyboardInterrupt
+    assert snapshot(tmp_path) == before
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files_module, "page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), Folder(tmp_path) as report:
+        report.write(two, "second")
+    assert snapshot(tmp_path) == before
+    monkeypatch.undo()
+    monkeypatch.setattr(files_module.os, "replace", full)
+    with (
+        pytest.raises(ValueError, match="cannot be written to \\(No space left on device\\)"),
+        Folder(tmp_path) as report,
+    ):
+        report.write(two, "second")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_new_report_removes_only_the_pictures_of_the_old_one(two: list[Explanation], tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with Folder(tmp_path) as report:
+        report.write(two, "first")
+    (tmp_path / "pictures/mine.png").write_text("keep")
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    numbers["files"] += ["../mine.txt", "/etc/passwd", 3]
+    (tmp_path / "numbers.json").write_text(json.dumps(numbers))
+    with Folder(tmp_path) as report:
+        report.write(two[1:], "second")
+    names = {p.name for p in (tmp_path / "pictures").iterdir()}
+    assert "mine.png" in names and "two-picture.png" in names and not any(n.startswith("img") for n in names)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+    assert not list(tmp_path.glob(".draft*"))
+
+
+def test_a_folder_that_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "nul\0"):
+        with pytest.raises(ValueError, match="cannot be written to"), Folder(path):
+            pass
+    with pytest.raises(KeyboardInterrupt), Folder(tmp_path / "a" / "b"):
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_page_is_self_contained_and_escaped(written: Path) -> None:
+    html = (written / "index.html").read_text("utf-8")
+    assert "default-src 'none'" in html
+    assert (
+        not re.search(r'(src|href|action|srcset)="(?!data:|#)', html) and "url(" not in html and "@import" not in html
+    )
+    assert "<img src=x" not in html and "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "dog &lt;b&gt;&amp;" in html and "<b>&" not in re.sub(r"<script.*?</script>", "", html, flags=re.S)
+    images = re.findall(r"<img [^>]*>", html)
+    assert len(images) > 20 and all(re.search(r'alt="[^"]*"', image) for image in images)
+    assert len(html) < 3_000_000
+    assert html.count("data-occlusion style") == 2
+    for letter in "abcde":
+        assert f'<span class="letter">{letter}</span>' in html
+
+
+def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
+    model = network()
+    for layer in (model[0], model[3]):
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, -1.0)
+    e = explained(of=subject(model))
+    assert e.followed is None and all(not layer.units for layer in e.layers)
+    with Folder(tmp_path) as report:
+        html = report.write([e], "silent").read_text("utf-8")
+    assert "nothing to project" in html and "Nothing in it is active" in html and "No single square" in html
+
+
+def test_one_output_and_one_channel(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 1)).eval()
+    grey = Subject(model, lambda picture: preprocess(picture)[:, :1], (), "grey")
+    e = explained(of=grey)
+    assert float(e.probabilities[0]) == pytest.approx(model(preprocess(drawing())[:, :1]).sigmoid().item(), abs=1e-6)
+    with Folder(tmp_path) as report:
+        assert "class 0" in report.write([e], "grey").read_text("utf-8")
+
+
+# ---------------------------------------------------------------- in a browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here (chromium, chromium-browser, google-chrome)"
+)
+
+PROBE = """<script>
+const probe = {errors: [], resources: performance.getEntriesByType('resource').map(e => e.name)
+  .filter(n => !n.startsWith('data:'))};
+addEventListener('error', e => probe.errors.push(String(e.message)));
+const section = document.querySelector('[data-occlusion]'), map = section.querySelectorAll('.frame[tabindex]')[1];
+const readout = section.querySelector('.readout'), before = readout.innerHTML, box = map.getBoundingClientRect();
+const at = (x, y) => ({clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true});
+map.dispatchEvent(new PointerEvent('pointermove', at(0.01, 0.99)));
+probe.moved = readout.textContent; probe.square = section.querySelector('.square').style.cssText;
+map.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
+probe.key = readout.textContent;
+map.dispatchEvent(new PointerEvent('pointerleave'));
+probe.restored = readout.innerHTML === before && !section.querySelector('.square');
+probe.broken = [...document.images].filter(i => !i.complete || !i.naturalWidth).length;
+probe.overflow = document.documentElement.scrollWidth - innerWidth;
+document.body.insertAdjacentHTML('beforeend', '<pre id="probe"></pre>');
+setTimeout(() => { document.getElementById('probe').textContent = JSON.stringify(probe); }, 50);
+</script>"""
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "profile"
+    shutil.rmtree(tmp_path / "profile", ignore_errors=True)
+
+
+def chromium(page: Path, profile: Path) -> tuple[str, str]:
+    """(the page after its scripts ran, what the browser logged)."""
+    assert CHROMIUM is not None
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--disable-dev-shm-usage", "--enable-logging=stderr", "--window-size=1280,2000",
+        "--virtual-time-budget=3000", "--dump-dom",
+    ]  # fmt: skip
+    run = subprocess.run(
+        [CHROMIUM, *flags, f"--user-data-dir={profile}", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    return run.stdout, run.stderr
+
+
+@needs_chromium
+def test_page_runs_in_chromium_without_an_error_or_a_request(written: Path, tmp_path: Path, profile: Path) -> None:
+    page = tmp_path / "probed.html"
+    page.write_text((written / "index.html").read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
+    dom, log = chromium(page, profile)
+    assert "CONSOLE" not in log, log  # script errors, and requests that the page's own policy refused
+    found = re.findall(r'<pre id="probe">({.+?})</pre>', dom, re.S)
+    assert found, log
+    probe = json.loads(found[-1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert probe["errors"] == [] and probe["resources"] == [] and probe["broken"] == 0 and probe["overflow"] <= 0
+    assert probe["moved"].startswith("Square over rows 32 to 47, columns 0 to 15: ")
+    assert "top: 66.6" in probe["square"] and "left: 0%" in probe["square"]
+    assert "columns 8 to 23" in probe["key"] and probe["restored"]
+
+
+@needs_chromium
+def test_the_probe_would_notice(tmp_path: Path, profile: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text("<body><script>nothing.there()</script></body>")
+    assert "CONSOLE" in chromium(page, profile)[1]

@@ -1,0 +1,255 @@
+"""The ``zfcuda`` command: explain pictures, see the demo, list layers, say what was compiled in."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from zfcuda.data.pictures import one_line, read_picture
+
+if TYPE_CHECKING:
+    from zfcuda.report import Explanation, Folder, Prepared, Subject
+
+_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+_DEMO_PICTURES = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain("error", message)
+        sys.exit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: arguments without the program's name; None: those of the process.
+
+    Returns:
+        The exit code: 0; 2 for what the user can mend, with one line on stderr; 130 after Ctrl-C.
+    """
+    try:
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
+        arguments = _parser().parse_args(argv)
+        with _plain_warnings():
+            code = int(arguments.run(arguments))
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt:
+        _complain("interrupted", "nothing was changed")
+        return _INTERRUPTED
+    except BrokenPipeError:  # `zfcuda layers | head`
+        # Nobody reads on; without this the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, NotImplementedError, OSError) as error:
+        _complain("error", str(error))
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        _complain("error", "out of memory: take a larger --stride or fewer pictures")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="zfcuda", description="Shows what a convolutional network looks at.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    explain = commands.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
+    explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
+    _network_options(explain)
+    explain.add_argument("--weights", metavar="FILE", help="its weights: safetensors, or a state_dict in .pth")
+    explain.add_argument("--classes", metavar="FILE", help="class names, one per line, in the order of the outputs")
+    explain.add_argument(
+        "--target", metavar="CLASS", help="class name or number to ask about (default: the most probable)"
+    )
+    explain.add_argument(
+        "--layer", metavar="NAME", help="convolution followed under the occluder (default: the last one)"
+    )
+    explain.add_argument(
+        "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
+    )
+    _work_options(explain)
+    explain.set_defaults(run=_explain)
+
+    demo = commands.add_parser("demo", help="the same on two drawn pictures and the network in the package")
+    demo.add_argument("--out", default="out/demo", metavar="DIR", help="where the page goes (default: %(default)s)")
+    _work_options(demo)
+    demo.set_defaults(run=_demo)
+
+    layers = commands.add_parser("layers", help="list the layers of a network: names, shapes, receptive fields")
+    _network_options(layers)
+    layers.set_defaults(run=_layers)
+
+    backend = commands.add_parser("backend", help="say what was compiled in and what runs")
+    backend.set_defaults(run=_backend)
+    return parser
+
+
+def _network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="demo", metavar="NAME", help="demo, zfnet or zfnet-wide (default: %(default)s)"
+    )
+    parser.add_argument("--width", type=float, default=1.0, help="of zfnet: scales all its maps (default: %(default)s)")
+
+
+def _work_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--window", type=int, default=32, metavar="N", help="side of the occluder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stride", type=int, default=8, metavar="N", help="step of the occluder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--top", type=int, default=4, metavar="N", help="maps shown of each layer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="where the network runs, as in cuda or cuda:1 (default: %(default)s)"
+    )
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from zfcuda.report import Folder, load_subject, prepare
+
+    device = _device(arguments.device)
+    _check_top(arguments.top)
+    with Folder(arguments.out) as folder:
+        subject = load_subject(
+            arguments.model, weights=arguments.weights, classes=arguments.classes, width=arguments.width, device=device
+        )
+        prepared = [
+            prepare(
+                subject, read_picture(path), name, target=arguments.target,
+                window=arguments.window, stride=arguments.stride, layer=arguments.layer,
+            )
+            for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+        ]  # fmt: skip
+        return _report(folder, subject, prepared, arguments.top)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from zfcuda.data import HELD_OUT_SEED, Parts
+    from zfcuda.report import Folder, load_subject, prepare
+
+    device = _device(arguments.device)
+    _check_top(arguments.top)
+    with Folder(arguments.out) as folder:
+        subject = load_subject("demo", device=device)
+        prepared = []
+        for i in range(_DEMO_PICTURES):
+            drawn = Parts(seed=HELD_OUT_SEED)[i]
+            # The mask goes through the same cut and scaling as the picture.
+            mask = Image.fromarray(drawn.part_mask).convert("RGB")
+            prepared.append(
+                prepare(
+                    subject, drawn.image, f"{drawn.class_name} (drawn picture {i})",
+                    target=drawn.label, window=arguments.window, stride=arguments.stride,
+                    truth=subject.view(mask)[1][0] > 0.5,
+                )
+            )  # fmt: skip
+        return _report(folder, subject, prepared, arguments.top)
+
+
+def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top: int) -> int:
+    """The long work; after Ctrl-C, what was done by then goes into a folder of its own."""
+    from zfcuda.report import Folder, explain
+
+    done: list[Explanation] = []
+    try:
+        for one in prepared:
+            done.append(explain(one, top=top, progress=True))
+            e, o = done[-1], done[-1].occlusion
+            best = int(e.probabilities.argmax())
+            print(
+                f"{one_line(e.name)}: {e.class_names[best]} {100 * float(e.probabilities[best]):.1f} %, "
+                f"{o.label.numel()} occluder positions in {e.seconds:.2f} s ({o.method})",
+                flush=True,
+            )
+        print(folder.write(done, subject.title))
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        with Folder(folder.path / "interrupted") as rest:
+            page = rest.write(done, subject.title)
+        _complain("interrupted", f"{len(done)} of {len(prepared)} pictures are in {page}")
+        return _INTERRUPTED
+    return 0
+
+
+def _layers(arguments: argparse.Namespace) -> int:
+    from zfcuda.models import load_demo, summary, zfnet
+    from zfcuda.report import NETWORKS
+
+    if arguments.model not in NETWORKS:
+        raise ValueError(f"no network {arguments.model!r}; there are {', '.join(NETWORKS)}")
+    variant = "wide" if arguments.model == "zfnet-wide" else "paper"
+    model = load_demo() if arguments.model == "demo" else zfnet(variant=variant, width=arguments.width)
+    print(summary(model, (3, 224, 224)))
+    return 0
+
+
+def _backend(arguments: argparse.Namespace) -> int:
+    import zfcuda
+
+    for key, value in zfcuda.backend().items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        print(f"{key}: {shown}")
+    return 0
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ValueError(f"--top: expected at least 1, got {top}")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(1, device=name).tolist()  # a device without storage has nothing to list
+    except Exception as error:  # RuntimeError, AssertionError, NotImplementedError: it depends on the device
+        reason = one_line(str(error).strip().partition("\n")[0])
+        raise ValueError(f"--device {name}: not available here ({reason})") from None
+    return name
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """What to call each picture: its file name, or its path where several share that."""
+    names = [Path(path).name for path in paths]
+    return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+
+
+def _complain(what: str, message: str) -> None:
+    print(f"zfcuda: {what}: {one_line(' '.join(message.split()))}", file=sys.stderr)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the source line that raised them."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        _complain("warning", str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

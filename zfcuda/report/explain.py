@@ -1,0 +1,265 @@
+"""The numbers behind a report: what one network answers to one picture, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zfcuda.data.pictures import one_line
+from zfcuda.deconv import project, strongest
+from zfcuda.network import Network, receptive_field, trace
+from zfcuda.occlusion import OcclusionMap, occlusion_map
+from zfcuda.report.layers import ConvLayer, chosen, conv_layers
+from zfcuda.report.subject import Subject
+
+Rectangle = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right are exclusive
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The strongest place of one feature map.
+
+    Attributes:
+        number: which map of the layer.
+        value: its activation there.
+        position: (y, x) on the map.
+        activity: [h,w] the whole map.
+        projection: [3,H,W] the activation projected back to the pixels by the deconvnet.
+        field: the pixels that the unit at this position can see.
+    """
+
+    number: int
+    value: float
+    position: tuple[int, int]
+    activity: Tensor
+    projection: Tensor
+    field: Rectangle
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The strongest units of one convolution layer, strongest first; none where nothing in it is positive."""
+
+    name: str
+    maps: int
+    size: tuple[int, int]
+    field_size: tuple[int, int]
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture that passed every check, and the network's answer to it: what the long work starts from."""
+
+    subject: Subject
+    name: str
+    image: Tensor  # [1,3,H,W] on the network's device
+    pixels: Tensor  # [3,H,W] in 0..1
+    grey: Tensor  # [3,H,W] the network's values of middle grey
+    logits: Tensor  # [classes]
+    target: int
+    chosen_target: bool  # the user named it
+    layers: list[ConvLayer]
+    followed: ConvLayer  # whose strongest map is watched under the occluder
+    window: int
+    stride: int
+    truth: Tensor | None  # bool [H,W]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that the page says about one picture.
+
+    Attributes:
+        name: of the picture, for people.
+        pixels: [3,H,W] in 0..1, the picture as the network sees it (cropped, resized).
+        class_names: by index.
+        probabilities: [classes] of the whole picture.
+        target: the class that the occlusion panels are about; `chosen_target`: the user asked for it.
+        layers: in forward order; `all_layers`: how many convolution layers there are in all.
+        followed: the unit watched under the occluder, `followed_layer` its layer; None where that layer is silent.
+        occlusion: the map; its activity is that of `followed`.
+        window, stride: of the occluder, in pixels of the picture as the network sees it.
+        truth: bool [H,W], the part that truly decides, where that is known.
+        seconds: how long the occlusion map took.
+        filters: [N,C,kh,kw] the weights of the first convolution.
+    """
+
+    name: str
+    pixels: Tensor
+    class_names: tuple[str, ...]
+    probabilities: Tensor
+    target: int
+    chosen_target: bool
+    layers: tuple[Layer, ...]
+    all_layers: int
+    followed: Unit | None
+    followed_layer: str
+    occlusion: OcclusionMap
+    window: int
+    stride: int
+    truth: Tensor | None
+    seconds: float
+    filters: Tensor
+
+    def label_name(self, label: int) -> str:
+        """The name of an entry of the occlusion map's labels; of a network of one output, 1 is its class, 0 is not."""
+        if len(self.class_names) > 1:
+            return self.class_names[label]
+        return self.class_names[0] if label else f"not {self.class_names[0]}"
+
+    @property
+    def target_label(self) -> int:
+        """The target as an entry of the occlusion map's labels."""
+        return self.target if len(self.class_names) > 1 else 1
+
+    @property
+    def worst(self) -> tuple[int, int]:
+        """(row, column) of the occluder position where the target is least probable."""
+        grid = torch.nan_to_num(self.occlusion.probability, nan=torch.inf)
+        row, column = divmod(int(grid.argmin()), grid.shape[1])
+        return row, column
+
+    def occluder(self, row: int, column: int) -> Rectangle:
+        """The pixels covered at a position; the last positions are cut off at the border."""
+        y, x = (int(v) for v in self.occlusion.origins[row, column])
+        high, wide = self.pixels.shape[-2:]
+        return y, x, min(y + self.window, high), min(x + self.window, wide)
+
+
+def prepare(
+    subject: Subject,
+    picture: Image.Image,
+    name: str,
+    *,
+    target: str | int | None = None,
+    window: int = 32,
+    stride: int = 8,
+    layer: str | None = None,
+    truth: Tensor | None = None,
+) -> Prepared:
+    """Runs the network once and checks everything that could stop the long work.
+
+    Args:
+        subject: the network.
+        picture: RGB.
+        name: what to call the picture.
+        target: class name or index; None: the most probable class.
+        window, stride: side and step of the square occluder, in pixels as the network sees them.
+        layer: the convolution whose strongest map is followed under the occluder; None: the last one.
+        truth: bool [H,W] in the network's pixels, drawn as an outline.
+
+    Raises:
+        ValueError: naming the argument and what would be right.
+    """
+    device = next((p.device for p in subject.model.parameters()), torch.device("cpu"))
+    image, pixels, grey = (value.to(device) for value in subject.view(picture))
+    high, wide = image.shape[-2:]
+    if not 1 <= window <= min(high, wide):
+        raise ValueError(
+            f"window: {window} pixels; the network sees {name} as {wide} x {high}, so 1 to {min(high, wide)}"
+        )
+    if stride < 1:
+        raise ValueError(f"stride: expected at least 1, got {stride}")
+    layers, logits = conv_layers(subject.model, image)
+    if not layers:
+        raise ValueError(f"{subject.title} has no convolution layer")
+    if not torch.isfinite(logits).all():
+        raise ValueError(f"{subject.title} answers {name} with numbers that are not finite: are the weights damaged?")
+    followed = layers[-1]
+    if layer is not None:
+        match = [found for found in layers if layer in (found.name, found.output)]
+        if not match:
+            raise ValueError(f"no convolution layer {layer!r}; there are {', '.join(found.name for found in layers)}")
+        followed = match[0]
+    if target is None:
+        index = int(logits.argmax())
+    else:
+        index = subject.class_index(target) if isinstance(target, str) else target
+        if not 0 <= index < len(logits):
+            raise ValueError(f"no class {target}; the network has {len(logits)}, numbered from 0")
+    if subject.classes and len(subject.classes) != len(logits):
+        raise ValueError(f"{len(subject.classes)} class names, but the network has {len(logits)} outputs")
+    return Prepared(
+        subject, name, image, pixels.cpu(), grey, logits, index, target is not None, layers, followed, window, stride,
+        truth,
+    )  # fmt: skip
+
+
+def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Explanation:
+    """The long work on one picture: projections of the strongest maps, and the occlusion map.
+
+    Args:
+        prepared: from :func:`prepare`.
+        top: how many maps of each layer.
+        progress: show bars on stderr.
+    """
+    from tqdm import tqdm
+
+    p = prepared
+    shown = chosen(p.layers)
+    if p.followed not in shown:
+        shown = [layer for layer in p.layers if layer in shown or layer is p.followed]
+    bar = tqdm(shown, desc=f"{one_line(p.name)}: projections", unit="layer", disable=not progress, leave=False)
+    network = trace(p.subject.model)
+    layers = tuple(_layer(p, network, layer, top) for layer in bar)
+    followed = next(layer for layer in layers if layer.name == p.followed.name)
+    unit = followed.units[0] if followed.units else None
+
+    start = time.perf_counter()
+    flat = p.grey.flatten(1)
+    fill = flat[:, 0].tolist() if torch.equal(flat, flat[:, :1].expand_as(flat)) else p.grey
+    occlusion = occlusion_map(
+        p.subject.model, p.image, window=p.window, stride=p.stride, fill=fill, target=p.target,
+        layer=p.followed.output, unit=0 if unit is None else unit.number, progress=progress,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    weight = p.subject.model.get_submodule(p.layers[0].name).weight
+    assert isinstance(weight, Tensor)
+    return Explanation(
+        name=p.name,
+        pixels=p.pixels,
+        class_names=tuple(p.subject.class_name(i) for i in range(len(p.logits))),
+        probabilities=probabilities(p.logits),
+        target=p.target,
+        chosen_target=p.chosen_target,
+        layers=layers,
+        all_layers=len(p.layers),
+        followed=unit,
+        followed_layer=p.followed.name,
+        occlusion=occlusion,
+        window=p.window,
+        stride=p.stride,
+        truth=p.truth,
+        seconds=seconds,
+        filters=weight.detach().float().cpu(),
+    )
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """[classes] by the rule of occlusion_map: one output -> sigmoid, a distribution -> itself, else softmax."""
+    if len(logits) == 1:
+        return logits.sigmoid()
+    if (logits >= 0).all() and abs(float(logits.sum()) - 1) < 1e-3:
+        return logits
+    return logits.softmax(0)
+
+
+def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:
+    maps, high, wide = layer.activity.shape
+    found = strongest(network, p.image, layer.output, min(top, maps))
+    found = [unit for unit in found if unit.value > 0]  # projecting silence shows nothing
+    field = receptive_field(network, layer.output, tuple(p.image.shape[-3:]))
+    signals: Iterable[Tensor] = project(network, p.image, layer.output, top=len(found)).float().cpu() if found else ()
+    units = []
+    for unit, signal in zip(found, signals, strict=True):
+        y, x = unit.position or (0, 0)
+        units.append(
+            Unit(unit.unit, unit.value, (y, x), layer.activity[unit.unit].clone(), signal, field.rectangle(y, x))
+        )
+    return Layer(layer.name, maps, (high, wide), field.size, tuple(units))

@@ -1,0 +1,84 @@
+"""The convolution layers that a network really runs, in the order it runs them, with what each of them answers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.network import evaluating
+
+_AFTER_CONV = (nn.BatchNorm2d, nn.Identity)  # may stand between a convolution and its rectification
+_MOST = 8  # layers shown of a deep network
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One convolution layer and its answer to one picture.
+
+    Attributes:
+        name: the dotted name of the convolution.
+        output: the dotted name of the module whose output counts as the layer's activity: the ReLU after it where
+            there is one of its own, else the convolution.
+        activity: [maps,h,w] float32 on the CPU, what `output` gave.
+    """
+
+    name: str
+    output: str
+    activity: Tensor
+
+
+def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tensor]:
+    """All two-dimensional convolutions that run when the model sees the image, in that order, and the logits [classes].
+
+    Args:
+        model: in any mode; it is run as in eval.
+        image: [1,C,H,W].
+    """
+    names = {module: name for name, module in model.named_modules()}
+    calls: list[tuple[nn.Module, int, int, Tensor]] = []  # module, id of its input, id of its output, a copy of that
+    keep: list[object] = []  # holds every tensor, so that no id is used twice
+
+    def record(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and inputs:
+            keep.extend((inputs[0], output))
+            # A copy: a ReLU that works in place would overwrite what the convolution said.
+            calls.append((module, id(inputs[0]), id(output), output.detach()[0].to("cpu", torch.float32, copy=True)))
+
+    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+        for module in names:
+            if isinstance(module, nn.Conv2d | nn.ReLU | nn.BatchNorm2d | nn.Identity):
+                hooks.callback(module.register_forward_hook(record).remove)
+        logits = model(image)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise ValueError(f"the network should give [1,classes], it gave {_kind(logits)}")
+
+    once = {module for module in names if sum(call[0] is module for call in calls) == 1}
+    found = {}
+    for i, (module, _, output, activity) in enumerate(calls):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        result = ConvLayer(names[module], names[module], activity)
+        for later, source, after, rectified in calls[i + 1 :]:
+            if source != output or later not in once:
+                break
+            if isinstance(later, nn.ReLU):
+                result = ConvLayer(names[module], names[later], rectified)
+            if not isinstance(later, _AFTER_CONV):
+                break
+            output = after
+        found[result.name] = result  # of a module called several times, the last call
+    return list(found.values()), logits[0].detach().float().cpu()
+
+
+def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
+    """At most `most` of the layers, evenly spaced, the first and the last among them."""
+    if len(layers) <= most:
+        return layers
+    return [layers[round(i * (len(layers) - 1) / (most - 1))] for i in range(most)]
+
+
+def _kind(value: object) -> str:
+    return f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

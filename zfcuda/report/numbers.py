@@ -1,0 +1,77 @@
+"""An Explanation as plain numbers, for JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from zfcuda.report.explain import Explanation
+
+
+def numbers_of(e: Explanation) -> dict[str, Any]:
+    """What the page shows of one picture; positions are [y, x], rectangles [top, left, bottom, right]."""
+    o = e.occlusion
+    worst = e.worst
+    order = e.probabilities.argsort(descending=True, stable=True)[:20].tolist()
+    rows, columns = o.probability.shape
+    truth: dict[str, Any] = {}
+    if e.truth is not None:
+        top, left, bottom, right = e.occluder(*worst)
+        truth = {
+            "part_covered": round(float(e.truth[top:bottom, left:right].sum() / e.truth.sum().clamp(min=1)), 4),
+        }
+    return {
+        "name": e.name.encode("utf-8", "backslashreplace").decode("utf-8"),
+        "size": list(e.pixels.shape[-2:]),
+        "classes": [
+            {"index": i, "name": e.class_names[i], "probability": rounded(e.probabilities[i : i + 1])[0]} for i in order
+        ],
+        "target": {"index": e.target, "name": e.class_names[e.target], "chosen": e.chosen_target},
+        "layers": [
+            {
+                "name": layer.name,
+                "maps": layer.maps,
+                "size": list(layer.size),
+                "receptive_field": list(layer.field_size),
+                "units": [
+                    {"map": u.number, "activation": u.value, "position": list(u.position), "rectangle": list(u.field)}
+                    for u in layer.units
+                ],
+            }
+            for layer in e.layers
+        ],
+        "occlusion": {
+            "window": e.window,
+            "stride": e.stride,
+            "method": o.method,
+            "reason": o.reason,
+            "seconds": round(e.seconds, 4),
+            "rows": rows,
+            "columns": columns,
+            "origins_y": o.origins[:, 0, 0].tolist(),
+            "origins_x": o.origins[0, :, 1].tolist(),
+            "probability": rounded(o.probability),
+            "label": o.label.tolist(),
+            "followed": {"layer": e.followed_layer, "map": None if e.followed is None else e.followed.number},
+            "activity": None if o.activity is None else rounded(o.activity),
+            "worst": {
+                "rectangle": list(e.occluder(*worst)),
+                "probability": rounded(o.probability[worst].reshape(1))[0],
+                "label": int(o.label[worst]),
+                **truth,
+            },
+        },
+    }
+
+
+def rounded(values: Tensor) -> list[object]:
+    """Nested lists with 5 significant digits; what is not finite becomes None, since JSON has no word for it."""
+
+    def one(value: object) -> object:
+        if isinstance(value, list):
+            return [one(v) for v in value]
+        return float(f"{value:.5g}") if math.isfinite(value) else None  # type: ignore[arg-type, str-format]
+
+    return one(values.double().tolist())  # type: ignore[return-value]
