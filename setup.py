@@ -103,7 +103,7 @@ def extension() -> object:
         sources + sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/cuda/*.cu")),
         extra_compile_args={
             "cxx": host + define,
-            "nvcc": ["-O3", "-DZFCUDA_WITH_CUDA", "--extended-lambda", "-Xcompiler", "-fvisibility=hidden"],
+            "nvcc": ["-O3", "-DZFCUDA_WITH_CUDA", "-Xcompiler", "-fvisibility=hidden"],
         },
         **common,
     )

@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 import zfcuda
+from benchmarks.environment import environment
 from zfcuda.data import HELD_OUT_SEED, Parts, PartsPicture
 from zfcuda.models.demo import DemoNetwork, load_demo
 
@@ -116,7 +117,9 @@ def main() -> None:
         print(f"  {name:72}{value:>7}")
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(asdict(truth), indent=2) + "\n", encoding="utf-8")
+        where = environment(torch.device("cpu"))
+        result = asdict(truth) | {key: where[key] for key in ("command", "torch", "date")}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ void lrn_nhwc(const T* input, int64_t channels, const Norm& norm, T* output, int
   }
 }
 
-// NCHW: the pixels of a picture in pieces that fit the L1 cache with all their channels.
+// NCHW: the pixels of a picture in pieces that fit the L2 cache with all their channels.
 template <class T>
 inline int64_t piece_of(int64_t channels) {
-  const int64_t fits = 32768 / static_cast<int64_t>(sizeof(typename Simd<T>::Number)) / channels;
+  const int64_t fits = 131072 / static_cast<int64_t>(sizeof(typename Simd<T>::Number)) / channels;
   return fits < 64 ? 64 : fits > 1024 ? 1024 : fits / 64 * 64;
 }
 
