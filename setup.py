@@ -87,7 +87,7 @@ def extension() -> object:
     # Depends on every header, so that an edited one rebuilds.
     common = dict(
         include_dirs=[str(ROOT / "csrc")],
-        depends=sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.h*")),
+        depends=sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.*h")),
         extra_link_args=["-fopenmp", "-Wl,-s"],
     )
     compiler = build_cuda()

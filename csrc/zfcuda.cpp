@@ -50,8 +50,10 @@ void check_pair(IntArrayRef pair, const char* name, int64_t least) {
 void check_window(IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
   check_pair(kernel, "kernel_size", 1);
   check_pair(stride, "stride", 1);
+  TORCH_CHECK(stride[0] <= INT32_MAX && stride[1] <= INT32_MAX, "stride: expected at most ", INT32_MAX, ", got ", stride);
   check_pair(padding, "padding", 0);
-  TORCH_CHECK(kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256, "kernel_size: a switch is one byte, so a window has at most 256 elements, got ", kernel);
+  TORCH_CHECK(kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256,
+              "kernel_size: a switch is one byte, so a window has at most 256 elements, got ", kernel);
   TORCH_CHECK(2 * padding[0] <= kernel[0] && 2 * padding[1] <= kernel[1],
               "padding: expected at most half of kernel_size ", kernel, ", got ", padding);
 }
@@ -77,6 +79,11 @@ void check_gate(const std::optional<Tensor>& gate, const Tensor& switches, const
               ", got ", gate->scalar_type());
 }
 
+// A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
+Axis axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
+  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding};
+}
+
 Axis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode, const char* side) {
   const int64_t span = length + 2 * padding - kernel;
   TORCH_CHECK(length > 0 && span + (ceil_mode ? stride - 1 : 0) >= 0, "input: its ", side, " ", length,
@@ -84,7 +91,7 @@ Axis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding
   int64_t outputs = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
   // The last window has to start inside the picture or its left padding.
   if (ceil_mode && (outputs - 1) * stride >= length + padding) --outputs;
-  return {length, outputs, kernel, stride, padding};
+  return axis(length, outputs, kernel, stride, padding);
 }
 
 Pooling pooling_of(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode) {
@@ -107,7 +114,7 @@ Pooling pooling_into(const Tensor& switches, IntArrayRef kernel, IntArrayRef str
     TORCH_CHECK(outputs > 0 && size[i] > 0 && size[i] > exact - stride[i] && size[i] < exact + stride[i], name,
                 ": ", size, " does not pool to ", switches.sizes().slice(2), "; dimension ", i, " must be from ",
                 std::max<int64_t>(1, exact - stride[i] + 1), " to ", exact + stride[i] - 1);
-    (i == 0 ? p.y : p.x) = Axis{size[i], outputs, kernel[i], stride[i], padding[i]};
+    (i == 0 ? p.y : p.x) = axis(size[i], outputs, kernel[i], stride[i], padding[i]);
   }
   return p;
 }

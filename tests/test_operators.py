@@ -99,6 +99,13 @@ def test_pool_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torc
         assert output.stride() == expected.stride() and switches.stride() == expected_switches.stride()
 
 
+def test_a_huge_stride_takes_no_memory(device: torch.device) -> None:
+    x = torch.randn(1, 2, 3, 3, device=device)
+    output, switches = ops.max_pool2d_with_switches(x, 3, 2**31 - 1)
+    same(output, F.max_pool2d(x, 3))
+    assert ops.max_unpool2d(output, switches, 3, 2**31 - 1, output_size=(3, 3)).sum() == output.sum()
+
+
 def test_pool_on_paper(device: torch.device) -> None:
     x = torch.tensor(
         [
@@ -464,6 +471,7 @@ BAD = {
     "kernel_size: expected one or two.*1, 2, 3": lambda: ops.max_pool2d_with_switches(X, (1, 2, 3)),
     "kernel_size: a switch is one byte.*17, 16": lambda: ops.max_pool2d_with_switches(X, (17, 16)),
     "stride: expected at least 1, got .0, 1": lambda: ops.max_pool2d_with_switches(X, 2, (0, 1)),
+    "stride: expected at most 2147483647, got .4294967296": lambda: ops.max_pool2d_with_switches(X, 2, 2**32),
     "padding: expected at most half.*got .2, 2": lambda: ops.max_pool2d_with_switches(X, 3, 2, 2),
     "input: its height 8 is too small for kernel_size 9": lambda: ops.max_pool2d_with_switches(X, 9),
     "input: its width 8 is too small": lambda: ops.relu_max_pool2d_lrn(X, (8, 9), size=5),

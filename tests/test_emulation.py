@@ -1,0 +1,431 @@
+"""The CUDA kernels on the CPU: the very .cu files under a model of CUDA's execution (tests/emulation).
+
+Blocks and threads come in a shuffled order, shared memory and outputs are poisoned; a second build has the sanitizers.
+At the end bugs are planted in a copy of the sources, and each is caught.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_operators as operators
+import torch
+from emulation import build
+from test_operators import DTYPES, near, same
+from torch import Tensor
+
+from zfcuda import ops, reference
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host compiler")
+
+CPU = torch.device("cpu")
+LIBRARY = "ZFCUDA_EMULATION"  # the path of the library to test instead of one built here: with sanitizers, see below
+PLANTED = "ZFCUDA_EMULATION_PLANTED"
+# Kernels promise to do with any grid and block: as launched; a few odd blocks, which have to stride; one thread.
+GRIDS: dict[str, dict[str, int]] = {
+    "as_launched": {},
+    "small_64_bits": {"threads": 33, "most_blocks": 3, "int32_elements": 0, "seed": 1},
+    "one_thread": {"threads": 1, "most_blocks": 1, "seed": 2},
+}
+SIZES = [(2, 16, 9, 11), (1, 5, 12, 17), (3, 8, 9, 8)]  # channels that fill the 16-byte packs, and that do not
+
+
+@pytest.fixture(scope="module")
+def library() -> build.Emulation:
+    path = os.environ.get(LIBRARY)
+    emulation = build.load("zfcuda_emulated", Path(path) if path else build.build("zfcuda_emulated"))
+    emulation.plant(int(os.environ.get(PLANTED, 0)))
+    return emulation
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """New memory is full of NaN and of the largest integer; one thread, since the emulation has one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, emulation: build.Emulation) -> None:
+    """From here on the operators' tests test the emulated kernels, on small pictures."""
+    monkeypatch.setattr(ops, "_ops", emulation.ops)
+    monkeypatch.setattr(torch.ops, "zfcuda", emulation.ops)
+    monkeypatch.setattr(operators, "SIZES", SIZES)
+
+
+@pytest.fixture(params=GRIDS)
+def emulated(
+    request: pytest.FixtureRequest, library: build.Emulation, poisoned: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[build.Emulation]:
+    library.set(**GRIDS[request.param])
+    instead(monkeypatch, library)
+    launches = library.launches
+    yield library
+    assert library.launches > launches
+    library.set()
+
+
+# ---------------------------------------------------------------- the operators' own tests
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("noise", "special"):
+        operators.test_pool_is_torchs(dtype, layout, kind, CPU)
+        operators.test_lrn_is_torchs(dtype, layout, kind, CPU)
+    operators.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
+    operators.test_occlude(dtype, layout, CPU)
+    # Its threads have to be switched at each barrier, which takes time.
+    monkeypatch.setattr(operators, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
+    operators.test_stage_is_the_three_in_one(dtype, layout, CPU)
+
+
+def test_worked_out_by_hand(emulated: build.Emulation) -> None:
+    operators.test_pool_on_paper(CPU)
+    operators.test_switch_of_a_window_without_anything_positive(CPU)
+    operators.test_unpool_on_paper(CPU)
+    operators.test_single_seeds_survive(CPU)
+    operators.test_lrn_on_paper(CPU)
+    for layout in ("contiguous", "channels_last"):
+        operators.test_corrupted_switches_add_nothing(layout, CPU)
+    for name in operators.OPERATORS:
+        operators.test_empty_batch(name, CPU)
+
+
+# ---------------------------------------------------------------- what the operators' tests do not reach
+
+
+def compare(emulation: build.Emulation, x: Tensor, window: tuple[Any, ...], norm: tuple[Any, ...]) -> None:
+    """Every operator on x; window: kernel, stride, padding, ceil_mode as lists."""
+    *geometry, ceil = window
+    pooled, switches = reference.max_pool2d_with_switches(x, *geometry, ceil, True)
+    for got, expected in zip(
+        emulation.ops.max_pool2d_with_switches(x, *geometry, ceil, True), (pooled, switches), strict=True
+    ):
+        same(got, expected)
+    unpooled = (torch.randn_like(pooled), switches, *geometry, list(x.shape[2:]), pooled)
+    same(emulation.ops.max_unpool2d(*unpooled), reference.max_unpool2d(*unpooled))
+    gathered = (x, switches, *geometry, pooled)
+    same(emulation.ops.gather_by_switch(*gathered), reference.gather_by_switch(*gathered))
+    near(emulation.ops.local_response_norm(x, *norm), reference.local_response_norm(x, *norm))
+    backward = (torch.randn_like(x), x, *norm)
+    near(
+        emulation.ops.local_response_norm_backward(*backward),
+        reference.local_response_norm_backward(*backward),
+        roundings=10,
+    )
+    stage = (x, *geometry, ceil, *norm, True)
+    got, expected = emulation.ops.relu_max_pool2d_lrn(*stage), reference.relu_max_pool2d_lrn(*stage)
+    near(got[0], expected[0])
+    same(got[1], expected[1])
+    same(got[2], expected[2])
+    rows, columns = x.shape[2:]
+    origins = torch.randint(-rows, 2 * columns, (5, 2))
+    occluded = (x[0], torch.randn_like(x[0]), origins, [1 + rows // 2, 1 + columns // 3])
+    same(emulation.ops.occlude(*occluded), reference.occlude(*occluded))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_shapes(seed: int, library: build.Emulation, poisoned: None) -> None:
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    for _ in range(15):
+        kernel = [rng.randint(1, 7) for _ in range(2)]
+        stride = [rng.randint(1, 5) for _ in range(2)]
+        padding = [rng.randint(0, k // 2) for k in kernel]
+        size = [max(1, k - 2 * p) + rng.randint(0, 12) for k, p in zip(kernel, padding, strict=True)]
+        x = torch.randn(rng.randint(1, 3), rng.choice([1, 2, 3, 4, 8, 12, 16, 24, 40]), *size)
+        x = x.to(rng.choice(DTYPES)).contiguous(
+            memory_format=rng.choice([torch.contiguous_format, torch.channels_last])
+        )
+        library.set(
+            threads=rng.choice([0, 1, 7, 32, 64, 256]),
+            most_blocks=rng.choice([0, 1, 2, 5]),
+            int32_elements=rng.choice([0, build.INT32_ELEMENTS]),
+            seed=rng.getrandbits(60),
+        )
+        compare(library, x, (kernel, stride, padding, rng.random() < 0.5), (rng.randint(1, 11), 0.3, 0.75, 2.0))
+    library.set()
+
+
+def test_memory_that_is_not_aligned(emulated: build.Emulation) -> None:
+    """Channels would fill the packs, but the tensor begins between them."""
+    for dtype in DTYPES:
+        flat = torch.randn(2 * 16 * 7 * 8 + 1).to(dtype)
+        x = flat[1:].view(2, 7, 8, 16).permute(0, 3, 1, 2)
+        assert x.is_contiguous(memory_format=torch.channels_last) and x.data_ptr() % 16 != 0
+        compare(emulated, x, ([3, 3], [2, 2], [1, 1], False), (5, 0.3, 0.75, 2.0))
+
+
+@pytest.mark.parametrize("channels, launches", [(1500, 1), (6144, 1), (6145, 2)])
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_stage_with_many_channels(
+    channels: int, launches: int, format: torch.memory_format, library: build.Emulation, poisoned: None
+) -> None:
+    """Blocks of few pixels, of one that fills shared memory to the last byte, and the way in two passes."""
+    x = torch.randn(1, channels, 5, 6).contiguous(memory_format=format)
+    args = (x, [3, 3], [2, 2], [1, 1], False, 5, 0.3, 0.75, 2.0)
+    for keep in (True, False):
+        before = library.launches
+        output, switches, pooled = library.ops.relu_max_pool2d_lrn(*args, keep)
+        assert library.launches == before + launches
+        expected = reference.relu_max_pool2d_lrn(*args, keep)
+        near(output, expected[0])
+        same(switches, expected[1])
+        same(pooled, expected[2])
+
+
+@pytest.mark.parametrize("stride", [9, 2**31 - 1])
+def test_strides_beyond_the_picture(stride: int, library: build.Emulation, poisoned: None) -> None:
+    x = torch.randn(2, 3, 5, 4)
+    strides = [stride, stride]
+    expected = reference.max_pool2d_with_switches(x, [3, 3], [9, 9], [1, 1], False, True)
+    for got, wanted in zip(
+        library.ops.max_pool2d_with_switches(x, [3, 3], strides, [1, 1], False, True), expected, strict=True
+    ):
+        same(got, wanted)
+    pooled, switches = expected
+    unpooled = (pooled, switches, [3, 3], strides, [1, 1], [5, 4])
+    same(library.ops.max_unpool2d(*unpooled), reference.max_unpool2d(*unpooled))
+    gathered = (x, switches, [3, 3], strides, [1, 1])
+    same(library.ops.gather_by_switch(*gathered), reference.gather_by_switch(*gathered))
+    stage = library.ops.relu_max_pool2d_lrn(x, [3, 3], strides, [1, 1], False, 5, 0.3, 0.75, 2.0, True)
+    same(stage[2], pooled)
+
+
+# ---------------------------------------------------------------- tensors past 2^31 elements
+
+
+def ends(t: Tensor) -> Tensor:
+    return torch.stack((t[0], t[-1]))
+
+
+def untouched(shape: tuple[int, ...], dtype: Any = np.float16, channels_last: bool = False) -> Tensor:
+    """Zeros that take no memory until written, random at both ends."""
+    if channels_last:
+        n, c, h, w = shape
+        return untouched((n, h, w, c), dtype).permute(0, 3, 1, 2)
+    t = torch.from_numpy(np.zeros(shape, dtype))
+    for i in (0, -1):
+        t[i] = torch.randn(shape[1:]).to(t.dtype) if t.is_floating_point() else torch.randint(0, 4, shape[1:])
+    return t
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs memory that is lent before it is there")
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("elements", [2**31 - 2048, 2**31 + 2048], ids=["int32", "int64"])
+def test_past_two_to_the_31(elements: int, channels_last: bool, library: build.Emulation) -> None:
+    """Both ends of a tensor around the border, of which nothing else is computed: any index that overflows shows."""
+    library.set(sampled_blocks=16)
+    window = ([2, 2], [2, 2], [0, 0])
+    norm = (3, 0.3, 0.75, 2.0)
+    n = elements // (8 * 2 * 2)
+    large = untouched((n, 8, 2, 2), channels_last=channels_last)
+    small = untouched((n, 8, 1, 1), channels_last=channels_last)
+    switches = untouched((n, 8, 1, 1), np.uint8, channels_last)
+
+    output, found = library.ops.max_pool2d_with_switches(large, *window, False, False)
+    expected = reference.max_pool2d_with_switches(ends(large), *window, False, False)
+    same(ends(output), expected[0])
+    same(ends(found), expected[1])
+    args = (*window, [2, 2])
+    same(
+        ends(library.ops.max_unpool2d(small, switches, *args)),
+        reference.max_unpool2d(ends(small), ends(switches), *args),
+    )
+    same(
+        ends(library.ops.gather_by_switch(large, switches, *window)),
+        reference.gather_by_switch(ends(large), ends(switches), *window),
+    )
+    near(ends(library.ops.local_response_norm(large, *norm)), reference.local_response_norm(ends(large), *norm))
+    near(
+        ends(library.ops.local_response_norm_backward(large, large, *norm)),
+        reference.local_response_norm_backward(ends(large), ends(large), *norm),
+        roundings=10,
+    )
+    stage = library.ops.relu_max_pool2d_lrn(large, *window, False, *norm, True)
+    wanted = reference.relu_max_pool2d_lrn(ends(large), *window, False, *norm, True)
+    near(ends(stage[0]), wanted[0])
+    same(ends(stage[1]), wanted[1])
+    same(ends(stage[2]), wanted[2])
+
+    origins = untouched((n, 2), np.int64)
+    image = large[-1:].clone()[0]  # keeps the layout
+    args = (image, torch.randn(8, 2, 2).half())
+    same(ends(library.ops.occlude(*args, origins, [2, 1])), reference.occlude(*args, ends(origins), [2, 1]))
+    library.set()
+
+
+# ---------------------------------------------------------------- the test of the test
+
+# Per bug: the file under csrc/cuda, what stands there, and what in its place; PLANTED is true where the bug acts.
+BUGS = {
+    "offset_off_by_one": ("pooling.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
+    "window_not_cut_at_the_border": (
+        "pooling.cu",
+        "p.y.last_offset(oy)",
+        "(PLANTED ? p.y.kernel : p.y.last_offset(oy))",
+    ),
+    "last_window_forgotten": ("pooling.cu", "p.x.last_window(x)", "p.x.last_window(x) - PLANTED"),
+    "any_switch_followed": (
+        "pooling.cu",
+        "tap < p.y.kernel * p.x.kernel",
+        "(PLANTED || tap < p.y.kernel * p.x.kernel)",
+    ),
+    "pack_of_other_channels": ("pooling.cu", "c = i % packs * N", "c = (i + PLANTED) % packs * N"),
+    "channels_not_cut_at_the_last": (
+        "lrn.cu",
+        "to = channels.count - 1 - c <",
+        "to = !PLANTED && channels.count - 1 - c <",
+    ),
+    "before_and_after_confused": (
+        "lrn.cu",
+        "c < norm.after ? -c : -norm.after",
+        "c < (PLANTED ? norm.before : norm.after) ? -c : -(PLANTED ? norm.before : norm.after)",
+    ),
+    "no_barrier_before_the_sums": ("lrn.cu", "__syncthreads();\n    for", "if (!PLANTED) __syncthreads();\n    for"),
+    "no_barrier_before_the_next": ("lrn.cu", "__syncthreads();\n  }", "if (!PLANTED) __syncthreads();\n  }"),
+    "barrier_for_some": ("lrn.cu", "__syncthreads();\n  }", "if (!PLANTED || threadIdx.x % 2) __syncthreads();\n  }"),
+    "too_little_shared_memory": (
+        "lrn.cu",
+        "(per_block + 1) * number",
+        "(per_block + 1) * number - PLANTED * 2 * number",
+    ),
+    "last_element_not_written": ("launch.cuh", "i < n;) {", "i < n - PLANTED;) {"),
+    "grid_does_not_stride": ("launch.cuh", "if (n - i <= step)", "if (PLANTED || n - i <= step)"),
+    "row_and_column_swapped": (
+        "occlude.cu",
+        "origins[2 * n], origins[2 * n + 1]",
+        "origins[2 * n + PLANTED], origins[2 * n + !PLANTED]",
+    ),
+}
+# These change no result: only the sanitizers see them.
+HIDDEN_BUGS = {
+    "read_beyond_the_end": (
+        "occlude.cu",
+        "output[i] = ",
+        "if (PLANTED) (void)*const_cast<const volatile T*>(image + picture);\n    output[i] = ",
+    ),
+    "index_overflows": ("occlude.cu", "at = i % picture", "at = (PLANTED ? 2 * i / 2 : i) % picture"),
+}
+NUMBERS = {bug: i for i, bug in enumerate([*BUGS, *HIDDEN_BUGS], 1)}
+
+
+@pytest.fixture(scope="module")
+def patched() -> Path:
+    """A copy of csrc with all bugs planted, none acting; without two of the dtypes, which would only take time."""
+    texts = {path.relative_to(build.SOURCES): path.read_text() for path in build.SOURCES.rglob("*.*") if path.is_file()}
+    for bug, (file, right, wrong) in {**BUGS, **HIDDEN_BUGS}.items():
+        path = Path("cuda") / file
+        pieces = texts[path].split(right)
+        assert len(pieces) > 1, f"{bug}: {file} no longer has {right!r}"
+        # Two bugs may sit in one place: what is looked for stays there, beside what the other put before it.
+        texts[path] = wrong.replace("PLANTED", f"(emulation::planted == {NUMBERS[bug]})").join(pieces)
+    launch = Path("cuda/launch.cuh")
+    kept = [line for line in texts[launch].splitlines() if "case at::kDouble" not in line and "default: f(" not in line]
+    texts[launch] = "\n".join(kept).replace("case at::kHalf: f(", "default: f(") + "\n"
+    folder = build.FOLDER / "planted"
+    for path, text in texts.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted(patched: Path) -> build.Emulation:
+    return build.load("zfcuda_planted", build.build("zfcuda_planted", csrc=patched))
+
+
+def examine(emulation: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short version of all tests above."""
+    instead(monkeypatch, emulation)
+    for grid in GRIDS.values():
+        emulation.set(**grid)
+        for dtype, format in ((torch.float32, torch.channels_last), (torch.float16, torch.contiguous_format)):
+            x = torch.randn(2, 8, 19, 21).to(dtype).contiguous(memory_format=format)
+            compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
+        operators.test_corrupted_switches_add_nothing("contiguous", CPU)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bug_is_caught(
+    bug: str, planted: build.Emulation, poisoned: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted.plant(0)
+    examine(planted, monkeypatch)
+    planted.plant(NUMBERS[bug])
+    with pytest.raises((AssertionError, RuntimeError)):
+        examine(planted, monkeypatch)
+
+
+def run_sanitized(library: Path, chosen: str, bug: int = 0) -> subprocess.CompletedProcess[str]:
+    """These tests again, over the library, in a process that has AddressSanitizer from its start."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-k", chosen, "-p", "no:cacheprovider", __file__],
+        env={
+            **os.environ,
+            LIBRARY: str(library),
+            PLANTED: str(bug),
+            # The second, or a C++ exception is the end.
+            "LD_PRELOAD": ":".join(runtime_library(name) for name in ("libasan.so", "libstdc++.so.6")),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python's and torch's are not ours
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        },
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+
+
+def runtime_library(name: str) -> str:
+    """Where the compiler has it; the bare name if nowhere."""
+    command = [str(build.compiler()), f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def sanitizers() -> list[str]:
+    if os.environ.get(LIBRARY):
+        pytest.skip("already in such a process")
+    if not os.path.isabs(runtime_library("libasan.so")):
+        pytest.skip("the compiler has no libasan.so, gcc's AddressSanitizer")
+    return build.SANITIZERS
+
+
+def test_sanitizers_find_nothing(sanitizers: list[str]) -> None:
+    path = build.build("zfcuda_emulated", extra=sanitizers)
+    # Memory that is not there still costs AddressSanitizer time, and so do many threads; int32 is what can overflow.
+    # (The other layout passes on the way to a hidden bug, below.)
+    result = run_sanitized(
+        path,
+        "not planted and not hidden and not sanitizers and not one_thread and not int64 and not int32-channels_last "
+        "and not (as_launched and (float64 or bfloat16))",
+    )
+    assert result.returncode == 0, (result.stdout + result.stderr)[-5000:]
+
+
+@pytest.mark.parametrize("bug", HIDDEN_BUGS)
+def test_hidden_bug_is_found_by_the_sanitizers(bug: str, sanitizers: list[str], patched: Path) -> None:
+    path = build.build("zfcuda_emulated", csrc=patched, kernels=["occlude"], extra=sanitizers)
+    chosen, sign = {
+        "read_beyond_the_end": ("test_random_shapes", r"heap-buffer-overflow[^#]*#0[^#]*occlude.cu"),
+        "index_overflows": ("int32-channels_last", r"occlude.cu:\d+:\d+: runtime error: signed integer overflow"),
+    }[bug]
+    result = run_sanitized(path, chosen, NUMBERS[bug])
+    assert result.returncode != 0 and re.search(sign, result.stdout + result.stderr), result.stdout + result.stderr
