@@ -1,0 +1,165 @@
+"""A tiny training run, end to end, and what can go wrong with one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
+from zfcuda.models import zfnet
+from zfcuda.train import Config, loop, train
+from zfcuda.train.__main__ import main
+from zfcuda.train.batches import batches
+from zfcuda.train.pool import Pool, draw_pool
+
+TINY = ["--pictures=24", "--batch=8", "--close-ups=1", "--epochs=1", "--held-out=12", "--width=0.04", "--workers=0"]
+CONFIG = Config(pictures=24, batch=8, close_ups=1, epochs=2, held_out=12, width=0.04, workers=0)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return draw_pool(24, seed=1, workers=0)
+
+
+def test_a_run_leaves_weights_and_where_they_come_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "net.safetensors"
+    assert main(["--out", str(out), *TINY]) == 0
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.json", "net.safetensors"]
+    weights = load_file(out)
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    facts = json.loads(out.with_suffix(".json").read_text())
+    assert facts["command"] == " ".join(["python -m zfcuda.train --out", str(out), *TINY])
+    assert facts["finished"] and facts["seed"] == 1 and facts["torch"] == torch.__version__
+    assert facts["classes"] == list(Parts.classes)
+    assert 0 <= facts["accuracy"] <= 1 and 0 <= facts["control_accuracy"] <= 1
+    network = zfnet(len(facts["classes"]), width=0.04)
+    network.load_state_dict({name: value.float() for name, value in weights.items()})
+    assert "held-out accuracy" in capsys.readouterr().out
+
+
+def test_the_seed_decides_the_weights() -> None:
+    first, _ = train(CONFIG, progress=False)
+    again, report = train(CONFIG, progress=False)
+    other, _ = train(Config(**{**vars(CONFIG), "seed": 2}), progress=False)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert not torch.equal(first.get_parameter("conv1.weight"), other.get_parameter("conv1.weight"))
+    assert not first.training and report.epoch == 2
+
+
+def test_it_learns(pool: Pool) -> None:
+    """A few steps on close-ups of two classes: the loss falls, so gradients reach the whole network."""
+    torch.manual_seed(0)
+    network = loop.without_pool5(loop.initialized(12, 0.1))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    losses = []
+    dice = np.random.default_rng(0)
+    for _ in range(8):
+        for images, labels in batches(pool, Preprocess(), 24, dice, close_up=True):
+            loss = torch.nn.functional.cross_entropy(network(images), labels % 2)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.5
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_interrupted_it_keeps_the_last_checkpoint(
+    epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = 0
+
+    def interrupting(*args: object, **kwargs: object) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == epoch:
+            raise KeyboardInterrupt
+        return 0.5
+
+    monkeypatch.setattr(loop, "accuracy", interrupting)
+    out = tmp_path / "net.safetensors"
+    assert main(["--out", str(out), *TINY, "--epochs=2"]) == 130
+    said = capsys.readouterr().err
+    if epoch == 1:
+        assert "interrupted: nothing was written" in said and not out.exists()
+    else:
+        assert f"interrupted: {out} holds epoch 1" in said
+        facts = json.loads(out.with_suffix(".json").read_text())
+        assert facts["epoch"] == 1 and not facts["finished"] and facts["control_accuracy"] is None
+        assert load_file(out)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--pictures 0", "pictures must be at least 1, got 0"),
+        ("--epochs 0", "epochs must be at least 1, got 0"),
+        ("--batch 99 --pictures 10", "batch must be at most the number of pictures, 10, got 99"),
+        ("--rate -1", "rate must be above 0 and at most 4, got -1.0"),
+        ("--rate nan", "rate must be above 0 and at most 4, got nan"),
+        ("--dropout 1", "dropout must be from 0 to below 1, got 1.0"),
+        ("--workers -1", "workers must not be negative, got -1"),
+        ("--threads -1", "threads must not be negative, got -1"),
+        (f"--seed {HELD_OUT_SEED}", f"seed must not be {HELD_OUT_SEED}: those pictures are held out"),
+        ("--out net.pth", "out must end in .safetensors, got net.pth"),
+        ("--epochs many", "invalid int value: 'many'"),
+        ("--bogus", "unrecognized arguments: --bogus"),
+    ],
+)
+def test_bad_arguments_exit_with_2_and_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(message)
+
+
+def test_an_out_that_cannot_be_written_is_refused_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder.safetensors").mkdir()
+    for out in (tmp_path / "file" / "net.safetensors", tmp_path / "folder.safetensors"):
+        with pytest.raises(SystemExit) as stop:
+            main(["--out", str(out)])
+        assert stop.value.code == 2
+    assert (tmp_path / "file").read_text() == "kept"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_pool_is_what_parts_draws_in_any_number_of_processes(pool: Pool) -> None:
+    parts = Parts(1)
+    spread = draw_pool(24, seed=1, workers=2)
+    for name in ("pixels", "labels", "boxes"):
+        assert torch.equal(getattr(pool, name), getattr(spread, name))
+    for i in (0, 23):
+        picture = parts[i]
+        assert (pool.pixels[i].numpy() == np.asarray(picture.image)).all()
+        assert pool.labels[i] == picture.label
+        top, bottom, left, right = pool.boxes[i].tolist()
+        assert picture.part_mask[top:bottom, left:right].sum() == picture.part_mask.sum()
+
+
+@pytest.mark.parametrize("close_up", [True, False])
+def test_no_batch_loses_the_defining_part(pool: Pool, close_up: bool) -> None:
+    marked = torch.zeros_like(pool.pixels)
+    for pixels, (top, bottom, left, right) in zip(marked, pool.boxes.tolist(), strict=True):
+        pixels[top:bottom, left:right] = 255
+    plain = Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    areas = marked[..., 0].sum(dtype=torch.float64, dim=(1, 2)) / 255
+    for _ in range(4):
+        found = batches(
+            Pool(marked, torch.arange(24), pool.boxes), plain, 8, np.random.default_rng(3), close_up=close_up
+        )
+        seen = []
+        for images, which in found:
+            assert images.shape == (8, 3, *(2 * (112 if close_up else 224,)))
+            assert images.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(images[:, 0].double().sum(dim=(1, 2)), areas[which])
+            seen += which.tolist()
+        assert sorted(seen) == list(range(24))
