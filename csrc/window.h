@@ -55,10 +55,10 @@ struct PoolingOf {
 using Axis = AxisOf<int64_t>;
 using Pooling = PoolingOf<int64_t>;
 
-// Local response normalisation: x / (k + scale * sum of squares over `before` + 1 + `after` channels) ^ beta.
+// Local response normalisation: x / (k + scale * sum of squares over size = `before` + 1 + `after` channels) ^ beta.
 struct Norm {
   int64_t size, before, after;
-  double scale, beta, k;  // scale = alpha / size
+  double scale, beta, k;  // scale = alpha / the size asked for, which may be more than there are channels
 };
 
 }  // namespace zfcuda

@@ -119,9 +119,11 @@ Pooling pooling_into(const Tensor& switches, IntArrayRef kernel, IntArrayRef str
   return p;
 }
 
-Norm norm_of(int64_t size, double alpha, double beta, double k) {
+Norm norm_of(int64_t size, double alpha, double beta, double k, int64_t channels) {
   TORCH_CHECK(size >= 1, "size: expected at least 1 channel, got ", size);
-  return {size, size / 2, (size - 1) / 2, alpha / static_cast<double>(size), beta, k};
+  // No more channels than exist are summed; a huge size then costs no more than all of them.
+  const int64_t before = std::min(size / 2, channels), after = std::min((size - 1) / 2, channels);
+  return {before + 1 + after, before, after, alpha / static_cast<double>(size), beta, k};
 }
 
 // ---------------------------------------------------------------- the operators
@@ -189,7 +191,7 @@ struct Operators {
 
   static Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, double beta, double k) {
     check_picture(input, "input");
-    const Norm norm = norm_of(size, alpha, beta, k);
+    const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
     if (output.numel() > 0) Backend::lrn(input.contiguous(format), norm, is_channels_last(format), output);
@@ -202,7 +204,7 @@ struct Operators {
     check_same(grad, "grad", input, "input");
     TORCH_CHECK(grad.scalar_type() == input.scalar_type(), "grad: expected input's dtype ", input.scalar_type(),
                 ", got ", grad.scalar_type());
-    const Norm norm = norm_of(size, alpha, beta, k);
+    const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
     if (output.numel() > 0)
@@ -215,7 +217,7 @@ struct Operators {
                                                                 int64_t size, double alpha, double beta, double k,
                                                                 bool keep_pooled) {
     const Pooling p = pooling_of(input, kernel, stride, padding, ceil_mode);
-    const Norm norm = norm_of(size, alpha, beta, k);
+    const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
     Tensor output = empty(input, shape, format, input.scalar_type());

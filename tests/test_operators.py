@@ -272,6 +272,13 @@ def test_lrn_gradient_is_torchs(layout: str, device: torch.device) -> None:
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
 
 
+def test_more_channels_asked_for_than_there_are(device: torch.device) -> None:
+    x = torch.randn(1, 3, 2, 2, device=device)
+    squares = x.square().sum(1, keepdim=True)
+    expected = x / (1 + 1e-3 * squares)
+    near(ops.local_response_norm(x, 10**12, alpha=1e9, beta=1.0, k=1.0), expected)
+
+
 def test_lrn_on_paper(device: torch.device) -> None:
     # Three channels 1, 2, 3; two neighbours; alpha / size = 1: 1 / sqrt(1 + 1), 2 / sqrt(1 + 1 + 4), 3 / sqrt(1 + 4 +
     # 9).

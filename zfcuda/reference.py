@@ -22,7 +22,7 @@ def _wide(x: Tensor) -> Tensor:
 def max_pool2d_with_switches(
     input: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, relu: bool
 ) -> tuple[Tensor, Tensor]:
-    """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches, uint8, of that shape: row-major offset of each winner in its window."""
+    """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches, uint8, of that shape: row-major offset of the winner in its window."""
     source = F.relu(input) if relu else input
     output, index = F.max_pool2d(
         source, tuple(kernel_size), tuple(stride), tuple(padding), ceil_mode=ceil_mode, return_indices=True

@@ -61,8 +61,7 @@ void lrn_nchw(const T* input, int64_t channels, int64_t area, const Norm& norm, 
 
 // ---------------------------------------------------------------- gradient
 
-// One piece, its elements laid out as [channels][step] (step = 1: one pixel, channels_last). squares and shared have zeros
-// for the channels that do not exist; own and shared are written first, then summed.
+// squares and shared have zeros for the channels that do not exist; own and shared are written first, then summed.
 template <Exponent E, class T>
 void lrn_backward_nhwc(const T* grad, const T* input, int64_t channels, const Norm& norm, T* output, int64_t begin,
                        int64_t end) {

@@ -178,14 +178,6 @@ void with_settings(const Tensor& t, const Norm& norm, bool channels_last, const 
   });
 }
 
-// No more channels than exist are ever summed; keeps a size beyond int from overflowing.
-Norm clipped(Norm norm, int64_t channels) {
-  norm.before = norm.before < channels ? norm.before : channels;
-  norm.after = norm.after < channels ? norm.after : channels;
-  norm.size = norm.before + norm.after + 1;
-  return norm;
-}
-
 }  // namespace
 
 void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
@@ -195,7 +187,7 @@ void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& outp
     constexpr Exponent E = decltype(exponent)::value;
     each<I>(static_cast<I>(input.numel()), input,
             Forward<E, T, I>{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), channels,
-                             Settings<Number<T>>(clipped(norm, input.size(1)))});
+                             Settings<Number<T>>(norm)});
   });
 }
 
@@ -206,7 +198,7 @@ void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, boo
     constexpr Exponent E = decltype(exponent)::value;
     each<I>(static_cast<I>(input.numel()), input,
             Backward<E, T, I>{grad.const_data_ptr<T>(), input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), channels,
-                              Settings<Number<T>>(clipped(norm, input.size(1)))});
+                              Settings<Number<T>>(norm)});
   });
 }
 
@@ -237,7 +229,7 @@ void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, 
                                 static_cast<I>(channels_last ? p.channels : 1),
                                 static_cast<I>(pixels),
                                 static_cast<int>(per_block),
-                                Settings<Number<T>>(clipped(norm, p.channels))};
+                                Settings<Number<T>>(norm)};
         const int64_t groups = (pixels + per_block - 1) / per_block;
         const auto shared = static_cast<size_t>(p.channels * (per_block + 1) * number);
         launch(stage_kernel<E, T, I>, groups, shared, input, stage);
