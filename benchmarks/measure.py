@@ -52,9 +52,12 @@ def _flush(device: torch.device) -> None:
 
 
 def race(
-    sides: dict[str, Callable[[], object]], device: torch.device, *, repeats: int = 15, warmup: int = 3
+    sides: dict[str, Callable[[], object]], device: torch.device, *, repeats: int = 15, warmup: int = 10
 ) -> dict[str, Timing]:
-    """Time the sides in turns, A B A B ..., after `warmup` unmeasured rounds."""
+    """Time the sides in turns, A B A B ..., after `warmup` unmeasured rounds.
+
+    A virtual machine can take many rounds to get its memory back from the host.
+    """
     for _ in range(warmup):
         for run in sides.values():
             run()

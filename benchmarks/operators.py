@@ -5,6 +5,7 @@ Bytes are those that must move: every input read once, every output written once
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ from torch import Tensor
 from benchmarks.measure import race
 from zfcuda import ops
 
-SIZES = {"cpu": (16, 96, 110, 110), "cuda": (256, 96, 110, 110)}  # conv1 of ZFNet
-QUICK = (2, 96, 110, 110)
+# conv1 of ZFNet: a training batch, and one picture.
+SIZES = {"cpu": [(16, 96, 110, 110), (1, 96, 110, 110)], "cuda": [(256, 96, 110, 110), (1, 96, 110, 110)]}
+QUICK = [(2, 96, 110, 110)]
 SIZE, ALPHA, BETA, K = 5, 5e-4, 0.75, 2.0
 
 
@@ -101,17 +103,18 @@ def cases(x: Tensor) -> Iterator[Case]:
 
 def run(device: torch.device, dtype: torch.dtype, bandwidth: float, quick: bool) -> list[dict[str, Any]]:
     """One row per operator and memory format; torch's side is eager and, on CUDA, also torch.compile's version."""
-    shape = QUICK if quick else SIZES.get(device.type, QUICK)
+    shapes = QUICK if quick else SIZES.get(device.type, QUICK)
+    formats = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
     rows = []
     with torch.inference_mode():
-        for name, format in (("NCHW", torch.contiguous_format), ("channels_last", torch.channels_last)):
+        for shape, (name, format) in itertools.product(shapes, formats.items()):
             x = torch.randn(shape, device=device, dtype=dtype).contiguous(memory_format=format)
             for case in cases(x):
                 case.verify()
                 sides: dict[str, Callable[[], object]] = {"zfcuda": case.ours, "torch": case.torch}
                 if device.type == "cuda":
                     sides["torch.compile"] = torch.compile(case.torch)
-                times = race(sides, device, repeats=3 if quick else 15)
+                times = race(sides, device, repeats=3 if quick else 15, warmup=2 if quick else 10)
                 ours = times["zfcuda"]
                 rows.append(
                     {
@@ -133,6 +136,7 @@ def run(device: torch.device, dtype: torch.dtype, bandwidth: float, quick: bool)
 def _line(row: dict[str, Any]) -> str:
     ratios = "  ".join(f"{value:5.1f}x {side}" for side, value in row["ratio"].items())
     return (
-        f"{row['operator']:36} {row['format']:14} {row['dtype']:9} {row['milliseconds']['zfcuda']:9.3f} ms  {ratios}  "
+        f"{row['operator']:36} {row['shape'][0]:4} {row['format']:14} {row['dtype']:9} "
+        f"{row['milliseconds']['zfcuda']:9.3f} ms  {ratios}  "
         f"{row['gigabytes_per_second']:7.1f} GB/s ({row['of_copy']:.0%} of copy)"
     )

@@ -19,15 +19,15 @@ def operators(result: dict[str, Any]) -> str:
         f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`; "
         f"a large copy moved {result['copy_gigabytes_per_second']} GB/s.",
         "",
-        "| operator | dtype | format | ms (quartiles) | against | bytes moved |",
-        "|---|---|---|---|---|---|",
+        "| operator | pictures | dtype | format | ms (quartiles) | against | bytes moved |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in result["operators"]:
         low, high = row["quartiles"]["zfcuda"]
         ratios = ", ".join(f"{ratio:.1f}x {side}" for side, ratio in row["ratio"].items())
         lines.append(
-            f"| {row['operator']} | {row['dtype']} | {row['format']} | {row['milliseconds']['zfcuda']:.3g} "
-            f"({low:.3g} to {high:.3g}) | {ratios} | {row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy |"
+            f"| {row['operator']} | {row['shape'][0]} | {row['dtype']} | {row['format']} "
+            f"| {row['milliseconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g}) | {ratios} | {row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy |"
         )
     return "\n".join(lines)
 

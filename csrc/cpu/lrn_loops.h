@@ -134,23 +134,28 @@ void lrn_backward_nchw(const T* grad, const T* input, int64_t channels, int64_t 
 
 // ---------------------------------------------------------------- the fused stage
 
-// Keeps the winners and their squares for the normalisation, and writes the switches and, where asked, the winners.
+// Keeps the winners for the normalisation, and writes the switches and, where asked, the winners.
 template <class T>
 struct StageSink {
   using N = typename Simd<T>::Number;
   Blocks<T> blocks;
   N* winners;
-  N* squares;
   uint8_t* switches;
   T* pooled;
   void operator()(int64_t i, typename Simd<T>::Value best, typename Simd<T>::Index at) const {
-    const Blocks<N> whole{blocks.n};
-    whole.store(winners + i, best);
-    whole.store(squares + i, best * best);
+    Blocks<N>{blocks.n}.store(winners + i, best);
     blocks.store_at(switches + i, at);
     if (pooled != nullptr) blocks.store(pooled + i, best);
   }
 };
+
+// Normalises one vector of winners, whose channels lie `step` apart, zeros where there is no channel.
+template <Exponent E, class N>
+inline typename Simd<N>::Value normed(const N* winners, const Norm& norm, int64_t step) {
+  const N* around = winners - norm.before * step;
+  const auto sum = norm.size == 5 ? sum_of_squares(around, 5, step) : sum_of_squares(around, norm.size, step);
+  return lrn_forward<E>(Simd<N>::load(winners), sum, N(norm.scale), N(norm.k), norm.beta);
+}
 
 // channels_last: pixels [begin, end) of all the N * Ho * Wo output pixels.
 template <Exponent E, class T>
@@ -159,30 +164,26 @@ void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, u
   using N = typename Simd<T>::Number;
   const int64_t area = p.y.outputs * p.x.outputs, picture = p.y.inputs * p.x.inputs * p.channels;
   const int64_t length = round_up(p.channels + norm.size, 64) + 64;
-  Scratch<N> winners(kTogether * length, N{}), squares(kTogether * length, N{});
+  Scratch<N> memory(kTogether * length, N{});
+  N* winners = memory.get() + norm.before;
   const Blocks<T> blocks{p.channels};
   for (int64_t i = begin; i < end; i += kTogether) {
     const int64_t pixels = end - i < kTogether ? end - i : kTogether;
     for (int64_t g = 0; g < pixels; ++g) {
       const int64_t pixel = i + g, to = pixel * p.channels;
       pool_pixel(input + pixel / area * picture, p, pixel % area / p.x.outputs, pixel % p.x.outputs, true,
-                 StageSink<T>{blocks, winners.get() + g * length, squares.get() + g * length + norm.before, switches + to,
-                              pooled == nullptr ? nullptr : pooled + to});
+                 StageSink<T>{blocks, winners + g * length, switches + to, pooled == nullptr ? nullptr : pooled + to});
     }
     for (int64_t g = 0; g < pixels; ++g)
       for (int64_t b = 0; b < blocks.count(); ++b) {
         const int64_t c = blocks.start(b);
-        const N* s = squares.get() + g * length + c;
-        const auto sum = norm.size == 5 ? sum_of(s, 5, 1) : sum_of(s, norm.size, 1);
-        blocks.store(output + (i + g) * p.channels + c,
-                     lrn_forward<E>(Blocks<N>{p.channels}.load(winners.get() + g * length + c), sum, N(norm.scale),
-                                    N(norm.k), norm.beta));
+        blocks.store(output + (i + g) * p.channels + c, normed<E>(winners + g * length + c, norm, 1));
       }
   }
 }
 
 // Output rows of one picture that the NCHW stage does together: neighbouring rows share input rows.
-constexpr int64_t kRows = 4;
+constexpr int64_t kRows = 8;
 
 // NCHW: groups of rows [begin, end) of all the N * ceil(Ho / kRows) groups, all channels each.
 template <Exponent E, class T>
@@ -192,7 +193,8 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
   const int64_t wo = p.x.outputs, length = round_up(wo, Simd<T>::lanes), plane = kRows * length;
   const int64_t groups = (p.y.outputs + kRows - 1) / kRows;
   PhaseRows<T> rows(p);
-  Scratch<N> winners(p.channels * plane, N{}), squares((p.channels + norm.size) * plane, N{});
+  Scratch<N> memory((p.channels + norm.size) * plane, N{});
+  N* winners = memory.get() + norm.before * plane;
   const Blocks<T> blocks{wo};
   for (int64_t i = begin; i < end; ++i) {
     const int64_t picture = i / groups, oy = i % groups * kRows;
@@ -201,9 +203,9 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
       const int64_t at = picture * p.channels + c;
       rows.start(input + at * p.y.inputs * p.x.inputs);
       for (int64_t r = 0; r < count; ++r) {
-        const int64_t to = (at * p.y.outputs + oy + r) * wo, kept = c * plane + r * length;
+        const int64_t to = (at * p.y.outputs + oy + r) * wo;
         pool_row(rows, p, oy + r, true,
-                 StageSink<T>{blocks, winners.get() + kept, squares.get() + norm.before * plane + kept, switches + to,
+                 StageSink<T>{blocks, winners + c * plane + r * length, switches + to,
                               pooled == nullptr ? nullptr : pooled + to});
       }
     }
@@ -211,11 +213,8 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
       for (int64_t r = 0; r < count; ++r) {
         const int64_t to = ((picture * p.channels + c) * p.y.outputs + oy + r) * wo;
         for (int64_t b = 0; b < blocks.count(); ++b) {
-          const int64_t q = blocks.start(b), kept = c * plane + r * length + q;
-          const auto sum = norm.size == 5 ? sum_of(squares.get() + kept, 5, plane)
-                                          : sum_of(squares.get() + kept, norm.size, plane);
-          blocks.store(output + to + q,
-                       lrn_forward<E>(Simd<N>::load(winners.get() + kept), sum, N(norm.scale), N(norm.k), norm.beta));
+          const int64_t q = blocks.start(b);
+          blocks.store(output + to + q, normed<E>(winners + c * plane + r * length + q, norm, plane));
         }
       }
   }

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from zfcuda.data.preprocess import Preprocess
@@ -27,7 +28,7 @@ class DemoNetwork(ZFNet):
 
 
 def load_demo() -> DemoNetwork:
-    """The network trained on ``zfcuda.data.Parts``, in eval mode, float32, on the CPU.
+    """The network trained on ``zfcuda.data.Parts``, in eval mode, float32, channels_last, on the CPU.
 
     How it was trained and how well it does is in ``zfcuda/models/weights/demo.json``.
     """
@@ -38,5 +39,6 @@ def load_demo() -> DemoNetwork:
     network = DemoNetwork(OrderedDict(plain.named_children()))
     network.classes = list(facts["classes"])
     network.preprocess = Preprocess(seen["size"], tuple(seen["mean"]), tuple(seen["std"]))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what CPUs compute fastest in
     network.eval()
     return network
