@@ -25,10 +25,16 @@ def operators(result: dict[str, Any]) -> str:
     for row in result["operators"]:
         low, high = row["quartiles"]["zfcuda"]
         ratios = ", ".join(f"{ratio:.1f}x {side}" for side, ratio in row["ratio"].items())
-        lines.append(
-            f"| {row['operator']} | {row['shape'][0]} | {row['dtype']} | {row['format']} "
-            f"| {row['milliseconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g}) | {ratios} | {row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy |"
-        )
+        cells = [
+            row["operator"],
+            row["shape"][0],
+            row["dtype"],
+            row["format"],
+            f"{row['milliseconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g})",
+            ratios,
+            f"{row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
