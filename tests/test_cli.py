@@ -184,7 +184,12 @@ def environment() -> dict[str, str]:
 def test_a_real_ctrl_c(here: Path, tmp_path: Path) -> None:
     arguments = command(here, "--out", tmp_path / "out", "--window", "8", "--stride", "1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "zfcuda", *arguments], stderr=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-m", "zfcuda", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        # As at a terminal: a test run in the background may have inherited that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "out").exists() and time.monotonic() < deadline:
