@@ -18,6 +18,9 @@
 
 // Vectors never cross a call that is not inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"
+// GCC 12 takes the "any value" operands of its own intrinsics for mistakes.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 namespace zfcuda::cpu {
 

@@ -116,11 +116,14 @@ struct WindowRows {
   int64_t tap[256];  // the switch of the window's row, at offset 0 of it
   int64_t count = 0;
 
-  typename Simd<T>::Value sum(const Residue& residue, int64_t i, int64_t stride) const {
+  // ROWS and WINDOWS say how many there are, 0: any; known counts halve the time.
+  template <int ROWS, int WINDOWS>
+  inline typename Simd<T>::Value sum(const Residue& residue, int64_t i, int64_t stride) const {
     using N = typename Simd<T>::Number;
     typename Simd<T>::Value sum{};
-    for (int64_t o = 0; o < count; ++o)
-      for (int64_t j = residue.windows - 1; j >= 0; --j) {
+    const int64_t rows = ROWS ? ROWS : count, windows = WINDOWS ? WINDOWS : residue.windows;
+    for (int64_t o = 0; o < rows; ++o)
+      for (int64_t j = windows - 1; j >= 0; --j) {
         const int64_t from = i + residue.first - j;
         unpool_add(Simd<N>::load(values[o] + from), load_switches<typename Simd<T>::Index>(switches[o] + from),
                    splat<T>(tap[o] + residue.phase + j * stride), sum);
@@ -144,6 +147,28 @@ inline void store_two(T* to, typename Simd<T>::Value low, typename Simd<T>::Valu
   }
 }
 
+// A row of stride 2: its even and odd pixels are in EVEN and ODD windows of each of ROWS rows.
+template <int ROWS, int EVEN, int ODD, class T>
+inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+                              T* output) {
+  using S = Simd<T>;
+  for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
+    typename S::Value low = rows.template sum<ROWS, EVEN>(even, i, 2), high = rows.template sum<ROWS, ODD>(odd, i, 2);
+    interleave<typename S::Value, typename S::Index>(low, high);
+    store_two(output + 2 * i, low, high, x.inputs - 2 * i);
+  }
+}
+
+template <int EVEN, int ODD, class T>
+inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+                              T* output) {
+  switch (rows.count) {
+    case 1: return unpool_row_by_two<1, EVEN, ODD>(rows, x, even, odd, output);
+    case 2: return unpool_row_by_two<2, EVEN, ODD>(rows, x, even, odd, output);
+    default: return unpool_row_by_two<0, EVEN, ODD>(rows, x, even, odd, output);
+  }
+}
+
 template <class T>
 inline void unpool_row(const WindowRows<T>& rows, const Axis& x, T* output) {
   using S = Simd<T>;
@@ -152,20 +177,23 @@ inline void unpool_row(const WindowRows<T>& rows, const Axis& x, T* output) {
     const Residue only(x, 0);
     const Blocks<T> blocks{x.inputs};
     for (int64_t b = 0; b < blocks.count(); ++b)
-      blocks.store(output + blocks.start(b), rows.sum(only, blocks.start(b), s));
+      blocks.store(output + blocks.start(b), rows.template sum<0, 0>(only, blocks.start(b), s));
   } else if (s == 2) {
     const Residue even(x, 0), odd(x, 1);
-    for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
-      typename S::Value low = rows.sum(even, i, s), high = rows.sum(odd, i, s);
-      interleave<typename S::Value, typename S::Index>(low, high);
-      store_two(output + 2 * i, low, high, x.inputs - 2 * i);
-    }
+    if (even.windows == 1 && odd.windows == 2)  // 3x3 with padding, the windows of ZFNet
+      unpool_row_by_two<1, 2>(rows, x, even, odd, output);
+    else if (even.windows == 2 && odd.windows == 1)  // without
+      unpool_row_by_two<2, 1>(rows, x, even, odd, output);
+    else if (even.windows == 1 && odd.windows == 1)  // 2x2
+      unpool_row_by_two<1, 1>(rows, x, even, odd, output);
+    else
+      unpool_row_by_two<0, 0>(rows, x, even, odd, output);
   } else {
     for (int64_t r = 0; r < s && r < x.inputs; ++r) {
       const Residue residue(x, r);
       for (int64_t i = 0; i * s + r < x.inputs; i += S::lanes) {
         T sums[S::lanes];
-        S::store(sums, rows.sum(residue, i, s));
+        S::store(sums, rows.template sum<0, 0>(residue, i, s));
         for (int64_t n = 0; n < S::lanes && (i + n) * s + r < x.inputs; ++n) output[(i + n) * s + r] = sums[n];
       }
     }
