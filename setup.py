@@ -114,8 +114,8 @@ class BuildExtension(cpp_extension.BuildExtension):
 
     def run(self) -> None:
         super().run()
-        for folder in {Path(self.get_ext_fullpath("zfcuda._C")).parent}:
-            (folder / "_built_for.py").write_text(f'TORCH = "{torch.__version__}"\n')
+        folder = Path(self.get_ext_fullpath("zfcuda._C")).parent
+        (folder / "_built_for.py").write_text(f'TORCH = "{torch.__version__}"\n')
 
 
 setup(ext_modules=[extension()], cmdclass={"build_ext": BuildExtension})

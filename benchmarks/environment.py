@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import sys
 from typing import Any
@@ -15,13 +16,15 @@ from benchmarks.device import device_name
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a recorded result needs to be believed and repeated."""
+    setting = "THP_MEM_ALLOC_ENABLE"  # huge pages for torch's own outputs: decides what a CPU comparison means
+    prefix = f"{setting}={os.environ[setting]} " if os.environ.get(setting) else ""
     return {
         "device": device_name(device),
         "torch": torch.__version__,
         "zfcuda": zfcuda.backend(),
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
-        "command": " ".join(["python", "-m", *sys.orig_argv[sys.orig_argv.index("-m") + 1 :]])
+        "command": prefix + " ".join(["python", "-m", *sys.orig_argv[sys.orig_argv.index("-m") + 1 :]])
         if "-m" in sys.orig_argv
         else " ".join(sys.argv),
     }
