@@ -27,7 +27,7 @@ test: $(BUILT) $(TOOLS)
 	$(RUN) -m pytest
 
 bench: $(BUILT) $(TOOLS)
-	$(RUN) -m benchmarks --json out/benchmarks.json
+	$(RUN) -m benchmarks --json out/benchmarks.json --plot out
 
 lint: $(BUILT) $(TOOLS)
 	$(RUN) -m ruff check .

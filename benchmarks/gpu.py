@@ -2,7 +2,8 @@
 
 Builds for the GPU that is here, runs every test on CUDA, compute-sanitizer over the operator tests, then benchmarks.
 Needs torch built for CUDA, nvcc of the same major version, ninja, pybind11 and pytest; no network. What is missing is
-skipped and named. Goes on past a failing part and says at the end which failed. Leaves logs and NAME.json in OUT.
+skipped and named. Goes on past a failing part and says at the end which failed. Leaves logs, NAME.json and
+occlusion_NAME.json in OUT.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def parts(out: Path, name: str) -> list[Part]:
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     parallel = ["-n", "8"] if importlib.util.find_spec("xdist") else []
     sanitizer = ["compute-sanitizer", "--error-exitcode", "1", "--kernel-name-exclude", "regex:at::"]
+    benchmarks = [python, "-m", "benchmarks"]
+    settings = ["--device", "cuda", "--dtype", "float32", "bfloat16"]
     operators = ["tests/test_operators.py", "-k", SANITIZED]
     return [
         Part("build", [python, "setup.py", "build_ext", "--inplace"], "build.log", 240, "nvcc"),
@@ -51,9 +54,14 @@ def parts(out: Path, name: str) -> list[Part]:
         ),
         Part(
             "benchmarks",
-            [python, "-m", "benchmarks", "--device", "cuda", "--dtype", "float32", "bfloat16", "--json",
-             str(out / f"{name}.json")],
-            "benchmarks.log", 120,
+            [*benchmarks, "operators", *settings, "--json", str(out / f"{name}.json")],
+            "benchmarks.log", 100,
+        ),
+        # Its rows are written as they come: where the time ends, what was measured until then stays.
+        Part(
+            "occlusion",
+            [*benchmarks, "occlusion", *settings, "--json", str(out / f"occlusion_{name}.json"), "--plot", str(out)],
+            "occlusion.log", 180,
         ),
     ]  # fmt: skip
 

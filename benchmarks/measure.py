@@ -22,7 +22,9 @@ class Timing:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """First and third quartile."""
+        """First and third quartile; of one repeat, itself."""
+        if len(self.seconds) == 1:
+            return self.seconds[0], self.seconds[0]
         low, _, high = statistics.quantiles(self.seconds, n=4)
         return low, high
 
@@ -66,6 +68,30 @@ def race(
         for name, run in sides.items():
             seconds[name].append(_once(run, device))
     return {name: Timing(times) for name, times in seconds.items()}
+
+
+def race_against(
+    ours: Callable[[], object],
+    others: dict[str, Callable[[], object]],
+    device: torch.device,
+    *,
+    seconds: float,
+    rounds: tuple[int, int],
+) -> tuple[Timing, dict[str, Timing]]:
+    """Time a quick side against slow ones: ours before each of them, all others once per round.
+
+    After an unmeasured run of ours, as many rounds as fit into `seconds`, within the limits that `rounds` gives.
+    """
+    ours()
+    own: list[float] = []
+    slow: dict[str, list[float]] = {name: [] for name in others}
+    begin, done = time.perf_counter(), 0
+    while done < rounds[0] or (done < rounds[1] and (time.perf_counter() - begin) * (done + 1) / done < seconds):
+        for name, run in others.items():
+            own.append(_once(ours, device))
+            slow[name].append(_once(run, device))
+        done += 1
+    return Timing(own), {name: Timing(times) for name, times in slow.items()}
 
 
 def copy_bandwidth(device: torch.device, *, megabytes: int = 256) -> float:

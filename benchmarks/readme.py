@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 # cpu_huge_pages: torch at its best setting, THP_MEM_ALLOC_ENABLE=1; cpu: torch as it comes.
 DEVICES = ("cpu_huge_pages", "cpu", "h100", "h200")
+OCCLUSION = ("occlusion_cpu", "occlusion_h100", "occlusion_h200")
 TITLES = {"cpu_huge_pages": "CPU, torch at its best: huge pages for its outputs too", "cpu": "CPU, torch as it comes"}
 
 
@@ -40,14 +42,46 @@ def operators(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tables() -> str:
-    """All devices; "not yet measured" where nothing is recorded."""
-    parts = []
-    for device in DEVICES:
-        path = RESULTS / f"{device}.json"
-        title = f"**{TITLES.get(device, device.upper())}**\n\n"
-        parts.append(title + (operators(json.loads(path.read_text())) if path.exists() else "Not yet measured."))
-    return "\n\n".join(parts)
+# The opponents, as columns.
+OPPONENTS = {
+    "captum": "Captum",
+    "loop": "loop by hand",
+    "loop, torch.compile": "loop, torch.compile",
+    "loop, fused layers": "loop, zfcuda's layers",
+}
+NETWORKS = {"zfnet": "ZFNet", "alexnet": "AlexNet", "vgg16": "VGG16", "resnet18": "ResNet-18"}
+
+
+def occlusion(result: dict[str, Any]) -> str:
+    """One device's occlusion maps as a table."""
+    environment = result["environment"]
+    columns = ["network", "window / stride", "windows", "dtype", "zfcuda, s (quartiles)", *OPPONENTS.values()]
+    columns += ["the arithmetic allows", "reached of it", "worst logit, of the tolerance"]
+    lines = [
+        f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
+    for row in result["occlusion"]:
+        low, high = row["quartiles"]["zfcuda"]
+        against = [
+            f"{row['ratio'][name]:.1f}x ({row['seconds'][name]:.3g} s)" if name in row["ratio"] else "-"
+            for name in OPPONENTS
+        ]
+        cells = [
+            NETWORKS[row["network"]],
+            f"{row['window']} / {row['stride']}",
+            row["windows"],
+            row["dtype"],
+            f"{row['seconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g}), {row['method']}",
+            *against,
+            f"{row['bound']:.2f}x",
+            f"{min(row['of_bound'].values()):.0%}",  # beside the faster loop
+            f"{row['deviation_over_tolerance']:.2g}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def truth() -> str:
@@ -75,10 +109,25 @@ def truth() -> str:
     )
 
 
+def tables(files: Sequence[str], table: Callable[[dict[str, Any]], str]) -> str:
+    """One table per file of results; "not yet measured" where there is none."""
+    parts = []
+    for file in files:
+        path = RESULTS / f"{file}.json"
+        title = f"**{TITLES.get(file, file.removeprefix('occlusion_').upper())}**\n\n"
+        parts.append(title + (table(json.loads(path.read_text())) if path.exists() else "Not yet measured."))
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
-    for name, table in (("operators", tables()), ("truth", truth())):
+    blocks = {
+        "operators": tables(DEVICES, operators),
+        "occlusion": tables(OCCLUSION, occlusion),
+        "truth": truth(),
+    }
+    for name, table in blocks.items():
         block = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n<!-- end -->)", re.DOTALL)
         text, found = block.subn(lambda match, table=table: match[1] + table + match[2], text)  # type: ignore[misc]
         if found != 1:

@@ -23,7 +23,10 @@ using at::Tensor;
   void relu_max_pool_lrn(const Tensor& input, const Pooling&, const Norm&, bool channels_last, Tensor& output,          \
                          Tensor& switches, Tensor* pooled);                                                             \
   void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,                     \
-               int64_t window_columns, bool channels_last, Tensor& output);
+               int64_t window_columns, bool channels_last, Tensor& output);                                             \
+  /* base is channels_last, the others are contiguous; have and want are not checked, as a GPU cannot in time. */       \
+  void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,   \
+                      Tensor& output);
 
 namespace cpu {
 ZFCUDA_DECLARE_KERNELS

@@ -4,6 +4,8 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
+#include "cpu/conv.h"
+#include "cpu/tables.h"
 #include "kernels.h"
 
 namespace zfcuda {
@@ -25,6 +27,12 @@ TORCH_LIBRARY(zfcuda, m) {
       "relu_max_pool2d_lrn(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, "
       "int size, float alpha, float beta, float k, bool keep_pooled) -> (Tensor output, Tensor switches, Tensor pooled)");
   m.def("occlude(Tensor image, Tensor fill, Tensor origins, int[2] window) -> Tensor");
+  m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation) -> Tensor");
+  m.def(
+      "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
+      "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu) -> "
+      "Tensor");
+  m.def("gather_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, float fill) -> Tensor");
   // Their gradients.
   m.def(
       "gather_by_switch(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
@@ -77,6 +85,29 @@ void check_gate(const std::optional<Tensor>& gate, const Tensor& switches, const
   check_same(*gate, "gate", switches, "switches");
   TORCH_CHECK(gate->scalar_type() == input.scalar_type(), "gate: expected input's dtype ", input.scalar_type(),
               ", got ", gate->scalar_type());
+}
+
+void check_fits(double value, const char* name, at::ScalarType type) {
+  const bool overflows = type == at::kFloat   ? c10::overflows<float>(value)
+                         : type == at::kHalf  ? c10::overflows<c10::Half>(value)
+                         : type == at::kBFloat16 && c10::overflows<c10::BFloat16>(value);
+  TORCH_CHECK(!overflows, name, ": expected a value that ", type, " can hold, got ", value);
+}
+
+// Positions of base, a row of its channels each.
+void check_patches(const Tensor& patches, const Tensor& base) {
+  TORCH_CHECK(patches.dim() == 2 && patches.size(1) == base.size(1), "patches: expected [P,C] with base's ",
+              base.size(1), " channels, got shape ", patches.sizes());
+  TORCH_CHECK(patches.scalar_type() == base.scalar_type() && patches.device() == base.device(),
+              "patches: expected base's dtype and device, ", base.scalar_type(), " on ", base.device(), ", got ",
+              patches.scalar_type(), " on ", patches.device());
+}
+
+void check_rectangles(const Tensor& table, const char* name, const Tensor& base) {
+  TORCH_CHECK(table.dim() == 2 && table.size(1) == 5 && table.scalar_type() == at::kLong, name,
+              ": expected int64 [n,5], got ", table.scalar_type(), " ", table.sizes());
+  TORCH_CHECK(table.device() == base.device(), name, ": expected base's device ", base.device(), ", got ",
+              table.device());
 }
 
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
@@ -254,6 +285,22 @@ struct Operators {
     return output;
   }
 
+  static Tensor gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                               int64_t rows, double fill) {
+    check_picture(base, "base");
+    TORCH_CHECK(base.size(0) == 1, "base: expected one map, [1,C,H,W], got shape ", base.sizes());
+    check_patches(patches, base);
+    check_rectangles(have, "have", base);
+    check_rectangles(want, "want", base);
+    TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
+    TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+    check_fits(fill, "fill", base.scalar_type());
+    Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
+    Backend::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+                            want.contiguous(), fill, output);
+    return output;
+  }
+
   static void register_in(torch::Library& m) {
     m.impl("max_pool2d_with_switches", max_pool2d_with_switches);
     m.impl("max_unpool2d", max_unpool2d);
@@ -262,8 +309,73 @@ struct Operators {
     m.impl("local_response_norm_backward", local_response_norm_backward);
     m.impl("relu_max_pool2d_lrn", relu_max_pool2d_lrn);
     m.impl("occlude", occlude);
+    m.impl("gather_patches", gather_patches);
   }
 };
+
+// ---------------------------------------------------------------- for the CPU alone: elsewhere dense layers do better
+
+void check_float(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.scalar_type() == at::kFloat, name, ": expected float32, got ", t.scalar_type());
+}
+
+Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation) {
+  TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected [O,C,kh,kw], got shape ", weight.sizes());
+  check_float(weight, "weight");
+  check_pair(stride, "stride", 1);
+  check_pair(dilation, "dilation", 1);
+  const cpu::Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
+  const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
+  Tensor packed =
+      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.taps * x.taps, winograd)}, weight.options());
+  cpu::pack_filters(weight.contiguous(), winograd, packed);
+  return packed;
+}
+
+Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, int64_t rows,
+                    const Tensor& filters, const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
+                    int64_t channels, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
+                    bool relu) {
+  check_picture(base, "base");
+  check_float(base, "base");
+  TORCH_CHECK(base.size(0) == 1, "base: expected one map, [1,C,H,W], got shape ", base.sizes());
+  check_patches(patches, base);
+  check_rectangles(have, "have", base);
+  check_rectangles(want, "want", base);
+  TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
+  TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+  TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
+  check_pair(kernel, "kernel_size", 1);
+  check_pair(stride, "stride", 1);
+  check_pair(padding, "padding", 0);
+  check_pair(dilation, "dilation", 1);
+  const cpu::Side y{base.size(2), kernel[0], stride[0], padding[0], dilation[0]};
+  const cpu::Side x{base.size(3), kernel[1], stride[1], padding[1], dilation[1]};
+  const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
+  const int64_t expected = cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1], winograd);
+  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+              "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
+              filters.sizes());
+  const auto fits = [&](const std::optional<Tensor>& t, const char* name, IntArrayRef shape) {
+    TORCH_CHECK(!t.has_value() || (t->sizes() == shape && t->scalar_type() == at::kFloat), name, ": expected float32 ",
+                shape, ", got ", t.has_value() ? t->sizes() : shape);
+  };
+  fits(bias, "bias", {channels});
+  fits(residual, "residual", {rows, channels});
+  Tensor output = at::empty({rows, channels}, base.options().memory_format(std::nullopt));
+  const Tensor map = base.contiguous(MemoryFormat::ChannelsLast), patch = patches.contiguous(), held = have.contiguous(),
+               wanted = want.contiguous(), packed = filters.contiguous();
+  const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), residual_ = contiguous(residual, MemoryFormat::Contiguous);
+  cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), want.size(0), base, patches.size(0),
+                    rows);
+  const cpu::PatchConv p{map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
+                         wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
+                         bias_ ? bias_->const_data_ptr<float>() : nullptr,
+                         residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(),
+                         base.size(1), channels, y, x, relu, winograd};
+  if (output.numel() > 0) cpu::conv_patches(p, want.size(0));
+  return output;
+}
 
 #define ZFCUDA_BACKEND(Name, space)                                  \
   struct Name {                                                      \
@@ -274,10 +386,15 @@ struct Operators {
     static constexpr auto lrn_backward = space::lrn_backward;        \
     static constexpr auto relu_max_pool_lrn = space::relu_max_pool_lrn; \
     static constexpr auto occlude = space::occlude;                  \
+    static constexpr auto gather_patches = space::gather_patches;    \
   };
 
 ZFCUDA_BACKEND(Cpu, cpu)
-TORCH_LIBRARY_IMPL(zfcuda, CPU, m) { Operators<Cpu>::register_in(m); }
+TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
+  Operators<Cpu>::register_in(m);
+  m.impl("pack_filters", pack_filters);
+  m.impl("conv_patches", conv_patches);
+}
 
 #ifdef ZFCUDA_WITH_CUDA
 ZFCUDA_BACKEND(Cuda, cuda)

@@ -89,6 +89,7 @@ def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, m
         operators.test_lrn_is_torchs(dtype, layout, kind, CPU)
     operators.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
     operators.test_occlude(dtype, layout, CPU)
+    operators.test_gather_patches(dtype, layout, CPU)
     # Its threads have to be switched at each barrier, which takes time.
     monkeypatch.setattr(operators, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
     operators.test_stage_is_the_three_in_one(dtype, layout, CPU)
@@ -102,8 +103,11 @@ def test_worked_out_by_hand(emulated: build.Emulation) -> None:
     operators.test_lrn_on_paper(CPU)
     for layout in ("contiguous", "channels_last"):
         operators.test_corrupted_switches_add_nothing(layout, CPU)
-    for name in operators.OPERATORS:
+    for name in operators.BATCHED:
         operators.test_empty_batch(name, CPU)
+    operators.test_gathered_maps_are_the_maps(CPU)
+    operators.test_gather_patches_of_nothing(CPU)
+    operators.test_gather_patches_fills_with_what_the_dtype_holds(CPU)
 
 
 # ---------------------------------------------------------------- what the operators' tests do not reach
@@ -137,6 +141,18 @@ def compare(emulation: build.Emulation, x: Tensor, window: tuple[Any, ...], norm
     origins = torch.randint(-rows, 2 * columns, (5, 2))
     occluded = (x[0], torch.randn_like(x[0]), origins, [1 + rows // 2, 1 + columns // 3])
     same(emulation.ops.occlude(*occluded), reference.occlude(*occluded))
+    have, kept = operators.tables(CPU, *(random_corners(0, rows, columns) for _ in range(7)))
+    want, wanted = operators.tables(CPU, *(random_corners(5, rows, columns) for _ in range(7)))
+    patched_rows = (x[:1], torch.randn(kept, x.shape[1]).to(x.dtype), have, want, wanted, 0.5)
+    same(emulation.ops.gather_patches(*patched_rows), reference.gather_patches(*patched_rows))
+
+
+def random_corners(margin: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Of a rectangle, now and then empty, within a map and a margin around it."""
+    y, x = (torch.randint(-margin, length + margin + 1, (2,)).tolist() for length in (rows, columns))
+    if torch.rand(()) < 0.9:
+        y, x = sorted(y), sorted(x)
+    return y[0], x[0], y[1], x[1]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -169,6 +185,28 @@ def test_memory_that_is_not_aligned(emulated: build.Emulation) -> None:
         x = flat[1:].view(2, 7, 8, 16).permute(0, 3, 1, 2)
         assert x.is_contiguous(memory_format=torch.channels_last) and x.data_ptr() % 16 != 0
         compare(emulated, x, ([3, 3], [2, 2], [1, 1], False), (5, 0.3, 0.75, 2.0))
+
+
+def test_tables_that_say_anything(emulated: build.Emulation) -> None:
+    """A GPU cannot check them in time: nothing outside the tensors is read or written, what is not there is fill."""
+    for channels in (8, 3):
+        x, patches = torch.randn(1, channels, 6, 7), torch.randn(9, channels)
+        for _ in range(20):
+            have, want = torch.randint(-9, 12, (2, 6, 5))
+            want[:, 4] = want[:, 4].abs().sort().values
+            args = (x, patches, have, want, 40, 0.5)
+            same(emulated.ops.gather_patches(*args), reference.gather_patches(*args))
+        numbers = torch.tensor([-(2**63), -(2**62), -1, 0, 1, 5, 2**31, 2**62, 2**63 - 1])
+        for _ in range(100):
+            have, want = numbers[torch.randint(len(numbers), (2, 6, 5))]
+            emulated.ops.gather_patches(x, patches, have, want, 40, 0.5)
+        # Rows that no window wants, and rows without any window.
+        want, _ = operators.tables(CPU, (2, 2, 4, 4), (0, 0, 1, 2))
+        none = want[:0]
+        output = emulated.ops.gather_patches(x, patches, want * 0, want, 8, 0.5)
+        same(output[:6], reference.gather_patches(x, patches, want * 0, want, 6, 0.5))
+        same(output[6:], torch.full((2, channels), 0.5))
+        same(emulated.ops.gather_patches(x, patches, none, none, 8, 0.5), torch.full((8, channels), 0.5))
 
 
 @pytest.mark.parametrize("channels, launches", [(1500, 1), (6144, 1), (6145, 2)])
@@ -267,6 +305,17 @@ def test_past_two_to_the_31(elements: int, channels_last: bool, library: build.E
     image = large[-1:].clone()[0]  # keeps the layout
     args = (image, torch.randn(8, 2, 2).half())
     same(ends(library.ops.occlude(*args, origins, [2, 1])), reference.occlude(*args, ends(origins), [2, 1]))
+
+    # Both the patches and the output around the border; each map is one position, of two windows that it is in.
+    patches = untouched((elements // 8, 8))
+    rows = len(patches)
+    have = torch.tensor([[0, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 1, 2, 2, rows - 2]])
+    want = torch.tensor([[0, 0, 1, 2, 0], [9, 9, 9 + rows - 4, 10, 2], [0, 1, 2, 2, rows - 2]])
+    base = torch.randn(1, 8, 2, 2).half()
+    patched_rows = library.ops.gather_patches(base, patches, have, want, rows, 0.5)
+    same(patched_rows[:2], torch.stack((patches[0], base[0, :, 0, 1])))
+    same(patched_rows[-2:], patches[-2:])
+    same(patched_rows[2:3], torch.full((1, 8), 0.5).half())
     library.set()
 
 
@@ -312,6 +361,13 @@ BUGS = {
         "origins[2 * n], origins[2 * n + 1]",
         "origins[2 * n + PLANTED], origins[2 * n + !PLANTED]",
     ),
+    "patch_without_its_row": (
+        "gather.cu",
+        "patches + static_cast<int64_t>(place)",
+        "patches + !PLANTED * static_cast<int64_t>(place)",
+    ),
+    "padding_not_seen_on_the_right": ("gather.cu", "x >= width)", "(!PLANTED && x >= width))"),
+    "first_units_only": ("gather.cu", "if (unit < units) to", "if (unit < units && !(PLANTED && k > 0)) to"),
 }
 # These change no result: only the sanitizers see them.
 HIDDEN_BUGS = {
@@ -321,6 +377,11 @@ HIDDEN_BUGS = {
         "if (PLANTED) (void)*const_cast<const volatile T*>(image + picture);\n    output[i] = ",
     ),
     "index_overflows": ("occlude.cu", "at = i % picture", "at = (PLANTED ? 2 * i / 2 : i) % picture"),
+    "patches_not_guarded": (
+        "gather.cu",
+        "place < static_cast<uint64_t>(kept) ?",
+        "PLANTED || place < static_cast<uint64_t>(kept) ?",
+    ),
 }
 NUMBERS = {bug: i for i, bug in enumerate([*BUGS, *HIDDEN_BUGS], 1)}
 
@@ -361,6 +422,7 @@ def examine(emulation: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None
             x = torch.randn(2, 8, 19, 21).to(dtype).contiguous(memory_format=format)
             compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
         operators.test_corrupted_switches_add_nothing("contiguous", CPU)
+        operators.test_gather_patches(torch.float32, "channels_last", CPU)
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -422,10 +484,13 @@ def test_sanitizers_find_nothing(sanitizers: list[str]) -> None:
 
 @pytest.mark.parametrize("bug", HIDDEN_BUGS)
 def test_hidden_bug_is_found_by_the_sanitizers(bug: str, sanitizers: list[str], patched: Path) -> None:
-    path = build.build("zfcuda_emulated", csrc=patched, kernels=["occlude"], extra=sanitizers)
+    # The other kernels have all dtypes.
+    kernel = Path(HIDDEN_BUGS[bug][0]).stem
+    path = build.build("zfcuda_emulated", csrc=patched, kernels=[kernel], extra=sanitizers)
     chosen, sign = {
         "read_beyond_the_end": ("test_random_shapes", r"heap-buffer-overflow[^#]*#0[^#]*occlude.cu"),
         "index_overflows": ("int32-channels_last", r"occlude.cu:\d+:\d+: runtime error: signed integer overflow"),
+        "patches_not_guarded": ("tables_that_say_anything", r"AddressSanitizer: [^#]*#0[^#]*gather.cu"),
     }[bug]
     result = run_sanitized(path, chosen, NUMBERS[bug])
     assert result.returncode != 0 and re.search(sign, result.stdout + result.stderr), result.stdout + result.stderr

@@ -134,7 +134,7 @@ def test_kinds_of_all_styles() -> None:
     kinds = [node.kind for node in trace(Styles()).nodes if node.kind != "constant"]
     assert kinds == [
         "input", "conv", "relu", "conv", "batch_norm", "relu", "conv", "add", "relu", "max_pool", "avg_pool",
-        "batch_norm", "relu", "cat", "other", "lrn", "adaptive_avg_pool", "mean", "add", "other", "reshape", "linear",
+        "batch_norm", "relu", "cat", "channels", "lrn", "adaptive_avg_pool", "mean", "add", "other", "reshape", "linear",
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -341,6 +342,113 @@ def test_occlude(dtype: torch.dtype, layout: str, device: torch.device) -> None:
         assert output.stride() == expected.stride()
 
 
+# ---------------------------------------------------------------- rectangles of maps that differ in a patch
+
+
+def tables(device: torch.device, *corners: tuple[int, int, int, int]) -> tuple[Tensor, int]:
+    """int64 [n,5] of the rectangles (top, left, bottom, right), one after the other; the positions in all."""
+    lines, start = [], 0
+    for top, left, bottom, right in corners:
+        lines.append([top, left, bottom, right, start])
+        start += max(0, bottom - top) * max(0, right - left)
+    return torch.tensor(lines, dtype=torch.int64, device=device).reshape(-1, 5), start
+
+
+# Per window: what is kept, what is read; the map is 7 x 9.
+PATCHES = [
+    ((2, 3, 5, 7), (1, 2, 6, 8)),  # the patch and a margin
+    ((0, 0, 2, 2), (-2, -1, 3, 4)),  # over the corner
+    ((5, 6, 7, 9), (4, 5, 9, 11)),  # over the opposite one
+    ((3, 3, 3, 6), (2, 2, 5, 5)),  # nothing kept
+    ((1, 4, 4, 2), (1, 1, 4, 8)),
+    ((1, 1, 4, 4), (5, 6, 7, 9)),  # nothing of the patch wanted
+    ((0, 0, 7, 9), (0, 0, 7, 9)),  # everything
+    ((2, 2, 3, 3), (3, 3, 3, 3)),  # nothing wanted
+    ((2, 2, 3, 3), (5, 5, 4, 9)),
+    ((2, 2, 6, 6), (3, 3, 5, 5)),  # inside the patch
+    ((2, 2, 6, 6), (-5, 0, -2, 4)),  # outside the map: above, below, left, right
+    ((2, 2, 6, 6), (7, 0, 9, 4)),
+    ((2, 2, 6, 6), (0, -9, 3, -4)),
+    ((2, 2, 6, 6), (0, 9, 3, 10)),
+    ((0, 2, 7, 3), (-1, -2, 9, 12)),  # a column; more than the map
+    ((4, 0, 5, 9), (4, 0, 5, 9)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gather_patches(dtype: torch.dtype, layout: str, device: torch.device) -> None:
+    have, kept = tables(device, *(have for have, _ in PATCHES))
+    want, rows = tables(device, *(want for _, want in PATCHES))
+    for channels in (1, 3, 5, 64, 70, 96, 264):  # on a GPU also several units per thread
+        base = laid_out(torch.randn(1, channels, 7, 9, device=device).to(dtype), layout)
+        # The last row belongs to no window.
+        patches = torch.randn(kept + 1, channels, device=device).to(dtype)
+        for fill in (0.0, -2.5):
+            args = (base, patches, have, want, rows, fill)
+            output, expected = torch.ops.zfcuda.gather_patches(*args), reference.gather_patches(*args)
+            same(output, expected)
+            assert output.shape == (rows, channels) and output.is_contiguous()
+        strided = (base, patches.repeat_interleave(2, 0)[::2], have.T.contiguous().T, want.flip(0).flip(0), rows, 0.0)
+        same(torch.ops.zfcuda.gather_patches(*strided), reference.gather_patches(*strided))
+
+
+def test_gathered_maps_are_the_maps(device: torch.device) -> None:
+    """Without tables: the full maps, padded, sliced."""
+    base = torch.randn(1, 5, 7, 9, device=device)
+    have, kept = tables(device, *(have for have, _ in PATCHES))
+    want, rows = tables(device, *(want for _, want in PATCHES))
+    patches = torch.randn(kept, 5, device=device)
+    output = ops.gather_patches(base, patches, have, want, rows, 4.0)
+    for (h, w), kept_from, from_ in zip(PATCHES, have[:, 4].tolist(), want[:, 4].tolist(), strict=True):
+        full = base[0].clone()
+        size = [max(0, h[2] - h[0]), max(0, h[3] - h[1])]
+        patch = patches[kept_from : kept_from + size[0] * size[1]]
+        if patch.numel():
+            full[:, h[0] : h[2], h[1] : h[3]] = patch.T.reshape(5, *size)
+        padded = F.pad(full, (9, 9, 9, 9), value=4.0)
+        expected = padded[:, w[0] + 9 : max(w[0], w[2]) + 9, w[1] + 9 : max(w[1], w[3]) + 9].flatten(1).T
+        same(output[from_ : from_ + len(expected)], expected)
+
+
+def test_gather_many_patches(device: torch.device) -> None:
+    """More than one thread's piece, whose borders lie anywhere in a window."""
+    generator = torch.Generator().manual_seed(0)
+    for channels in (3, 64):
+        n, height, width = 300, 21, 17
+        corners = torch.randint(0, 12, (n, 4), generator=generator)
+        corners[:, 2:] += torch.randint(-2, 6, (n, 2), generator=generator)
+        have, kept = tables(device, *map(tuple, corners.tolist()))
+        corners = torch.randint(-9, 20, (n, 4), generator=generator)
+        want, rows = tables(device, *map(tuple, corners.tolist()))
+        base = torch.randn(1, channels, height, width, device=device)
+        args = (base, torch.randn(kept, channels, device=device), have, want, rows, 0.5)
+        same(torch.ops.zfcuda.gather_patches(*args), reference.gather_patches(*args))
+
+
+def test_gather_patches_of_nothing(device: torch.device) -> None:
+    base, patches = torch.randn(1, 3, 4, 5, device=device), torch.randn(6, 3, device=device)
+    none, _ = tables(device)
+    assert ops.gather_patches(base, patches, none, none, 0).shape == (0, 3)
+    empty, _ = tables(device, (2, 2, 2, 2), (0, 3, 4, 3))
+    assert ops.gather_patches(base, patches, empty, empty, 0).shape == (0, 3)
+    want, rows = tables(device, (0, 0, 4, 5), (-1, 0, 1, 1))
+    expected = reference.gather_patches(base, patches[:0], empty, want, rows, 2.0)
+    same(ops.gather_patches(base, patches[:0], empty, want, rows, 2.0), expected)
+    assert ops.gather_patches(base[:, :0], patches[:, :0], empty, want, rows).shape == (rows, 0)
+    # A map without positions is padding alone.
+    same(ops.gather_patches(base[:, :, :0], patches, empty, want, rows, 2.0), torch.full((rows, 3), 2.0, device=device))
+
+
+def test_gather_patches_fills_with_what_the_dtype_holds(device: torch.device) -> None:
+    none, _ = tables(device, (0, 0, 0, 0))
+    want, rows = tables(device, (5, 5, 6, 7))
+    for dtype, fill in itertools.product(DTYPES, (0.1, -torch.inf, torch.nan)):
+        base = torch.zeros(1, 8, 2, 2, dtype=dtype, device=device)
+        output = ops.gather_patches(base, base.new_empty(0, 8), none, want, rows, fill)
+        same(output, torch.full_like(output, fill))
+
+
 # ---------------------------------------------------------------- every operator
 
 
@@ -356,11 +464,19 @@ def samples(device: torch.device, dtype: torch.dtype = torch.float64) -> dict[st
         "local_response_norm_backward": (torch.randn_like(x), x, *norm),
         "relu_max_pool2d_lrn": (x, [3, 3], [2, 2], [1, 1], False, *norm, True),
         "occlude": (x[0], x[1], torch.tensor([[0, 0], [3, 5]], device=device), [4, 4]),
+        "gather_patches": (
+            x[:1],
+            x.new_ones(9, 6),
+            tables(device, (2, 3, 5, 6))[0],
+            *tables(device, (-1, 2, 4, 9)),
+            0.5,
+        ),
     }
 
 
 OPERATORS = list(samples(torch.device("cpu")))
-DIFFERENTIABLE = OPERATORS[:-1]
+BATCHED = [name for name in OPERATORS if name != "gather_patches"]
+DIFFERENTIABLE = [name for name in OPERATORS if name not in ("occlude", "gather_patches")]
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -392,7 +508,7 @@ def test_gradients_numerically(name: str, device: torch.device) -> None:
     assert torch.autograd.gradgradcheck(run, (x,))
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", BATCHED)
 def test_empty_batch(name: str, device: torch.device) -> None:
     args = samples(device)[name]
     args = tuple(x[:0] if isinstance(x, Tensor) and x.dim() != 3 else x for x in args)
@@ -416,6 +532,19 @@ def test_compiles_whole(dynamic: bool, device: torch.device) -> None:
         run(a).square().sum().backward()
         compiled(b).square().sum().backward()
         near(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_gather_patches_compiles_whole(dynamic: bool, device: torch.device) -> None:
+    def run(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int) -> Tensor:
+        return ops.gather_patches(base * 2, patches, have, want, rows, 0.5).relu()
+
+    compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for count in (5, 9, len(PATCHES)):
+        have, kept = tables(device, *(have for have, _ in PATCHES[:count]))
+        want, rows = tables(device, *(want for _, want in PATCHES[:count]))
+        args = (torch.randn(1, 6, 7, 9, device=device), torch.randn(kept, 6, device=device), have, want, rows)
+        same(compiled(*args), run(*args))
 
 
 def test_inference_mode(device: torch.device) -> None:
@@ -494,10 +623,71 @@ BAD = {
     "fill: expected a shape that broadcasts": lambda: ops.occlude(X[0], torch.zeros(5), torch.zeros(1, 2).long(), 2),
     "origins: expected int64 .n,2., got Float": lambda: ops.occlude(X[0], X[0], torch.zeros(1, 2), 2),
     "window: expected at least 1, got .0, 0": lambda: ops.occlude(X[0], X[0], torch.zeros(1, 2).long(), 0),
+    "base: expected .N,C,H,W., got 3": lambda: gathered(base=X[0]),
+    "base: expected float32.*got Long": lambda: gathered(base=X.long()),
+    "base: expected one map.*got shape .2, 2, 8, 8": lambda: gathered(base=X.expand(2, -1, -1, -1)),
+    "patches: expected .P,C. with base's 2 channels, got shape .4, 3": lambda: gathered(patches=torch.zeros(4, 3)),
+    "patches: expected base's dtype and device, Float on cpu, got Half": lambda: gathered(
+        patches=torch.zeros(4, 2).half()
+    ),
+    "have: expected int64 .n,5., got Int": lambda: gathered(have=T.int()),
+    "want: expected int64 .n,5., got Long .2, 4": lambda: gathered(want=T[:, :4]),
+    "have: expected want's 2 windows, got 1": lambda: gathered(have=T[:1]),
+    "rows: expected at least 0, got -1": lambda: gathered(rows=-1),
+    "fill: expected a value that Float can hold, got 1e.300": lambda: gathered(fill=1e300),
 }
+# What a GPU could not know without waiting.
+BAD_TABLES = {
+    "have: window 1 holds positions -1, 0 to 2, 2, beyond base's 8 x 8": lambda: gathered(have=table(1, 0, -1)),
+    "have: window 1 holds positions 0, -1 to": lambda: gathered(have=table(1, 1, -1)),
+    "have: window 1 holds positions 0, 0 to 9, 2, beyond": lambda: gathered(have=table(1, 2, 9)),
+    "have: window 0 holds positions 0, 0 to 2, 4611686018427387904, beyond": lambda: gathered(have=table(0, 3, 2**62)),
+    "have: window 1 has 4 positions from row 5 of patches, which has 8": lambda: gathered(have=table(1, 4, 5)),
+    "have: window 0 has 4 positions from row -1 of": lambda: gathered(have=table(0, 4, -1)),
+    "have: window 0 has 4 positions from row 9223372036854775807": lambda: gathered(have=table(0, 4, 2**63 - 1)),
+    "want: window 0 starts at row 1, expected 0": lambda: gathered(want=table(0, 4, 1)),
+    "want: window 1 starts at row 3, expected 4": lambda: gathered(want=table(1, 4, 3)),
+    "want: window 1 wants 2 x 3 positions from row 4 on, more than rows 8": lambda: gathered(want=table(1, 3, 3)),
+    "want: window 1 wants 4611686018427387904 x 2 positions": lambda: gathered(want=table(1, 2, 2**62)),
+    "want: window 0 wants 18446744073709551615 x 2 positions": lambda: gathered(want=EXTREME),
+    "want: its 2 windows want 8 positions, rows is 9": lambda: gathered(rows=9),
+    "want: its 0 windows want 0 positions, rows is 8": lambda: gathered(have=T[:0], want=T[:0]),
+}
+# Two windows of 2 x 2.
+T = torch.tensor([[0, 0, 2, 2, 0], [0, 0, 2, 2, 4]])
+EXTREME = torch.tensor([[-(2**63), 0, 2**63 - 1, 2, 0], [0, 0, 2, 2, 4]])
+
+
+def table(window: int, column: int, value: int) -> Tensor:
+    """T with one number replaced."""
+    changed = T.clone()
+    changed[window, column] = value
+    return changed
+
+
+def gathered(**changes: Any) -> Tensor:
+    """gather_patches where all is well but `changes`."""
+    return ops.gather_patches(
+        **{"base": X, "patches": torch.zeros(8, 2), "have": T, "want": T, "rows": 8, "fill": 0.0, **changes}
+    )
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_bad_input_is_named(message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         BAD[message]()
+
+
+@pytest.mark.parametrize("message", BAD_TABLES)
+def test_bad_table_is_named(message: str) -> None:
+    assert gathered().shape == (8, 2)
+    with pytest.raises(RuntimeError, match=message):
+        BAD_TABLES[message]()
+
+
+def test_what_no_window_reads_is_not_checked() -> None:
+    """An empty rectangle may say anything."""
+    have = torch.tensor([[2**62, -5, -(2**62), 99, -1], [3, 99, 4, 99, 2**63 - 1]])
+    same(gathered(have=have, base=X + 1), torch.ones(8, 2))
+    want = torch.tensor([[2**63 - 1, 0, -(2**63), 2**62, 0], [-(2**63), 2**63 - 2, 2 - 2**63, 2**63 - 1, 0]])
+    same(gathered(want=want, rows=2, fill=3), torch.full((2, 2), 3.0))

@@ -354,6 +354,111 @@ def _(image: Tensor, fill: Tensor, origins: Tensor, window: Any) -> Tensor:
     return _empty_like_format(image[None], [origins.shape[0], *image.shape])
 
 
+# ---------------------------------------------------------------- maps that differ from a base in one rectangle
+
+
+def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, fill: float = 0.0) -> Tensor:
+    """Any rectangle of n maps that equal base except in one rectangle each, of which only that one is kept.
+
+    Where an occluder hides a part of a picture, a layer changes within one rectangle; the next layer reads that
+    rectangle and what lies around it. Row (i, y, x) of the result is fill outside the map, the row of patches where
+    have[i] holds the position, base[0, :, y, x] elsewhere.
+
+    Args:
+        base: [1,C,H,W], float32, float64, float16 or bfloat16; any strides, channels_last without a copy.
+        patches: [P,C], base's dtype and device: a row per position kept.
+        have: int64 [n,5], (top, left, bottom, right, start): patches holds positions top <= y < bottom,
+            left <= x < right of map i, row-major, from row start on. Empty where bottom <= top or right <= left.
+        want: int64 [n,5], the same of the result. A rectangle may reach beyond the map on every side; starts follow
+            each other: start[i + 1] = start[i] + area[i], start[0] = 0.
+        rows: of the result: the sum of the areas.
+        fill: what stands outside the map (the next layer's padding).
+
+    Returns:
+        [rows,C], base's dtype. Not differentiable.
+
+    Raises:
+        RuntimeError: naming the argument and its value, where a shape, dtype or device is refused; on the CPU also
+            naming the window, where have or want is not as said above. On a GPU, which would have to wait to know, a
+            position whose row is not in patches, and a row that no window wants, become fill.
+    """
+    return _ops.gather_patches(base, patches, have, want, rows, fill)
+
+
+@torch.library.register_fake("zfcuda::gather_patches")
+def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, fill: float) -> Tensor:
+    return base.new_empty((rows, base.shape[1]))
+
+
+def pack_filters(weight: Tensor, stride: Size = 1, dilation: Size = 1) -> Tensor:
+    """Filters in the order in which conv_patches reads them.
+
+    Args:
+        weight: [O,C,kh,kw], float32 on the CPU.
+        stride, dilation: int or (rows, columns), those of the convolution to come. With 3x3 filters, no stride and no
+            dilation the packed form is that of Winograd's algorithm F(2x2, 3x3).
+
+    Returns:
+        [m], for this process on this machine alone.
+
+    Raises:
+        RuntimeError: naming the argument and its value.
+    """
+    return _ops.pack_filters(weight, _pair(stride), _pair(dilation))
+
+
+@torch.library.register_fake("zfcuda::pack_filters")
+def _(weight: Tensor, stride: Any, dilation: Any) -> Tensor:
+    return weight.new_empty(torch.library.get_ctx().new_dynamic_size())
+
+
+def conv_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    channels: int,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    relu: bool = False,
+) -> Tensor:
+    """Convolution of n maps that equal base except in one rectangle each, computed where it is wanted alone.
+
+    The CPU's own kernel, for rectangles of any sizes at once; a dense convolution of gather_patches does the same.
+
+    Args:
+        base: [1,C,H,W] float32, channels_last without a copy.
+        patches, have: what is changed of each map, as in gather_patches.
+        want: int64 [n,5], as there, of the output's positions; they lie inside the output map.
+        rows: of the result: the sum of want's areas.
+        filters: what pack_filters made of the weight [O,C,kh,kw] for this stride and dilation.
+        bias: [O]. residual: [rows,O], added before relu.
+        channels: O. kernel_size, stride, padding, dilation, as in torch.nn.functional.conv2d. relu: at the end.
+
+    Returns:
+        [rows,O] float32. Not differentiable.
+
+    Raises:
+        RuntimeError: naming the argument and its value.
+    """
+    return _ops.conv_patches(
+        base, patches, have, want, rows, filters, bias, residual, channels,
+        _pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation), relu,
+    )  # fmt: skip
+
+
+@torch.library.register_fake("zfcuda::conv_patches")
+def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, *others: Any) -> Tensor:
+    return base.new_empty((rows, others[3]))
+
+
 # ---------------------------------------------------------------- devices without a compiled kernel
 
 _TWINS: dict[str, Callable[..., Any]] = {
@@ -366,6 +471,9 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "local_response_norm_backward",
         "relu_max_pool2d_lrn",
         "occlude",
+        "gather_patches",
+        "pack_filters",
+        "conv_patches",
     )
 }
 _warned: set[str] = set()

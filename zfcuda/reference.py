@@ -133,3 +133,69 @@ def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Pair) -> Tenso
     x = torch.arange(width, device=image.device) - origins[:, 1:2]
     inside = ((y >= 0) & (y < window[0]))[:, None, :, None] & ((x >= 0) & (x < window[1]))[:, None, None, :]
     return torch.where(inside, fill, image).contiguous(memory_format=suggest_memory_format(image[None]))
+
+
+def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, fill: float) -> Tensor:
+    """base [1,C,H,W], patches [P,C], have, want int64 [n,5] (top, left, bottom, right, start) -> [rows,C].
+
+    The positions of want[i], for each i: fill outside the map, the patch inside have[i], base elsewhere.
+    """
+    _, channels, height, width = base.shape
+    if want.shape[0] == 0:
+        return base.new_full((rows, channels), fill)
+    row = torch.arange(rows, device=base.device)
+    window = (torch.searchsorted(want[:, 4].contiguous(), row, right=True) - 1).clamp(min=0)
+
+    top, left, bottom, right, start = want[window].unbind(1)
+    columns = (right - left).clamp(min=1)
+    y, x = top + (row - start) // columns, left + (row - start) % columns
+    in_map = (y >= 0) & (y < height) & (x >= 0) & (x < width) & (row >= start) & (y < bottom) & (x < right)
+
+    top, left, bottom, right, start = have[window].unbind(1)
+    in_patch = in_map & (y >= top) & (y < bottom) & (x >= left) & (x < right)
+    place = start + (y - top) * (right - left) + x - left
+
+    # One matrix of all that a row can be: fill, a row of patches, a position of the map.
+    sources = torch.cat((base.new_full((1, channels), fill), patches, base[0].permute(1, 2, 0).flatten(0, 1)))
+    source = torch.where(in_map, 1 + patches.shape[0] + y * width + x, 0)
+    known = (place >= 0) & (place < patches.shape[0])
+    return sources[torch.where(in_patch, torch.where(known, 1 + place, 0), source)]
+
+
+def pack_filters(weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+    """[O,C,kh,kw] -> what conv_patches takes; here nothing but the numbers in their order."""
+    return weight.contiguous().flatten()
+
+
+def conv_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    channels: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    relu: bool,
+) -> Tensor:
+    """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: of the convolution of each map as its patch has
+    changed it, the positions of want[i].
+    """
+    weight = filters.view(channels, base.shape[1], *kernel_size)
+    output = base.new_empty(rows, channels)
+    for h, w in zip(have.tolist(), want.tolist(), strict=True):
+        changed = base.clone()
+        height, width = max(0, h[2] - h[0]), max(0, h[3] - h[1])
+        patch = patches[h[4] : h[4] + height * width].view(height, width, base.shape[1])
+        if height and width:
+            changed[0, :, h[0] : h[2], h[1] : h[3]] = patch.permute(2, 0, 1)
+        result = F.conv2d(changed, weight, bias, tuple(stride), tuple(padding), tuple(dilation))
+        part = result[0, :, w[0] : max(w[0], w[2]), w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1)
+        output[w[4] : w[4] + len(part)] = part
+    output = output if residual is None else output + residual
+    return output.relu() if relu else output

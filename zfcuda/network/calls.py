@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -110,6 +112,75 @@ def _add_(input: Any, other: Any, *, alpha: Any = 1) -> Call | None:
     return call and Call(call.kind, call.arguments, writes=input)
 
 
+def _mul(input: Any, other: Any) -> Call:
+    return Call("mul", locals())
+
+
+def _mul_(input: Any, other: Any) -> Call:
+    return Call("mul", locals(), writes=input)
+
+
+def _softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Call | None:
+    return Call("softmax", {"input": input, "dim": dim}) if isinstance(dim, int) and dtype is None else None
+
+
+def _softmax_method(input: Any, dim: Any, dtype: Any = None) -> Call | None:
+    return _softmax(input, dim, dtype=dtype)
+
+
+def _getitem(input: Any, index: Any) -> Call | None:
+    """`x[:, a:b]` and `x[:, [c, d]]`."""
+    if not isinstance(index, tuple) or len(index) < 2 or index[0] != slice(None):
+        return None
+    chosen = index[1]
+    numbers = isinstance(chosen, list) and all(type(i) is int for i in chosen)
+    whole = all(isinstance(i, slice | EllipsisType) and i in (slice(None), ...) for i in index[2:])
+    if not whole or not (numbers or isinstance(chosen, slice)):
+        return None
+    return Call("channels", {"input": input, "index": chosen}, shares="some")
+
+
+def _channel_shuffle(input: Any, groups: Any) -> Call | None:
+    if not isinstance(groups, int):
+        return None
+    return Call("channels", {"input": input, "index": partial(_shuffled, groups)})
+
+
+def _shuffled(groups: int, channels: int) -> list[int]:
+    return [i + j * (channels // groups) for i in range(channels // groups) for j in range(groups)]
+
+
+def _chunk(part: int, parts: int, channels: int) -> slice:
+    size = -(-channels // parts)
+    return slice(part * size, (part + 1) * size)
+
+
+def piece(arguments: Mapping[str, Any], part: Any) -> Call | None:
+    """What `chunk(...)[part]` or `split(...)[part]` is, given the arguments of the call that cuts; None: nothing known.
+
+    Only along dimension 1, in pieces whose sizes are given.
+    """
+    name = name_of(arguments["function"])
+    settings = dict(arguments["kwargs"])
+    dim = settings.pop("dim", 0)
+    values = [*arguments["args"], *settings.values()]
+    if len(values) == 3:
+        dim = values.pop()
+    if name not in ("chunk", "split", "split_with_sizes") or len(values) != 2 or dim != 1 or type(part) is not int:
+        return None
+    input, size = values
+    index: Any
+    if part < 0:
+        return None
+    if isinstance(size, tuple | list) and all(type(n) is int for n in size) and part < len(size):
+        index = slice(sum(size[:part]), sum(size[: part + 1]))
+    elif type(size) is int:
+        index = partial(_chunk, part, size) if name == "chunk" else slice(part * size, (part + 1) * size)
+    else:
+        return None
+    return Call("channels", {"input": input, "index": index}, shares="some")
+
+
 def _itself(input: Any) -> Call:
     return Call("identity", {"input": input}, shares="all")
 
@@ -140,6 +211,12 @@ _ADAPTERS: dict[Any, Callable[..., Call | None]] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _cat),
     **dict.fromkeys((torch.add, operator.add, "add"), _add),
     **dict.fromkeys((operator.iadd, "add_"), _add_),
+    **dict.fromkeys((torch.mul, torch.multiply, operator.mul, "mul", "multiply"), _mul),
+    **dict.fromkeys((operator.imul, "mul_", "multiply_"), _mul_),
+    F.softmax: _softmax,
+    **dict.fromkeys((torch.softmax, "softmax"), _softmax_method),
+    operator.getitem: _getitem,
+    F.channel_shuffle: _channel_shuffle,
     **dict.fromkeys((torch.detach, "detach"), _itself),
     **dict.fromkeys((torch.clone, "clone"), _copy),
     "contiguous": _perhaps_copy,
@@ -199,12 +276,16 @@ def _written(function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[st
     return None
 
 
-def _on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
+# They write what they count into their arguments, without a name that says so.
+_COUNTING = frozenset({F.batch_norm, F.instance_norm})
+
+
+def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
     """An in-place function as one that leaves its arguments alone."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        copies = fx.node.map_aggregate(args, lambda x: x.clone() if isinstance(x, Tensor) else x)
-        return function(*copies, **kwargs)  # type: ignore[misc]
+        copies: Any = fx.node.map_aggregate((args, kwargs), lambda x: x.clone() if isinstance(x, Tensor) else x)
+        return function(*copies[0], **copies[1])
 
     return run
 
@@ -224,25 +305,41 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
+def name_of(function: Any) -> str:
+    """The name of a function, a method or an operator of torch.ops."""
+    name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+    return name.split(".")[0]  # an operator's goes on with its overload: "chunk.default"
+
+
+def is_pointwise(name: str) -> bool:
+    """Whether torch's function of this name works element by element, of one operand or of several aligned ones."""
+    return name.rstrip("_") in _POINTWISE
+
+
+def adapted(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
+    """The call where a kind other than "reshape", "pointwise" and "other" covers it."""
+    adapter = _ADAPTERS.get(function) if isinstance(function, Hashable) else None
+    try:
+        return None if adapter is None else adapter(*args, **kwargs)
+    except TypeError:  # a form that the kind does not cover, `out=` for one
+        return None
+
+
 def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """The call of a function, or of a method given by its name."""
-    adapter = _ADAPTERS.get(function) if isinstance(function, Hashable) else None
-    if adapter is not None:
-        try:
-            call = adapter(*args, **kwargs)
-        except TypeError:  # a form that the kind does not cover, `out=` for one
-            call = None
-        if call is not None:
-            return call
-    name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+    call = adapted(function, args, kwargs)
+    if call is not None:
+        return call
+    name = name_of(function)
     run = _method(function) if isinstance(function, str) else function
     writes = _written(function, name, args, kwargs)
-    if writes is not None:
-        run = _on_copies(run)
-    if isinstance(function, Hashable) and function in _RESHAPES:
+    hashable = isinstance(function, Hashable)
+    if writes is not None or (hashable and function in _COUNTING):
+        run = on_copies(run)
+    if hashable and function in _RESHAPES:
         kind = "reshape"
     else:
-        kind = "pointwise" if name.rstrip("_") in _POINTWISE and _is_torch(function) else "other"
+        kind = "pointwise" if is_pointwise(name) and _is_torch(function) else "other"
     arguments = {"function": run, "args": tuple(args), "kwargs": {k: v for k, v in kwargs.items() if k != "out"}}
     # A function that is not torch's may return anything, a view of its arguments included.
     return Call(kind, arguments, writes, "some" if name in _VIEWS or not _is_torch(function) else "nothing")
@@ -268,7 +365,7 @@ def of_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any
     run: Callable[..., Any] = module
     writes = None
     if getattr(module, "inplace", False):
-        run, writes = _on_copies(module), args[0] if args else next(iter(kwargs.values()), None)
+        run, writes = on_copies(module), args[0] if args else next(iter(kwargs.values()), None)
     arguments = {"function": run, "args": tuple(args), "kwargs": dict(kwargs)}
     shares = "nothing" if pointwise or writes is not None else "some"
     return Call("pointwise" if pointwise else "other", arguments, writes, shares)
@@ -300,6 +397,10 @@ def _of_module(module: Any, input: Any, constant: Constant) -> Call | None:
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm) and module.running_mean is not None:
         tensors = {name: tensor(name) for name in ("running_mean", "running_var", "weight", "bias")}
         return Call("batch_norm", settings("eps") | tensors)
+    if isinstance(module, nn.Softmax) and module.dim is not None:
+        return Call("softmax", settings("dim"))
+    if isinstance(module, nn.ChannelShuffle):
+        return _channel_shuffle(input, module.groups)
     if isinstance(module, (nn.Identity, *_DROPOUT_MODULES)):
         return Call("identity", {"input": input}, shares="all")
     if isinstance(module, nn.Flatten | nn.Unflatten):

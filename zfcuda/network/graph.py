@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +87,7 @@ class Network:
     nodes: in an order that computes every value before it is read.
     names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
     unusable: layers without such a node -> why.
+    shape: (C, H, W) of the only pictures that it holds for, where it was traced with an example; None: any that fit.
     The tensors of the model are read when the network runs: training on is seen, another structure is not.
     """
 
@@ -94,6 +95,7 @@ class Network:
     nodes: tuple[Node, ...]
     names: Mapping[str, int]
     unusable: Mapping[str, str]
+    shape: tuple[int, ...] | None = None
 
     @property
     def layers(self) -> list[str]:
@@ -124,11 +126,27 @@ class Network:
                 needed.update(node.refs)
         return [self.nodes[i] for i in sorted(needed)]
 
+    def check(self, shape: Sequence[int], argument: str = "image") -> None:
+        """Refuses pictures [...,C,H,W] of another shape than that of the example, whose branches the network took.
+
+        Raises:
+            ValueError: naming the argument.
+        """
+        if self.shape is not None and tuple(shape[-3:]) != self.shape:
+            raise ValueError(
+                f"{argument}: {type(self.model).__name__} was traced for pictures of {spoken_shape(self.shape)}, got "
+                f"{spoken_shape(shape)}; trace it with an example of this shape"
+            )
+
     def run(self, image: Tensor, wanted: Iterable[int]) -> dict[int, Any]:
         """The values of these nodes and of all that they depend on, in plain torch, the model taken as in eval mode.
 
         image: [N,C,H,W], never written to.
+
+        Raises:
+            ValueError: the image is not of the shape that the network holds for.
         """
+        self.check(image.shape)
         values: dict[int, Any] = {}
         with evaluating(self.model):
             for node in self.ancestors(wanted):
@@ -147,6 +165,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in modules:
             module.training = True
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """What torch.compile or DataParallel wraps."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)  # torch.compile
+        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def spoken_shape(shape: Iterable[int]) -> str:
+    """As messages write it: "[3,224,224]"."""
+    return f"[{','.join(map(str, shape))}]"
 
 
 def plain_name(name: str) -> str:

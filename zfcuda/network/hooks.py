@@ -20,7 +20,11 @@ def watch(network: Network, image: Tensor, layer: str) -> Check:
     The run comes first, because the hooks of torch.nn.utils.weight_norm and spectral_norm renew the weights.
 
     image: [1,C,H,W].
+
+    Raises:
+        ValueError: the image is not of the shape that the network holds for.
     """
+    network.check(image.shape)
     owners = [
         plain_name(name) or "the model"
         for name, module in network.model.named_modules()

@@ -93,6 +93,19 @@ def add(input: Any, other: Any) -> Any:
     return input + other
 
 
+def mul(input: Any, other: Any) -> Any:
+    return input * other
+
+
+def softmax(input: Tensor, dim: int) -> Tensor:
+    return torch.softmax(input, dim)
+
+
+def channels(input: Tensor, index: Any) -> Tensor:
+    """input[:, index]; index: a slice, a list of channel numbers, or a function from how many there are to either."""
+    return input[:, index(input.shape[1]) if callable(index) else index]
+
+
 def identity(input: Tensor) -> Tensor:
     return input
 
@@ -105,7 +118,8 @@ def apply(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 KINDS: dict[str, Callable[..., Any]] = {
     form.__name__: form
     for form in (
-        conv, linear, relu, max_pool, avg_pool, adaptive_avg_pool, mean, lrn, batch_norm, cat, add, identity,
+        conv, linear, relu, max_pool, avg_pool, adaptive_avg_pool, mean, lrn, batch_norm, cat, add, mul, softmax,
+        channels, identity,
     )
 } | {"reshape": apply, "pointwise": apply, "other": apply}  # fmt: skip
 

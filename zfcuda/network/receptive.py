@@ -88,6 +88,7 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
     if len(size) not in (2, 3, 4) or not all(isinstance(n, int) and n > 0 for n in size):
         raise ValueError(f"input_size: expected (H, W) or (C, H, W), got {input_size!r}")
     shape = (size[-3] if len(size) > 2 else _channels(network), size[-2], size[-1])
+    network.check(shape, "input_size")
     tensors = [x for x in network.model.parameters() if x.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
     values: dict[int, Any] = {}
@@ -138,7 +139,7 @@ def _of_node(
     if node.kind == "adaptive_avg_pool":
         rows, columns = (_adaptive(sources[0][i], shape[i]) for i in (0, 1))
         return rows, columns
-    if node.kind in ("relu", "lrn", "batch_norm", "identity", "add", "pointwise") or (
+    if node.kind in ("relu", "lrn", "batch_norm", "identity", "add", "mul", "channels", "pointwise") or (
         node.kind == "cat" and arguments["dim"] in (1, -3)
     ):
         # A gate of one value per map sees the whole picture, and so does all that it multiplies.

@@ -1,6 +1,7 @@
 """Occlusion sensitivity: what the network answers while a window of the picture is covered."""
 
+from zfcuda.occlusion.attribution import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map
 from zfcuda.occlusion.result import OcclusionMap
 
-__all__ = ["OcclusionMap", "occlusion_map"]
+__all__ = ["Occlusion", "OcclusionMap", "occlusion_map"]

@@ -100,7 +100,7 @@ def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
 
 
 def run_batched(
-    probe: Probe, image: Tensor, fill: Tensor, origins: Tensor, window: tuple[int, int], chunk: int, progress: bool
+    probe: Probe, image: Tensor, fill: Tensor, origins: Tensor, window: tuple[int, int], chunk: int, bar: tqdm[Any]
 ) -> tuple[Tensor, Tensor | None]:
     """image, fill [C,H,W], origins [n,2] -> logits float32 [n,classes] and, where a layer is watched, activity
     [n,units].
@@ -108,22 +108,21 @@ def run_batched(
     logits: list[Tensor] = []
     activity: list[Tensor] = []
     done = 0
-    with tqdm(total=len(origins), desc="occlusion", unit="window", disable=not progress) as bar:
-        while done < len(origins):
-            try:
-                answer = probe(ops.occlude(image, fill, origins[done : done + chunk], window))
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if chunk == 1 or not _out_of_memory(error):
-                    raise
-                chunk //= 2
-                continue
-            logits.append(answer)
-            if probe.activity is not None:
-                activity.append(probe.activity)
-            bar.update(len(answer))
-            done += len(answer)
+    while done < len(origins):
+        try:
+            answer = probe(ops.occlude(image, fill, origins[done : done + chunk], window))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if chunk == 1 or not out_of_memory(error):
+                raise
+            chunk //= 2
+            continue
+        logits.append(answer)
+        if probe.activity is not None:
+            activity.append(probe.activity)
+        bar.update(len(answer))
+        done += len(answer)
     return torch.cat(logits), torch.cat(activity) if activity else None
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

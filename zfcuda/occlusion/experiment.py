@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.network import evaluating
-from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, run_batched
+from zfcuda.occlusion.answers import answers
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 
@@ -46,7 +45,9 @@ def occlusion_map(
         layer, unit: the dotted name of a submodule and its channel, whose total activation is recorded at each
             position;
             unit None: the one with the largest total in the whole picture.
-        method: "batched" (every window through the whole network), or "auto".
+        method: "incremental" (only what each window changes is computed again: the same numbers but for rounding),
+            "batched" (every window through the whole network), or "auto": the one predicted to be cheaper; `.reason`
+            says why.
         probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
             outputs that already are a distribution -> as they are; else softmax.
         dtype: torch.bfloat16 or float16 to run the network in (autocast); None: as it is.
@@ -72,33 +73,32 @@ def occlusion_map(
     if layer is not None and layer not in dict(model.named_modules()):
         known = ", ".join(name for name, _ in model.named_modules() if name)
         raise ValueError(f"layer: the model has no {layer!r}; it has {known}")
-    if method == "incremental":
-        raise RuntimeError("method: 'incremental' cannot be done for this model by this version; 'batched' can")
 
-    with torch.inference_mode(), evaluating(model):
-        probe = Probe(model, layer, dtype)
-        measured = probe.measure(picture[None])[0]
-        base = probe(picture[None])[0]
-        _check_answers(measured, base)
+    def check(base: Tensor, activity: Tensor | None) -> None:
+        """What can only be told once the network has run, but before the windows are."""
         chosen = _target(target, base)
-        unit = _unit(unit, layer, probe.activity)
-        budget = memory_budget if memory_budget is not None else min(free_memory(picture.device) // 4, 2 << 30)
-        chunk = chunk_size(probe, picture, budget)
-        logits, activity = run_batched(probe, picture, filled, origins.flatten(0, 1), window, chunk, progress)
-        rows, columns = origins.shape[:2]
+        _score(chosen, base[None])
+        _unit(unit, layer, activity)
+
+    answer = answers(
+        model, picture[None], filled[None], window, stride,
+        layer=layer, method=method, dtype=dtype, memory_budget=memory_budget, progress=progress, check=check,
+    )  # fmt: skip
+    logits, base = answer.outputs[0], answer.base[0]
+    with torch.no_grad():
+        chosen = _target(target, base)
+        unit = _unit(unit, layer, None if answer.base_activity is None else answer.base_activity[0])
         probabilities = _probabilities(torch.cat([base[None], logits]), probability)[1:]
         best = int(base.argmax()) if callable(chosen) else chosen
-        score = _score(chosen, logits)
+        score, base_score = _score(chosen, logits), _score(chosen, base[None])[0]
         label = logits.argmax(1) if len(base) > 1 else (probabilities[:, 0] > 0.5).long()
-        results = (logits, score, probabilities[:, best], label, origins, base, _score(chosen, base[None])[0])
-    # Out of inference mode: clones that autograd accepts later.
-    logits, score, of_target, label, origins, base, base_score = (t.clone() for t in results)
+    rows, columns = origins.shape[:2]
     return OcclusionMap(
         logits=logits.view(rows, columns, -1),
         score=score.view(rows, columns),
-        probability=of_target.view(rows, columns),
+        probability=probabilities[:, best].view(rows, columns),
         label=label.view(rows, columns),
-        activity=None if activity is None else activity[:, unit].clone().view(rows, columns),
+        activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
         unit=unit,
         target=chosen,
         base_logits=base,
@@ -107,9 +107,8 @@ def occlusion_map(
         window=window,
         stride=stride,
         size=(height, width),
-        method="batched",
-        reason="every window was run through the whole network"
-        + (", as was asked" if method == "batched" else ", which is always exact"),
+        method=answer.method,
+        reason=answer.reason,
     )
 
 
@@ -177,13 +176,6 @@ def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_bu
         raise ValueError(f"memory_budget: expected a positive number of bytes, got {memory_budget!r}")
 
 
-def _check_answers(once: Tensor, again: Tensor) -> None:
-    if not torch.isfinite(again).all():
-        raise ValueError("model: its output for the whole picture holds NaN or infinity")
-    if not torch.allclose(once, again, rtol=1e-2, atol=1e-2 * float(again.abs().max())):
-        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
-
-
 def _target(target: Target, base: Tensor) -> int | Callable[[Tensor], Tensor]:
     if target is None:
         return int(base.argmax())
@@ -202,9 +194,9 @@ def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int |
     if activity is None:
         raise ValueError(f"layer: {layer!r} is never called by the model's forward")
     if unit is None:
-        return int(activity[0].argmax())
-    if not 0 <= unit < activity.shape[1]:
-        raise ValueError(f"unit: {layer!r} has units 0 to {activity.shape[1] - 1}, got {unit}")
+        return int(activity.argmax())
+    if not 0 <= unit < len(activity):
+        raise ValueError(f"unit: {layer!r} has units 0 to {len(activity) - 1}, got {unit}")
     return unit
 
 

@@ -1,0 +1,74 @@
+// Convolution of patches: what its loops (conv_loops.h) are given.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "patches.h"
+
+namespace zfcuda::cpu {
+
+struct Side {
+  int64_t inputs, taps, step, before, dilation;
+
+  int64_t reach() const { return dilation * (taps - 1) + 1; }
+};
+
+// A filter bank over one map [H,W,C] and the patches of many windows, computed where each window wants it.
+struct PatchConv {
+  const float* base;
+  const float* patches;
+  const int64_t* have;  // tables of Rectangles
+  const int64_t* want;
+  const float* filters;   // packed, see pack_filters
+  const float* bias;      // [O] or null
+  const float* residual;  // [rows,O] or null, added before relu
+  float* output;          // [rows,O]
+  int64_t channels, outputs;
+  Side y, x;
+  bool relu, winograd;
+};
+
+// Some lines of one window's wanted rectangle, and where their inputs and outputs lie.
+struct Placed {
+  int64_t window, top;    // line of the map
+  int64_t row;            // first row of the output
+  int64_t height, width;  // outputs
+  int64_t inputs;         // first number in the working memory
+  int64_t lines, columns;  // of inputs
+};
+
+// Rows of working memory that become one output row each: `segments` runs of `length` numbers at the same offsets.
+struct DirectWork {
+  const float* const* inputs;
+  const int64_t* outputs;  // rows
+  int64_t count;
+  const int64_t* offsets;
+  int64_t segments, length;
+};
+
+struct WinogradWork {
+  const Placed* placed;
+  int64_t strips, tiles;
+  const float* inputs;
+  float* transformed;  // [16][tiles][C]
+  float* products;     // [tiles][16][panel]
+};
+
+// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36 for a
+// tile of 2 x 2 outputs, which reads 4 x 4 inputs.
+constexpr int64_t kTile = 2, kTileInputs = 4, kTileProducts = 16;
+
+inline bool suits_winograd(const Side& y, const Side& x, int64_t channels, int64_t outputs) {
+  const auto three = [](const Side& s) { return s.taps == 3 && s.step == 1 && s.dilation == 1; };
+  // With few channels the transforms cost more than the multiplications spared.
+  return three(y) && three(x) && channels >= 16 && outputs >= 16;
+}
+
+// Numbers of the packed form of filters [O,C,kh,kw].
+int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps, bool winograd);
+void pack_filters(const at::Tensor& weight, bool winograd, at::Tensor& packed);
+void conv_patches(const PatchConv&, int64_t windows);
+
+}  // namespace zfcuda::cpu

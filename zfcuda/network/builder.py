@@ -1,0 +1,168 @@
+"""From a record of a model's forward to a Network: every write in place becomes a new value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import fx, nn
+
+from zfcuda.network import calls
+from zfcuda.network.calls import Call
+from zfcuda.network.graph import Network, Node, Ref, map_nest, plain_name
+
+Tensors = Callable[[Any, str], Ref]  # a module and the name of one of its tensors -> what stands for it
+
+
+class Record(Protocol):
+    """What a forward did.
+
+    steps: in the order in which they ran.
+    paths: the modules of the model -> the first name of each.
+    outputs: layer -> (how many steps had run when it returned, the step that it returned or another result), last
+        calls only, in their order.
+    shape: as of a Network.
+    """
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def steps(self) -> Sequence[fx.Node]: ...
+
+    @property
+    def paths(self) -> Mapping[nn.Module, str]: ...
+
+    @property
+    def outputs(self) -> Mapping[str, tuple[int, Any]]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...] | None: ...
+
+    def call(self, step: fx.Node, tensor: Tensors) -> tuple[Call, str] | None:
+        """A step as a call, steps among its arguments, and its label; None: it computes nothing.
+
+        Two kinds are this record's own: "input", and "constant" with the arguments module and name.
+        """
+
+
+class _Cell:
+    """A piece of memory: the node that holds its present value, and the cells that may share its memory."""
+
+    def __init__(self, value: int, is_tensor: bool = True) -> None:
+        self.value = value
+        self.is_tensor = is_tensor
+        self.family: set[_Cell] = {self}
+
+    def join(self, other: _Cell) -> None:
+        family = self.family | other.family
+        for cell in family:
+            cell.family = family
+
+
+class Builder:
+    """Turns the record into nodes that overwrite nothing.
+
+    A write in place makes a new node, which later readers of the same memory get. Where a value is a view of what was
+    written, or may be one, its readers get an "ambiguous" node, which nothing can run.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.nodes: list[Node] = []
+        self.cells: dict[fx.Node, _Cell] = {}
+        self.constants: dict[tuple[int, str], int] = {}
+
+    def build(self) -> Network:
+        # What a module returned is looked up as of its return: it may be overwritten later.
+        outputs = self.record.outputs
+        returned: dict[int, list[str]] = {}
+        for name, (time, output) in outputs.items():
+            if isinstance(output, fx.Node):
+                returned.setdefault(time, []).append(name)
+        found: dict[str, int] = {}
+        for time, step in enumerate([*self.record.steps, None]):
+            for name in returned.get(time, ()):
+                found[name] = self.cells[outputs[name][1]].value
+            if step is not None:
+                self.read(step)
+        names = {name: found[name] for name in outputs if name in found}
+        unusable = {
+            name: f"returns a {type(output).__name__}, not a tensor"
+            for name, (_, output) in outputs.items()
+            if name not in found
+        }
+        # A module that is registered under several names goes by each.
+        first = self.record.paths
+        for name, module in self.record.model.named_modules(remove_duplicate=False):
+            name = plain_name(name)
+            if name not in names and name not in unusable:
+                if first[module] in names:
+                    names[name] = names[first[module]]
+                else:
+                    unusable[name] = unusable.get(first[module], "is not called in the forward pass")
+        return Network(self.record.model, tuple(self.nodes), names, unusable, self.record.shape)
+
+    def add(self, kind: str, arguments: Mapping[str, Any], label: str) -> int:
+        self.nodes.append(Node(len(self.nodes), kind, arguments, label))
+        return len(self.nodes) - 1
+
+    def read(self, step: fx.Node) -> None:
+        # A constant is not a recorded step: it goes into the arguments as the Ref that it will be.
+        found = self.record.call(step, lambda module, name: Ref(self.constant(module, name)))
+        if found is not None:
+            self.cells[step] = self.cell(step, *self.piece(step, *found))
+
+    def cell(self, step: fx.Node, call: Call, label: str) -> _Cell:
+        """The cell of what one recorded step returns."""
+        if call.kind == "input":
+            return _Cell(self.add("input", {}, label))
+        if call.kind == "constant":
+            return _Cell(self.constant(**call.arguments))
+        if call.kind == "identity" and call.shares == "all" and call.arguments["input"] in self.cells:
+            return self.cells[call.arguments["input"]]
+        arguments = {name: map_nest(value, self.ref) for name, value in call.arguments.items()}
+        index = self.add(call.kind, arguments, label)
+        inputs = [self.cells[node] for node in step.all_input_nodes]
+        if isinstance(call.writes, fx.Node) and self.cells[call.writes].is_tensor:
+            cell = self.cells[call.writes]
+            for relative in cell.family - {cell}:
+                was = {"was": Ref(relative.value)}
+                relative.value = self.add("ambiguous", was, f"what {label} may have overwritten")
+            cell.value = index
+            return cell
+        # Sizes, and what is made of them: `n += 1` overwrites nothing there.
+        is_size = self.nodes[index].is_shape_query or (bool(inputs) and not any(cell.is_tensor for cell in inputs))
+        cell = _Cell(index, is_tensor=not is_size)
+        if call.shares == "some" and not is_size:
+            for other in inputs:
+                cell.join(other)
+        return cell
+
+    def piece(self, step: fx.Node, call: Call, label: str) -> tuple[Call, str]:
+        """A piece of a map that was cut in several is taken from the map itself."""
+        name, args = call.arguments.get("function"), call.arguments.get("args", ())
+        if getattr(name, "__name__", "") != "getitem" or not isinstance(args[0], fx.Node):
+            return call, label
+        whole = self.nodes[self.cells[args[0]].value]
+        if whole.kind != "other" or not self.cells[args[0]].is_tensor:
+            return call, label
+        piece = calls.piece(whole.arguments, args[1])
+        return (call, label) if piece is None else (piece, whole.label)
+
+    def ref(self, x: Any) -> Any:
+        return Ref(self.cells[x].value) if isinstance(x, fx.Node) else x
+
+    def constant(self, module: Any, name: str) -> int:
+        """The node of a tensor of the model, one per tensor."""
+        key = (id(module), name)
+        if key not in self.constants:
+
+            def read() -> Any:
+                value: Any = module
+                for part in name.split("."):
+                    value = getattr(value, part)
+                return value
+
+            self.constants[key] = self.add("constant", {"function": read}, f"tensor {name.removeprefix('model.')!r}")
+        return self.constants[key]

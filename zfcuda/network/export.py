@@ -1,0 +1,346 @@
+"""Models that torch.fx cannot record, because they branch on shapes: torch.export records them for one shape."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.experimental import _config
+from torch.nn.modules import module as _everywhere
+from torch.overrides import TorchFunctionMode
+
+from zfcuda import ops
+from zfcuda.network import calls
+from zfcuda.network.builder import Builder, Tensors
+from zfcuda.network.calls import Call
+from zfcuda.network.graph import Network
+
+# ---------------------------------------------------------------- aten's operators as the calls they come from
+
+# Those with the arguments of a torch function that zfcuda.network.calls knows.
+_FUNCTIONS: dict[str, Any] = {
+    "conv2d": F.conv2d,
+    "linear": F.linear,
+    "relu": torch.relu,
+    "relu_": torch.relu_,
+    "max_pool2d": torch.max_pool2d,
+    "avg_pool2d": F.avg_pool2d,
+    "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "mean": torch.mean,
+    **dict.fromkeys(("dropout", "dropout_", "feature_dropout", "feature_dropout_"), F.dropout),
+    **dict.fromkeys(("alpha_dropout", "alpha_dropout_", "feature_alpha_dropout"), F.dropout),
+    **dict.fromkeys(("cat", "concat", "concatenate"), torch.cat),
+    "add": torch.add,
+    "add_": "add_",
+    **dict.fromkeys(("mul", "multiply"), torch.mul),
+    **dict.fromkeys(("mul_", "multiply_"), "mul_"),
+    "softmax": torch.softmax,
+    "channel_shuffle": F.channel_shuffle,
+    **dict.fromkeys(("alias", "detach", "detach_"), torch.detach),
+    "clone": torch.clone,
+    "contiguous": "contiguous",
+}
+# A view of the traced picture may have to be a copy of another with other strides.
+_RESHAPES = {
+    "flatten": torch.flatten,
+    **dict.fromkeys(("reshape", "view", "_unsafe_view"), torch.reshape),
+    "squeeze": torch.squeeze,
+    "unsqueeze": torch.unsqueeze,
+    "unflatten": "unflatten",
+    "sym_size": "size",
+}
+
+
+def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: Any, *momentum_eps: Any) -> Any:
+    return calls.adapted(F.batch_norm, (x, mean, variance, weight, bias, training, *momentum_eps[:2]), {})
+
+
+def _fixed_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *momentum_eps: Any) -> Any:
+    return _batch_norm(x, weight, bias, mean, variance, False, *momentum_eps)
+
+
+def _lrn(x: Any, size: Any, alpha: Any, beta: Any, k: Any) -> Any:
+    return calls.adapted(F.local_response_norm, (x, size, alpha, beta, k), {})
+
+
+def _slice(x: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any = 1) -> Any:
+    end = None if end == sys.maxsize else end
+    if start in (None, 0) and end is None and step == 1:
+        return Call("identity", {"input": x}, shares="all")
+    # The picture has four dimensions, of which torch.export names each by its number.
+    return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some") if dim == 1 else None
+
+
+_FORMS: dict[str, Callable[..., Call | None]] = {
+    "batch_norm": _batch_norm,
+    "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # whose other results are empty
+    "local_response_norm": _lrn,
+    "slice": _slice,
+}
+
+
+def _of_operator(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """The call of an operator of torch.ops."""
+    space, name = operator._schema.name.split("::")
+    known = space in ("aten", "zfcuda")
+    call = None
+    if known and name in _FORMS:
+        call = _FORMS[name](*args, **kwargs)
+    elif known and name in _FUNCTIONS:
+        call = calls.adapted(_FUNCTIONS[name], args, kwargs)
+    elif known and name in _RESHAPES:
+        call = calls.of_function(_RESHAPES[name], args, kwargs)
+    if call is not None:
+        return call
+    # Here the schema says what it does to memory.
+    written, viewed = [], False
+    for place, argument in enumerate(operator._schema.arguments):
+        if argument.alias_info is not None:
+            value = args[place] if place < len(args) else kwargs.get(argument.name)
+            viewed = viewed or not argument.alias_info.is_write
+            written += [value] if argument.alias_info.is_write and value is not None else []
+    if len(written) > 1 or (written and not isinstance(written[0], fx.Node)):
+        raise ValueError(f"{operator} writes to several tensors")
+    copies = bool(written) or "batch_norm" in name or name == "instance_norm"
+    return Call(
+        "pointwise" if space == "aten" and calls.is_pointwise(name) else "other",
+        {"function": calls.on_copies(operator) if copies else operator, "args": tuple(args), "kwargs": dict(kwargs)},
+        written[0] if written else None,
+        "some" if viewed and not written else "nothing",
+    )
+
+
+# ---------------------------------------------------------------- recording
+
+
+@torch.library.custom_op("zfcuda_network::returned", mutates_args=())
+def _returned(value: Tensor, layer: str) -> Tensor:
+    """Stands in the exported graph where a layer returned this value."""
+    return value.new_empty(0)
+
+
+@_returned.register_fake
+def _(value: Tensor, layer: str) -> Tensor:
+    return value.new_empty(0)
+
+
+class _Notes:
+    """What the layers return.
+
+    results: layer -> what it returned if that is no tensor, else None, in the order of the last calls.
+    tensors: of _returned.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.results: dict[str, Any] = {}
+        self.tensors: list[Tensor] = []
+
+    def take(self, layer: str, output: Any) -> None:
+        is_tensor = isinstance(output, Tensor)
+        self.results.pop(layer, None)
+        self.results[layer] = None if is_tensor else output
+        if is_tensor:
+            self.tensors.append(_returned(output, layer))
+
+
+class _Root(nn.Module):
+    """Calls the model, and returns the notes on all of its layers, so that no layer is left out as unused."""
+
+    def __init__(self, model: nn.Module, notes: _Notes) -> None:
+        super().__init__()
+        self.model, self.notes = model, notes
+        for path, module in model.named_modules():
+            module.register_forward_hook(lambda _, __, output, path=path: notes.take(path, output))
+
+    def forward(self, input: Tensor) -> list[Tensor]:
+        self.notes.clear()
+        self.model(input)
+        return self.notes.tensors
+
+
+class _KeepingNormalisation(TorchFunctionMode):
+    """Local response normalisation as one step, where torch writes it in ten."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.local_response_norm:
+            func = _local_response_norm
+        return func(*args, **(kwargs or {}))
+
+
+def _local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    function = ops.local_response_norm if input.dim() == 4 else F.local_response_norm
+    return function(input, size, float(alpha), float(beta), float(k))
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@contextmanager
+def _without_hooks(model: nn.Module) -> Iterator[None]:
+    """No hook of the user's sees a stand-in. The caller restores the modules' attributes."""
+    for module in model.modules():
+        module.__dict__.update({name: OrderedDict() for name in _HOOKS if name in module.__dict__})
+        module.__dict__["_compiled_call_impl"] = None  # of module.compile()
+    everywhere = [hooks for name in _HOOKS if (hooks := getattr(_everywhere, f"_global{name}", None))]
+    kept = [dict(hooks) for hooks in everywhere]
+    for hooks in everywhere:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, before in zip(everywhere, kept, strict=True):
+            hooks.update(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export logs and prints what it then raises, and warns of attributes that are put right here."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+class _FixedBatchError(ValueError):
+    """The batch dimension cannot be made dynamic."""
+
+
+def _export(root: nn.Module, example: Tensor, oblivious: bool) -> Any:
+    """oblivious: to take no number of pictures for granted; otherwise what asks `len(x) == 1` is told no, silently."""
+    # A batch of one would be recorded as a size that never changes.
+    pictures = torch.cat([example.detach()[:1]] * 3)
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with _config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
+            return torch.export.export(root, (pictures,), dynamic_shapes=({0: batch},), strict=False)
+    except Exception as error:
+        if "(batch)" not in str(error):
+            raise
+        reason = next((line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")), str(error))
+        raise _FixedBatchError(f"the batch dimension cannot be made dynamic: {reason}") from error
+
+
+def _holds_for_one(found: Network, example: Tensor) -> bool:
+    """Whether the network gives what the model gives for the first picture alone."""
+    if "" not in found.names:
+        return False
+    one = example.detach()[:1].clone()
+    buffers = {name: x.clone() for name, x in found.model.named_buffers()}
+    expected = torch.func.functional_call(found.model, buffers, (one.clone(),))
+    value = found.run(one, [found.names[""]])[found.names[""]]
+    return value.shape == expected.shape and torch.allclose(value, expected, rtol=1e-3, atol=1e-5)
+
+
+class Exported:
+    """The record of a forward by torch.export (a zfcuda.network.builder.Record)."""
+
+    def __init__(self, model: nn.Module, program: Any, results: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        self.model, self.shape = model, shape
+        self.paths = {module: name for name, module in model.named_modules()}
+        self.modules = dict(model.named_modules(remove_duplicate=False))
+        self.steps: list[fx.Node] = []
+        notes: dict[str, tuple[int, Any]] = {}
+        for step in program.graph.nodes:
+            if step.target is torch.ops.zfcuda_network.returned.default:
+                notes[step.args[1]] = (len(self.steps), step.args[0])
+            elif step.op != "output":
+                self.steps.append(step)
+        self.outputs = {name: notes[name] if result is None else (0, result) for name, result in results.items()}
+        signature = program.graph_signature
+        self.tensors = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
+        self.literals = SimpleNamespace(**{name.replace(".", "_"): x for name, x in program.constants.items()})
+
+    def call(self, step: fx.Node, tensor: Tensors) -> tuple[Call, str] | None:
+        if step.op == "placeholder":
+            name = self.tensors.get(step.name)
+            return (Call("input", {}), "the picture") if name is None else (self._constant(name), "")
+        target: Any = step.target
+        if isinstance(target, torch._ops.OpOverload):
+            call = _of_operator(target, step.args, step.kwargs)
+            if not target._schema.returns and call.writes is None:  # asserts something
+                return None
+        elif step.op == "call_function" and not isinstance(target, torch._ops.OperatorBase):
+            call = self._of_function(step)
+        else:
+            raise ValueError(f"its forward contains control flow of torch's own: {target}")
+        return call, self._label(step)
+
+    def _of_function(self, step: fx.Node) -> Call:
+        """Of Python's own functions, on sizes and on lists of tensors."""
+        source: Any = step.args[0]
+        if getattr(source, "target", None) is torch.ops.aten._native_batch_norm_legit_no_training.default:
+            return Call("identity", {"input": source}, shares="all")
+        return calls.of_function(step.target, step.args, step.kwargs)
+
+    def _constant(self, name: str) -> Call:
+        """A tensor of the model, as it will be when the network runs, or a number that the forward made a tensor of."""
+        path, _, attribute = name.removeprefix("model.").rpartition(".")
+        owner = self.modules.get(path)
+        if isinstance(getattr(owner, attribute, None), Tensor):
+            return Call("constant", {"module": owner, "name": attribute})
+        return Call("constant", {"module": self.literals, "name": name.replace(".", "_")})
+
+    def _label(self, step: fx.Node) -> str:
+        stack = [path for path, _ in step.meta.get("nn_module_stack", {}).values()]
+        layer = re.sub(r"@\d+", "", stack[-1]).removeprefix("model").removeprefix(".") if stack else ""
+        module = self.modules.get(layer)
+        if layer and module is not None and type(module).__module__.startswith("torch.nn."):
+            return f"layer {layer!r} ({type(module).__name__})"
+        within = f"in layer {layer!r}" if layer and module is not None else "in the model's forward"
+        return f"{calls.name_of(step.target)} {within}"
+
+
+def network(model: nn.Module, example: Tensor) -> Network:
+    """A model in eval mode as a Network for pictures of the example's shape; the caller restores its attributes.
+
+    example: [N,C,H,W].
+
+    Raises:
+        Exception: whatever torch.export raises.
+        ValueError: the batch dimension cannot be made dynamic, or the model uses control flow of torch's own.
+    """
+    for module in list(model.modules()):
+        for name, child in module._modules.items():
+            module._modules[name] = getattr(child, "_orig_mod", child)  # what torch.compile wraps
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autocast(example.device.type, enabled=False))
+        stack.enter_context(_quiet())
+        stack.enter_context(_without_hooks(model))
+        stack.enter_context(_KeepingNormalisation())
+        notes = _Notes()
+        root = _Root(model, notes)
+        try:
+            program, fixed = _export(root, example, oblivious=True), None
+        except _FixedBatchError as error:
+            # Torch itself asks for a batch of one where it may save a copy: then the values have to tell.
+            program, fixed = _export(root, example, oblivious=False), error
+        record = Exported(model, program, notes.results, tuple(example.shape[1:]))
+        found = Builder(record).build()
+        if any(node.kind == "ambiguous" for node in found.ancestors(found.names.values())):
+            # It writes through views. Torch can say so without, but then calls some layers by other names.
+            record = Exported(model, program.run_decompositions({}), notes.results, record.shape)
+            found = Builder(record).build()
+        if fixed is not None and not _holds_for_one(found, example):
+            raise fixed
+        return found

@@ -1,0 +1,234 @@
+"""Occlusion of any function: windows of any rank over any number of inputs, each through the whole function."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Place = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Windows over one example of an input: sizes without the batch dimension, and how many windows there are along
+    each dimension, ceil((size - window) / stride) + 1. The first is at 0, the last is cut off at the border.
+    """
+
+    size: tuple[int, ...]
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(
+            -(-(size - window) // stride) + 1
+            for size, window, stride in zip(self.size, self.window, self.stride, strict=True)
+        )
+
+    def places(self) -> Iterator[Place]:
+        """Every window, those along the first dimension fastest, as Captum does."""
+        along = [
+            [slice(i * stride, min(i * stride + window, size)) for i in range(count)]
+            for size, window, stride, count in zip(self.size, self.window, self.stride, self.counts, strict=True)
+        ]
+        return (place[::-1] for place in itertools.product(*along[::-1]))
+
+    def mean(self, drop: Tensor) -> Tensor:
+        """[outputs,*counts] -> float32 [outputs,*size]: for each element the mean over the windows that cover it."""
+        total = drop.to(torch.float32 if drop.device.type == "mps" else torch.float64)  # Apple's GPUs have no float64
+        number = torch.ones_like(total[:1])
+        for dimension, count in enumerate(self.counts):
+            if count > 1:  # a single window covers its whole dimension
+                total, number = (self._sum(sums, dimension) for sums in (total, number))
+        return (total / number).float().expand(-1, *self.size).contiguous()
+
+    def _sum(self, sums: Tensor, dimension: int) -> Tensor:
+        """[..,count,..] -> [..,size,..] along one dimension: at each element the sum over the windows that cover it.
+
+        Windows that cover an element follow one another, so that is one addition for each of the few that can. No
+        difference of running sums: what is zero stays exactly zero, and a NaN stays where its window is.
+        """
+        size, window, stride = self.size[dimension], self.window[dimension], self.stride[dimension]
+        count = self.counts[dimension]
+        element = torch.arange(size, device=sums.device)
+        last = element.div(stride, rounding_mode="floor").clamp(max=count - 1)
+        shape = [1] * sums.dim()
+        shape[dimension + 1] = size
+        total = sums.new_zeros(())
+        for back in range(min(-(-window // stride), count)):
+            index = last - back
+            covers = (index >= 0) & (element < index * stride + window)
+            total = total + sums.index_select(dimension + 1, index.clamp(min=0)).where(covers.view(shape), 0)
+        return total
+
+
+class Forward:
+    """The function of the user, with its additional arguments and the target, for any number of copies of the batch."""
+
+    def __init__(self, function: Callable[..., Any], target: Any, arguments: tuple[Any, ...]) -> None:
+        if not callable(function):
+            raise TypeError(f"forward_func: expected a callable, got {function!r}")
+        self.function, self.target, self.arguments = function, target, arguments
+        try:
+            self.takes_inputs = bool(inspect.signature(function).parameters)
+        except ValueError:  # functions written in C tell nothing
+            self.takes_inputs = True
+        self._expanded: tuple[int, Any, tuple[Any, ...]] = (1, target, arguments)
+
+    def __call__(self, inputs: Sequence[Tensor], copies: int) -> Tensor:
+        """inputs: [copies * n,..] each. Returns the target's outputs, [copies * n,..] or aggregated over the batch."""
+        if self._expanded[0] != copies:
+            self._expanded = (copies, repeat_target(self.target, copies), _repeat_arguments(self.arguments, copies))
+        _, target, arguments = self._expanded
+        output = select_target(self.function(*inputs, *arguments) if self.takes_inputs else self.function(), target)
+        if isinstance(output, Tensor):
+            return output
+        if not isinstance(output, int | float):
+            raise AssertionError(
+                f"forward_func: expected it to return a Tensor or a number, got {type(output).__name__}"
+            )
+        return torch.tensor(output, dtype=torch.float64 if isinstance(output, float) else None)
+
+
+def _repeat_arguments(arguments: tuple[Any, ...], copies: int) -> tuple[Any, ...]:
+    return tuple(torch.cat([a] * copies) if isinstance(a, Tensor) and a.dim() > 0 else a for a in arguments)
+
+
+def repeat_target(target: Any, copies: int) -> Any:
+    """One target per example becomes one per example of each copy; a single target stays."""
+    if isinstance(target, list):
+        return target * copies
+    if isinstance(target, Tensor) and target.numel() > 1:
+        return torch.cat([target] * copies)
+    return target
+
+
+def select_target(output: Any, target: Any) -> Any:
+    """What Captum's target means. int, tuple, Tensor of one: an index into each example's output. list or Tensor [n]:
+    one index per example. None: the output itself. A callable gets the output as it is.
+    """
+    if target is None:
+        return output
+    if callable(target):
+        return target(output)
+    if not isinstance(output, Tensor):
+        raise AttributeError(f"target: {target!r} cannot be taken from a {type(output).__name__}, only from a Tensor")
+    if output.dim() == 0:
+        raise IndexError(f"target: {target!r} cannot be taken from a single value; forward_func returns no batch")
+    shape, examples = list(output.shape), len(output)
+    if isinstance(target, Tensor):
+        if target.numel() == 1 and isinstance(target.item(), int):
+            target = int(target.item())
+        elif target.dim() != 1 or len(target) != examples:
+            raise AssertionError(f"target: expected one index or {examples}, got shape {list(target.shape)}")
+    if isinstance(target, int | tuple):
+        index = (target,) if isinstance(target, int) else target
+        if len(index) >= output.dim():
+            raise AssertionError(f"target: {target!r} has too many indices for outputs of shape {shape}")
+        return output[(slice(None), *index)]
+    if not isinstance(target, list | Tensor):
+        raise AssertionError(f"target: expected int, tuple, list, Tensor, callable or None, got {target!r}")
+    if len(target) != examples:
+        raise AssertionError(f"target: {len(target)} indices for {examples} examples")
+    if isinstance(target, list) and isinstance(target[0], tuple):
+        return torch.stack([output[(i, *index)] for i, index in enumerate(target)])
+    if isinstance(target, list) and not isinstance(target[0], int):
+        raise AssertionError(f"target: expected indices or tuples of them, got {target[0]!r}")
+    if output.dim() != 2:
+        raise AssertionError(f"target: one index per example needs outputs [N,classes], got shape {shape}")
+    classes = target if isinstance(target, Tensor) else torch.tensor(target, device=output.device)
+    return output.gather(1, classes[:, None])[:, 0]
+
+
+class Copies:
+    """One batch for all calls: copies of an input, whose windows are painted over and afterwards restored.
+
+    source: [n,..]. fill: of the dtype that occluded inputs have, broadcast to source.
+    """
+
+    def __init__(self, source: Tensor, fill: Tensor, count: int) -> None:
+        self.source, self.fill = source, fill
+        with torch.inference_mode(False), torch.no_grad():  # an inference tensor has no version
+            self.batch = torch.cat([source] * count).to(fill.dtype)
+        self.rows = self.batch.view(count, *source.shape)
+        self.painted: list[tuple[int, Place]] = []
+        self.version = 0
+
+    def paint(self, places: Sequence[tuple[int, Place]], copies: int) -> Tensor:
+        """places: (copy, window). Returns [copies * n,..]."""
+        self.painted = [(copy, (slice(None), *place)) for copy, place in places]
+        for copy, place in self.painted:
+            self.rows[copy][place] = self.fill[place]
+        self.version = self.batch._version
+        if not places and self.fill.dtype != self.source.dtype:
+            return torch.cat([self.source] * copies)
+        return self.batch[: copies * len(self.source)]
+
+    def restore(self) -> None:
+        if self.batch._version != self.version:  # the function works in place
+            self.rows.copy_(self.source)
+        else:
+            for copy, place in self.painted:
+                self.rows[copy][place] = self.source[place]
+
+
+def run(
+    forward: Forward,
+    inputs: tuple[Tensor, ...],
+    fills: Sequence[Tensor],
+    grids: Sequence[Grid],
+    per_call: int,
+    advance: Callable[[], Any],
+) -> tuple[Tensor, ...]:
+    """Means over covering windows of f(x) - f(occluded), float32 [outputs,*size] for each input.
+
+    per_call: windows in one call of the function. advance: is called after each call.
+    """
+    # Clones: the function may work in place, and may return its input.
+    initial = forward([x.detach().clone() for x in inputs], 1).clone()
+    advance()
+    outputs = initial.numel()
+    windows = [(i, place) for i, grid in enumerate(grids) for place in grid.places()]
+    copies = [Copies(x, fill, min(per_call, len(windows))) for x, fill in zip(inputs, fills, strict=True)]
+    drops: list[Tensor] = []
+    checked = False
+    for begin in range(0, len(windows), per_call):
+        chunk = windows[begin : begin + per_call]
+        if all(inputs[i].numel() == 0 for i, _ in chunk):
+            drops.append(initial.new_zeros(len(chunk), outputs))
+            advance()
+            continue
+        places = [[(row, place) for row, (j, place) in enumerate(chunk) if j == i] for i in range(len(inputs))]
+        occluded = forward([c.paint(p, len(chunk)) for c, p in zip(copies, places, strict=True)], len(chunk))
+        if per_call > 1 and not checked:
+            _check_grows(initial, occluded, len(chunk), len(inputs[0]))
+            checked = True
+        drops.append(initial.reshape(1, outputs) - occluded.reshape(len(chunk), outputs))
+        advance()
+        for c in copies:
+            c.restore()
+    each = torch.cat(drops).split([math.prod(grid.counts) for grid in grids])
+    means = []
+    for x, grid, drop in zip(inputs, grids, each, strict=True):
+        if x.numel() == 0:
+            means.append(torch.full((outputs, *grid.size), torch.nan, device=x.device))
+            continue
+        drop = drop.to(x.device).reshape(*grid.counts[::-1], outputs)
+        means.append(grid.mean(drop.permute(*range(drop.dim() - 1, -1, -1))))
+    return tuple(means)
+
+
+def _check_grows(initial: Tensor, occluded: Tensor, copies: int, examples: int) -> None:
+    if initial.dim() and occluded.dim() and len(occluded) == copies * len(initial):
+        return
+    raise AssertionError(
+        "perturbations_per_eval: more than 1 needs a forward_func whose outputs grow with the batch; "
+        f"{examples} examples give shape {list(initial.shape)}, {copies * examples} give {list(occluded.shape)}"
+    )

@@ -1,0 +1,107 @@
+"""One batch of windows on its way through the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zfcuda.network import Node, Ref
+from zfcuda.network.graph import map_nest
+from zfcuda.network.regions import Intervals
+from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole
+from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles
+
+
+class Base:
+    """The values of all nodes for the whole picture, as the engine wants them."""
+
+    def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
+        self.values, self.dtype = values, dtype
+        self.prepared: dict[int, Any] = {}  # what a step has made of the model's tensors
+        self._maps: dict[int, Tensor] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(value.device for value in self.values.values() if isinstance(value, Tensor))
+
+    def __getitem__(self, index: int) -> Any:
+        return self.values[index]
+
+    def cast(self, index: int) -> Any:
+        """A value in the dtype that the windows are run in."""
+        value = self.values[index]
+        return value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def map(self, index: int) -> Tensor:
+        """[1,C,H,W] channels_last."""
+        if index not in self._maps:
+            self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
+        return self._maps[index]
+
+
+@dataclass
+class Chunk:
+    """rows, columns: of the grid, one per window of the chunk. values: node -> Patches, or the value itself with one
+    row per window. group: dense layers take patches of one size together, so these have to lie together.
+    """
+
+    base: Base
+    forms: Forms
+    rows: Table
+    columns: Table
+    group: bool
+    values: dict[int, Any] = field(default_factory=dict)
+    completed: dict[int, Tensor] = field(default_factory=dict)
+    _layouts: dict[tuple[int, bool], Layout] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def intervals(self, index: int) -> tuple[Intervals, Intervals]:
+        """What each window of the chunk changes of a node's map: rows [n,2], columns [n,2]."""
+        form = self.forms.of[index]
+        assert isinstance(form, Local)
+        return form.rows[self.rows], form.columns[self.columns]
+
+    def layout(self, index: int) -> Layout:
+        key = (index, self.group)
+        if key not in self._layouts:
+            self._layouts[key] = Layout.of(rectangles(*self.intervals(index)), self.group)
+        return self._layouts[key]
+
+    def aligned(self, source: int, target: int) -> Patches:
+        """The patches of one node over the rectangles that another changes."""
+        patches = self.values[source]
+        layout = self.layout(target)
+        if (patches.layout.table == layout.table).all():
+            return patches
+        return Patches(gather(self.base.map(source), patches, layout), layout)
+
+    def whole(self, index: int) -> Tensor:
+        """[n,...]: a node's value in full for every window."""
+        form = self.forms.of[index]
+        if isinstance(form, Flattened):
+            return self.whole(form.source).flatten(1)
+        if not isinstance(form, Local):
+            return self.values[index]
+        if index not in self.completed:
+            base = self.base.map(index)
+            height, width = base.shape[2:]
+            everything = torch.tensor([0, 0, height, width]).expand(len(self), 4).numpy()
+            values = gather(base, self.values[index], Layout.of(everything, False))
+            self.completed[index] = values.view(len(self), height, width, -1).permute(0, 3, 1, 2)
+        return self.completed[index]
+
+    def resolve(self, node: Node) -> dict[str, Any]:
+        """The arguments of a node that runs in full."""
+
+        def value(ref: Any) -> Any:
+            if not isinstance(ref, Ref):
+                return ref
+            form = self.forms.of[ref.index]
+            return self.base.cast(ref.index) if form is Whole.CONSTANT else self.whole(ref.index)
+
+        return {name: map_nest(argument, value) for name, argument in node.arguments.items()}

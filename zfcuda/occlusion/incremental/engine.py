@@ -1,0 +1,239 @@
+"""The engine: a network's answers to all occluded pictures, computing again only what each window changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from zfcuda.network import Network
+from zfcuda.network.regions import Intervals
+from zfcuda.occlusion.batched import out_of_memory
+from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.forms import Forms, Local, Whole, classify
+from zfcuda.occlusion.incremental.lower import lower
+from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
+from zfcuda.occlusion.incremental.steps import FirstLinear, Step, sums_of_differences
+from zfcuda.occlusion.windows import starts
+
+# On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
+_WINDOWS = {"cpu": 64, "cuda": 4096}
+_LARGEST = {"cpu": 16 << 20}
+
+
+@dataclass(frozen=True)
+class Result:
+    """logits: float32 [windows,classes], in row-major order of the grid. activity: float32 [windows,units] or None."""
+
+    logits: Tensor
+    activity: Tensor | None
+
+
+class Plan:
+    """How one network takes pictures of one size with one grid of windows; pictures of this size share it.
+
+    output, watched: nodes; the watched one's activity is recorded.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        base: dict[int, Any],
+        size: tuple[int, int],
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        watched: int | None,
+    ) -> None:
+        self.network, self.watched = network, watched
+        self.output = network.names[""]
+        self.wanted = [self.output] if watched is None else [self.output, watched]
+        self.nodes = network.ancestors(self.wanted)
+        sides = [_covered(size[i], window[i], stride[i]) for i in (0, 1)]
+        self.grid = (len(sides[0]), len(sides[1]))
+        self.forms = classify(network, self.nodes, base, *sides)
+        self.steps = lower(self.nodes, self.forms, self.wanted)
+        self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
+        self.head, self.tail = _split(self.steps, self.forms, self.wanted)
+        if not self.forms.windows:
+            why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
+            raise ValueError(f"no layer works on a part of its map alone: {why}")
+
+    @property
+    def reason(self) -> str:
+        """What was done, in a sentence."""
+        done = "only what each window changes was computed again"
+        if self.forms.completed:
+            done += (
+                f", up to {self.forms.completed[0]}, which needs whole maps: from there on each window was run in full"
+            )
+        return done
+
+    def run(
+        self,
+        picture: Tensor,
+        fill: Tensor,
+        values: dict[int, Any],
+        dtype: torch.dtype,
+        budget: int,
+        bar: tqdm[Any],
+        windows: Table | None = None,
+    ) -> Result:
+        """The answers to one picture.
+
+        picture, fill: [C,H,W]. values: of every node for this picture. dtype: that the windows are computed in. budget:
+        bytes. windows: int64 [n], which of the grid; None: all.
+        """
+        base = Base(values, dtype)
+        paint = fill.expand_as(picture)[None].to(dtype).contiguous(memory_format=torch.channels_last)
+        windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
+        sizes = _Sizes(self, base)
+        block = max(1, int(budget // 2 // max(1, sizes.kept(self.tail)))) if self.tail else len(windows)
+        size = sizes.chunk(self.head, budget // 2 if self.tail else budget)
+        logits, activity = [], []
+        for first in range(0, len(windows), block):
+            some = windows[first : first + block]
+            parts: list[Chunk] = []
+            done = 0
+            while done < len(some):
+                chunk = self._chunk(base, some[done : done + size])
+                try:
+                    self._start(chunk, paint)
+                    self._steps(chunk, self.head, self.tail)
+                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                    if size == 1 or not out_of_memory(error):
+                        raise
+                    size //= 2
+                    continue
+                parts.append(chunk)
+                done += len(chunk)
+                bar.update(len(chunk))
+            if self.tail:
+                parts = [self._joined(base, some, parts)]
+                self._steps(parts[0], self.tail, [])
+            for chunk in parts:
+                logits.append(self._output(chunk))
+                if self.watched is not None:
+                    activity.append(self._activity(chunk))
+        return Result(torch.cat(logits), torch.cat(activity) if activity else None)
+
+    def _chunk(self, base: Base, windows: Table) -> Chunk:
+        return Chunk(base, self.forms, windows // self.grid[1], windows % self.grid[1], group=True)
+
+    def _start(self, chunk: Chunk, paint: Tensor) -> None:
+        layout = chunk.layout(self.input)
+        nothing = Layout(np.zeros_like(layout.table), layout.order, 0)
+        values = gather(paint, Patches(paint.new_empty(0, paint.shape[1]), nothing), layout)
+        chunk.values[self.input] = Patches(values, layout)
+
+    def _steps(self, chunk: Chunk, steps: Sequence[Step], later: Sequence[Step]) -> None:
+        """Runs them, letting go of every value after its last reader."""
+        last = {i: step.index for step in steps for i in step.reads}
+        keep = {*self.wanted, *(i for step in later for i in step.reads)}
+        for step in steps:
+            chunk.values[step.index] = step.run(chunk)
+            for i in step.reads:
+                if last[i] == step.index and i not in keep:
+                    chunk.values.pop(i, None)
+                    chunk.completed.pop(i, None)
+
+    def _joined(self, base: Base, windows: Table, parts: Sequence[Chunk]) -> Chunk:
+        """One chunk of many, with the values that the tail reads."""
+        chunk = self._chunk(base, windows)
+        for index in parts[0].values:
+            values = [part.values[index] for part in parts]
+            if not isinstance(values[0], Patches):
+                chunk.values[index] = torch.cat(values) if isinstance(values[0], Tensor) else values[0]
+                continue
+            tables, orders, rows, count = [], [], 0, 0
+            for patches in values:
+                table = patches.layout.table.copy()
+                table[:, 4] += rows
+                tables.append(table)
+                orders.append(patches.layout.order + count)
+                rows, count = rows + patches.layout.rows, count + len(table)
+            layout = Layout(np.concatenate(tables), np.concatenate(orders), rows)
+            chunk.values[index] = Patches(torch.cat([patches.values for patches in values]), layout)
+        return chunk
+
+    def _output(self, chunk: Chunk) -> Tensor:
+        if self.forms.of[self.output] is Whole.CONSTANT:
+            value = chunk.base[self.output].expand(len(chunk), *chunk.base[self.output].shape[1:])
+        else:
+            value = chunk.whole(self.output)
+        return (value[:, None] if value.dim() == 1 else value).float()
+
+    def _activity(self, chunk: Chunk) -> Tensor:
+        """[n,units]: the watched map summed over its positions."""
+        assert self.watched is not None
+        form = self.forms.of[self.watched]
+        base = chunk.base[self.watched]
+        total = base.flatten(2).sum(2, dtype=torch.float32) if base.dim() > 2 else base.float()
+        if form is Whole.CONSTANT:
+            return total.expand(len(chunk), -1)
+        if isinstance(form, Local):
+            return total + sums_of_differences(chunk, self.watched).float()
+        value = chunk.whole(self.watched)
+        return value.flatten(2).sum(2, dtype=torch.float32) if value.dim() > 2 else value.float()
+
+
+def _covered(length: int, window: int, stride: int) -> Intervals:
+    """[n,2]: what the windows of one side cover, clipped to the picture."""
+    first = np.array(starts(length, window, stride), np.int64)
+    return np.stack([first, (first + window).clip(max=length)], 1)
+
+
+def _split(steps: list[Step], forms: Forms, wanted: Iterable[int]) -> tuple[list[Step], list[Step]]:
+    """Before the first linear layer on a map, and from there on: large weights are read once for many windows."""
+    first = next((i for i, step in enumerate(steps) if isinstance(step, FirstLinear)), len(steps))
+    head, tail = steps[:first], steps[first:]
+    made = {step.index for step in tail}
+    needed = {i for step in tail for i in step.reads if i not in made} | {i for i in wanted if i not in made}
+    # Whole maps would have to be kept for all windows.
+    if any(not isinstance(forms.of[i], Local) for i in needed):
+        return steps, []
+    return head, tail
+
+
+class _Sizes:
+    """Bytes per window, on average over the grid."""
+
+    def __init__(self, plan: Plan, base: Base) -> None:
+        self.plan, self.base = plan, base
+
+    def value(self, index: int) -> int:
+        form, value = self.plan.forms.of[index], self.base[index]
+        if not isinstance(value, Tensor) or form is Whole.CONSTANT:
+            return 0
+        if isinstance(form, Local):
+            return int(_mean_area(form.rows, form.columns) * value.shape[1]) * self.base.dtype.itemsize
+        return value.numel() * self.base.dtype.itemsize
+
+    def kept(self, tail: Sequence[Step]) -> int:
+        """What the tail needs: its inputs, completed, and all that it computes."""
+        read = {i for step in tail for i in step.reads} | {step.index for step in tail}
+        return sum(self.value(i) + self.base[i].numel() * self.base.dtype.itemsize for i in read)
+
+    def chunk(self, steps: Sequence[Step], budget: int) -> int:
+        """How many windows fit, every value twice for what its computation reads beside it."""
+        last = {i: n for n, step in enumerate(steps) for i in step.reads}
+        live: dict[int, int] = {self.plan.input: self.value(self.plan.input)}
+        most = largest = 1
+        for n, step in enumerate(steps):
+            live[step.index] = self.value(step.index)
+            work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
+            if self.plan.forms.of[step.index] is Whole.DENSE:  # completes what it reads
+                work += sum(self.base[i].numel() * self.base.dtype.itemsize for i in step.reads)
+            most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
+            live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.wanted}
+        device = self.base[self.plan.output].device.type
+        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
+        return max(1, int(fitting))
+
+
+def _mean_area(rows: Intervals, columns: Intervals) -> float:
+    return float((rows[:, 1] - rows[:, 0]).mean() * (columns[:, 1] - columns[:, 0]).mean())

@@ -1,0 +1,95 @@
+"""Patches: what each window changes of a map, as rows of one tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from zfcuda import ops
+
+Table = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the patches of n windows lie.
+
+    table: int64 [n,5], of each window the rectangle (top, left, bottom, right) of the map, bottom and right exclusive,
+        and its first row in the values. order: the windows by that first row. rows: in all.
+    """
+
+    table: Table
+    order: Table
+    rows: int
+
+    @staticmethod
+    def of(rectangles: Table, group: bool) -> Layout:
+        """rectangles [n,4]. group: patches of one size stand together, so that a dense layer can take them at once."""
+        sizes = (rectangles[:, 2:] - rectangles[:, :2]).clip(0)
+        order = np.lexsort((sizes[:, 1], sizes[:, 0])) if group else np.arange(len(rectangles))
+        areas = sizes.prod(1)[order]
+        ends = areas.cumsum()
+        table = np.empty((len(rectangles), 5), np.int64)
+        table[:, :4] = rectangles
+        table[order, 4] = ends - areas
+        return Layout(table, order, int(ends[-1]) if len(ends) else 0)
+
+    @property
+    def areas(self) -> Table:
+        return (self.table[:, 2:4] - self.table[:, :2]).clip(0).prod(1)
+
+    def groups(self) -> list[tuple[int, int, int, int]]:
+        """(first row, patches, height, width) of each run of patches of one size, empty ones left out."""
+        sizes = (self.table[self.order, 2:4] - self.table[self.order, :2]).clip(0)
+        if not len(sizes):
+            return []
+        first = np.flatnonzero(np.r_[True, (sizes[1:] != sizes[:-1]).any(1)])
+        counts = np.diff(np.r_[first, len(sizes)])
+        return [
+            (int(self.table[self.order[f], 4]), int(n), int(sizes[f, 0]), int(sizes[f, 1]))
+            for f, n in zip(first, counts, strict=True)
+            if sizes[f].all()
+        ]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """values: [rows,C], one map position each, as the layout says."""
+
+    values: Tensor
+    layout: Layout
+
+    def as_map(self) -> Tensor:
+        """[1,C,rows,1], channels_last: every layer that works position by position can take it."""
+        return self.values[None].permute(0, 2, 1)[..., None]
+
+    def like(self, values: Tensor) -> Patches:
+        """From such a map [1,C,rows,1] back, with this layout."""
+        return Patches(values[0, :, :, 0].t(), self.layout)
+
+
+def gather(base: Tensor, patches: Patches, wanted: Layout, fill: float = 0.0) -> Tensor:
+    """[rows,C]: of each window the rectangle that `wanted` names; from its patch, else from the base map [1,C,H,W],
+    `fill` outside of it.
+    """
+    have, want = (torch.from_numpy(t[wanted.order]) for t in (patches.layout.table, wanted.table))
+    if base.device.type != "cpu":
+        have, want = (t.to(base.device, non_blocking=True) for t in (have, want))
+    return ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
+
+
+def dense(values: Tensor, group: tuple[int, int, int, int]) -> Tensor:
+    """One group of a layout as [patches,C,height,width], channels_last, without a copy."""
+    start, count, height, width = group
+    return values[start : start + count * height * width].view(count, height, width, -1).permute(0, 3, 1, 2)
+
+
+def rectangles(rows: Table, columns: Table) -> Table:
+    """Intervals [n,2] and [n,2] -> [n,4]; where either is empty, (0, 0, 0, 0)."""
+    both = np.stack([rows[:, 0], columns[:, 0], rows[:, 1], columns[:, 1]], 1)
+    empty = (rows[:, 1] <= rows[:, 0]) | (columns[:, 1] <= columns[:, 0])
+    return np.where(empty[:, None], 0, both)

@@ -1,0 +1,300 @@
+"""How each form of node is computed for a chunk of windows, in torch and zfcuda's operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zfcuda import ops
+from zfcuda.network import Node, Ref
+from zfcuda.network.graph import map_nest
+from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole
+from zfcuda.occlusion.incremental.patches import Layout, Patches, dense, gather, rectangles
+
+
+class Step(Protocol):
+    """index: the node whose value it computes. reads: the nodes whose values it needs, constants left out."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def reads(self) -> list[int]: ...
+
+    def run(self, chunk: Chunk) -> Any:
+        """The value: Patches for a local map, else what the node itself gives for a batch of windows."""
+
+
+def step_of(node: Node, forms: Forms) -> Step | None:
+    """None: nothing to do for constants, and for what is read through its source."""
+    form = forms.of[node.index]
+    if form is Whole.CONSTANT or isinstance(form, Flattened) or node.kind == "input":
+        return None
+    reads = [i for i in node.refs if forms.of[i] is not Whole.CONSTANT]
+    reads = [f.source if isinstance(f := forms.of[i], Flattened) else i for i in reads]
+    if form is Whole.SIZE:
+        return Sizes(node, reads)
+    if node.index in forms.reductions:
+        return (FirstLinear if node.kind == "linear" else GlobalMean)(node, reads)
+    if not isinstance(form, Local):
+        return InFull(node, reads)
+    if node.index in forms.windows:
+        return Pooling(node, reads)
+    return Positions(node, reads)
+
+
+@dataclass(frozen=True)
+class _OfNode:
+    node: Node
+    reads: list[int]
+
+    @property
+    def index(self) -> int:
+        return self.node.index
+
+
+class Sizes(_OfNode):
+    """Sizes, which only a stand-in for the batch has to tell."""
+
+    def run(self, chunk: Chunk) -> Any:
+        def value(ref: Any) -> Any:
+            if not isinstance(ref, Ref):
+                return ref
+            base = chunk.base[ref.index]
+            if isinstance(chunk.forms.of[ref.index], Whole) and not isinstance(base, Tensor):
+                return chunk.values.get(ref.index, base)
+            return torch.empty(len(chunk), *base.shape[1:], dtype=base.dtype, device="meta")
+
+        return self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
+
+
+class InFull(_OfNode):
+    """The node as it is, on a batch with one row per window."""
+
+    def run(self, chunk: Chunk) -> Any:
+        return self.node.run(chunk.resolve(self.node))
+
+
+class Positions(_OfNode):
+    """Position by position: the node itself, on all patches as one map of one column."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        layout = chunk.layout(self.index)
+        height, width = chunk.base[self.index].shape[2:]
+
+        def value(ref: Any) -> Any:
+            if not isinstance(ref, Ref):
+                return ref
+            if chunk.forms.of[ref.index] is not Whole.CONSTANT:
+                return chunk.aligned(ref.index, self.index).as_map()
+            constant = chunk.base.cast(ref.index)
+            if not isinstance(constant, Tensor) or self.node.kind in ("lrn", "batch_norm"):
+                return constant
+            sides = (1, 1, *constant.shape)[-2:]
+            if sides == (1, 1) and self.node.kind != "cat":
+                return constant
+            # Laid over the map: each patch gets its part of it.
+            over = constant.view((1,) * (4 - constant.dim()) + constant.shape)
+            over = over.expand(1, over.shape[1], height, width).contiguous(memory_format=torch.channels_last)
+            nothing = Patches(over.new_empty(0, over.shape[1]), empty_layout(layout))
+            return Patches(gather(over, nothing, layout), layout).as_map()
+
+        result = self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
+        rows = result.permute(0, 2, 3, 1).reshape(layout.rows, -1)
+        return Patches(rows, layout)
+
+
+def empty_layout(like: Layout) -> Layout:
+    """Of as many patches, all empty."""
+    return Layout(torch.zeros(like.table.shape, dtype=torch.int64).numpy(), like.order, 0)
+
+
+def contexts(chunk: Chunk, index: int, source: int, fill: float) -> tuple[Tensor, Layout]:
+    """What a layer of windows reads to compute the changed rectangles of its output, the padding included."""
+    sides = chunk.forms.windows[index]
+    read = [side.read(changed) for side, changed in zip(sides, chunk.intervals(index), strict=True)]
+    wanted = Layout.of(rectangles(*read), True)
+    return gather(chunk.base.map(source), chunk.values[source], wanted, fill), wanted
+
+
+def over_groups(chunk: Chunk, index: int, source: int, fill: float, run: Any, channels: int) -> Patches:
+    """A dense layer without padding on each group of patches of one size. The groups of what is read are those of what
+    is computed, in the same order, since the one size grows with the other.
+    """
+    values, read = contexts(chunk, index, source, fill)
+    results = [run(dense(values, group)).permute(0, 2, 3, 1).reshape(-1, channels) for group in read.groups()]
+    layout = Layout.of(rectangles(*chunk.intervals(index)), True)
+    if not results:
+        return Patches(values.new_empty(0, channels), layout)
+    return Patches(results[0] if len(results) == 1 else torch.cat(results), layout)
+
+
+class Pooling(_OfNode):
+    """Max and average pooling."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        source = self.node.arguments["input"].index
+        rows, columns = chunk.forms.windows[self.index]
+        kernel, stride, dilation = ((getattr(rows, x), getattr(columns, x)) for x in ("taps", "step", "dilation"))
+        channels = chunk.base[self.index].shape[1]
+        if self.node.kind == "max_pool":
+
+            def pool(x: Tensor) -> Tensor:
+                return F.max_pool2d(x, kernel, stride, 0, dilation)
+
+            return over_groups(chunk, self.index, source, float("-inf"), pool, channels)
+
+        def total(x: Tensor) -> Tensor:
+            return F.avg_pool2d(x, kernel, stride, divisor_override=1)
+
+        sums = over_groups(chunk, self.index, source, 0.0, total, channels)
+        return Patches(sums.values.mul_(self._divided(chunk, sums.layout)), sums.layout)
+
+    def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
+        """[rows,1]: one over the divisor of each position, which is smaller at the border for some settings."""
+        base = chunk.base[self.node.arguments["input"].index]
+        ones = torch.ones(1, 1, *base.shape[2:], device=base.device)
+        arguments = self.node.resolve(chunk.base.values) | {"input": ones}
+        average = self.node.run(arguments)
+        if self.node.kind == "avg_pool":
+            of_ones = self.node.run(arguments | {"divisor_override": 1})
+        else:
+            rows, columns = chunk.forms.windows[self.index]
+            of_ones = torch.full_like(average, rows.taps * columns.taps)
+        table = (average / of_ones).nan_to_num(0.0).to(chunk.base.dtype)
+        return gather(table, Patches(table.new_empty(0, 1), empty_layout(layout)), layout)
+
+
+def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
+    """What the windows add to a map, patch - base, in float32 or better."""
+    patches: Patches = chunk.values[index]
+    layout = patches.layout
+    base = chunk.base.map(index)
+    before = gather(base, Patches(base.new_empty(0, base.shape[1]), empty_layout(layout)), layout)
+    wide = torch.promote_types(base.dtype, torch.float32)
+    return patches.values.to(wide) - before.to(wide), layout
+
+
+def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
+    """[n,C]: patch - base, summed over each window's rectangle."""
+    difference, layout = differences(chunk, index)
+    result = difference.new_zeros(len(chunk), difference.shape[1])
+    if layout.rows:
+        lengths = torch.from_numpy(layout.areas[layout.order]).to(difference.device)
+        sums = torch.segment_reduce(difference, "sum", lengths=lengths, axis=0, initial=0)
+        result[torch.from_numpy(layout.order).to(result.device)] = sums
+    return result
+
+
+class GlobalMean(_OfNode):
+    """The mean over the map: that of the whole picture, and what the patches add."""
+
+    def run(self, chunk: Chunk) -> Tensor:
+        source = self.node.arguments["input"].index
+        base = chunk.base[self.index]
+        height, width = chunk.base[source].shape[2:]
+        added = sums_of_differences(chunk, source) / (height * width)
+        return (base.flatten(1) + added).to(chunk.base.dtype).view(len(chunk), *base.shape[1:])
+
+
+class FirstLinear(_OfNode):
+    """The first linear layer on a map: all columns of its weight."""
+
+    def run(self, chunk: Chunk) -> Tensor:
+        return self.node.run(chunk.resolve(self.node))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
+
+    node: whose value it computes, the last of them.
+    """
+
+    node: Node
+    reads: list[int]
+    conv: Node
+    norms: tuple[Node, ...] = ()
+    residual: int | None = None
+    relu: bool = False
+
+    @property
+    def index(self) -> int:
+        return self.node.index
+
+    def filters(self, base: Base) -> tuple[Tensor, Tensor | None]:
+        """Weight [O,C/groups,kh,kw] and bias [O], the batch norms folded in."""
+        arguments = self.conv.resolve(base.values)
+        weight, bias = arguments["weight"], arguments["bias"]
+        for norm in self.norms:
+            n = norm.resolve(base.values)
+            scale = (n["running_var"] + n["eps"]).rsqrt()
+            scale = scale if n["weight"] is None else scale * n["weight"]
+            before = 0 if bias is None else bias
+            bias = (before - n["running_mean"]) * scale
+            bias = bias if n["bias"] is None else bias + n["bias"]
+            weight = weight * scale[:, None, None, None]
+        return weight.to(base.dtype), None if bias is None else bias.to(base.dtype)
+
+    def run(self, chunk: Chunk) -> Patches:
+        plain = chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu"
+        return self._ragged(chunk) if plain and self.conv.arguments["groups"] == 1 else self._dense(chunk)
+
+    def _prepared(self, chunk: Chunk, make: Any) -> Any:
+        """The filters as the kernel takes them, made once for a picture."""
+        if self.index not in chunk.base.prepared:
+            chunk.base.prepared[self.index] = make(*self.filters(chunk.base))
+        return chunk.base.prepared[self.index]
+
+    def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
+        """[rows,O]: the other map of the sum, where this one changes."""
+        if self.residual is None:
+            return None
+        other = chunk.values[self.residual]
+        if (other.layout.table == layout.table).all():
+            return other.values
+        return gather(chunk.base.map(self.residual), other, layout)
+
+    def _ragged(self, chunk: Chunk) -> Patches:
+        """The CPU's own kernel takes patches of all sizes at once."""
+        rows, columns = chunk.forms.windows[self.conv.index]
+        stride, dilation = (rows.step, columns.step), (rows.dilation, columns.dilation)
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
+            return ops.pack_filters(weight, stride, dilation), bias, len(weight)
+
+        filters, bias, channels = self._prepared(chunk, pack)
+        source = self.conv.arguments["input"].index
+        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        have, want = (torch.from_numpy(table[layout.order]) for table in (patches.layout.table, layout.table))
+        values = ops.conv_patches(
+            chunk.base.map(source), patches.values, have, want, layout.rows, filters, bias,
+            self._residual(chunk, layout), channels=channels, kernel_size=(rows.taps, columns.taps), stride=stride,
+            padding=(rows.before, columns.before), dilation=dilation, relu=self.relu,
+        )  # fmt: skip
+        return Patches(values, layout)
+
+    def _dense(self, chunk: Chunk) -> Patches:
+        rows, columns = chunk.forms.windows[self.conv.index]
+        stride, dilation = (rows.step, columns.step), (rows.dilation, columns.dilation)
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.contiguous(memory_format=torch.channels_last), bias
+
+        weight, bias = self._prepared(chunk, pack)
+
+        def conv(x: Tensor) -> Tensor:
+            return F.conv2d(x, weight, bias, stride, 0, dilation, self.conv.arguments["groups"])
+
+        patches = over_groups(chunk, self.conv.index, self.conv.arguments["input"].index, 0.0, conv, len(weight))
+        other = self._residual(chunk, patches.layout)
+        if other is not None:
+            patches.values.add_(other)
+        if self.relu:
+            patches.values.relu_()
+        return patches
