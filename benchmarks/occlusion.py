@@ -58,6 +58,8 @@ def run(
 
     quick: a few large windows, each network and side once.
     """
+    if dtype == torch.float64:
+        return  # occlusion_map has no such dtype
     done: set[str] = set()
     for case in CASES if dtype == torch.float32 else CASES[:1]:
         wanted = networks is None or case.network in networks
@@ -100,6 +102,7 @@ def _row(case: Case, device: torch.device, dtype: torch.dtype, quick: bool) -> d
     ratio = {name: timing.median / ours.median for name, timing in others.items()}
     return {
         "network": case.network,
+        "title": TITLES[case.network],
         "window": window,
         "stride": stride,
         "dtype": str(dtype).removeprefix("torch."),
@@ -248,7 +251,7 @@ def describe(row: dict[str, Any]) -> str:
     """A few lines for people."""
     naive, exact = (row["multiply_adds"][key] / 1e9 for key in ("naive", "exact"))
     lines = [
-        f"{TITLES[row['network']]}, window {row['window']}, stride {row['stride']}, {row['dtype']}: "
+        f"{row['title']}, window {row['window']}, stride {row['stride']}, {row['dtype']}: "
         f"{row['windows']} windows, {naive:,.0f} G multiply-adds, {exact:,.0f} G in the changed rectangles: "
         f"at most {row['bound']:.2f}x",
         f"  verified: the worst logit is off by {row['deviation_over_tolerance']:.2g} of the tolerance; "
@@ -259,6 +262,6 @@ def describe(row: dict[str, Any]) -> str:
         setting = f", {row['settings'][name]} at a time" if name in row["settings"] else ""
         ratio = f"{row['ratio'][name]:6.2f}x" if name in row["ratio"] else " " * 7
         bound = f"  {row['of_bound'][name]:.0%} of the bound" if name in row["of_bound"] else ""
-        lines.append(f"  {name + setting:32} {seconds:8.3f} s ({low:.3f} to {high:.3f}) {ratio}{bound}")
+        lines.append(f"  {name + setting:34} {seconds:8.3f} s ({low:.3f} to {high:.3f}) {ratio}{bound}")
     lines += [f"  {name}: {why}" for name, why in row["left_out"].items()]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.occlusion import FUSED, LOOP, OURS, TITLES
+from benchmarks.occlusion import FUSED, LOOP, OURS
 
 _SCALE = 2  # pixels per unit of the numbers below
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _HEADER, _GAP = 1000, 230, 130, 84, 22, 30, 18
@@ -53,7 +53,7 @@ def floor(row: dict[str, Any]) -> float:
 
 def _group(pen: _Pen, row: dict[str, Any], top: float, x: Any) -> None:
     precision = "" if row["dtype"] == "float32" else f", {row['dtype']}"
-    title = f"{TITLES[row['network']]}, window {row['window']}, stride {row['stride']}{precision}"
+    title = f"{row['title']}, window {row['window']}, stride {row['stride']}{precision}"
     pen.text(16, top + 4, title, 15, _INK)
     pen.text(_LEFT + 150, top + 6, f"{row['windows']} windows; the arithmetic allows {row['bound']:.2f}x", 13, _MARK)
     sides = [(top + _HEADER + _ROW * i, name, seconds) for i, (name, seconds) in enumerate(row["seconds"].items())]

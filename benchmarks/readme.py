@@ -49,7 +49,6 @@ OPPONENTS = {
     "loop, torch.compile": "loop, torch.compile",
     "loop, fused layers": "loop, zfcuda's layers",
 }
-NETWORKS = {"zfnet": "ZFNet", "alexnet": "AlexNet", "vgg16": "VGG16", "resnet18": "ResNet-18"}
 
 
 def occlusion(result: dict[str, Any]) -> str:
@@ -70,7 +69,7 @@ def occlusion(result: dict[str, Any]) -> str:
             for name in OPPONENTS
         ]
         cells = [
-            NETWORKS[row["network"]],
+            row["title"],
             f"{row['window']} / {row['stride']}",
             row["windows"],
             row["dtype"],

@@ -5,6 +5,7 @@
 #include <torch/library.h>
 
 #include "cpu/conv.h"
+#include "cpu/linear.h"
 #include "cpu/tables.h"
 #include "kernels.h"
 
@@ -32,6 +33,7 @@ TORCH_LIBRARY(zfcuda, m) {
       "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
       "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu) -> "
       "Tensor");
+  m.def("linear_rows(Tensor input, Tensor weight, Tensor? bias, Tensor? have, int[2] size) -> Tensor");
   m.def("gather_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, float fill) -> Tensor");
   // Their gradients.
   m.def(
@@ -377,6 +379,32 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   return output;
 }
 
+Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                   const std::optional<Tensor>& have, IntArrayRef size) {
+  TORCH_CHECK(input.dim() == 2, "input: expected [n,K], got shape ", input.sizes());
+  check_float(input, "input");
+  check_float(weight, "weight");
+  check_pair(size, "size", 1);
+  const int64_t positions = size[0] * size[1], outputs = weight.dim() == 2 ? weight.size(0) : 0;
+  TORCH_CHECK(weight.dim() == 2 && weight.size(1) == input.size(1), "weight: expected [O,", input.size(1), "], got shape ",
+              weight.sizes());
+  TORCH_CHECK(input.size(1) % positions == 0, "size: ", size, " positions do not divide input's ", input.size(1));
+  TORCH_CHECK(!bias.has_value() || (bias->dim() == 1 && bias->size(0) == outputs && bias->scalar_type() == at::kFloat),
+              "bias: expected float32 [", outputs, "]");
+  if (have.has_value()) {
+    check_rectangles(*have, "have", input);
+    TORCH_CHECK(have->size(0) == input.size(0), "have: expected input's ", input.size(0), " rows, got ", have->size(0));
+  }
+  Tensor output = at::empty({input.size(0), outputs}, input.options().memory_format(std::nullopt));
+  const Tensor rows = input.contiguous(), weights = weight.contiguous();
+  const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), have_ = contiguous(have, MemoryFormat::Contiguous);
+  if (output.numel() > 0 && input.size(1) > 0)
+    cpu::linear_rows({rows.const_data_ptr<float>(), have_ ? have_->const_data_ptr<int64_t>() : nullptr,
+                      weights.const_data_ptr<float>(), bias_ ? bias_->const_data_ptr<float>() : nullptr,
+                      output.mutable_data_ptr<float>(), rows.size(0), rows.size(1) / positions, size[0], size[1], outputs});
+  return output;
+}
+
 #define ZFCUDA_BACKEND(Name, space)                                  \
   struct Name {                                                      \
     static constexpr auto max_pool = space::max_pool;                \
@@ -394,6 +422,7 @@ TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   Operators<Cpu>::register_in(m);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
+  m.impl("linear_rows", linear_rows);
 }
 
 #ifdef ZFCUDA_WITH_CUDA

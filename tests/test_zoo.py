@@ -12,6 +12,7 @@ from torch import fx
 # benchmarks/ stands beside the tests and is never installed; last, so that an installed zfcuda comes before the source.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.bound import work
 from benchmarks.zoo import NETWORKS, picture
 
 # What torchvision documents for its networks.
@@ -56,3 +57,12 @@ def test_a_network_has_its_size_and_names_and_answers_soundly(name: str) -> None
 def test_weights_are_the_same_at_every_call(name: str) -> None:
     first, second = NETWORKS[name](10).state_dict(), NETWORKS[name](10).state_dict()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "stride", "ratio"),
+    [("alexnet", 32, 8, 3.026), ("vgg16", 16, 16, 9.553), ("resnet18", 16, 16, 2.905), ("squeezenet1_1", 224, 8, 1.0)],
+)
+def test_the_multiply_adds_of_what_changes(name: str, window: int, stride: int, ratio: float) -> None:
+    """Figures of a separate calculation, from the published shapes alone."""
+    assert work(NETWORKS[name](), picture(), window, stride).ratio == pytest.approx(ratio, abs=5e-4)

@@ -459,6 +459,32 @@ def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, *oth
     return base.new_empty((rows, others[3]))
 
 
+def linear_rows(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, have: Tensor | None = None, size: Size = 1
+) -> Tensor:
+    """A linear layer on many rows, which may be maps that are zero outside of a rectangle. The CPU's own kernel.
+
+    Args:
+        input: [n, H*W*C] float32: the numbers of a position stand together, as in a channels_last map.
+        weight: [O, C*H*W], as for a flattened [C,H,W]. bias: [O].
+        have: int64 [n,5], as in gather_patches: rows are zero outside of (top, left, bottom, right), which is not read.
+            None: nothing is known to be zero.
+        size: (H, W), or 1 for rows that are no maps.
+
+    Returns:
+        [n,O] float32. Not differentiable.
+
+    Raises:
+        RuntimeError: naming the argument and its value.
+    """
+    return _ops.linear_rows(input, weight, bias, have, _pair(size))
+
+
+@torch.library.register_fake("zfcuda::linear_rows")
+def _(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Any) -> Tensor:
+    return input.new_empty((input.shape[0], weight.shape[0]))
+
+
 # ---------------------------------------------------------------- devices without a compiled kernel
 
 _TWINS: dict[str, Callable[..., Any]] = {
@@ -474,6 +500,7 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "gather_patches",
         "pack_filters",
         "conv_patches",
+        "linear_rows",
     )
 }
 _warned: set[str] = set()

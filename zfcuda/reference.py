@@ -183,8 +183,8 @@ def conv_patches(
     dilation: Pair,
     relu: bool,
 ) -> Tensor:
-    """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: of the convolution of each map as its patch has
-    changed it, the positions of want[i].
+    """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: the positions of want[i], for each i, of the
+    convolution of the map as patch i has changed it.
     """
     weight = filters.view(channels, base.shape[1], *kernel_size)
     output = base.new_empty(rows, channels)
@@ -199,3 +199,14 @@ def conv_patches(
         output[w[4] : w[4] + len(part)] = part
     output = output if residual is None else output + residual
     return output.relu() if relu else output
+
+
+def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:
+    """input [n,H*W*C], weight [O,C*H*W], have int64 [n,5] -> [n,O]; a row counts as zero outside of its rectangle."""
+    maps = input.view(len(input), *size, -1)
+    if have is not None:
+        y = torch.arange(size[0], device=input.device)[None, :, None]
+        x = torch.arange(size[1], device=input.device)[None, None, :]
+        top, left, bottom, right = (have[:, i, None, None] for i in range(4))
+        maps = maps * ((y >= top) & (y < bottom) & (x >= left) & (x < right))[..., None]
+    return F.linear(maps.permute(0, 3, 1, 2).flatten(1), weight, bias)

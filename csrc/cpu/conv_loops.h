@@ -40,7 +40,7 @@ inline void pack_winograd(const float* weight, int64_t outputs, int64_t channels
 
 // Rows of inputs times the filters, one output row each.
 inline void direct_rows(const PatchConv& p, const DirectWork& w) {
-  const Segments s{w.offsets, w.segments, w.length};
+  const Segments s{w.offsets, nullptr, w.segments, w.length};
   const int64_t panel_size = p.y.taps * p.x.taps * p.channels * kPanel;
   const int64_t tiles = (w.count + kTileRows - 1) / kTileRows;
   for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
@@ -121,7 +121,7 @@ inline void winograd_tiles(const PatchConv& p, const WinogradWork& w) {
                          w.transformed + t * channels, tiles * channels);
   }
   const int64_t groups = (tiles + kTileRows - 1) / kTileRows, zero = 0;
-  const Segments s{&zero, 1, channels};
+  const Segments s{&zero, nullptr, 1, channels};
   for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
     const int64_t o = panel * kPanel;
     for (int64_t product = 0; product < kTileProducts; ++product) {

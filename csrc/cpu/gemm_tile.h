@@ -7,23 +7,24 @@ constexpr int64_t kPanel = kPanelVectors * kLanes;  // outputs of a panel
 // Accumulators, the panel's two vectors and one broadcast fill the registers: 32 with AVX-512, else 16.
 constexpr int kTileRows = VECTOR_BYTES == 64 ? 14 : 6;
 
-// The inputs of a row: `segments` runs of `length` numbers, at the same offsets from the row's first.
+// The inputs of a row: `count` runs of `length` numbers, at the same offsets from the first of every row, and each run's
+// place in the panel.
 struct Segments {
   const int64_t* offsets;
+  const int64_t* places;  // null: one after the other
   int64_t count, length;
 };
 
-// sums[r][v] = the products of row r with the panel, [segments * length][kPanel].
+// sums[r][v] += the products of row r with the panel, [...][kPanel].
 template <int Rows>
-inline __attribute__((always_inline)) void multiply(const float* const* rows, const Segments& s, const float* panel,
-                                                    FloatV (&sums)[Rows][kPanelVectors]) {
-  for (int r = 0; r < Rows; ++r)
-    for (int v = 0; v < kPanelVectors; ++v) sums[r][v] = FloatV{};
+inline __attribute__((always_inline)) void multiply_add(const float* const* rows, const Segments& s, const float* panel,
+                                                        FloatV (&sums)[Rows][kPanelVectors]) {
   for (int64_t i = 0; i < s.count; ++i) {
     const float* at[Rows];
     for (int r = 0; r < Rows; ++r) at[r] = rows[r] + s.offsets[i];
-    for (int64_t k = 0; k < s.length; ++k, panel += kPanel) {
-      const FloatV b0 = load_as<FloatV>(panel), b1 = load_as<FloatV>(panel + kLanes);
+    const float* b = panel + (s.places == nullptr ? i * s.length : s.places[i]) * kPanel;
+    for (int64_t k = 0; k < s.length; ++k, b += kPanel) {
+      const FloatV b0 = load_as<FloatV>(b), b1 = load_as<FloatV>(b + kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const FloatV a = at[r][k] - FloatV{};
@@ -32,6 +33,14 @@ inline __attribute__((always_inline)) void multiply(const float* const* rows, co
       }
     }
   }
+}
+
+template <int Rows>
+inline __attribute__((always_inline)) void multiply(const float* const* rows, const Segments& s, const float* panel,
+                                                    FloatV (&sums)[Rows][kPanelVectors]) {
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < kPanelVectors; ++v) sums[r][v] = FloatV{};
+  multiply_add<Rows>(rows, s, panel, sums);
 }
 
 inline void store_lanes(float* to, FloatV v, int64_t count) {

@@ -260,6 +260,8 @@ class Exported:
         self.steps: list[fx.Node] = []
         notes: dict[str, tuple[int, Any]] = {}
         for step in program.graph.nodes:
+            if isinstance(step.target, torch._ops.HigherOrderOperator):
+                raise ValueError(f"its forward contains {step.target}, of which each side would have to be recorded")
             if step.target is torch.ops.zfcuda_network.returned.default:
                 notes[step.args[1]] = (len(self.steps), step.args[0])
             elif step.op != "output":
@@ -267,37 +269,52 @@ class Exported:
         self.outputs = {name: notes[name] if result is None else (0, result) for name, result in results.items()}
         signature = program.graph_signature
         self.tensors = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
-        self.literals = SimpleNamespace(**{name.replace(".", "_"): x for name, x in program.constants.items()})
+        self.literals = SimpleNamespace(**{_flat(name): x for name, x in program.constants.items()})
 
     def call(self, step: fx.Node, tensor: Tensors) -> tuple[Call, str] | None:
         if step.op == "placeholder":
             name = self.tensors.get(step.name)
             return (Call("input", {}), "the picture") if name is None else (self._constant(name), "")
         target: Any = step.target
+        source: Any = step.args[0] if step.args else None
         if isinstance(target, torch._ops.OpOverload):
             call = _of_operator(target, step.args, step.kwargs)
             if not target._schema.returns and call.writes is None:  # asserts something
                 return None
-        elif step.op == "call_function" and not isinstance(target, torch._ops.OperatorBase):
-            call = self._of_function(step)
-        else:
-            raise ValueError(f"its forward contains control flow of torch's own: {target}")
+            if target is torch.ops.aten.index.Tensor and (numbers := self._numbers(step.args[1])) is not None:
+                call = Call("channels", {"input": source, "index": numbers})
+        elif getattr(source, "target", None) is torch.ops.aten._native_batch_norm_legit_no_training.default:
+            call = Call("identity", {"input": source}, shares="all")  # the first of its results
+        else:  # one of Python's own functions, on sizes or lists of tensors
+            call = calls.of_function(target, step.args, step.kwargs)
         return call, self._label(step)
 
-    def _of_function(self, step: fx.Node) -> Call:
-        """Of Python's own functions, on sizes and on lists of tensors."""
-        source: Any = step.args[0]
-        if getattr(source, "target", None) is torch.ops.aten._native_batch_norm_legit_no_training.default:
-            return Call("identity", {"input": source}, shares="all")
-        return calls.of_function(step.target, step.args, step.kwargs)
+    def _numbers(self, indices: Any) -> list[int] | None:
+        """The channel numbers of `x[:, [2, 1, 0]]`, which torch.export keeps as a tensor."""
+        if len(indices) != 2 or indices[0] is not None:
+            return None
+        step = indices[1]
+        while step.op == "call_function" and calls.name_of(step.target) in ("lift_fresh_copy", "clone", "detach_"):
+            step = step.args[0]
+        literal = self._literal(self.tensors.get(step.name))
+        is_list = literal is not None and literal.dtype == torch.int64 and literal.dim() == 1
+        return literal.tolist() if literal is not None and is_list else None
 
     def _constant(self, name: str) -> Call:
         """A tensor of the model, as it will be when the network runs, or a number that the forward made a tensor of."""
+        if self._literal(name) is not None:
+            return Call("constant", {"module": self.literals, "name": _flat(name)})
         path, _, attribute = name.removeprefix("model.").rpartition(".")
-        owner = self.modules.get(path)
-        if isinstance(getattr(owner, attribute, None), Tensor):
-            return Call("constant", {"module": owner, "name": attribute})
-        return Call("constant", {"module": self.literals, "name": name.replace(".", "_")})
+        return Call("constant", {"module": self.modules[path], "name": attribute})
+
+    def _literal(self, name: str | None) -> Tensor | None:
+        """A number that the forward made a tensor of; None: a tensor of the model."""
+        if name is None:
+            return None
+        path, _, attribute = name.removeprefix("model.").rpartition(".")
+        if isinstance(getattr(self.modules.get(path), attribute, None), Tensor):
+            return None
+        return getattr(self.literals, _flat(name), None)
 
     def _label(self, step: fx.Node) -> str:
         stack = [path for path, _ in step.meta.get("nn_module_stack", {}).values()]
@@ -307,6 +324,10 @@ class Exported:
             return f"layer {layer!r} ({type(module).__name__})"
         within = f"in layer {layer!r}" if layer and module is not None else "in the model's forward"
         return f"{calls.name_of(step.target)} {within}"
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def network(model: nn.Module, example: Tensor) -> Network:

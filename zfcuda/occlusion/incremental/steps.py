@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,7 +43,7 @@ def step_of(node: Node, forms: Forms) -> Step | None:
     if node.index in forms.reductions:
         return (FirstLinear if node.kind == "linear" else GlobalMean)(node, reads)
     if not isinstance(form, Local):
-        return InFull(node, reads)
+        return (Linear if node.kind == "linear" else InFull)(node, reads)
     if node.index in forms.windows:
         return Pooling(node, reads)
     return Positions(node, reads)
@@ -202,11 +203,46 @@ class GlobalMean(_OfNode):
         return (base.flatten(1) + added).to(chunk.base.dtype).view(len(chunk), *base.shape[1:])
 
 
-class FirstLinear(_OfNode):
-    """The first linear layer on a map: all columns of its weight."""
+def suits_rows(chunk: Chunk) -> bool:
+    """Whether the CPU's own linear layer takes it, and is worth it."""
+    return chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu" and len(chunk) >= 8
+
+
+class Linear(_OfNode):
+    """A linear layer on vectors."""
 
     def run(self, chunk: Chunk) -> Tensor:
-        return self.node.run(chunk.resolve(self.node))
+        arguments = chunk.resolve(self.node)
+        if not suits_rows(chunk) or arguments["input"].dim() != 2:
+            return self.node.run(arguments)
+        return ops.linear_rows(**arguments)
+
+
+class FirstLinear(_OfNode):
+    """The first linear layer on a map: what it gives for the whole picture, and the changed columns of its weight times
+    what the windows add there.
+    """
+
+    def run(self, chunk: Chunk) -> Tensor:
+        if not suits_rows(chunk):
+            return self.node.run(chunk.resolve(self.node))
+        (source,) = self.reads
+        base = chunk.base.map(source)
+        height, width = base.shape[2:]
+        table = chunk.values[source].layout.table
+        # Neighbours in this order change nearly the same columns, and the kernel reads the weights once for several.
+        order = np.lexsort((table[:, 3], table[:, 1], table[:, 2], table[:, 0]))
+        whole = np.tile(np.array([0, 0, height, width], np.int64), (len(order), 1))
+        everything = Layout.of(whole, False)
+        have = Patches(chunk.values[source].values, Layout(table[order], np.arange(len(order)), 0))
+        added = gather(base, have, everything).view(len(order), -1)
+        added -= base.permute(0, 2, 3, 1).reshape(1, -1)
+        weight = chunk.base.cast(self.node.arguments["weight"].index)
+        before = chunk.base.cast(self.index)[0]
+        sums = ops.linear_rows(added, weight, before, torch.from_numpy(table[order]), (height, width))
+        result = torch.empty_like(sums)
+        result[torch.from_numpy(order)] = sums
+        return result
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+// Linear layers on many rows: what the loops (linear_loops.h) are given.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "patches.h"
+
+namespace zfcuda::cpu {
+
+// Rows [n, positions * channels] times a weight [O, channels * positions], as it was laid out for a flattened [C,H,W].
+struct LinearRows {
+  const float* input;
+  const int64_t* have;  // table of Rectangles outside of which a row is zero, or null
+  const float* weight;
+  const float* bias;  // [O] or null
+  float* output;      // [n,O]
+  int64_t rows, channels, height, width, outputs;
+
+  int64_t positions() const { return height * width; }
+  int64_t inputs() const { return channels * positions(); }
+};
+
+// A row's inputs are taken in runs: a position's channels, or pieces of this length where there is one position.
+constexpr int64_t kRun = 512;
+// Runs of which the weights are in working memory at a time: about this many inputs.
+constexpr int64_t kBlock = 2048;
+
+void linear_rows(const LinearRows&);
+
+}  // namespace zfcuda::cpu

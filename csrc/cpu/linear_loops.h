@@ -1,0 +1,96 @@
+// The loops of linear layers over working memory. No include guard: see foreach_isa.h.
+
+#include "cpu/simd.h"
+#include "cpu/gemm_tile.h"
+
+// std's are shared templates, see foreach_isa.h.
+inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// The weights of inputs [first, last) for a panel's outputs: [last - first][kPanel], zeros beyond O. The rows' inputs lie by
+// position, the weight's by channel. A few numbers are read of each output in turn: the outputs lie a power of two apart
+// as a rule, so that reading one number of each would find none of them in the cache.
+inline void pack_inputs(const LinearRows& p, int64_t panel, int64_t first, int64_t last, float* packed) {
+  const int64_t o = panel * kPanel, count = lesser(kPanel, p.outputs - o), positions = p.positions();
+  const float* const weight = p.weight + o * p.inputs();
+  if (count < kPanel) __builtin_memset(packed, 0, (last - first) * kPanel * sizeof(float));
+  if (positions == 1) {
+    constexpr int64_t line = 16;
+    for (int64_t k = first; k < last; k += line)
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t i = 0, n = lesser(line, last - k); i < n; ++i)
+          packed[(k - first + i) * kPanel + j] = weight[j * p.inputs() + k + i];
+    return;
+  }
+  const int64_t from = first / p.channels, to = last / p.channels;  // whole positions
+  for (int64_t c = 0; c < p.channels; ++c)
+    for (int64_t j = 0; j < count; ++j)
+      for (int64_t i = from; i < to; ++i)
+        packed[((i - from) * p.channels + c) * kPanel + j] = weight[j * p.inputs() + c * positions + i];
+}
+
+// The positions that any of the rows has, as a rectangle.
+inline Rectangle positions_of(const LinearRows& p, int64_t begin, int64_t end) {
+  Rectangle all{p.height, p.width, 0, 0, 0};
+  for (int64_t i = begin; i < end; ++i) {
+    const Rectangle r = Rectangle::of(p.have, i);
+    if (r.empty()) continue;
+    all.top = lesser(all.top, r.top);
+    all.left = lesser(all.left, r.left);
+    all.bottom = greater(all.bottom, r.bottom);
+    all.right = greater(all.right, r.right);
+  }
+  return all;
+}
+
+// One panel of outputs for rows [begin, end). packed: [kBlock + kRun][kPanel]; sums: [end - begin][kPanel].
+inline void linear_panel(const LinearRows& p, int64_t panel, int64_t begin, int64_t end, float* packed, float* sums,
+                         int64_t* places) {
+  const int64_t run = p.positions() == 1 ? kRun : p.channels, inputs = p.inputs(), count = end - begin;
+  const int64_t block = greater(1, kBlock / run) * run, tiles = (count + kTileRows - 1) / kTileRows;
+  for (int64_t i = 0; i < count * kPanel; ++i) sums[i] = 0.0f;
+  for (int64_t first = 0; first < inputs; first += block) {
+    const int64_t last = lesser(inputs, first + block);
+    pack_inputs(p, panel, first, last, packed);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t from = count * t / tiles, to = count * (t + 1) / tiles;
+      const Rectangle changed = p.have == nullptr ? Rectangle{0, 0, p.height, p.width, 0}
+                                                  : positions_of(p, begin + from, begin + to);
+      int64_t* const offsets = places + block / run + 1;
+      int64_t runs = 0;
+      for (int64_t k = first; k + run <= last; k += run) {
+        const int64_t position = k / p.channels;
+        if (p.have != nullptr && !changed.holds(position / p.width, position % p.width)) continue;
+        places[runs] = k - first;
+        offsets[runs++] = k;
+      }
+      const int64_t rest = (last - first) % run, rest_at = last - rest;  // of a single position alone
+      if (runs == 0 && rest == 0) continue;
+      with_rows(static_cast<int>(to - from), [&](auto rows) {
+        constexpr int R = decltype(rows)::value;
+        const float* at[R];
+        FloatV acc[R][kPanelVectors];
+        for (int r = 0; r < R; ++r) {
+          at[r] = p.input + (begin + from + r) * inputs;
+          for (int v = 0; v < kPanelVectors; ++v) acc[r][v] = load_as<FloatV>(sums + (from + r) * kPanel + v * kLanes);
+        }
+        multiply_add<R>(at, Segments{offsets, places, runs, run}, packed, acc);
+        if (rest > 0) {
+          const int64_t place = rest_at - first;
+          multiply_add<R>(at, Segments{&rest_at, &place, 1, rest}, packed, acc);
+        }
+        for (int r = 0; r < R; ++r)
+          for (int v = 0; v < kPanelVectors; ++v) Simd<float>::store(sums + (from + r) * kPanel + v * kLanes, acc[r][v]);
+      });
+    }
+  }
+  const int64_t o = panel * kPanel;
+  const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, nullptr, false};
+  for (int64_t i = 0; i < count; ++i)
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const int64_t left = p.outputs - o - v * kLanes;
+      if (left > 0)
+        store_lanes(p.output + (begin + i) * p.outputs + o + v * kLanes,
+                    finish(load_as<FloatV>(sums + i * kPanel + v * kLanes), v * kLanes, left), left);
+    }
+}
