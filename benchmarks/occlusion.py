@@ -48,7 +48,7 @@ TITLES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "vgg16": "VGG16", "resnet18": 
 OURS, BATCHED, CAPTUM, LOOP, FUSED, COMPILED = (
     "zfcuda", "zfcuda batched", "captum", "loop", "loop, fused layers", "loop, torch.compile",
 )  # fmt: skip
-SECONDS, ROUNDS = 240.0, (3, 9)  # for the timing of one case
+SECONDS, ROUNDS = {"cpu": 240.0, "cuda": 12.0}, (3, 9)  # for the timing of one case
 
 
 def run(
@@ -94,9 +94,8 @@ def _row(case: Case, device: torch.device, dtype: torch.dtype, quick: bool) -> d
     if not quick:
         settings, sweep = subject.swept(target)
     sides, left_out = subject.sides(target, settings, with_compile=not (quick and case != CASES[0]))
-    ours, others = race_against(
-        subject.ours, sides, device, seconds=0 if quick else SECONDS, rounds=(1, 1) if quick else ROUNDS
-    )
+    seconds, rounds = (0.0, (1, 1)) if quick else (SECONDS.get(device.type, 60.0), ROUNDS)
+    ours, others = race_against(subject.ours, sides, device, seconds=seconds, rounds=rounds)
     if CAPTUM in sides:
         subject.check_captum()
     ratio = {name: timing.median / ours.median for name, timing in others.items()}

@@ -134,8 +134,59 @@ def test_kinds_of_all_styles() -> None:
     kinds = [node.kind for node in trace(Styles()).nodes if node.kind != "constant"]
     assert kinds == [
         "input", "conv", "relu", "conv", "batch_norm", "relu", "conv", "add", "relu", "max_pool", "avg_pool",
-        "batch_norm", "relu", "cat", "channels", "lrn", "adaptive_avg_pool", "mean", "add", "other", "reshape", "linear",
+        "batch_norm", "relu", "cat", "channels", "lrn", "adaptive_avg_pool", "mean", "add", "other", "reshape",
+        "linear",
     ]  # fmt: skip
+
+
+def kinds_of(function: Any, image: Tensor) -> list[str]:
+    """The kinds of what runs for a function of a picture, whose value has to be right too."""
+
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    network = trace(Model())
+    output = network.names[""]
+    torch.testing.assert_close(network.run(image, [output])[output], function(image.clone()))
+    return [node.kind for node in network.ancestors([output])][1:]
+
+
+def test_products_softmax_and_channels() -> None:
+    image = torch.randn(2, 6, 5, 4)
+    assert kinds_of(lambda x: torch.multiply(2 * x, x).mul_(3), image) == ["mul"] * 3
+    assert kinds_of(lambda x: torch.mul(x, x, out=torch.empty(2, 6, 5, 4)), image) == ["pointwise"]
+    assert kinds_of(lambda x: F.softmax(x, 1) + nn.Softmax(1)(x).softmax(dim=-1), image) == ["softmax"] * 3 + ["add"]
+    for part in (
+        lambda x: x[:, 1:-1],
+        lambda x: x[:, [5, 0], ..., :],
+        lambda x: torch.chunk(x, 4, 1)[2],
+        lambda x: x.chunk(4, dim=1)[1],
+        lambda x: x.split(4, 1)[1],
+        lambda x: torch.split(x, [1, 2, 3], dim=1)[1],
+        lambda x: F.channel_shuffle(x, 2),
+        nn.ChannelShuffle(3),
+    ):
+        assert kinds_of(part, image) == ["channels"]
+    for other in (lambda x: x[:, 1], lambda x: x[:, :2, 1:], lambda x: x[1:], lambda x: x[..., 1:2]):
+        assert kinds_of(other, image) == ["other"]
+    for pieces in (lambda x: x.chunk(2)[0], lambda x: x.chunk(2, 1)[-1], lambda x: x.split([3, 2], 2)[1]):
+        assert kinds_of(pieces, image) == ["other", "other"]
+    with pytest.raises(
+        ValueError, match=r"cannot follow what Tensor\.relu_ in the model's forward may have overwritten"
+    ):
+        kinds_of(lambda x: (lambda parts, _: parts[1])(x.chunk(2, 1), x.relu_()), image)
+
+
+def test_a_view_of_a_picture_of_another_layout() -> None:
+    class Viewed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(x.size(0), -1).view(torch.int32).view(torch.float32)
+
+    image = torch.randn(2, 6, 5, 4)
+    network = trace(Viewed())
+    found = network.run(image.contiguous(memory_format=torch.channels_last), [network.names[""]])[network.names[""]]
+    assert torch.equal(found, image.flatten(1))
 
 
 def test_in_place_write_reaches_every_later_reader() -> None:
@@ -261,6 +312,22 @@ def test_untraceable_models() -> None:
         trace("zfnet")  # type: ignore[arg-type]
 
 
+def test_statistics_that_a_forward_keeps_are_left_alone() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.batch_norm(x, self.bn.running_mean, self.bn.running_var, training=True)
+
+    model, image = Model(), torch.randn(4, 3, 5, 5)
+    network = trace(model)
+    output = network.run(image, [network.names[""]])[network.names[""]]
+    assert torch.equal(model.bn.running_mean, torch.zeros(3)) and torch.equal(model.bn.running_var, torch.ones(3))
+    torch.testing.assert_close(output, model(image))
+
+
 # ---------------------------------------------------------------- receptive fields
 
 
@@ -298,7 +365,8 @@ class Branches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        return self.adaptive(self.pool(torch.cat([self.wide(x), self.same(x) + x], 1)))
+        x = torch.cat([self.wide(x), self.same(x) + x], 1)[:, :2] * x
+        return self.adaptive(self.pool(x))
 
 
 @settings(max_examples=40, deadline=None)

@@ -17,6 +17,8 @@ namespace {
 // Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their inputs
 // stay in its cache.
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
+// With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
+constexpr int64_t kWinogradRows = 512, kWinogradInputs = 1 << 20;
 
 int64_t panel() {
   int64_t width = 0;
@@ -78,6 +80,7 @@ struct Pieces {
 Pieces pieces_of(const PatchConv& p, int64_t windows) {
   Pieces pieces;
   int64_t rows = 0, inputs = 0;
+  const int64_t most_rows = p.winograd ? kWinogradRows : kRows, most_inputs = p.winograd ? kWinogradInputs : kInputs;
   for (int64_t i = 0; i < windows; ++i) {
     const Rectangle w = Rectangle::of(p.want, i);
     if (w.empty()) continue;
@@ -87,8 +90,8 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
     const auto lines_of = [&](int64_t height) {
       return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.step + p.y.reach();
     };
-    int64_t most = std::max<int64_t>(kTile, (kRows + width / 2) / width);
-    while (most > kTile && lines_of(most) * columns * p.channels > kInputs) --most;
+    int64_t most = std::max<int64_t>(kTile, (most_rows + width / 2) / width);
+    while (most > kTile && lines_of(most) * columns * p.channels > most_inputs) --most;
     most = std::max(kTile, most / kTile * kTile);
     const int64_t height = w.bottom - w.top, parts = (height + most - 1) / most;
     const int64_t each = std::min(height, whole_tiles((height + parts - 1) / parts));
@@ -96,7 +99,7 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
       Placed at{i, top, w.start + (top - w.top) * width, std::min(each, w.bottom - top), width, 0, 0, columns};
       at.lines = lines_of(at.height);
       const int64_t size = at.lines * columns * p.channels, area = at.height * width;
-      if (pieces.portions.empty() || rows + area / 2 > kRows || inputs + size > kInputs) {
+      if (pieces.portions.empty() || rows + area / 2 > most_rows || inputs + size > most_inputs) {
         pieces.portions.push_back(static_cast<int64_t>(pieces.strips.size()));
         rows = inputs = 0;
       }
@@ -140,8 +143,12 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
 void winograd(const PatchConv& p, const Placed* strips, int64_t count, Work& work) {
   int64_t tiles = 0;
   for (int64_t i = 0; i < count; ++i) tiles += whole_tiles(strips[i].height) * whole_tiles(strips[i].width) / (kTile * kTile);
-  const WinogradWork w{strips, count, tiles, work.inputs.data(), Work::room(work.transformed, tiles * kTileProducts * p.channels),
-                       Work::room(work.products, tiles * kTileProducts * panel())};
+  const int64_t width = (p.outputs + panel() - 1) / panel() * panel();
+  WinogradWork w{strips, count, tiles, work.inputs.data(), nullptr, pitch_of(p.channels), 0, nullptr, pitch_of(width), 0};
+  w.transformed_product = pitch_of(tiles * w.transformed_tile);
+  w.products_product = pitch_of(tiles * w.products_tile);
+  w.transformed = Work::room(work.transformed, kTileProducts * w.transformed_product);
+  w.products = Work::room(work.products, kTileProducts * w.products_product);
   ZFCUDA_ISA_CALL(winograd_tiles(p, w));
 }
 

@@ -39,6 +39,10 @@ struct Placed {
   int64_t lines, columns;  // of inputs
 };
 
+// Lines of the cache lie in it by their address modulo a page: rows a multiple of it apart would push each other out. One
+// line more keeps them apart.
+inline int64_t pitch_of(int64_t numbers) { return numbers % 512 == 0 ? numbers + 16 : numbers; }
+
 // Rows of working memory that become one output row each: `segments` runs of `length` numbers at the same offsets.
 struct DirectWork {
   const float* const* inputs;
@@ -52,8 +56,10 @@ struct WinogradWork {
   const Placed* placed;
   int64_t strips, tiles;
   const float* inputs;
-  float* transformed;  // [16][tiles][C]
-  float* products;     // [tiles][16][panel]
+  float* transformed;                 // [16][tiles][C], with these pitches
+  int64_t transformed_tile, transformed_product;
+  float* products;                    // [16][tiles][O]
+  int64_t products_tile, products_product;
 };
 
 // F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36 for a

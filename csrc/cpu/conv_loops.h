@@ -16,9 +16,10 @@ inline void pack_direct(const float* weight, int64_t outputs, int64_t channels, 
       }
 }
 
-// Filters [O,C,3,3] -> [panel][16][c][kPanel]: G g G^T of each.
+// Filters [O,C,3,3] -> [16][panel][c][kPanel]: G g G^T of each.
 inline void pack_winograd(const float* weight, int64_t outputs, int64_t channels, float* packed, int64_t panel) {
-  float* to = packed + panel * kTileProducts * channels * kPanel;
+  float* to = packed + panel * channels * kPanel;
+  const int64_t product = panels_of(outputs) * channels * kPanel;
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t j = 0; j < kPanel; ++j) {
       const int64_t o = panel * kPanel + j;
@@ -33,7 +34,7 @@ inline void pack_winograd(const float* weight, int64_t outputs, int64_t channels
       for (int y = 0; y < 4; ++y) {
         const float* r = rows[y];
         const float u[4] = {r[0], 0.5f * (r[0] + r[1] + r[2]), 0.5f * (r[0] - r[1] + r[2]), r[2]};
-        for (int x = 0; x < 4; ++x) to[((y * 4 + x) * channels + c) * kPanel + j] = u[x];
+        for (int x = 0; x < 4; ++x) to[(y * 4 + x) * product + c * kPanel + j] = u[x];
       }
     }
 }
@@ -88,13 +89,13 @@ inline void transform_inputs(const float* from, int64_t columns, int64_t channel
   if (c < channels) some(c, channels - c);
 }
 
-// A^T m A of one tile, kLanes outputs from o on: m[product * kPanel].
-inline void transform_outputs(const PatchConv& p, const Placed& at, int64_t y, int64_t x, int64_t o, const float* m) {
+// A^T m A of one tile, kLanes outputs from o on: m[product * pitch].
+inline void transform_outputs(const PatchConv& p, const Placed& at, int64_t y, int64_t x, int64_t o, const float* m,
+                              int64_t pitch) {
   const int64_t left = p.outputs - o;
-  if (left <= 0) return;
   FloatV s0[4], s1[4];
   for (int j = 0; j < 4; ++j) {
-    const auto in = [&](int k) { return load_as<FloatV>(m + (k * 4 + j) * kPanel); };
+    const auto in = [&](int k) { return load_as<FloatV>(m + (k * 4 + j) * pitch + o); };
     const FloatV m1 = in(1), m2 = in(2);
     s0[j] = in(0) + m1 + m2;
     s1[j] = m1 - m2 - in(3);
@@ -112,41 +113,41 @@ inline void transform_outputs(const PatchConv& p, const Placed& at, int64_t y, i
 
 inline void winograd_tiles(const PatchConv& p, const WinogradWork& w) {
   const int64_t channels = p.channels, tiles = w.tiles;
-  int64_t t = 0;
+  float* to = w.transformed;
   for (int64_t i = 0; i < w.strips; ++i) {
     const Placed& at = w.placed[i];
     for (int64_t y = 0; y < at.height; y += kTile)
-      for (int64_t x = 0; x < at.width; x += kTile, ++t)
-        transform_inputs(w.inputs + at.inputs + (y * at.columns + x) * channels, at.columns, channels,
-                         w.transformed + t * channels, tiles * channels);
+      for (int64_t x = 0; x < at.width; x += kTile, to += w.transformed_tile)
+        transform_inputs(w.inputs + at.inputs + (y * at.columns + x) * channels, at.columns, channels, to,
+                         w.transformed_product);
   }
-  const int64_t groups = (tiles + kTileRows - 1) / kTileRows, zero = 0;
+  // One product after the other: its inputs stay in the cache while its filters pass by once.
+  const int64_t groups = (tiles + kTileRows - 1) / kTileRows, zero = 0, panels = panels_of(p.outputs);
   const Segments s{&zero, nullptr, 1, channels};
-  for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
-    const int64_t o = panel * kPanel;
-    for (int64_t product = 0; product < kTileProducts; ++product) {
-      const float* const filters = p.filters + (panel * kTileProducts + product) * channels * kPanel;
+  for (int64_t product = 0; product < kTileProducts; ++product)
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const float* const filters = p.filters + (product * panels + panel) * channels * kPanel;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
         with_rows(static_cast<int>(end - begin), [&](auto rows) {
           constexpr int R = decltype(rows)::value;
           const float* from[R];
-          for (int r = 0; r < R; ++r) from[r] = w.transformed + (product * tiles + begin + r) * channels;
+          for (int r = 0; r < R; ++r)
+            from[r] = w.transformed + product * w.transformed_product + (begin + r) * w.transformed_tile;
           FloatV sums[R][kPanelVectors];
           multiply<R>(from, s, filters, sums);
+          float* const out = w.products + product * w.products_product + begin * w.products_tile + panel * kPanel;
           for (int r = 0; r < R; ++r)
-            for (int v = 0; v < kPanelVectors; ++v)
-              Simd<float>::store(w.products + ((begin + r) * kTileProducts + product) * kPanel + v * kLanes, sums[r][v]);
+            for (int v = 0; v < kPanelVectors; ++v) Simd<float>::store(out + r * w.products_tile + v * kLanes, sums[r][v]);
         });
       }
     }
-    const float* m = w.products;
-    for (int64_t i = 0; i < w.strips; ++i) {
-      const Placed& at = w.placed[i];
-      for (int64_t y = 0; y < at.height; y += kTile)
-        for (int64_t x = 0; x < at.width; x += kTile, m += kTileProducts * kPanel)
-          for (int v = 0; v < kPanelVectors; ++v) transform_outputs(p, at, y, x, o + v * kLanes, m + v * kLanes);
-    }
+  const float* m = w.products;
+  for (int64_t i = 0; i < w.strips; ++i) {
+    const Placed& at = w.placed[i];
+    for (int64_t y = 0; y < at.height; y += kTile)
+      for (int64_t x = 0; x < at.width; x += kTile, m += w.products_tile)
+        for (int64_t o = 0; o < p.outputs; o += kLanes) transform_outputs(p, at, y, x, o, m, w.products_product);
   }
 }
 

@@ -10,7 +10,7 @@
 
 namespace zfcuda::cpu {
 
-void linear_rows(const LinearRows& p) {
+void linear_rows(LinearRows p) {
   constexpr int64_t widest = 32, rows_at_once = 1024;
   int64_t width = baseline::kPanel;
 #if defined(__x86_64__)
@@ -18,13 +18,28 @@ void linear_rows(const LinearRows& p) {
   if (chosen_isa() == Isa::avx2) width = avx2::kPanel;
 #endif
   const int64_t panels = (p.outputs + width - 1) / width, parts = (p.rows + rows_at_once - 1) / rows_at_once;
-  const int64_t run = p.positions() == 1 ? kRun : p.channels, block = std::max<int64_t>(1, kBlock / run) * run;
-  at::parallel_for(0, panels * parts, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> packed(block * widest), sums(std::min(p.rows, rows_at_once) * widest);
+  // Fewer at once where there would not be a few pieces of work for each thread.
+  const int64_t together =
+      std::clamp<int64_t>(panels * parts / (2 * at::get_num_threads()), 1, kPanelsAtOnce);
+  const int64_t groups = (panels + together - 1) / together, run = run_of(p), block = block_of(p);
+  // Rows a page apart would push each other out of the cache.
+  std::vector<float> apart;
+  if (p.pitch % 512 == 0) {
+    apart.resize(p.rows * (p.pitch + 16));
+    parallel(p.rows, p.pitch, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        std::copy_n(p.input + i * p.pitch, p.inputs(), apart.data() + i * (p.pitch + 16));
+    });
+    p.input = apart.data();
+    p.pitch += 16;
+  }
+  at::parallel_for(0, groups * parts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> packed(together * block * widest), sums(std::min(p.rows, rows_at_once) * together * widest);
     std::vector<int64_t> places(2 * (block / run + 1));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i % parts * p.rows / parts, last = (i % parts + 1) * p.rows / parts;
-      ZFCUDA_ISA_CALL(linear_panel(p, i / parts, first, last, packed.data(), sums.data(), places.data()));
+      const int64_t panel = i / parts * together, count = std::min(together, panels - panel);
+      ZFCUDA_ISA_CALL(linear_panels(p, panel, count, first, last, packed.data(), sums.data(), places.data()));
     }
   });
 }

@@ -17,6 +17,7 @@ struct LinearRows {
   const float* bias;  // [O] or null
   float* output;      // [n,O]
   int64_t rows, channels, height, width, outputs;
+  int64_t pitch;  // numbers from one row of the input to the next
 
   int64_t positions() const { return height * width; }
   int64_t inputs() const { return channels * positions(); }
@@ -24,9 +25,13 @@ struct LinearRows {
 
 // A row's inputs are taken in runs: a position's channels, or pieces of this length where there is one position.
 constexpr int64_t kRun = 512;
-// Runs of which the weights are in working memory at a time: about this many inputs.
-constexpr int64_t kBlock = 2048;
+inline int64_t run_of(const LinearRows& p) { return p.positions() == 1 ? kRun : p.channels; }
 
-void linear_rows(const LinearRows&);
+// Inputs for which the weights of a few panels are in working memory: as many as let them, and a tile of rows, stay in the
+// cache.
+inline int64_t block_of(const LinearRows& p) { return (kRun + run_of(p) - 1) / run_of(p) * run_of(p); }
+constexpr int64_t kPanelsAtOnce = 4;
+
+void linear_rows(LinearRows);
 
 }  // namespace zfcuda::cpu

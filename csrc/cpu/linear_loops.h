@@ -43,20 +43,21 @@ inline Rectangle positions_of(const LinearRows& p, int64_t begin, int64_t end) {
   return all;
 }
 
-// One panel of outputs for rows [begin, end). packed: [kBlock + kRun][kPanel]; sums: [end - begin][kPanel].
-inline void linear_panel(const LinearRows& p, int64_t panel, int64_t begin, int64_t end, float* packed, float* sums,
-                         int64_t* places) {
-  const int64_t run = p.positions() == 1 ? kRun : p.channels, inputs = p.inputs(), count = end - begin;
-  const int64_t block = greater(1, kBlock / run) * run, tiles = (count + kTileRows - 1) / kTileRows;
-  for (int64_t i = 0; i < count * kPanel; ++i) sums[i] = 0.0f;
+// `panels` panels of outputs from the given one on, for rows [begin, end). packed: [panels][block][kPanel]; sums:
+// [end - begin][panels][kPanel]; places: two lists of the runs of a block.
+inline void linear_panels(const LinearRows& p, int64_t panel, int64_t panels, int64_t begin, int64_t end, float* packed,
+                          float* sums, int64_t* places) {
+  const int64_t run = run_of(p), block = block_of(p), inputs = p.inputs(), count = end - begin;
+  const int64_t tiles = (count + kTileRows - 1) / kTileRows, width = panels * kPanel;
+  int64_t* const offsets = places + block / run + 1;
+  for (int64_t i = 0; i < count * width; ++i) sums[i] = 0.0f;
   for (int64_t first = 0; first < inputs; first += block) {
     const int64_t last = lesser(inputs, first + block);
-    pack_inputs(p, panel, first, last, packed);
+    for (int64_t i = 0; i < panels; ++i) pack_inputs(p, panel + i, first, last, packed + i * block * kPanel);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = count * t / tiles, to = count * (t + 1) / tiles;
-      const Rectangle changed = p.have == nullptr ? Rectangle{0, 0, p.height, p.width, 0}
-                                                  : positions_of(p, begin + from, begin + to);
-      int64_t* const offsets = places + block / run + 1;
+      const Rectangle changed =
+          p.have == nullptr ? Rectangle{0, 0, p.height, p.width, 0} : positions_of(p, begin + from, begin + to);
       int64_t runs = 0;
       for (int64_t k = first; k + run <= last; k += run) {
         const int64_t position = k / p.channels;
@@ -64,33 +65,32 @@ inline void linear_panel(const LinearRows& p, int64_t panel, int64_t begin, int6
         places[runs] = k - first;
         offsets[runs++] = k;
       }
-      const int64_t rest = (last - first) % run, rest_at = last - rest;  // of a single position alone
+      const int64_t rest = (last - first) % run, rest_at = last - rest, rest_place = rest_at - first;  // one position alone
       if (runs == 0 && rest == 0) continue;
       with_rows(static_cast<int>(to - from), [&](auto rows) {
         constexpr int R = decltype(rows)::value;
         const float* at[R];
-        FloatV acc[R][kPanelVectors];
-        for (int r = 0; r < R; ++r) {
-          at[r] = p.input + (begin + from + r) * inputs;
-          for (int v = 0; v < kPanelVectors; ++v) acc[r][v] = load_as<FloatV>(sums + (from + r) * kPanel + v * kLanes);
+        for (int r = 0; r < R; ++r) at[r] = p.input + (begin + from + r) * p.pitch;
+        for (int64_t i = 0; i < panels; ++i) {
+          FloatV acc[R][kPanelVectors];
+          float* const sum = sums + from * width + i * kPanel;
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < kPanelVectors; ++v) acc[r][v] = load_as<FloatV>(sum + r * width + v * kLanes);
+          const float* const weights = packed + i * block * kPanel;
+          multiply_add<R>(at, Segments{offsets, places, runs, run}, weights, acc);
+          if (rest > 0) multiply_add<R>(at, Segments{&rest_at, &rest_place, 1, rest}, weights, acc);
+          for (int r = 0; r < R; ++r)
+            for (int v = 0; v < kPanelVectors; ++v) Simd<float>::store(sum + r * width + v * kLanes, acc[r][v]);
         }
-        multiply_add<R>(at, Segments{offsets, places, runs, run}, packed, acc);
-        if (rest > 0) {
-          const int64_t place = rest_at - first;
-          multiply_add<R>(at, Segments{&rest_at, &place, 1, rest}, packed, acc);
-        }
-        for (int r = 0; r < R; ++r)
-          for (int v = 0; v < kPanelVectors; ++v) Simd<float>::store(sums + (from + r) * kPanel + v * kLanes, acc[r][v]);
       });
     }
   }
   const int64_t o = panel * kPanel;
   const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, nullptr, false};
   for (int64_t i = 0; i < count; ++i)
-    for (int v = 0; v < kPanelVectors; ++v) {
-      const int64_t left = p.outputs - o - v * kLanes;
+    for (int64_t j = 0; j < width; j += kLanes) {
+      const int64_t left = p.outputs - o - j;
       if (left > 0)
-        store_lanes(p.output + (begin + i) * p.outputs + o + v * kLanes,
-                    finish(load_as<FloatV>(sums + i * kPanel + v * kLanes), v * kLanes, left), left);
+        store_lanes(p.output + (begin + i) * p.outputs + o + j, finish(load_as<FloatV>(sums + i * width + j), j, left), left);
     }
 }

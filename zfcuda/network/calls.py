@@ -316,6 +316,11 @@ def is_pointwise(name: str) -> bool:
     return name.rstrip("_") in _POINTWISE
 
 
+def may_view(name: str) -> bool:
+    """Whether torch's function of this name may return an argument or a view of it."""
+    return name in _VIEWS
+
+
 def adapted(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
     """The call where a kind other than "reshape", "pointwise" and "other" covers it."""
     adapter = _ADAPTERS.get(function) if isinstance(function, Hashable) else None
@@ -331,6 +336,8 @@ def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     if call is not None:
         return call
     name = name_of(function)
+    if function == "view" and len(args) > 1 and not isinstance(args[1], torch.dtype):
+        function = "reshape"  # a picture with other strides than the model is used to may need a copy
     run = _method(function) if isinstance(function, str) else function
     writes = _written(function, name, args, kwargs)
     hashable = isinstance(function, Hashable)
@@ -342,7 +349,7 @@ def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
         kind = "pointwise" if is_pointwise(name) and _is_torch(function) else "other"
     arguments = {"function": run, "args": tuple(args), "kwargs": {k: v for k, v in kwargs.items() if k != "out"}}
     # A function that is not torch's may return anything, a view of its arguments included.
-    return Call(kind, arguments, writes, "some" if name in _VIEWS or not _is_torch(function) else "nothing")
+    return Call(kind, arguments, writes, "some" if may_view(name) or not _is_torch(function) else "nothing")
 
 
 def _is_torch(function: Any) -> bool:

@@ -51,14 +51,14 @@ _FUNCTIONS: dict[str, Any] = {
     "clone": torch.clone,
     "contiguous": "contiguous",
 }
-# A view of the traced picture may have to be a copy of another with other strides.
-_RESHAPES = {
+# Reshapes, where a view of the traced picture may have to be a copy of one with other strides, and sizes.
+_METHODS = {
     "flatten": torch.flatten,
     **dict.fromkeys(("reshape", "view", "_unsafe_view"), torch.reshape),
     "squeeze": torch.squeeze,
     "unsqueeze": torch.unsqueeze,
     "unflatten": "unflatten",
-    "sym_size": "size",
+    **{f"sym_{name}": name for name in ("size", "stride", "numel", "storage_offset")},
 }
 
 
@@ -99,19 +99,19 @@ def _of_operator(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         call = _FORMS[name](*args, **kwargs)
     elif known and name in _FUNCTIONS:
         call = calls.adapted(_FUNCTIONS[name], args, kwargs)
-    elif known and name in _RESHAPES:
-        call = calls.of_function(_RESHAPES[name], args, kwargs)
+    elif known and name in _METHODS and not isinstance(args[-1], torch.dtype):
+        call = calls.of_function(_METHODS[name], args, kwargs)
     if call is not None:
         return call
     # Here the schema says what it does to memory.
-    written, viewed = [], False
+    written, viewed = [], calls.may_view(name)
     for place, argument in enumerate(operator._schema.arguments):
         if argument.alias_info is not None:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
             viewed = viewed or not argument.alias_info.is_write
             written += [value] if argument.alias_info.is_write and value is not None else []
     if len(written) > 1 or (written and not isinstance(written[0], fx.Node)):
-        raise ValueError(f"{operator} writes to several tensors")
+        raise ValueError(f"{operator} writes to more than one tensor")
     copies = bool(written) or "batch_norm" in name or name == "instance_norm"
     return Call(
         "pointwise" if space == "aten" and calls.is_pointwise(name) else "other",
@@ -317,12 +317,13 @@ class Exported:
         return getattr(self.literals, _flat(name), None)
 
     def _label(self, step: fx.Node) -> str:
-        stack = [path for path, _ in step.meta.get("nn_module_stack", {}).values()]
-        layer = re.sub(r"@\d+", "", stack[-1]).removeprefix("model").removeprefix(".") if stack else ""
-        module = self.modules.get(layer)
-        if layer and module is not None and type(module).__module__.startswith("torch.nn."):
+        stack = [path for path, _ in step.meta.get("nn_module_stack", {}).values()] or ["?"]
+        # "model.relu@1" is a later call of the layer "relu".
+        module = self.modules.get(re.sub(r"@\d+", "", stack[-1]).removeprefix("model").removeprefix("."))
+        layer = self.paths[module] if module is not None else ""
+        if layer and type(module).__module__.startswith("torch.nn."):
             return f"layer {layer!r} ({type(module).__name__})"
-        within = f"in layer {layer!r}" if layer and module is not None else "in the model's forward"
+        within = f"in layer {layer!r}" if layer else "in the model's forward"
         return f"{calls.name_of(step.target)} {within}"
 
 

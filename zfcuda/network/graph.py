@@ -24,7 +24,7 @@ class Ref:
 class Node:
     """One step. Its value never changes; a write in place is a new node.
 
-    kind: "input", "constant" (a tensor of the model), "ambiguous" (see zfcuda.network.trace), or one of
+    kind: "input", "constant" (a tensor of the model), "ambiguous" (see zfcuda.network.builder), or one of
         zfcuda.network.kinds.
     arguments: by the names of that kind; a Ref stands for the value of another node, at any depth of lists and tuples.
     label: what messages call it, "layer 'conv1' (Conv2d)" or "sigmoid in layer 'gate'".

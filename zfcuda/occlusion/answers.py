@@ -83,7 +83,7 @@ def answers(
     budget = memory_budget if memory_budget is not None else min(free_memory(pictures.device) // 4, 2 << 30)
     paints = fill.expand_as(pictures)
     with torch.inference_mode(), evaluating(model):
-        probe = Probe(model, layer, dtype)
+        probe, reduced = Probe(model, layer, None), Probe(model, layer, dtype)
         bases, base_activity, outputs, activity = [], [], [], []
         way: _Way | None = None
         with tqdm(total=len(origins) * len(pictures), desc="occlusion", unit="window", disable=not progress) as bar:
@@ -97,8 +97,9 @@ def answers(
                     result, said = _incremental(way, picture, paint, dtype, budget, bar)
                     way.reason = way.reason if not said else f"{way.reason.split('; in ')[0]}; {said}"
                 else:
+                    base = base if reduced.dtype is None else reduced(picture[None].clone())[0]
                     chunk = chunk_size(probe, picture, budget)
-                    result = Result(*run_batched(probe, picture, paint, origins, window, chunk, bar))
+                    result = Result(*run_batched(reduced, picture, paint, origins, window, chunk, bar))
                 bases.append(base)
                 outputs.append(result.logits)
                 activity.append(result.activity)
@@ -141,19 +142,16 @@ def _way(
     """The plan for this picture; that of the picture before, where there is one."""
     if method == "batched":
         return _Way(None, "every window was run through the whole network, as was asked")
+    if before is not None and before.network is None:
+        return before
     try:
-        if before is None or before.network is None:
-            if before is not None:
-                return before
-            network = trace(probe.model, picture[None])
-            before = _Way(None, "", network)
-        network = before.network
+        network = trace(probe.model, picture[None]) if before is None else before.network
         assert network is not None
         watched = None if probe.layer is None else network.node(probe.layer).index
         wanted = [network.names[""], *([] if watched is None else [watched])]
         values = network.run(picture[None].clone(memory_format=torch.channels_last), wanted)
         _check_same(values[network.names[""]], base)
-        plan = before.plan
+        plan = None if before is None else before.plan
         if plan is None:
             plan = Plan(network, values, (picture.shape[1], picture.shape[2]), window, stride, watched)
     except (ValueError, KeyError, RuntimeError, RefusedError) as error:
@@ -161,8 +159,8 @@ def _way(
         if method == "incremental":
             raise RuntimeError(f"method: 'incremental' cannot be done: {reason}") from error
         return _Way(None, f"every window was run through the whole network: {reason}")
-    if method == "auto" and before.plan is None:
-        engine, brute = costs(plan, values, picture.device)
+    if method == "auto" and before is None:
+        engine, brute = costs(plan, values)
         if engine > brute:
             return _Way(None, "every window was run through the whole network, which is predicted to be cheaper here")
     return _Way(plan, plan.reason, network, values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zfcuda.network import Node
@@ -17,10 +16,10 @@ _DENSE, _BYTES = 150e9, 15e9
 _STEP = 60e-6  # seconds per step and chunk
 
 
-def costs(plan: Plan, base: Mapping[int, Any], device: torch.device) -> tuple[float, float]:
-    """Seconds per window, roughly: (the engine's, brute force's)."""
+def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
+    """Seconds for all windows, roughly: (the engine's, brute force's)."""
+    windows = plan.grid[0] * plan.grid[1]
     engine = brute = 0.0
-    steps = {step.index for step in plan.steps}
     for node in plan.nodes:
         value, form = base[node.index], plan.forms.of[node.index]
         if not isinstance(value, Tensor) or form is Whole.CONSTANT:
@@ -35,9 +34,10 @@ def costs(plan: Plan, base: Mapping[int, Any], device: torch.device) -> tuple[fl
             engine += 1.1 * whole * float(rows * columns)
         else:
             engine += whole
-        if node.index in steps:
-            engine += _STEP / 64
-    return engine, brute
+    weights = sum(base[i].numel() for node in plan.nodes if node.kind == "conv" for i in node.refs[1:2])
+    # Once: the whole picture through the graph, and the filters in the kernel's order.
+    once = brute + 3 * 4 * weights / _BYTES + _STEP * len(plan.steps) * -(-windows // 64)
+    return windows * engine + once, windows * brute
 
 
 def _seconds(node: Node, base: Mapping[int, Any]) -> float:

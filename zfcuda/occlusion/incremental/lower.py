@@ -26,14 +26,8 @@ def lower(nodes: Sequence[Node], forms: Forms, wanted: Iterable[int]) -> list[St
             fused[step.index] = step
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
-    steps: list[Step] = []
-    for node in nodes:
-        if node.index in swallowed:
-            continue
-        step = fused.get(node.index) or step_of(node, forms)
-        if step is not None:
-            steps.append(step)
-    return steps
+    all_steps = (fused.get(n.index) or step_of(n, forms) for n in nodes if n.index not in swallowed)
+    return [step for step in all_steps if step is not None]
 
 
 def _between(first: Node, step: Convolution, following: dict[int, Node]) -> Iterable[int]:
