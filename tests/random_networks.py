@@ -101,7 +101,7 @@ def _fitting(draw: Draw, size: Any, kernels: list[int], dilations: list[int]) ->
     kernel, dilation, padding = [], [], []
     for length, k, d in zip(size, *wanted, strict=True):
         p = draw(st.integers(0, k // 2))
-        if d * (k - 1) + 1 > length + 2 * p:
+        if d * (k - 1) + 1 > length:  # or a dilated window may see nothing but padding
             d = 1
         if k > length + 2 * p:
             p = k // 2
@@ -248,11 +248,14 @@ def _body(draw: Draw, x: Tensor) -> nn.Sequential:
 JOINS = ["return x + self.body(x)", "y = self.body(x); y += x; return y", "y = self.body(x); x += y; return x"]
 JOINS += ["return torch.add(self.body(x), x, alpha=0.5)", "return F.relu(self.body(x) + x)", "return x * self.body(x)"]
 JOINS += ["return x - self.body(x)", "return torch.maximum(x, self.body(x))", "return x.add_(self.body(x))"]
+JOINS += ["return self.other(x) + self.body(x)", "y = self.body(x); y += self.other(x); return F.relu_(y)"]
 JOINS += ["return x.mul(self.body(x).sigmoid())", "y = self.body(x); y *= x; return y"]
 
 
 def _residual(draw: Draw, x: Tensor) -> nn.Module:
-    return Code(draw(st.sampled_from(JOINS)), body=_body(draw, x))
+    text = draw(st.sampled_from(JOINS))
+    other = {"other": _body(draw, x)} if "self.other" in text else {}
+    return Code(text, body=_body(draw, x), **other)
 
 
 def _shortcut(draw: Draw, x: Tensor) -> nn.Module:

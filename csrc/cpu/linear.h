@@ -26,11 +26,10 @@ struct LinearRows {
 // A row's inputs are taken in runs: a position's channels, or pieces of this length where there is one position.
 constexpr int64_t kRun = 512;
 inline int64_t run_of(const LinearRows& p) { return p.positions() == 1 ? kRun : p.channels; }
+inline int64_t runs_of(const LinearRows& p) { return (p.inputs() + run_of(p) - 1) / run_of(p); }
 
-// Inputs for which the weights of a few panels are in working memory: as many as let them, and a tile of rows, stay in the
-// cache.
-inline int64_t block_of(const LinearRows& p) { return (kRun + run_of(p) - 1) / run_of(p) * run_of(p); }
-constexpr int64_t kPanelsAtOnce = 4;
+// Runs of which a tile of rows and the weights of a few panels stay in the cache.
+inline int64_t runs_at_once(const LinearRows& p) { return (kRun + run_of(p) - 1) / run_of(p); }
 
 void linear_rows(LinearRows);
 

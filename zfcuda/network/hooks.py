@@ -6,12 +6,38 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as _everywhere
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from zfcuda.network.graph import Network, evaluating, plain_name
 
 Check = Callable[[Tensor], None]
+
+
+def hooked(model: nn.Module, renewing: bool = True) -> list[str]:
+    """Where a model has forward hooks, in words.
+
+    renewing: whether those of torch.nn.utils.weight_norm and spectral_norm count, which renew a weight, and those that
+        torch's own tools count calls with.
+    """
+
+    def counts(hook: Any) -> bool:
+        of_torch = isinstance(hook, WeightNorm | SpectralNorm) or str(getattr(hook, "__module__", "")).startswith(
+            "torch.utils."
+        )
+        return renewing or not of_torch
+
+    owners = [
+        plain_name(name) or "the model"
+        for name, module in model.named_modules()
+        if any(map(counts, [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]))
+    ]
+    everywhere = [*_everywhere._global_forward_hooks.values(), *_everywhere._global_forward_pre_hooks.values()]
+    if any(map(counts, everywhere)):
+        owners.append("every module")
+    return owners
 
 
 def watch(network: Network, image: Tensor, layer: str) -> Check:
@@ -25,13 +51,7 @@ def watch(network: Network, image: Tensor, layer: str) -> Check:
         ValueError: the image is not of the shape that the network holds for.
     """
     network.check(image.shape)
-    owners = [
-        plain_name(name) or "the model"
-        for name, module in network.model.named_modules()
-        if module._forward_hooks or module._forward_pre_hooks
-    ]
-    if _everywhere._global_forward_hooks or _everywhere._global_forward_pre_hooks:
-        owners.append("every module")
+    owners = hooked(network.model)
     if not owners:
         return lambda value: None
     target = next(m for name, m in network.model.named_modules(remove_duplicate=False) if plain_name(name) == layer)

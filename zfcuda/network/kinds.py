@@ -146,3 +146,13 @@ def both_sides(padding: Any, weight: Tensor, dilation: Any) -> list[tuple[int, i
         totals = [d * (size - 1) for d, size in zip(pair(dilation), weight.shape[2:], strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
     return [(p, p) for p in pair(padding)]
+
+
+def window_of(kind: str, arguments: Mapping[str, Any], i: int) -> tuple[int, int, int, int]:
+    """(taps of one window, pixels from tap to tap, step, padding before) in dimension i."""
+    dilation = pair(arguments.get("dilation", 1))[i]
+    if kind == "conv":
+        before = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])[i][0]
+        return arguments["weight"].shape[2 + i], dilation, pair(arguments["stride"])[i], before
+    taps = pair(arguments["kernel_size"])[i]
+    return taps, dilation, window_stride(arguments)[i], pair(arguments["padding"])[i]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.network.graph import Network, Node, evaluating
-from zfcuda.network.kinds import both_sides, pair, window_stride
+from zfcuda.network.kinds import window_of
 from zfcuda.network.trace import trace
 
 _Ints = npt.NDArray[np.int64]
@@ -134,7 +134,7 @@ def _of_node(
     if len(shape) != 2:
         return _whole(1, picture[0]), _whole(1, picture[1])
     if node.kind in ("conv", "max_pool", "avg_pool"):
-        rows, columns = (_windows(sources[0][i], shape[i], *_window(node.kind, arguments, i)) for i in (0, 1))
+        rows, columns = (_windows(sources[0][i], shape[i], *window_of(node.kind, arguments, i)) for i in (0, 1))
         return rows, columns
     if node.kind == "adaptive_avg_pool":
         rows, columns = (_adaptive(sources[0][i], shape[i]) for i in (0, 1))
@@ -159,16 +159,6 @@ def _pixels(length: int) -> _Span:
 
 def _whole(units: int, length: int) -> _Span:
     return _Span(np.zeros(units, np.int64), np.full(units, length - 1), size=length, stride=length, start=0)
-
-
-def _window(kind: str, arguments: Mapping[str, Any], i: int) -> tuple[int, int, int, int]:
-    """(taps of one window, pixels from tap to tap, step, padding before) in dimension i."""
-    dilation = pair(arguments.get("dilation", 1))[i]
-    if kind == "conv":
-        before = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])[i][0]
-        return arguments["weight"].shape[2 + i], dilation, pair(arguments["stride"])[i], before
-    taps = pair(arguments["kernel_size"])[i]
-    return taps, dilation, window_stride(arguments)[i], pair(arguments["padding"])[i]
 
 
 def _windows(source: _Span, units: int, taps: int, dilation: int, step: int, before: int) -> _Span:

@@ -8,13 +8,13 @@ product of two intervals.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zfcuda.network.receptive import _window
+from zfcuda.network.kinds import both_sides, window_of
 
 Intervals = npt.NDArray[np.int64]
 
@@ -61,17 +61,58 @@ def union(a: Intervals, b: Intervals) -> Intervals:
     return np.where(a_empty, b, np.where(b_empty, a, both))
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """A layer that moves values and computes none: output (y, x) is input (rows[y], columns[x]); -1: a constant."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+
+
+def looked_up(source: npt.NDArray[np.int64], intervals: Intervals) -> Intervals:
+    """The smallest intervals of the outputs that show an input of [low, high); source: of each output its input."""
+    shows = np.logical_and.reduce([source >= intervals[:, :1], source < intervals[:, 1:]])  # [n,outputs]
+    high = shows.shape[1] - shows[:, ::-1].argmax(1)
+    return np.where(shows.any(1)[:, None], np.stack([shows.argmax(1), high], 1), 0)
+
+
+def adaptive(inputs: int, outputs: int, intervals: Intervals) -> Intervals:
+    """The same for adaptive pooling, whose windows are not all alike."""
+    units = np.arange(outputs)
+    first, last = units * inputs // outputs, -(-(units + 1) * inputs // outputs)
+    filled = intervals[:, 1:] > intervals[:, :1]
+    reads = np.logical_and.reduce([first < intervals[:, 1:], last > intervals[:, :1], filled & (last > 0)])
+    high = outputs - reads[:, ::-1].argmax(1)
+    return np.where(reads.any(1)[:, None], np.stack([reads.argmax(1), high], 1), 0)
+
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def padded(arguments: Mapping[str, Any], inputs: tuple[int, int]) -> Lookup | None:
+    """The padding of a convolution that pads with the map itself; None where it pads with zeros, or not at all."""
+    sides = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])
+    if arguments["padding_mode"] == "zeros" or not any(map(any, sides)):
+        return None
+    mode: Any = _MODES[arguments["padding_mode"]]
+    rows, columns = (np.pad(np.arange(n), side, mode=mode) for n, side in zip(inputs, sides, strict=True))
+    return Lookup(rows, columns)
+
+
 def axes(
     kind: str, arguments: Mapping[str, Any], inputs: tuple[int, int], outputs: tuple[int, int]
 ) -> tuple[Axis, Axis] | None:
-    """The two sides of a layer of windows (convolution or pooling); None where its windows are not all alike."""
+    """The two sides of a layer of windows (convolution or pooling); None where its windows are not all alike.
+
+    inputs: with the padding, where `padded` says that the map itself pads.
+    """
     if kind == "adaptive_avg_pool":
         if any(n % m for n, m in zip(inputs, outputs, strict=True)):
             return None
         steps = [n // m for n, m in zip(inputs, outputs, strict=True)]
         rows, columns = (Axis(n, m, s, 1, s) for n, m, s in zip(inputs, outputs, steps, strict=True))
         return rows, columns
-    if kind == "conv" and arguments["padding_mode"] != "zeros" and arguments["padding"] not in (0, (0, 0), "valid"):
-        return None
-    rows, columns = (Axis(inputs[i], outputs[i], *_window(kind, arguments, i)) for i in (0, 1))
+    rows, columns = (Axis(inputs[i], outputs[i], *window_of(kind, arguments, i)) for i in (0, 1))
+    if kind == "conv" and arguments["padding_mode"] != "zeros":
+        rows, columns = replace(rows, before=0), replace(columns, before=0)
     return rows, columns

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda import ops
 from zfcuda.network import Network, evaluating, trace
-from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, run_batched
+from zfcuda.network.hooks import hooked
+from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, out_of_memory, run_batched
 from zfcuda.occlusion.incremental import Plan, Result, costs
 from zfcuda.occlusion.windows import grid
 
@@ -93,12 +96,19 @@ def answers(
                 if check is not None:
                     check(base, base_activity[-1])
                 way = _way(probe, picture, base, window, stride, method, way)
+                result = None
                 if way.plan is not None:
-                    result, said = _incremental(way, picture, paint, dtype, budget, bar)
-                    way.reason = way.reason if not said else f"{way.reason.split('; in ')[0]}; {said}"
-                else:
+                    try:
+                        result = _incremental(way, probe, picture, paint, origins, window, dtype, budget, bar)
+                    except (ValueError, RuntimeError, IndexError, RefusedError) as error:
+                        if out_of_memory(error):
+                            raise
+                        way = _refused(str(error).splitlines()[0], method)
+                if result is None:
                     base = base if reduced.dtype is None else reduced(picture[None].clone())[0]
                     chunk = chunk_size(probe, picture, budget)
+                    if chunk > 1 and not _independent(reduced, picture, paint, origins, window):
+                        chunk = 1
                     result = Result(*run_batched(reduced, picture, paint, origins, window, chunk, bar))
                 bases.append(base)
                 outputs.append(result.logits)
@@ -125,7 +135,7 @@ def _base(probe: Probe, picture: Tensor) -> Tensor:
     base = probe(batch)[0]
     if not torch.isfinite(base).all():
         raise ValueError("model: its output for the whole picture holds NaN or infinity")
-    if not torch.allclose(once, base, rtol=1e-2, atol=1e-2 * float(base.abs().max())):
+    if not _agree(once, base, picture.dtype):
         raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
     return base
 
@@ -145,6 +155,9 @@ def _way(
     if before is not None and before.network is None:
         return before
     try:
+        hooks = hooked(probe.model, renewing=False)
+        if hooks:
+            raise RefusedError(f"there are hooks on {', '.join(hooks)}, which the engine would not run")
         network = trace(probe.model, picture[None]) if before is None else before.network
         assert network is not None
         watched = None if probe.layer is None else network.node(probe.layer).index
@@ -155,10 +168,7 @@ def _way(
         if plan is None:
             plan = Plan(network, values, (picture.shape[1], picture.shape[2]), window, stride, watched)
     except (ValueError, KeyError, RuntimeError, RefusedError) as error:
-        reason = str(error).splitlines()[0]
-        if method == "incremental":
-            raise RuntimeError(f"method: 'incremental' cannot be done: {reason}") from error
-        return _Way(None, f"every window was run through the whole network: {reason}")
+        return _refused(str(error).splitlines()[0], method)
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
         if engine > brute:
@@ -166,29 +176,72 @@ def _way(
     return _Way(plan, plan.reason, network, values)
 
 
+def _refused(reason: str, method: str) -> _Way:
+    if method == "incremental":
+        raise RuntimeError(f"method: 'incremental' cannot be done: {reason}")
+    return _Way(None, f"every window was run through the whole network: {reason}")
+
+
 def _check_same(value: Any, base: Tensor) -> None:
-    """The graph has to give what the model itself gives: hooks, for one, are not in it."""
+    """The graph has to give what the model itself gives."""
     if not isinstance(value, Tensor) or value.numel() != base.numel():
         raise RefusedError("what the model returns is not what its layers compute")
-    difference = (value.flatten().float() - base).abs().max()
-    if not difference <= 3 * torch.finfo(value.dtype).eps ** 0.5 * base.abs().max():
-        raise RefusedError("hooks, or something else outside the layers, change what the model answers")
+    if not _agree(value.flatten().float(), base, value.dtype):
+        raise RefusedError("something outside of the layers changes what the model answers")
 
 
 def _incremental(
-    way: _Way, picture: Tensor, paint: Tensor, dtype: torch.dtype | None, budget: int, bar: tqdm[Any]
-) -> tuple[Result, str]:
-    """The answers, and in a smaller dtype how far a sample of them is from float32."""
-    assert way.plan is not None
-    kind = picture.dtype if dtype is None else dtype
-    result = way.plan.run(picture, paint, way.values, kind, budget, bar)
-    if kind == picture.dtype:
-        return result, ""
-    sample = torch.linspace(0, len(result.logits) - 1, min(_SAMPLE, len(result.logits))).long()
-    exact = way.plan.run(picture, paint, way.values, picture.dtype, budget, tqdm(disable=True), sample.numpy())
-    deviation = (result.logits[sample.to(result.logits.device)] - exact.logits).abs().max()
-    spread = exact.logits.std()
-    return result, (
-        f"in {str(kind).removeprefix('torch.')} the outputs of {len(sample)} windows were at most {deviation:.2g} "
-        f"from {str(picture.dtype).removeprefix('torch.')}, {deviation / spread:.2g} of their standard deviation"
+    way: _Way,
+    probe: Probe,
+    picture: Tensor,
+    paint: Tensor,
+    origins: Tensor,
+    window: tuple[int, int],
+    dtype: torch.dtype | None,
+    budget: int,
+    bar: tqdm[Any],
+) -> Result:
+    """The engine's answers, one of them held against the model's own."""
+    plan, kind = way.plan, picture.dtype if dtype is None else dtype
+    assert plan is not None
+    result = plan.run(picture, paint, way.values, kind, budget, bar)
+    middle = plan.grid[0] // 2 * plan.grid[1] + plan.grid[1] // 2
+    exact = result.logits[middle : middle + 1]
+    if kind != picture.dtype:
+        others = np.linspace(0, len(origins) - 1, _SAMPLE).astype(np.int64)
+        sample = np.concatenate([[middle], np.setdiff1d(others, [middle])])
+        exact = plan.run(picture, paint, way.values, picture.dtype, budget, tqdm(disable=True), sample).logits
+        way.reason = f"{plan.reason}; {_deviation(result.logits[sample.tolist()], exact, kind, picture.dtype)}"
+    alone = probe(ops.occlude(picture, paint, origins[middle : middle + 1], window))[0]
+    if not _agree(exact[0], alone, picture.dtype):
+        raise RefusedError("the engine's answer to one window is not the model's own")
+    return result
+
+
+def _agree(a: Tensor, b: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two answers are the same but for the rounding of a network's many layers."""
+    rounding = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps) ** 0.5
+    scale = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_ones(())
+    return torch.allclose(a, b, rtol=0, atol=float(rounding * scale), equal_nan=True)
+
+
+def _deviation(rough: Tensor, exact: Tensor, dtype: torch.dtype, from_dtype: torch.dtype) -> str:
+    largest = (rough - exact).abs().max()
+    name, of = (str(d).removeprefix("torch.") for d in (dtype, from_dtype))
+    return (
+        f"in {name} the outputs of {len(exact)} windows are at most {largest:.2g} from those in {of}, "
+        f"{largest / exact.std():.2g} of their standard deviation"
     )
+
+
+def _independent(probe: Probe, picture: Tensor, paint: Tensor, origins: Tensor, window: tuple[int, int]) -> bool:
+    """Whether a picture's answer is the same in company.
+
+    It is not where a layer takes statistics of its batch, and there is none where a model takes one picture alone.
+    """
+    both = ops.occlude(picture, paint, origins[[0, len(origins) // 2]], window)
+    try:
+        in_company = probe(both)[0]
+    except (ValueError, RuntimeError):
+        return False
+    return _agree(in_company, probe(both[:1])[0], probe.dtype or picture.dtype)

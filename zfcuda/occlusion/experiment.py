@@ -61,6 +61,8 @@ def occlusion_map(
         TypeError, ValueError: naming the argument and its value, before any window is run.
         RuntimeError: method="incremental" where that cannot be done.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     model = getattr(model, "_orig_mod", model)  # a model under torch.compile would compile anew for each batch size
     picture = _picture(image, model)
     window, stride = pair(window, "window"), pair(stride, "stride")
@@ -126,13 +128,13 @@ def _picture(image: Tensor, model: nn.Module) -> Tensor:
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
     if image.numel() == 0:
         raise ValueError(f"image: it is empty, shape {list(image.shape)}")
-    if not torch.isfinite(image).all():
-        raise ValueError("image: it holds NaN or infinity")
     weights = [p for p in model.parameters() if p.is_floating_point()]
     if weights and weights[0].device != image.device:
         raise ValueError(f"image: it is on {image.device}, the model on {weights[0].device}")
     if weights and weights[0].dtype != image.dtype:
         raise TypeError(f"image: it is {image.dtype}, the model {weights[0].dtype}")
+    if not torch.isfinite(image).all():
+        raise ValueError("image: it holds NaN or infinity")
     if any(
         w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights
     ):
@@ -148,7 +150,10 @@ def _filled(fill: Fill, picture: Tensor) -> Tensor:
     elif isinstance(fill, int | float):
         value = torch.tensor(float(fill)).to(picture)
     else:
-        value = torch.tensor([float(v) for v in fill]).to(picture)
+        try:
+            value = torch.tensor([float(v) for v in fill]).to(picture)
+        except (TypeError, ValueError):
+            raise TypeError(f"fill: expected a number, one per channel, or a Tensor, got {fill!r}") from None
         if len(value) != channels:
             raise ValueError(f"fill: expected a number or {channels} numbers, one per channel, got {len(value)}")
         value = value[:, None, None]

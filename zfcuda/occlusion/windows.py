@@ -10,7 +10,7 @@ from torch import Tensor
 
 def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
     """int or (rows, columns) -> (rows, columns), both at least 1."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in both):
         raise ValueError(f"{name}: expected a positive integer or two, (rows, columns), got {value!r}")
     return both[0], both[1]

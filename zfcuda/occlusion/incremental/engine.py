@@ -15,7 +15,7 @@ from zfcuda.network import Network
 from zfcuda.network.regions import Intervals
 from zfcuda.occlusion.batched import out_of_memory
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
-from zfcuda.occlusion.incremental.forms import Forms, Local, Whole, classify
+from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, classify
 from zfcuda.occlusion.incremental.lower import lower
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.steps import FirstLinear, Step, sums_of_differences
@@ -57,8 +57,9 @@ class Plan:
         self.grid = (len(sides[0]), len(sides[1]))
         self.forms = classify(network, self.nodes, base, *sides)
         self.steps = lower(self.nodes, self.forms, self.wanted)
+        self.kept = {f.source if isinstance(f := self.forms.of[i], Flattened) else i for i in self.wanted}
         self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
-        self.head, self.tail = _split(self.steps, self.forms, self.wanted)
+        self.head, self.tail = _split(self.steps, self.forms, self.kept)
         if not self.forms.windows:
             why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -71,6 +72,8 @@ class Plan:
             done += (
                 f", up to {self.forms.completed[0]}, which needs whole maps: from there on each window was run in full"
             )
+        if self.network.shape is not None:
+            done += "; the model was followed by torch.export, for pictures of this shape"
         return done
 
     def run(
@@ -133,7 +136,7 @@ class Plan:
     def _steps(self, chunk: Chunk, steps: Sequence[Step], later: Sequence[Step]) -> None:
         """Runs them, letting go of every value after its last reader."""
         last = {i: step.index for step in steps for i in step.reads}
-        keep = {*self.wanted, *(i for step in later for i in step.reads)}
+        keep = {*self.kept, *(i for step in later for i in step.reads)}
         for step in steps:
             chunk.values[step.index] = step.run(chunk)
             for i in step.reads:
@@ -211,12 +214,17 @@ class _Sizes:
             return 0
         if isinstance(form, Local):
             return int(_mean_area(form.rows, form.columns) * value.shape[1]) * self.base.dtype.itemsize
-        return value.numel() * self.base.dtype.itemsize
+        return self.whole(index)
+
+    def whole(self, index: int) -> int:
+        """The same in full."""
+        value = self.base[index]
+        return value.numel() * self.base.dtype.itemsize if isinstance(value, Tensor) else 0
 
     def kept(self, tail: Sequence[Step]) -> int:
         """What the tail needs: its inputs, completed, and all that it computes."""
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
-        return sum(self.value(i) + self.base[i].numel() * self.base.dtype.itemsize for i in read)
+        return sum(self.value(i) + self.whole(i) for i in read)
 
     def chunk(self, steps: Sequence[Step], budget: int) -> int:
         """How many windows fit, every value twice for what its computation reads beside it."""
@@ -227,9 +235,9 @@ class _Sizes:
             live[step.index] = self.value(step.index)
             work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
             if self.plan.forms.of[step.index] is Whole.DENSE:  # completes what it reads
-                work += sum(self.base[i].numel() * self.base.dtype.itemsize for i in step.reads)
+                work += sum(self.whole(i) for i in step.reads)
             most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
-            live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.wanted}
+            live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.kept}
         device = self.base[self.plan.output].device.type
         fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
         return max(1, int(fitting))

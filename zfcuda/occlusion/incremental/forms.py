@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from zfcuda.network import Network, Node
-from zfcuda.network.regions import Axis, Intervals, axes, union
+from zfcuda.network import Network, Node, Ref
+from zfcuda.network.graph import map_nest
+from zfcuda.network.regions import Axis, Intervals, Lookup, adaptive, axes, looked_up, padded, union
+from zfcuda.occlusion.incremental.lookups import lookup_of
 
 
 class Whole(Enum):
@@ -39,15 +44,21 @@ Form = Whole | Local | Flattened
 
 @dataclass(frozen=True)
 class Forms:
-    """of: node -> form, for the nodes that run. windows: node -> its two sides, where it is a layer of windows.
-    reductions: the nodes that turn a local map into a vector without completing it. completed: where a map had to be
-    completed, and why.
+    """What is known of the nodes that run.
+
+    of: node -> form. windows: node -> its two sides, where it is a layer of windows. lookups: node -> where its values,
+    or those of its padded input, come from. cuts: the nodes that run on whole maps, of which again one rectangle has
+    changed. reductions: those that turn a local map into a vector without completing it. completed: where a map had to
+    be completed, by name.
     """
 
     of: dict[int, Form]
     windows: dict[int, tuple[Axis, Axis]]
+    lookups: dict[int, Lookup]
+    cuts: set[int]
     reductions: set[int]
     completed: list[str]
+    sizes: dict[int, Any]  # of the nodes that are sizes, for two pictures
 
 
 # Position by position: the value at a place depends on the operands at this place alone.
@@ -56,11 +67,38 @@ POINTWISE = frozenset(
 )
 
 
+def sized(node: Node, base: Mapping[int, Any], forms: Mapping[int, Form], sizes: Mapping[int, Any], count: int) -> Any:
+    """What a node gives for `count` pictures as far as shapes go.
+
+    Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for so many
+    pictures.
+    """
+
+    def value(ref: Any) -> Any:
+        if not isinstance(ref, Ref):
+            return ref
+        known = base[ref.index]
+        if forms[ref.index] is Whole.CONSTANT:
+            return known
+        if not isinstance(known, Tensor):
+            return sizes.get(ref.index, known)
+        return torch.empty((), dtype=known.dtype, device=known.device).expand(count, *known.shape[1:])
+
+    return node.run({name: map_nest(argument, value) for name, argument in node.arguments.items()})
+
+
+def is_pointwise(node: Node) -> bool:
+    if node.kind == "other":
+        function = node.arguments["function"]
+        return function in (F.prelu, torch.prelu) or isinstance(function, nn.PReLU)
+    return node.kind in POINTWISE
+
+
 def classify(
     network: Network, nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
 ) -> Forms:
     """base: the value of every node for the whole picture [1,C,H,W]. rows, columns: what the windows cover of it."""
-    forms = Forms({}, {}, set(), [])
+    forms = Forms({}, {}, {}, set(), set(), [], {})
     for node in nodes:
         form = _form(node, base, forms, rows, columns)
         forms.of[node.index] = form
@@ -78,7 +116,10 @@ def _form(node: Node, base: Mapping[int, Any], forms: Forms, rows: Intervals, co
     if not depends:
         return Whole.CONSTANT
     if node.is_shape_query or all(forms.of[i] is Whole.SIZE for i in depends):
-        return Whole.DENSE if isinstance(value, Tensor) else Whole.SIZE
+        if isinstance(value, Tensor):
+            return Whole.DENSE
+        forms.sizes[node.index] = sized(node, base, forms.of, forms.sizes, 2)
+        return Whole.SIZE
     if not isinstance(value, Tensor) or len(value) != 1:
         return Whole.DENSE
     sources = [forms.of[i] for i in depends]
@@ -86,8 +127,13 @@ def _form(node: Node, base: Mapping[int, Any], forms: Forms, rows: Intervals, co
         return _of_flattened(node, depends, forms)
     if node.kind == "reshape" and len(depends) - sources.count(Whole.SIZE) == 1:
         source = next(i for i in depends if forms.of[i] is not Whole.SIZE)
-        if isinstance(forms.of[source], Local) and list(value.shape) == [1, base[source].numel()]:
+        # Two pictures tell what one does not: whether the first side stays theirs.
+        whole = not isinstance(forms.of[source], Local) or _of_two(node, base, forms) != (2, *value.shape[1:])
+        if not whole and list(value.shape) == [1, base[source].numel()]:
             return Flattened(source)
+        if not whole and value.shape == base[source].shape:
+            forms.lookups[node.index] = Lookup(*(np.arange(n) for n in value.shape[2:]))
+            return forms.of[source]
     if not all(isinstance(source, Local) for source in sources):
         return Whole.DENSE
     if _is_global_mean(node, base):
@@ -97,7 +143,21 @@ def _form(node: Node, base: Mapping[int, Any], forms: Forms, rows: Intervals, co
         return Whole.DENSE
     if node.kind in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool"):
         return _of_windows(node, depends, base, forms)
+    lookup = lookup_of(node, base) if len(depends) == 1 else None
+    if lookup is not None:
+        forms.lookups[node.index] = lookup
+        moved = forms.of[depends[0]]
+        assert isinstance(moved, Local)
+        return Local(looked_up(lookup.rows, moved.rows), looked_up(lookup.columns, moved.columns))
     return _of_positions(node, depends, base, forms)
+
+
+def _of_two(node: Node, base: Mapping[int, Any], forms: Forms) -> tuple[int, ...]:
+    """The shape that a node gives for two pictures."""
+    try:
+        return tuple(sized(node, base, forms.of, forms.sizes, 2).shape)
+    except RuntimeError:  # it holds for one picture alone
+        return ()
 
 
 def _of_flattened(node: Node, depends: list[int], forms: Forms) -> Form:
@@ -126,17 +186,25 @@ def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], forms: 
         return Whole.DENSE
     arguments = node.resolve(base)
     source = forms.of[depends[0]]
+    assert isinstance(source, Local)
+    rows, columns = source.rows, source.columns
     inputs, outputs = (tuple(base[i].shape[2:]) for i in (depends[0], node.index))
+    lookup = padded(arguments, inputs) if node.kind == "conv" else None
+    if lookup is not None:
+        forms.lookups[node.index] = lookup
+        rows, columns = looked_up(lookup.rows, rows), looked_up(lookup.columns, columns)
+        inputs = (len(lookup.rows), len(lookup.columns))
     sides = axes(node.kind, arguments, inputs, outputs)
-    if sides is None or not isinstance(source, Local):
-        return Whole.DENSE
+    if sides is None:
+        forms.cuts.add(node.index)
+        return Local(*(adaptive(n, m, i) for n, m, i in zip(inputs, outputs, (rows, columns), strict=True)))
     forms.windows[node.index] = sides
-    return Local(sides[0].changed(source.rows), sides[1].changed(source.columns))
+    return Local(sides[0].changed(rows), sides[1].changed(columns))
 
 
 def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], forms: Forms) -> Form:
     shape = base[node.index].shape
-    if node.kind not in POINTWISE or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
+    if not is_pointwise(node) or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
         return Whole.DENSE
     if node.kind in ("cat", "softmax") and node.arguments["dim"] not in (1, -3):
         return Whole.DENSE

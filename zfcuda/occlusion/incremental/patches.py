@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zfcuda import ops
+from zfcuda.network.regions import Lookup
 
 Table = npt.NDArray[np.int64]
 
@@ -80,6 +81,42 @@ def gather(base: Tensor, patches: Patches, wanted: Layout, fill: float = 0.0) ->
     if base.device.type != "cpu":
         have, want = (t.to(base.device, non_blocking=True) for t in (have, want))
     return ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
+
+
+def positions(layout: Layout) -> tuple[Table, Table, Table]:
+    """Of every row: its window, y and x."""
+    areas = layout.areas[layout.order]
+    window = np.repeat(layout.order, areas)
+    place = np.arange(layout.rows) - np.repeat(areas.cumsum() - areas, areas)
+    top, left, right = layout.table[window, 0], layout.table[window, 1], layout.table[window, 3]
+    columns = (right - left).clip(1)
+    return window, top + place // columns, left + place % columns
+
+
+def look_up(fallback: Tensor, own: bool, patches: Patches, lookup: Lookup, wanted: Layout) -> Tensor:
+    """[rows,C]: rectangles of the map that the lookup makes of another one.
+
+    fallback: what no patch holds, [1,C,H,W]: the map before the lookup, or (own) the one that it makes.
+    """
+    window, y, x = positions(wanted)
+    rows, columns = lookup.rows[y], lookup.columns[x]
+    top, left, bottom, right, start = patches.layout.table[window].T
+    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    place = start + (rows - top) * (right - left) + columns - left
+    at = y * fallback.shape[3] + x if own else rows * fallback.shape[3] + columns
+    device = fallback.device
+    values = fallback[0].permute(1, 2, 0).flatten(0, 1)[torch.from_numpy(at).to(device)]
+    changed = torch.from_numpy(inside.nonzero()[0]).to(device)
+    values[changed] = patches.values[torch.from_numpy(place[inside]).to(device)]
+    return values
+
+
+def cut(whole: Tensor, wanted: Layout) -> Tensor:
+    """[rows,C]: each window's rectangle of its own map, [n,C,H,W]."""
+    window, y, x = positions(wanted)
+    height, width = whole.shape[2:]
+    at = torch.from_numpy((window * height + y) * width + x).to(whole.device)
+    return whole.permute(0, 2, 3, 1).flatten(0, 2)[at]
 
 
 def dense(values: Tensor, group: tuple[int, int, int, int]) -> Tensor:

@@ -14,8 +14,8 @@ from zfcuda import ops
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
-from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole
-from zfcuda.occlusion.incremental.patches import Layout, Patches, dense, gather, rectangles
+from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, sized
+from zfcuda.occlusion.incremental.patches import Layout, Patches, cut, dense, gather, look_up, rectangles
 
 
 class Step(Protocol):
@@ -46,6 +46,10 @@ def step_of(node: Node, forms: Forms) -> Step | None:
         return (Linear if node.kind == "linear" else InFull)(node, reads)
     if node.index in forms.windows:
         return Pooling(node, reads)
+    if node.index in forms.lookups:
+        return Moving(node, reads[:1])
+    if node.index in forms.cuts:
+        return Cut(node, reads)
     return Positions(node, reads)
 
 
@@ -63,15 +67,7 @@ class Sizes(_OfNode):
     """Sizes, which only a stand-in for the batch has to tell."""
 
     def run(self, chunk: Chunk) -> Any:
-        def value(ref: Any) -> Any:
-            if not isinstance(ref, Ref):
-                return ref
-            base = chunk.base[ref.index]
-            if isinstance(chunk.forms.of[ref.index], Whole) and not isinstance(base, Tensor):
-                return chunk.values.get(ref.index, base)
-            return torch.empty(len(chunk), *base.shape[1:], dtype=base.dtype, device="meta")
-
-        return self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
+        return sized(self.node, chunk.base.values, chunk.forms.of, chunk.values, len(chunk))
 
 
 class InFull(_OfNode):
@@ -79,6 +75,22 @@ class InFull(_OfNode):
 
     def run(self, chunk: Chunk) -> Any:
         return self.node.run(chunk.resolve(self.node))
+
+
+class Moving(_OfNode):
+    """Values from elsewhere on the map: a crop, padding."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        layout, lookup = chunk.layout(self.index), chunk.forms.lookups[self.index]
+        return Patches(look_up(chunk.base.map(self.index), True, chunk.values[self.reads[0]], lookup, layout), layout)
+
+
+class Cut(_OfNode):
+    """The node as it is on whole maps, of which again one rectangle has changed."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        layout = chunk.layout(self.index)
+        return Patches(cut(self.node.run(chunk.resolve(self.node)), layout), layout)
 
 
 class Positions(_OfNode):
@@ -94,7 +106,7 @@ class Positions(_OfNode):
             if chunk.forms.of[ref.index] is not Whole.CONSTANT:
                 return chunk.aligned(ref.index, self.index).as_map()
             constant = chunk.base.cast(ref.index)
-            if not isinstance(constant, Tensor) or self.node.kind in ("lrn", "batch_norm"):
+            if not isinstance(constant, Tensor) or self.node.kind in ("lrn", "batch_norm", "other"):
                 return constant
             sides = (1, 1, *constant.shape)[-2:]
             if sides == (1, 1) and self.node.kind != "cat":
@@ -106,7 +118,7 @@ class Positions(_OfNode):
             return Patches(gather(over, nothing, layout), layout).as_map()
 
         result = self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
-        rows = result.permute(0, 2, 3, 1).reshape(layout.rows, -1)
+        rows = result.permute(0, 2, 3, 1).reshape(layout.rows, result.shape[1])
         return Patches(rows, layout)
 
 
@@ -120,6 +132,8 @@ def contexts(chunk: Chunk, index: int, source: int, fill: float) -> tuple[Tensor
     sides = chunk.forms.windows[index]
     read = [side.read(changed) for side, changed in zip(sides, chunk.intervals(index), strict=True)]
     wanted = Layout.of(rectangles(*read), True)
+    if index in chunk.forms.lookups:
+        return look_up(chunk.base.map(source), False, chunk.values[source], chunk.forms.lookups[index], wanted), wanted
     return gather(chunk.base.map(source), chunk.values[source], wanted, fill), wanted
 
 
@@ -159,7 +173,9 @@ class Pooling(_OfNode):
     def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
         """[rows,1]: one over the divisor of each position, which is smaller at the border for some settings."""
         base = chunk.base[self.node.arguments["input"].index]
-        ones = torch.ones(1, 1, *base.shape[2:], device=base.device)
+        ones = torch.ones(
+            1, 1, *base.shape[2:], dtype=torch.promote_types(base.dtype, torch.float32), device=base.device
+        )
         arguments = self.node.resolve(chunk.base.values) | {"input": ones}
         average = self.node.run(arguments)
         if self.node.kind == "avg_pool":
@@ -279,7 +295,8 @@ class Convolution:
 
     def run(self, chunk: Chunk) -> Patches:
         plain = chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu"
-        return self._ragged(chunk) if plain and self.conv.arguments["groups"] == 1 else self._dense(chunk)
+        plain = plain and self.conv.arguments["groups"] == 1 and self.conv.index not in chunk.forms.lookups
+        return self._ragged(chunk) if plain else self._dense(chunk)
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
         """The filters as the kernel takes them, made once for a picture."""

@@ -1,0 +1,74 @@
+"""Layers that only move values, found by what they do to a map of coordinates: crops, padding, flips, enlarging."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda.network import Node, Ref
+from zfcuda.network.graph import map_nest
+from zfcuda.network.regions import Lookup
+
+_FUNCTIONS = {operator.getitem, F.pad, torch.flip, torch.roll, torch.narrow, F.interpolate, F.upsample}
+_METHODS = {"flip", "roll", "narrow", "__getitem__"}
+_MODULES = (
+    nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.Upsample,
+)  # fmt: skip
+
+
+def lookup_of(node: Node, base: Any) -> Lookup | None:
+    """Where the values of a node [1,C,H,W] come from in its only operand; None where they are not just moved.
+
+    The functions are known ones: of another, a maximum for one, it would depend on the values what it does.
+    """
+    if node.kind != "other" or len(node.refs) < 1 or not _moves(node.arguments["function"]):
+        return None
+    source, value = base[node.refs[0]], base[node.index]
+    if not isinstance(source, Tensor) or source.dim() != 4 or value.dim() != 4 or value.shape[1] != source.shape[1]:
+        return None
+    # Every place has a number of its own, from 1 on. What doubles with them was moved, what does not is a constant.
+    numbers = torch.arange(1, source.numel() + 1, dtype=torch.float64).view(source.shape)
+    once, twice = (_run(node, base, source, factor * numbers) for factor in (1, 2))
+    if once is None or twice is None or once.shape != value.shape:
+        return None
+    moved = (twice == 2 * once) & (once != 0)
+    place = (once - 1).long()
+    _, channels, height, width = source.shape
+    if not torch.equal(moved, moved[:, :1].expand_as(moved)):
+        return None
+    channel = torch.arange(channels).view(-1, 1, 1).expand_as(place[0])
+    if not (place[0] // (height * width) == channel)[moved[0]].all():
+        return None
+    shown, y, x = moved[0, 0], place[0, 0] // width % height, place[0, 0] % width
+    rows = torch.where(shown, y, -1).amax(1)
+    columns = torch.where(shown, x, -1).amax(0)
+    both = (rows >= 0)[:, None] & (columns >= 0)
+    if not torch.equal(shown, both) or not ((y == rows[:, None]) & (x == columns))[both].all():
+        return None
+    return Lookup(rows.numpy().astype(np.int64), columns.numpy().astype(np.int64))
+
+
+def _moves(function: Any) -> bool:
+    if isinstance(function, nn.Upsample):
+        return function.mode == "nearest"
+    name = getattr(function, "__name__", "")
+    return isinstance(function, _MODULES) or function in _FUNCTIONS or name in _METHODS
+
+
+def _run(node: Node, base: Any, source: Tensor, numbers: Tensor) -> Tensor | None:
+    def value(ref: Any) -> Any:
+        if not isinstance(ref, Ref):
+            return ref
+        return numbers if base[ref.index] is source else base[ref.index]
+
+    try:
+        result = node.run({name: map_nest(argument, value) for name, argument in node.arguments.items()})
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
+        return None
+    # Interpolation other than "nearest" makes new numbers, which fail the tests that follow.
+    return result if isinstance(result, Tensor) else None
