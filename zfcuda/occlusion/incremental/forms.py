@@ -70,8 +70,8 @@ POINTWISE = frozenset(
 def sized(node: Node, base: Mapping[int, Any], forms: Mapping[int, Form], sizes: Mapping[int, Any], count: int) -> Any:
     """What a node gives for `count` pictures as far as shapes go.
 
-    Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for so many
-    pictures.
+    Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for
+    as many pictures.
     """
 
     def value(ref: Any) -> Any:
