@@ -57,10 +57,15 @@ void check_pair(IntArrayRef pair, const char* name, int64_t least) {
   TORCH_CHECK(pair[0] >= least && pair[1] >= least, name, ": expected at least ", least, ", got ", pair);
 }
 
+// Of which a product does not overflow.
+void check_small_pair(IntArrayRef pair, const char* name, int64_t least) {
+  check_pair(pair, name, least);
+  TORCH_CHECK(pair[0] <= INT32_MAX && pair[1] <= INT32_MAX, name, ": expected at most ", INT32_MAX, ", got ", pair);
+}
+
 void check_window(IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
   check_pair(kernel, "kernel_size", 1);
-  check_pair(stride, "stride", 1);
-  TORCH_CHECK(stride[0] <= INT32_MAX && stride[1] <= INT32_MAX, "stride: expected at most ", INT32_MAX, ", got ", stride);
+  check_small_pair(stride, "stride", 1);
   check_pair(padding, "padding", 0);
   TORCH_CHECK(kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256,
               "kernel_size: a switch is one byte, so a window has at most 256 elements, got ", kernel);
@@ -328,9 +333,10 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
   check_pair(dilation, "dilation", 1);
   const cpu::Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
+  const Tensor filters = weight.contiguous();
   Tensor packed =
       at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.taps * x.taps, winograd)}, weight.options());
-  cpu::pack_filters(weight.contiguous(), winograd, packed);
+  cpu::pack_filters(filters, winograd, packed);
   return packed;
 }
 
@@ -346,11 +352,19 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   check_rectangles(want, "want", base);
   TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
   TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+  TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
   TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
-  check_pair(kernel, "kernel_size", 1);
-  check_pair(stride, "stride", 1);
-  check_pair(padding, "padding", 0);
-  check_pair(dilation, "dilation", 1);
+  check_small_pair(kernel, "kernel_size", 1);
+  check_small_pair(stride, "stride", 1);
+  check_small_pair(padding, "padding", 0);
+  check_small_pair(dilation, "dilation", 1);
+  // What follows counts in int64: roughly first, whether that can be.
+  const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
+  TORCH_CHECK(filters.dim() == 1 && weights <= filters.numel(), "filters: expected at least ", weights,
+              " numbers from pack_filters, got shape ", filters.sizes());
+  const double padded = (base.size(2) + 2.0 * padding[0]) * (base.size(3) + 2.0 * padding[1]) * base.size(1);
+  TORCH_CHECK(padded < kMostNumbers && filters.numel() < kMostNumbers, "padding: ", padding, " and filters of ",
+              filters.numel(), " numbers are more than memory holds");
   const cpu::Side y{base.size(2), kernel[0], stride[0], padding[0], dilation[0]};
   const cpu::Side x{base.size(3), kernel[1], stride[1], padding[1], dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
@@ -370,6 +384,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), residual_ = contiguous(residual, MemoryFormat::Contiguous);
   cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), want.size(0), base, patches.size(0),
                     rows);
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs(), x.outputs());
   const cpu::PatchConv p{map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
@@ -384,7 +399,7 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   TORCH_CHECK(input.dim() == 2, "input: expected [n,K], got shape ", input.sizes());
   check_float(input, "input");
   check_float(weight, "weight");
-  check_pair(size, "size", 1);
+  check_small_pair(size, "size", 1);
   const int64_t positions = size[0] * size[1], outputs = weight.dim() == 2 ? weight.size(0) : 0;
   TORCH_CHECK(weight.dim() == 2 && weight.size(1) == input.size(1), "weight: expected [O,", input.size(1), "], got shape ",
               weight.sizes());

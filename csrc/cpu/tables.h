@@ -34,4 +34,14 @@ inline void check_tables(const int64_t* have, const int64_t* want, int64_t n, co
   TORCH_CHECK(next == static_cast<uint64_t>(rows), "want: its ", n, " windows want ", next, " positions, rows is ", rows);
 }
 
+// want: inside a map of this size.
+inline void check_wanted(const int64_t* want, int64_t n, int64_t height, int64_t width) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Rectangle w = Rectangle::of(want, i);
+    TORCH_CHECK(w.empty() || (w.top >= 0 && w.left >= 0 && w.bottom <= height && w.right <= width), "want: window ", i,
+                " wants positions ", w.top, ", ", w.left, " to ", w.bottom, ", ", w.right, ", beyond the output's ", height,
+                " x ", width);
+  }
+}
+
 }  // namespace zfcuda::cpu

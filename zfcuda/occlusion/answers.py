@@ -173,7 +173,7 @@ def _way(
         engine, brute = costs(plan, values)
         if engine > brute:
             return _Way(None, "every window was run through the whole network, which is predicted to be cheaper here")
-    return _Way(plan, plan.reason, network, values)
+    return _Way(plan, plan.reason, network, {i: values[i] for i in plan.needed})
 
 
 def _refused(reason: str, method: str) -> _Way:

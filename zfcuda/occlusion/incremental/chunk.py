@@ -30,6 +30,9 @@ class Base:
     def __getitem__(self, index: int) -> Any:
         return self.values[index]
 
+    def __contains__(self, index: int) -> bool:
+        return index in self.values
+
     def cast(self, index: int) -> Any:
         """A value in the dtype that the windows are run in."""
         value = self.values[index]

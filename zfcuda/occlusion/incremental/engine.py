@@ -60,6 +60,9 @@ class Plan:
         self.kept = {f.source if isinstance(f := self.forms.of[i], Flattened) else i for i in self.wanted}
         self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
         self.head, self.tail = _split(self.steps, self.forms, self.kept)
+        read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
+        # Not the maps between what was fused.
+        self.needed = {i for i, form in self.forms.of.items() if not isinstance(form, Local) or i in read}
         if not self.forms.windows:
             why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -88,13 +91,14 @@ class Plan:
     ) -> Result:
         """The answers to one picture.
 
-        picture, fill: [C,H,W]. values: of every node for this picture. dtype: that the windows are computed in. budget:
-        bytes. windows: int64 [n], which of the grid; None: all.
+        picture, fill: [C,H,W]. values: of the needed nodes for this picture. dtype: that the windows are computed in.
+        budget: bytes. windows: int64 [n], which of the grid; None: all.
         """
         base = Base(values, dtype)
         paint = fill.expand_as(picture)[None].to(dtype).contiguous(memory_format=torch.channels_last)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         sizes = _Sizes(self, base)
+        budget = max(budget // 4, budget - sizes.lasting())
         block = max(1, int(budget // 2 // max(1, sizes.kept(self.tail)))) if self.tail else len(windows)
         size = sizes.chunk(self.head, budget // 2 if self.tail else budget)
         logits, activity = [], []
@@ -225,6 +229,14 @@ class _Sizes:
         """What the tail needs: its inputs, completed, and all that it computes."""
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
         return sum(self.value(i) + self.whole(i) for i in read)
+
+    def lasting(self) -> int:
+        """What stays from the first chunk to the last: the picture's maps, and the filters in the kernel's order."""
+        maps = sum(
+            self.whole(i) for i, form in self.plan.forms.of.items() if isinstance(form, Local) and i in self.base
+        )
+        filters = sum(2 * self.whole(node.refs[1]) for node in self.plan.nodes if node.kind == "conv")
+        return maps + filters
 
     def chunk(self, steps: Sequence[Step], budget: int) -> int:
         """How many windows fit, every value twice for what its computation reads beside it."""
