@@ -358,13 +358,11 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   check_small_pair(stride, "stride", 1);
   check_small_pair(padding, "padding", 0);
   check_small_pair(dilation, "dilation", 1);
-  // What follows counts in int64: roughly first, whether that can be.
-  const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
-  TORCH_CHECK(filters.dim() == 1 && weights <= filters.numel(), "filters: expected at least ", weights,
-              " numbers from pack_filters, got shape ", filters.sizes());
+  // No more than memory could hold, so that int64 counts all that follows.
   const double padded = (base.size(2) + 2.0 * padding[0]) * (base.size(3) + 2.0 * padding[1]) * base.size(1);
-  TORCH_CHECK(padded < kMostNumbers && filters.numel() < kMostNumbers, "padding: ", padding, " and filters of ",
-              filters.numel(), " numbers are more than memory holds");
+  TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
+  const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
+  TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
   const cpu::Side y{base.size(2), kernel[0], stride[0], padding[0], dilation[0]};
   const cpu::Side x{base.size(3), kernel[1], stride[1], padding[1], dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
@@ -413,7 +411,8 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   Tensor output = at::empty({input.size(0), outputs}, input.options().memory_format(std::nullopt));
   const Tensor rows = input.contiguous(), weights = weight.contiguous();
   const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), have_ = contiguous(have, MemoryFormat::Contiguous);
-  if (output.numel() > 0 && input.size(1) > 0)
+  if (input.size(1) == 0) return bias.has_value() ? output.copy_(*bias) : output.zero_();
+  if (output.numel() > 0)
     cpu::linear_rows({rows.const_data_ptr<float>(), have_ ? have_->const_data_ptr<int64_t>() : nullptr,
                       weights.const_data_ptr<float>(), bias_ ? bias_->const_data_ptr<float>() : nullptr,
                       output.mutable_data_ptr<float>(), rows.size(0), rows.size(1) / positions, size[0], size[1], outputs,

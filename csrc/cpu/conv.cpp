@@ -84,16 +84,16 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
   for (int64_t i = 0; i < windows; ++i) {
     const Rectangle w = Rectangle::of(p.want, i);
     if (w.empty()) continue;
-    const int64_t width = w.right - w.left;
+    const int64_t width = w.right - w.left, height = w.bottom - w.top;
     const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.step + p.x.reach();
     // A large rectangle in several, each as high as the limits allow.
     const auto lines_of = [&](int64_t height) {
       return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.step + p.y.reach();
     };
-    int64_t most = std::max<int64_t>(kTile, (most_rows + width / 2) / width);
+    int64_t most = std::clamp<int64_t>((most_rows + width / 2) / width, kTile, whole_tiles(height));
     while (most > kTile && lines_of(most) * columns * p.channels > most_inputs) --most;
     most = std::max(kTile, most / kTile * kTile);
-    const int64_t height = w.bottom - w.top, parts = (height + most - 1) / most;
+    const int64_t parts = (height + most - 1) / most;
     const int64_t each = std::min(height, whole_tiles((height + parts - 1) / parts));
     for (int64_t top = w.top; top < w.bottom; top += each) {
       Placed at{i, top, w.start + (top - w.top) * width, std::min(each, w.bottom - top), width, 0, 0, columns};

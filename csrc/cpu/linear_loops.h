@@ -63,7 +63,8 @@ inline void linear_panels(const LinearRows& p, int64_t panel, int64_t panels, in
           p.have == nullptr ? Rectangle{0, 0, p.height, p.width, 0} : positions_of(p, begin + from, begin + to);
       int64_t full = 0, rest = 0;
       for (int64_t i = first; i < lesser(runs, first + block); ++i) {
-        if (p.have != nullptr && !changed.holds(i / p.width, i % p.width)) continue;
+        const int64_t position = p.positions() == 1 ? 0 : i;
+        if (p.have != nullptr && !changed.holds(position / p.width, position % p.width)) continue;
         places[full] = i * (run + 1);
         offsets[full] = i * run;
         // The last run of a single position may be shorter.

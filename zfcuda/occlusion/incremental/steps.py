@@ -261,6 +261,12 @@ class FirstLinear(_OfNode):
         return result
 
 
+def _without_input(node: Node, base: Base) -> dict[str, Any]:
+    """A layer's own tensors and settings."""
+    own = {name: value for name, value in node.arguments.items() if name != "input"}
+    return {name: base[value.index] if isinstance(value, Ref) else value for name, value in own.items()}
+
+
 @dataclass(frozen=True)
 class Convolution:
     """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
@@ -281,10 +287,10 @@ class Convolution:
 
     def filters(self, base: Base) -> tuple[Tensor, Tensor | None]:
         """Weight [O,C/groups,kh,kw] and bias [O], the batch norms folded in."""
-        arguments = self.conv.resolve(base.values)
-        weight, bias = arguments["weight"], arguments["bias"]
+        conv = _without_input(self.conv, base)
+        weight, bias = conv["weight"], conv["bias"]
         for norm in self.norms:
-            n = norm.resolve(base.values)
+            n = _without_input(norm, base)
             scale = (n["running_var"] + n["eps"]).rsqrt()
             scale = scale if n["weight"] is None else scale * n["weight"]
             before = 0 if bias is None else bias
