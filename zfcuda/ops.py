@@ -436,7 +436,8 @@ def conv_patches(
     Args:
         base: [1,C,H,W] float32, channels_last without a copy.
         patches, have: what is changed of each map, as in gather_patches.
-        want: int64 [n,5], as there, of the output's positions; they lie inside the output map.
+        want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
+            one line more after the map than before, as padding="same" has it with an even kernel.
         rows: of the result: the sum of want's areas.
         filters: what pack_filters made of the weight [O,C,kh,kw] for this stride and dilation.
         bias: [O]. residual: [rows,O], added before relu.
@@ -467,8 +468,8 @@ def linear_rows(
     Args:
         input: [n, H*W*C] float32: the numbers of a position stand together, as in a channels_last map.
         weight: [O, C*H*W], as for a flattened [C,H,W]. bias: [O].
-        have: int64 [n,5], as in gather_patches: rows are zero outside of (top, left, bottom, right), which is not read.
-            None: nothing is known to be zero.
+        have: int64 [n,5], as in gather_patches: the caller says that rows are zero outside of (top, left, bottom,
+            right); what stands there may be left out. None: nothing is known to be zero.
         size: (H, W), or 1 for rows that are no maps.
 
     Returns:

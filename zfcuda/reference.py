@@ -184,9 +184,10 @@ def conv_patches(
     relu: bool,
 ) -> Tensor:
     """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: the positions of want[i], for each i, of the
-    convolution of the map as patch i has changed it.
+    convolution of the map as patch i has changed it. After the map stands one line of padding more than before.
     """
     weight = filters.view(channels, base.shape[1], *kernel_size)
+    sides = (padding[1], padding[1] + 1, padding[0], padding[0] + 1)
     output = base.new_empty(rows, channels)
     for h, w in zip(have.tolist(), want.tolist(), strict=True):
         changed = base.clone()
@@ -194,7 +195,7 @@ def conv_patches(
         patch = patches[h[4] : h[4] + height * width].view(height, width, base.shape[1])
         if height and width:
             changed[0, :, h[0] : h[2], h[1] : h[3]] = patch.permute(2, 0, 1)
-        result = F.conv2d(changed, weight, bias, tuple(stride), tuple(padding), tuple(dilation))
+        result = F.conv2d(F.pad(changed, sides), weight, bias, tuple(stride), 0, tuple(dilation))
         part = result[0, :, w[0] : max(w[0], w[2]), w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1)
         output[w[4] : w[4] + len(part)] = part
     output = output if residual is None else output + residual
@@ -203,7 +204,7 @@ def conv_patches(
 
 def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:
     """input [n,H*W*C], weight [O,C*H*W], have int64 [n,5] -> [n,O]; a row counts as zero outside of its rectangle."""
-    maps = input.view(len(input), *size, -1)
+    maps = input.unflatten(1, (*size, input.shape[1] // (size[0] * size[1])))
     if have is not None:
         y = torch.arange(size[0], device=input.device)[None, :, None]
         x = torch.arange(size[1], device=input.device)[None, None, :]

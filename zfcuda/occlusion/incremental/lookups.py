@@ -31,13 +31,17 @@ def lookup_of(node: Node, base: Any) -> Lookup | None:
     source, value = base[node.refs[0]], base[node.index]
     if not isinstance(source, Tensor) or source.dim() != 4 or value.dim() != 4 or value.shape[1] != source.shape[1]:
         return None
-    # Every place has a number of its own, from 1 on. What doubles with them was moved, what does not is a constant.
-    numbers = torch.arange(1, source.numel() + 1, dtype=torch.float64).view(source.shape)
+    # Every place has a number of its own, from 1 on: any, so that what is interpolated between two is not a third's.
+    # What doubles with them was moved, what does not is a constant.
+    order = torch.randperm(source.numel(), generator=torch.Generator().manual_seed(0))
+    numbers = (order + 1).double().view(source.shape)
     once, twice = (_run(node, base, source, factor * numbers) for factor in (1, 2))
     if once is None or twice is None or once.shape != value.shape:
         return None
     moved = (twice == 2 * once) & (once != 0)
-    place = (once - 1).long()
+    if not (once[moved] == once[moved].round()).all() or not (once[moved] <= len(order)).all():
+        return None
+    place = order.argsort()[torch.where(moved, once - 1, 0).long()]
     _, channels, height, width = source.shape
     if not torch.equal(moved, moved[:, :1].expand_as(moved)):
         return None
@@ -70,5 +74,4 @@ def _run(node: Node, base: Any, source: Tensor, numbers: Tensor) -> Tensor | Non
         result = node.run({name: map_nest(argument, value) for name, argument in node.arguments.items()})
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
         return None
-    # Interpolation other than "nearest" makes new numbers, which fail the tests that follow.
     return result if isinstance(result, Tensor) else None
