@@ -120,6 +120,8 @@ def _convolution(draw: Draw, x: Tensor, modes: tuple[str, ...] = MODES) -> nn.Mo
     channels, size = x.shape[1], x.shape[2:]
     kernel, dilation, padding = _fitting(draw, size, [3, 3, 1, 5, 2, 4, 7, 11], [1, 1, 1, 2, 3])
     stride = _pair(draw, st.sampled_from([1, 1, 2, 3, 4]))
+    if channels == 1 and kernel[1] == 11:
+        stride = (1, 1)  # torch 2.13 on a CPU errs for one channel in channels_last, this kernel and stride (1, 3)
     groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, channels) if channels % g == 0]))
     out = groups * draw(st.integers(1, max(1, CHANNELS // groups)))
     mode = draw(st.sampled_from(modes))

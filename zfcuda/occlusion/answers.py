@@ -16,7 +16,7 @@ from tqdm import tqdm
 from zfcuda import ops
 from zfcuda.network import Network, evaluating, trace
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, out_of_memory, run_batched
+from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, out_of_memory, run_batched, total_activity
 from zfcuda.occlusion.incremental import Plan, Result, costs
 from zfcuda.occlusion.windows import grid
 
@@ -162,8 +162,11 @@ def _way(
         assert network is not None
         watched = None if probe.layer is None else network.node(probe.layer).index
         wanted = [network.names[""], *([] if watched is None else [watched])]
-        values = network.run(picture[None].clone(memory_format=torch.channels_last), wanted)
+        # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
+        values = network.run(picture[None].clone().contiguous(memory_format=torch.channels_last), wanted)
         _check_same(values[network.names[""]], base)
+        if watched is not None and probe.activity is not None:
+            _check_same(total_activity(values[watched]), probe.activity[0])
         plan = None if before is None else before.plan
         if plan is None:
             plan = Plan(network, values, (picture.shape[1], picture.shape[2]), window, stride, watched)

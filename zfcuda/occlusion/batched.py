@@ -57,8 +57,7 @@ class Probe:
         def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor) or output.dim() < 2:
                 raise ValueError(f"layer: {self.layer!r} does not give a map or vector per picture")
-            # Summed at once: an in-place ReLU behind the layer must not count.
-            self.activity = output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float()
+            self.activity = total_activity(output)
 
         handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
         try:
@@ -75,6 +74,11 @@ def _logits(output: Any, count: int) -> Tensor:
     if output.dim() != 2 or output.shape[0] != count:
         raise ValueError(f"model: expected [N,classes] for {count} pictures, got shape {list(output.shape)}")
     return output.float()
+
+
+def total_activity(output: Tensor) -> Tensor:
+    """[n,units,...] -> float32 [n,units], in memory of its own: an in-place ReLU behind the layer must not count."""
+    return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
 def free_memory(device: torch.device) -> int:

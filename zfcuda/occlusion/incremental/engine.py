@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from zfcuda.network import Network
 from zfcuda.network.regions import Intervals
-from zfcuda.occlusion.batched import out_of_memory
+from zfcuda.occlusion.batched import out_of_memory, total_activity
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, classify
 from zfcuda.occlusion.incremental.lower import lower
@@ -179,13 +179,12 @@ class Plan:
         assert self.watched is not None
         form = self.forms.of[self.watched]
         base = chunk.base[self.watched]
-        total = base.flatten(2).sum(2, dtype=torch.float32) if base.dim() > 2 else base.float()
+        total = total_activity(base)
         if form is Whole.CONSTANT:
             return total.expand(len(chunk), -1)
         if isinstance(form, Local):
             return total + sums_of_differences(chunk, self.watched).float()
-        value = chunk.whole(self.watched)
-        return value.flatten(2).sum(2, dtype=torch.float32) if value.dim() > 2 else value.float()
+        return total_activity(chunk.whole(self.watched))
 
 
 def _covered(length: int, window: int, stride: int) -> Intervals:
