@@ -326,6 +326,12 @@ void check_float(const Tensor& t, const char* name) {
   TORCH_CHECK(t.scalar_type() == at::kFloat, name, ": expected float32, got ", t.scalar_type());
 }
 
+void check_floats(const std::optional<Tensor>& t, const char* name, IntArrayRef shape) {
+  if (!t.has_value()) return;
+  TORCH_CHECK(t->scalar_type() == at::kFloat && t->sizes() == shape, name, ": expected float32 ", shape, ", got ",
+              t->scalar_type(), " ", t->sizes());
+}
+
 Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation) {
   TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected [O,C,kh,kw], got shape ", weight.sizes());
   check_float(weight, "weight");
@@ -370,12 +376,8 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
               "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
               filters.sizes());
-  const auto fits = [&](const std::optional<Tensor>& t, const char* name, IntArrayRef shape) {
-    TORCH_CHECK(!t.has_value() || (t->sizes() == shape && t->scalar_type() == at::kFloat), name, ": expected float32 ",
-                shape, ", got ", t.has_value() ? t->sizes() : shape);
-  };
-  fits(bias, "bias", {channels});
-  fits(residual, "residual", {rows, channels});
+  check_floats(bias, "bias", {channels});
+  check_floats(residual, "residual", {rows, channels});
   Tensor output = at::empty({rows, channels}, base.options().memory_format(std::nullopt));
   const Tensor map = base.contiguous(MemoryFormat::ChannelsLast), patch = patches.contiguous(), held = have.contiguous(),
                wanted = want.contiguous(), packed = filters.contiguous();
@@ -402,8 +404,7 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   TORCH_CHECK(weight.dim() == 2 && weight.size(1) == input.size(1), "weight: expected [O,", input.size(1), "], got shape ",
               weight.sizes());
   TORCH_CHECK(input.size(1) % positions == 0, "size: ", size, " positions do not divide input's ", input.size(1));
-  TORCH_CHECK(!bias.has_value() || (bias->dim() == 1 && bias->size(0) == outputs && bias->scalar_type() == at::kFloat),
-              "bias: expected float32 [", outputs, "]");
+  check_floats(bias, "bias", {outputs});
   if (have.has_value()) {
     check_rectangles(*have, "have", input);
     TORCH_CHECK(have->size(0) == input.size(0), "have: expected input's ", input.size(0), " rows, got ", have->size(0));

@@ -18,7 +18,7 @@ namespace {
 // stay in its cache.
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
 // With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
-constexpr int64_t kWinogradRows = 512, kWinogradInputs = 1 << 20;
+constexpr int64_t kWinogradRows = 256, kWinogradInputs = 1 << 20;
 
 int64_t panel() {
   int64_t width = 0;
