@@ -48,10 +48,16 @@ struct Work {
 // Lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
 void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
                     float* to) {
-  const int64_t channels = p.channels, x1 = x0 + columns;
-  const auto blank = [&](int64_t count) { to = std::fill_n(to, count * channels, 0.0f); };
+  const int64_t channels = p.channels, pitch = p.pitch(), x1 = x0 + columns;
+  const auto blank = [&](int64_t count) { to = std::fill_n(to, count * pitch, 0.0f); };
   const auto copy = [&](const float* from, int64_t row, int64_t count) {
-    if (count > 0) to = std::copy_n(from + row * channels, count * channels, to);
+    if (count <= 0) return;
+    from += row * channels;
+    if (pitch == channels) {
+      to = std::copy_n(from, count * channels, to);
+      return;
+    }
+    for (; count > 0; --count, from += channels, to += pitch) std::copy_n(from, channels, to);
   };
   for (int64_t y = y0; y < y0 + lines; ++y) {
     if (y < 0 || y >= p.y.inputs) {
@@ -91,14 +97,14 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
       return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.step + p.y.reach();
     };
     int64_t most = std::clamp<int64_t>((most_rows + width / 2) / width, kTile, whole_tiles(height));
-    while (most > kTile && lines_of(most) * columns * p.channels > most_inputs) --most;
+    while (most > kTile && lines_of(most) * columns * p.pitch() > most_inputs) --most;
     most = std::max(kTile, most / kTile * kTile);
     const int64_t parts = (height + most - 1) / most;
     const int64_t each = std::min(height, whole_tiles((height + parts - 1) / parts));
     for (int64_t top = w.top; top < w.bottom; top += each) {
       Placed at{i, top, w.start + (top - w.top) * width, std::min(each, w.bottom - top), width, 0, 0, columns};
       at.lines = lines_of(at.height);
-      const int64_t size = at.lines * columns * p.channels, area = at.height * width;
+      const int64_t size = at.lines * columns * p.pitch(), area = at.height * width;
       if (pieces.portions.empty() || rows + area / 2 > most_rows || inputs + size > most_inputs) {
         pieces.portions.push_back(static_cast<int64_t>(pieces.strips.size()));
         rows = inputs = 0;
@@ -115,7 +121,8 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
 
 void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work) {
   // A line of taps is one run where nothing is dilated.
-  const bool runs = p.x.dilation == 1;
+  const int64_t pitch = p.pitch();
+  const bool runs = p.x.dilation == 1 && pitch == p.channels;
   const int64_t length = runs ? p.x.taps * p.channels : p.channels;
   // Strips of one width have their segments at the same offsets.
   for (int64_t first = 0, last = 0; first < count; first = last) {
@@ -127,13 +134,13 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
       const Placed& at = strips[last];
       for (int64_t y = 0; y < at.height; ++y)
         for (int64_t x = 0; x < at.width; ++x) {
-          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.step * columns + x * p.x.step) * p.channels);
+          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.step * columns + x * p.x.step) * pitch);
           work.outputs.push_back(at.row + y * at.width + x);
         }
     }
     for (int64_t ky = 0; ky < p.y.taps; ++ky)
       for (int64_t kx = 0; kx < (runs ? 1 : p.x.taps); ++kx)
-        work.offsets.push_back((ky * p.y.dilation * columns + kx * p.x.dilation) * p.channels);
+        work.offsets.push_back((ky * p.y.dilation * columns + kx * p.x.dilation) * pitch);
     const DirectWork w{work.rows.data(), work.outputs.data(), static_cast<int64_t>(work.rows.size()), work.offsets.data(),
                        static_cast<int64_t>(work.offsets.size()), length};
     ZFCUDA_ISA_CALL(direct_rows(p, w));
@@ -179,7 +186,7 @@ void conv_patches(const PatchConv& p, int64_t windows) {
       const int64_t count = pieces.portions[i + 1] - pieces.portions[i];
       if (count == 0) continue;
       const Placed& last = strips[count - 1];
-      float* const inputs = Work::room(work.inputs, last.inputs + last.lines * last.columns * p.channels);
+      float* const inputs = Work::room(work.inputs, last.inputs + last.lines * last.columns * p.pitch());
       for (int64_t s = 0; s < count; ++s) {
         const Placed& at = strips[s];
         const Rectangle want = Rectangle::of(p.want, at.window);

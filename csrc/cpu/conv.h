@@ -34,6 +34,9 @@ struct PatchConv {
   int64_t channels, outputs;
   Side y, x;
   bool relu, winograd;
+
+  // Numbers from one position to the next in the working memory.
+  int64_t pitch() const { return winograd || channels * x.step % 1024 != 0 ? channels : channels + 16; }
 };
 
 // Some lines of one window's wanted rectangle, and where their inputs and outputs lie.

@@ -11,8 +11,9 @@ from zfcuda.network import Node
 from zfcuda.occlusion.incremental.engine import Plan
 from zfcuda.occlusion.incremental.forms import Local, Whole
 
-# Multiply-adds and bytes per second. Only their ratios count, and those differ little between machines.
-_DENSE, _BYTES = 150e9, 15e9
+# Multiply-adds and bytes per second. Only their ratios count, and those differ little between machines. Patches move at
+# less than half the speed of whole maps: they are gathered, and each surrounded by what its next layer reads.
+_PRODUCTS, _WHOLE, _PATCHES = 190e9, 30e9, 12e9
 _STEP = 60e-6  # seconds per step and chunk
 
 
@@ -24,28 +25,32 @@ def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
         value, form = base[node.index], plan.forms.of[node.index]
         if not isinstance(value, Tensor) or form is Whole.CONSTANT:
             continue
-        whole = _seconds(node, base)
+        products, moved = _work(node, base)
+        whole = products / _PRODUCTS + moved / _WHOLE
         brute += whole
         if isinstance(form, Local):
             height, width = value.shape[2:]
             rows = (form.rows[:, 1] - form.rows[:, 0]).mean() / height
             columns = (form.columns[:, 1] - form.columns[:, 0]).mean() / width
-            # Reading the surroundings of a patch costs a little more than a map's own padding.
-            engine += 1.1 * whole * float(rows * columns)
+            # Operands whose patches differ are gathered before they meet.
+            moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "cat", "pointwise") else 1
+            engine += float(rows * columns) * (products / _PRODUCTS + moved / _PATCHES)
         else:
             engine += whole
+    chunks = -(-windows // 64)
+    operands = sum(max(1, len(step.reads)) for step in plan.steps)
     weights = sum(base[i].numel() for node in plan.nodes if node.kind == "conv" for i in node.refs[1:2])
     # Once: the whole picture through the graph, and the filters in the kernel's order.
-    once = brute + 3 * 4 * weights / _BYTES + _STEP * len(plan.steps) * -(-windows // 64)
+    once = 2 * brute + 3 * 4 * weights / _PATCHES + _STEP * operands * chunks
     return windows * engine + once, windows * brute
 
 
-def _seconds(node: Node, base: Mapping[int, Any]) -> float:
-    """Of one picture through one node."""
+def _work(node: Node, base: Mapping[int, Any]) -> tuple[int, int]:
+    """Of one picture through one node: multiply-adds, and bytes read and written."""
     value = base[node.index]
     products = 0
     if node.kind in ("conv", "linear"):
         weight = base[node.arguments["weight"].index]
         products = value.numel() * weight[0].numel()
     moved = value.numel() + sum(base[i].numel() for i in node.refs if isinstance(base[i], Tensor) and len(base[i]) == 1)
-    return products / _DENSE + moved * value.element_size() / _BYTES
+    return products, moved * value.element_size()
