@@ -105,6 +105,7 @@ def answers(
                             raise
                         way = _refused(str(error).splitlines()[0], method)
                 if result is None:
+                    _check_steady(probe, picture, base)
                     base = base if reduced.dtype is None else reduced(picture[None].clone())[0]
                     chunk = chunk_size(probe, picture, budget)
                     if chunk > 1 and not _independent(reduced, picture, paint, origins, window):
@@ -127,17 +128,19 @@ def answers(
 
 
 def _base(probe: Probe, picture: Tensor) -> Tensor:
-    """[classes], of the whole picture; two runs have to agree."""
+    """[classes], of the whole picture."""
     batch = picture[None].clone()
-    once = probe.measure(batch)[0]
+    base = probe.measure(batch)[0]
     if not torch.equal(batch[0], picture):
         raise ValueError("model: it writes to its input, so that it would spoil the picture that it is given")
-    base = probe(batch)[0]
     if not torch.isfinite(base).all():
         raise ValueError("model: its output for the whole picture holds NaN or infinity")
-    if not _agree(once, base, picture.dtype):
-        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
     return base
+
+
+def _check_steady(probe: Probe, picture: Tensor, base: Tensor) -> None:
+    if not _agree(probe(picture[None].clone())[0], base, picture.dtype):
+        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
 
 
 def _way(
@@ -171,6 +174,7 @@ def _way(
         if plan is None:
             plan = Plan(network, values, (picture.shape[1], picture.shape[2]), window, stride, watched)
     except (ValueError, KeyError, RuntimeError, RefusedError) as error:
+        _check_steady(probe, picture, base)
         return _refused(str(error).splitlines()[0], method)
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
