@@ -23,7 +23,10 @@ from benchmarks.device import short_name
 
 LIMIT = 530.0  # seconds for everything
 # The operators once, on awkward sizes: the sanitizers slow each kernel down many times.
-SANITIZED = "cuda and (on_paper or corrupted or single_seeds or empty_batch or inference_mode or occlude or gather_patches or gathered)"
+SANITIZED = (
+    "cuda and (on_paper or corrupted or single_seeds or empty_batch or inference_mode or occlude or gather_patches "
+    "or gathered)"
+)
 
 
 @dataclass
