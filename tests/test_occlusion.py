@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.occlusion import batched
+from zfcuda.occlusion.incremental import engine, steps
 from zfcuda.occlusion.windows import grid, starts
 
 
@@ -181,6 +183,30 @@ def test_chunks_change_nothing(net: nn.Module, device: torch.device, monkeypatch
     result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="batched")
     torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
     assert 1 < max(sizes) <= 3
+
+
+def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory before or in the linear layers: smaller chunks, and the work goes on."""
+    net = (
+        nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(486, 5)).to(device).eval()
+    )
+    image = torch.randn(3, 20, 20, device=device)
+    whole = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental", memory_budget=60_000)
+    for step in (steps.Convolution, steps.FirstLinear):
+        sizes, real = [], step.run
+
+        def scarce(self: Any, chunk: Any, real: Any = real, sizes: list[int] = sizes) -> Any:
+            if len(chunk) > 3:
+                raise torch.OutOfMemoryError("out of memory")
+            sizes.append(len(chunk))
+            return real(self, chunk)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(step, "run", scarce)
+            patched.setattr(engine, "_WINDOWS", {"cpu": 3 if step is steps.FirstLinear else 64, "cuda": 64})
+            result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental")
+        torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
+        assert 1 < max(sizes) <= 3
 
 
 def test_leaves_the_model_alone(net: nn.Module, device: torch.device) -> None:

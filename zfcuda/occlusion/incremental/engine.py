@@ -102,6 +102,8 @@ class Plan:
         block = max(1, int(budget // 2 // max(1, sizes.kept(self.tail)))) if self.tail else len(windows)
         size = sizes.chunk(self.head, budget // 2 if self.tail else budget)
         logits, activity = [], []
+        read = {i for step in self.tail for i in step.reads}
+        late = self.watched in {step.index for step in self.tail}
         for first in range(0, len(windows), block):
             some = windows[first : first + block]
             parts: list[Chunk] = []
@@ -116,15 +118,25 @@ class Plan:
                         raise
                     size //= 2
                     continue
-                parts.append(chunk)
                 done += len(chunk)
                 bar.update(len(chunk))
+                if self.watched is not None and not late:
+                    activity.append(self._activity(chunk))
+                if self.tail:
+                    chunk.values = {i: value for i, value in chunk.values.items() if i in read}
+                    parts.append(chunk)
+                else:
+                    logits.append(self._output(chunk))
             if self.tail:
-                parts = [self._joined(base, some, parts)]
-                self._steps(parts[0], self.tail, [])
+                try:
+                    parts = [self._finished(base, parts)]
+                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                    if len(parts) == 1 or not out_of_memory(error):
+                        raise
+                    parts = [self._finished(base, [part]) for part in parts]
             for chunk in parts:
                 logits.append(self._output(chunk))
-                if self.watched is not None:
+                if late:
                     activity.append(self._activity(chunk))
         return Result(torch.cat(logits), torch.cat(activity) if activity else None)
 
@@ -148,22 +160,29 @@ class Plan:
                     chunk.values.pop(i, None)
                     chunk.completed.pop(i, None)
 
-    def _joined(self, base: Base, windows: Table, parts: Sequence[Chunk]) -> Chunk:
+    def _finished(self, base: Base, parts: Sequence[Chunk]) -> Chunk:
+        """Several chunks as one, after the tail has run on it."""
+        chunk = self._joined(base, parts)
+        self._steps(chunk, self.tail, [])
+        return chunk
+
+    def _joined(self, base: Base, parts: Sequence[Chunk]) -> Chunk:
         """One chunk of many, with the values that the tail reads."""
-        chunk = self._chunk(base, windows)
+        rows, columns = (np.concatenate([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
+        chunk = self._chunk(base, rows * self.grid[1] + columns)
         for index in parts[0].values:
             values = [part.values[index] for part in parts]
             if not isinstance(values[0], Patches):
                 chunk.values[index] = torch.cat(values) if isinstance(values[0], Tensor) else values[0]
                 continue
-            tables, orders, rows, count = [], [], 0, 0
+            tables, orders, total, count = [], [], 0, 0
             for patches in values:
                 table = patches.layout.table.copy()
-                table[:, 4] += rows
+                table[:, 4] += total
                 tables.append(table)
                 orders.append(patches.layout.order + count)
-                rows, count = rows + patches.layout.rows, count + len(table)
-            layout = Layout(np.concatenate(tables), np.concatenate(orders), rows)
+                total, count = total + patches.layout.rows, count + len(table)
+            layout = Layout(np.concatenate(tables), np.concatenate(orders), total)
             chunk.values[index] = Patches(torch.cat([patches.values for patches in values]), layout)
         return chunk
 
