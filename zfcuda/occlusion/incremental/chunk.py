@@ -48,17 +48,16 @@ class Base:
 @dataclass
 class Chunk:
     """rows, columns: of the grid, one per window of the chunk. values: node -> Patches, or the value itself with one
-    row per window. group: dense layers take patches of one size together, so these have to lie together.
+    row per window.
     """
 
     base: Base
     forms: Forms
     rows: Table
     columns: Table
-    group: bool
     values: dict[int, Any] = field(default_factory=dict)
     completed: dict[int, Tensor] = field(default_factory=dict)
-    _layouts: dict[tuple[int, bool], Layout] = field(default_factory=dict)
+    _layouts: dict[int, Layout] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,10 +69,10 @@ class Chunk:
         return form.rows[self.rows], form.columns[self.columns]
 
     def layout(self, index: int) -> Layout:
-        key = (index, self.group)
-        if key not in self._layouts:
-            self._layouts[key] = Layout.of(rectangles(*self.intervals(index)), self.group)
-        return self._layouts[key]
+        """Patches of one size lie together, for dense layers that take them so."""
+        if index not in self._layouts:
+            self._layouts[index] = Layout.of(rectangles(*self.intervals(index)), group=True)
+        return self._layouts[index]
 
     def aligned(self, source: int, target: int) -> Patches:
         """The patches of one node over the rectangles that another changes."""

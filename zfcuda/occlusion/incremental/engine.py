@@ -141,7 +141,7 @@ class Plan:
         return Result(torch.cat(logits), torch.cat(activity) if activity else None)
 
     def _chunk(self, base: Base, windows: Table) -> Chunk:
-        return Chunk(base, self.forms, windows // self.grid[1], windows % self.grid[1], group=True)
+        return Chunk(base, self.forms, windows // self.grid[1], windows % self.grid[1])
 
     def _start(self, chunk: Chunk, paint: Tensor) -> None:
         layout = chunk.layout(self.input)

@@ -143,7 +143,7 @@ def over_groups(chunk: Chunk, index: int, source: int, fill: float, run: Any, ch
     """
     values, read = contexts(chunk, index, source, fill)
     results = [run(dense(values, group)).permute(0, 2, 3, 1).reshape(-1, channels) for group in read.groups()]
-    layout = Layout.of(rectangles(*chunk.intervals(index)), True)
+    layout = chunk.layout(index)
     if not results:
         return Patches(values.new_empty(0, channels), layout)
     return Patches(results[0] if len(results) == 1 else torch.cat(results), layout)
