@@ -117,6 +117,16 @@ void check_rectangles(const Tensor& table, const char* name, const Tensor& base)
               table.device());
 }
 
+// One base map, what each window has changed of it, and what is wanted of each.
+void check_changed_maps(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, int64_t rows) {
+  TORCH_CHECK(base.size(0) == 1, "base: expected one map, [1,C,H,W], got shape ", base.sizes());
+  check_patches(patches, base);
+  check_rectangles(have, "have", base);
+  check_rectangles(want, "want", base);
+  TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
+  TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+}
+
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
 Axis axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
   return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding};
@@ -295,12 +305,7 @@ struct Operators {
   static Tensor gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                                int64_t rows, double fill) {
     check_picture(base, "base");
-    TORCH_CHECK(base.size(0) == 1, "base: expected one map, [1,C,H,W], got shape ", base.sizes());
-    check_patches(patches, base);
-    check_rectangles(have, "have", base);
-    check_rectangles(want, "want", base);
-    TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
-    TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+    check_changed_maps(base, patches, have, want, rows);
     check_fits(fill, "fill", base.scalar_type());
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
     Backend::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
@@ -352,12 +357,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                     bool relu) {
   check_picture(base, "base");
   check_float(base, "base");
-  TORCH_CHECK(base.size(0) == 1, "base: expected one map, [1,C,H,W], got shape ", base.sizes());
-  check_patches(patches, base);
-  check_rectangles(have, "have", base);
-  check_rectangles(want, "want", base);
-  TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
-  TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+  check_changed_maps(base, patches, have, want, rows);
   TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
   TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
   check_small_pair(kernel, "kernel_size", 1);
