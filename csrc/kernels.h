@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "patches.h"
 #include "window.h"
 
 namespace zfcuda {
@@ -26,7 +27,11 @@ using at::Tensor;
                int64_t window_columns, bool channels_last, Tensor& output);                                             \
   /* base is channels_last, the others are contiguous; have and want are not checked, as a GPU cannot in time. */       \
   void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,   \
-                      Tensor& output);
+                      Tensor& output);                                                                                  \
+  void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y, \
+                      const Side& x, Tensor& output);                                                                   \
+  void pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,   \
+                    const Side& x, bool sum, Tensor& output);
 
 namespace cpu {
 ZFCUDA_DECLARE_KERNELS

@@ -35,6 +35,12 @@ TORCH_LIBRARY(zfcuda, m) {
       "Tensor");
   m.def("linear_rows(Tensor input, Tensor weight, Tensor? bias, Tensor? have, int[2] size) -> Tensor");
   m.def("gather_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, float fill) -> Tensor");
+  m.def(
+      "unfold_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, int[2] kernel_size, "
+      "int[2] stride, int[2] padding, int[2] dilation) -> Tensor");
+  m.def(
+      "pool_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, int[2] kernel_size, "
+      "int[2] stride, int[2] padding, int[2] dilation, bool sum) -> Tensor");
   // Their gradients.
   m.def(
       "gather_by_switch(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
@@ -125,6 +131,22 @@ void check_changed_maps(const Tensor& base, const Tensor& patches, const Tensor&
   check_rectangles(want, "want", base);
   TORCH_CHECK(have.size(0) == want.size(0), "have: expected want's ", want.size(0), " windows, got ", have.size(0));
   TORCH_CHECK(rows >= 0, "rows: expected at least 0, got ", rows);
+}
+
+// A layer of windows over base.
+std::array<Side, 2> sides_of(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                             IntArrayRef dilation) {
+  check_small_pair(kernel, "kernel_size", 1);
+  check_small_pair(stride, "stride", 1);
+  check_small_pair(padding, "padding", 0);
+  check_small_pair(dilation, "dilation", 1);
+  // No more than memory could hold, so that int64 counts all that follows.
+  const double padded = (base.size(2) + 2.0 * padding[0]) * (base.size(3) + 2.0 * padding[1]) * base.size(1);
+  TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
+  const double numbers = static_cast<double>(base.size(1)) * kernel[0] * kernel[1];
+  TORCH_CHECK(numbers < 1e15, "kernel_size: ", kernel, " makes ", numbers, " numbers of one position");
+  return {Side{base.size(2), kernel[0], stride[0], padding[0], dilation[0]},
+          Side{base.size(3), kernel[1], stride[1], padding[1], dilation[1]}};
 }
 
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
@@ -313,6 +335,30 @@ struct Operators {
     return output;
   }
 
+  static Tensor unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                               int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                               IntArrayRef dilation) {
+    check_picture(base, "base");
+    check_changed_maps(base, patches, have, want, rows);
+    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    Tensor output = at::empty({rows, base.size(1) * kernel[0] * kernel[1]}, base.options().memory_format(std::nullopt));
+    Backend::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+                            want.contiguous(), y, x, output);
+    return output;
+  }
+
+  static Tensor pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                             IntArrayRef dilation, bool sum) {
+    check_picture(base, "base");
+    check_changed_maps(base, patches, have, want, rows);
+    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
+    Backend::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+                          want.contiguous(), y, x, sum, output);
+    return output;
+  }
+
   static void register_in(torch::Library& m) {
     m.impl("max_pool2d_with_switches", max_pool2d_with_switches);
     m.impl("max_unpool2d", max_unpool2d);
@@ -322,6 +368,8 @@ struct Operators {
     m.impl("relu_max_pool2d_lrn", relu_max_pool2d_lrn);
     m.impl("occlude", occlude);
     m.impl("gather_patches", gather_patches);
+    m.impl("unfold_patches", unfold_patches);
+    m.impl("pool_patches", pool_patches);
   }
 };
 
@@ -342,7 +390,7 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
-  const cpu::Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
+  const Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
   const Tensor filters = weight.contiguous();
   Tensor packed =
@@ -360,17 +408,9 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   check_changed_maps(base, patches, have, want, rows);
   TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
   TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
-  check_small_pair(kernel, "kernel_size", 1);
-  check_small_pair(stride, "stride", 1);
-  check_small_pair(padding, "padding", 0);
-  check_small_pair(dilation, "dilation", 1);
-  // No more than memory could hold, so that int64 counts all that follows.
-  const double padded = (base.size(2) + 2.0 * padding[0]) * (base.size(3) + 2.0 * padding[1]) * base.size(1);
-  TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
+  const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
   const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
   TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
-  const cpu::Side y{base.size(2), kernel[0], stride[0], padding[0], dilation[0]};
-  const cpu::Side x{base.size(3), kernel[1], stride[1], padding[1], dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
   const int64_t expected = cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1], winograd);
   TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
@@ -431,6 +471,8 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
     static constexpr auto relu_max_pool_lrn = space::relu_max_pool_lrn; \
     static constexpr auto occlude = space::occlude;                  \
     static constexpr auto gather_patches = space::gather_patches;    \
+    static constexpr auto unfold_patches = space::unfold_patches;    \
+    static constexpr auto pool_patches = space::pool_patches;        \
   };
 
 ZFCUDA_BACKEND(Cpu, cpu)

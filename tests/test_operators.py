@@ -449,6 +449,99 @@ def test_gather_patches_fills_with_what_the_dtype_holds(device: torch.device) ->
         same(output, torch.full_like(output, fill))
 
 
+# Layers of windows over the 7 x 9 map: kernel, stride, padding, dilation.
+WINDOWS = [
+    ((3, 3), (2, 2), (1, 1), (1, 1)),
+    ((2, 5), (1, 3), (0, 2), (1, 1)),  # with more taps than a thread moves at once
+    ((3, 2), (1, 1), (2, 1), (2, 3)),
+    ((1, 1), (1, 1), (0, 0), (1, 1)),
+    ((7, 9), (1, 1), (3, 4), (1, 1)),
+]
+
+
+def windows_over(device: torch.device, window: tuple, channels: int) -> tuple:
+    """have, want, patches, and the rows: what PATCHES keeps, and rectangles of the layer's output."""
+    kernel, stride, padding, dilation = window
+    have, kept = tables(device, *(have for have, _ in PATCHES))
+    height, width = (
+        (length + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
+        for i, length in enumerate((7, 9))
+    )
+    corners = []
+    for i in range(len(PATCHES)):
+        top, left = i % height, i * 3 % width
+        corners.append((top, left, min(height, top + 1 + i % 4), min(width, left + i * 5 % 7)))
+    corners[3] = (0, 0, height, width)
+    want, rows = tables(device, *corners)
+    return torch.randn(kept + 1, channels, device=device), have, want, rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_windows_over_patches(dtype: torch.dtype, layout: str, device: torch.device) -> None:
+    for channels, window in itertools.product((1, 3, 8, 21), WINDOWS):
+        base = laid_out(torch.randn(1, channels, 7, 9, device=device).to(dtype), layout)
+        patches, have, want, rows = windows_over(device, window, channels)
+        args = (base, patches.to(dtype), have, want, rows, *map(list, window))
+        unfolded = torch.ops.zfcuda.unfold_patches(*args)
+        same(unfolded, reference.unfold_patches(*args))
+        assert unfolded.shape == (rows, channels * window[0][0] * window[0][1]) and unfolded.is_contiguous()
+        same(torch.ops.zfcuda.pool_patches(*args, False), reference.pool_patches(*args, False))
+        near(torch.ops.zfcuda.pool_patches(*args, True), reference.pool_patches(*args, True))
+
+
+def test_windows_over_patches_are_those_of_the_maps(device: torch.device) -> None:
+    """Without tables: each full map through torch's own layers."""
+    base = torch.randn(1, 5, 7, 9, device=device)
+    for kernel, stride, padding, dilation in WINDOWS:
+        patches, have, want, rows = windows_over(device, (kernel, stride, padding, dilation), 5)
+        settings = dict(kernel_size=kernel, stride=stride, padding=padding, dilation=dilation)
+        unfolded = ops.unfold_patches(base, patches, have, want, rows, **settings)
+        largest = ops.pool_patches(base, patches, have, want, rows, **settings)
+        sums = ops.pool_patches(base, patches, have, want, rows, **settings, sum=True)
+        for h, w in zip(have.tolist(), want.tolist(), strict=True):
+            full = base[0].clone()
+            size = [max(0, h[2] - h[0]), max(0, h[3] - h[1])]
+            patch = patches[h[4] : h[4] + size[0] * size[1]]
+            if patch.numel():
+                full[:, h[0] : h[2], h[1] : h[3]] = patch.T.reshape(5, *size)
+            outputs = [
+                (length + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
+                for i, length in enumerate((7, 9))
+            ]
+            columns = F.unfold(full[None], kernel, dilation, padding, stride)[0].view(5, -1, *outputs)
+            expected = columns[..., w[0] : w[2], w[1] : max(w[1], w[3])].permute(2, 3, 1, 0).flatten(0, 1)
+            part = slice(w[4], w[4] + len(expected))
+            same(unfolded[part], expected.flatten(1))
+            near(sums[part], expected.sum(1))
+            if padding[0] * 2 <= kernel[0] and padding[1] * 2 <= kernel[1]:
+                pooled = F.max_pool2d(full[None], kernel, stride, padding, dilation)[0]
+                same(largest[part], pooled[:, w[0] : w[2], w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1))
+
+
+def test_pool_patches_of_special_values(device: torch.device) -> None:
+    base = torch.tensor([1.0, -torch.inf, torch.nan, torch.inf], device=device).repeat(20)[:63].view(1, 1, 7, 9)
+    args = windows_over(device, WINDOWS[0], 1)
+    args = (base, torch.full_like(args[0], torch.nan), *args[1:], *map(list, WINDOWS[0]))
+    for summed in (False, True):
+        same(torch.ops.zfcuda.pool_patches(*args, summed), reference.pool_patches(*args, summed))
+
+
+def test_windows_over_patches_of_nothing(device: torch.device) -> None:
+    base, patches = torch.randn(1, 3, 4, 5, device=device), torch.randn(6, 3, device=device)
+    none, _ = tables(device)
+    empty, _ = tables(device, (2, 2, 2, 2), (0, 3, 4, 3))
+    for have in (none, empty):
+        assert ops.unfold_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 27)
+        assert ops.pool_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 3)
+    want, rows = tables(device, (0, 0, 2, 3), (0, 1, 2, 2))
+    args = (base[:, :0], patches[:, :0], empty, want, rows)
+    assert ops.unfold_patches(*args, kernel_size=3).shape == (rows, 0)
+    assert ops.pool_patches(*args, kernel_size=3).shape == (rows, 0)
+    unfolded = ops.unfold_patches(base, patches[:0], empty, want, rows, kernel_size=3)
+    same(unfolded, reference.unfold_patches(base, patches[:0], empty, want, rows, [3, 3], [1, 1], [0, 0], [1, 1]))
+
+
 # ---------------------------------------------------------------- every operator
 
 
@@ -456,6 +549,7 @@ def samples(device: torch.device, dtype: torch.dtype = torch.float64) -> dict[st
     x = torch.randn(2, 6, 9, 8, device=device, dtype=dtype)
     pooled, switches = ops.max_pool2d_with_switches(x, 3, 2, 1, relu=True)
     norm = (5, 0.3, 0.75, 2.0)
+    changed = (x[:1], x.new_ones(9, 6), tables(device, (2, 3, 5, 6))[0], *tables(device, (1, 2, 6, 7)))
     return {
         "max_pool2d_with_switches": (x, [3, 3], [2, 2], [1, 1], False, True),
         "max_unpool2d": (torch.randn_like(pooled), switches, [3, 3], [2, 2], [1, 1], [9, 8], pooled),
@@ -471,12 +565,15 @@ def samples(device: torch.device, dtype: torch.dtype = torch.float64) -> dict[st
             *tables(device, (-1, 2, 4, 9)),
             0.5,
         ),
+        "unfold_patches": (*changed, [3, 3], [1, 1], [1, 1], [1, 1]),
+        "pool_patches": (*changed, [3, 2], [1, 1], [1, 0], [1, 1], False),
     }
 
 
 OPERATORS = list(samples(torch.device("cpu")))
-BATCHED = [name for name in OPERATORS if name != "gather_patches"]
-DIFFERENTIABLE = [name for name in OPERATORS if name not in ("occlude", "gather_patches")]
+OF_PATCHES = ("gather_patches", "unfold_patches", "pool_patches")
+BATCHED = [name for name in OPERATORS if name not in OF_PATCHES]
+DIFFERENTIABLE = [name for name in BATCHED if name != "occlude"]
 
 
 @pytest.mark.parametrize("name", OPERATORS)

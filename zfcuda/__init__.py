@@ -3,6 +3,6 @@
 from zfcuda import data, models, ops
 from zfcuda._backend import backend
 from zfcuda.deconv import project
-from zfcuda.occlusion import Occlusion, OcclusionMap, occlusion_map
+from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
 
-__all__ = ["Occlusion", "OcclusionMap", "backend", "data", "models", "occlusion_map", "ops", "project"]
+__all__ = ["Occlusion", "OcclusionMap", "OcclusionMapper", "backend", "data", "models", "occlusion_map", "ops", "project"]

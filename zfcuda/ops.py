@@ -390,6 +390,81 @@ def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, fill
     return base.new_empty((rows, base.shape[1]))
 
 
+def unfold_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    *,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+) -> Tensor:
+    """What a layer of windows reads of n maps that equal base except in one rectangle each (im2col, for those alone).
+
+    A matrix product of it with the filters is the convolution of patches of all sizes at once.
+
+    Args:
+        base, patches, have: as in gather_patches.
+        want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
+            one line more after the map than before, as padding="same" has it with an even kernel.
+        rows: of the result: the sum of want's areas.
+        kernel_size, stride, padding, dilation: int or (rows, columns), as in torch.nn.functional.conv2d.
+
+    Returns:
+        [rows, kh*kw*C], base's dtype: the positions of a window row-major, the channels of each together, 0 outside the
+        map. Not differentiable.
+
+    Raises:
+        RuntimeError: as gather_patches.
+    """
+    return _ops.unfold_patches(
+        base, patches, have, want, rows, _pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation)
+    )
+
+
+@torch.library.register_fake("zfcuda::unfold_patches")
+def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, kernel_size: Any, *others: Any) -> Tensor:
+    return base.new_empty((rows, base.shape[1] * kernel_size[0] * kernel_size[1]))
+
+
+def pool_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    *,
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    sum: bool = False,
+) -> Tensor:
+    """Max pooling of n maps that equal base except in one rectangle each, computed where it is wanted alone.
+
+    Args:
+        base, patches, have, want, rows, kernel_size, stride, padding, dilation: as in unfold_patches.
+        sum: add up each window instead, 0 outside the map; over the window's area it is average pooling.
+
+    Returns:
+        [rows,C], base's dtype; NaN as in torch.nn.functional.max_pool2d; sums are rounded once. Not differentiable.
+
+    Raises:
+        RuntimeError: as gather_patches.
+    """
+    return _ops.pool_patches(
+        base, patches, have, want, rows, _pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation), sum
+    )
+
+
+@torch.library.register_fake("zfcuda::pool_patches")
+def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, *others: Any) -> Tensor:
+    return base.new_empty((rows, base.shape[1]))
+
+
 def pack_filters(weight: Tensor, stride: Size = 1, dilation: Size = 1) -> Tensor:
     """Filters in the order in which conv_patches reads them.
 
@@ -500,6 +575,8 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "relu_max_pool2d_lrn",
         "occlude",
         "gather_patches",
+        "unfold_patches",
+        "pool_patches",
         "pack_filters",
         "conv_patches",
         "linear_rows",

@@ -140,17 +140,87 @@ def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, ro
 
     The positions of want[i], for each i: fill outside the map, the patch inside have[i], base elsewhere.
     """
-    _, channels, height, width = base.shape
-    if want.shape[0] == 0:
-        return base.new_full((rows, channels), fill)
-    row = torch.arange(rows, device=base.device)
-    window = (torch.searchsorted(want[:, 4].contiguous(), row, right=True) - 1).clamp(min=0)
+    return _at(base, patches, have, *_positions(want, rows), fill)
 
+
+def unfold_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> Tensor:
+    """-> [rows,kh*kw*C]: what a layer of windows reads at each wanted position of its output, 0 outside the map."""
+    taps = _taps(base, patches, have, want, rows, kernel_size, stride, padding, dilation, 0.0)
+    return taps.flatten(1)
+
+
+def pool_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    sum: bool,
+) -> Tensor:
+    """-> [rows,C]: the largest, or the sum, of what each window holds of the map."""
+    outside = 0.0 if sum else -torch.inf
+    taps = _taps(base, patches, have, want, rows, kernel_size, stride, padding, dilation, outside)
+    return _wide(taps).sum(1).to(base.dtype) if sum else taps.amax(1)
+
+
+def _taps(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    fill: float,
+) -> Tensor:
+    """[rows,kh*kw,C]"""
+    window, y, x, wanted = _positions(want, rows)
+    taps = [
+        _at(
+            base, patches, have, window, y * stride[0] - padding[0] + ky * dilation[0],
+            x * stride[1] - padding[1] + kx * dilation[1], wanted, fill,
+        )
+        for ky in range(kernel_size[0]) for kx in range(kernel_size[1])
+    ]  # fmt: skip
+    return torch.stack(taps, 1)
+
+
+def _positions(want: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of every row the window (-1: there is none), y, x, and whether anything wants it."""
+    row = torch.arange(rows, device=want.device)
+    if want.shape[0] == 0:
+        return row * 0 - 1, row, row, torch.zeros_like(row, dtype=torch.bool)
+    window = (torch.searchsorted(want[:, 4].contiguous(), row, right=True) - 1).clamp(min=0)
     top, left, bottom, right, start = want[window].unbind(1)
     columns = (right - left).clamp(min=1)
     y, x = top + (row - start) // columns, left + (row - start) % columns
-    in_map = (y >= 0) & (y < height) & (x >= 0) & (x < width) & (row >= start) & (y < bottom) & (x < right)
+    return window, y, x, (row >= start) & (y < bottom) & (x < right)
 
+
+def _at(
+    base: Tensor, patches: Tensor, have: Tensor, window: Tensor, y: Tensor, x: Tensor, wanted: Tensor, fill: float
+) -> Tensor:
+    """[rows,C]: position (y, x) of each row's window."""
+    _, channels, height, width = base.shape
+    if have.shape[0] == 0:
+        return base.new_full((len(window), channels), fill)
+    in_map = wanted & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     top, left, bottom, right, start = have[window].unbind(1)
     in_patch = in_map & (y >= top) & (y < bottom) & (x >= left) & (x < right)
     place = start + (y - top) * (right - left) + x - left

@@ -9,18 +9,6 @@
 
 namespace zfcuda::cpu {
 
-struct Side {
-  int64_t inputs, taps, step, before, dilation;
-
-  int64_t reach() const { return dilation * (taps - 1) + 1; }
-
-  // Positions of the output map. Padding is one line more after the map than before: "same" has that for an even kernel.
-  int64_t outputs() const {
-    const int64_t span = inputs + 2 * before + 1 - reach();
-    return span < 0 ? 0 : span / step + 1;
-  }
-};
-
 // A filter bank over one map [H,W,C] and the patches of many windows, computed where each window wants it.
 struct PatchConv {
   const float* base;

@@ -7,40 +7,59 @@
 #include "kernels.h"
 
 namespace zfcuda::cpu {
+namespace {
+
+// Lines of positions of one window's map: of its patch, else of the base map, `blank` outside.
+template <class T>
+struct Lines {
+  const T* map;
+  const T* patches;
+  int64_t height, width, channels;
+  T blank;
+
+  // Positions [x0, x1) of line y, `channels` numbers each; returns where they end.
+  T* copy(const Rectangle& h, int64_t y, int64_t x0, int64_t x1, T* to) const {
+    const auto paint = [&](int64_t count) { to = std::fill_n(to, count * channels, blank); };
+    const auto take = [&](const T* from, int64_t row, int64_t count) {
+      if (count > 0) std::memcpy(to, from + row * channels, count * channels * sizeof(T));
+      to += count * channels;
+    };
+    if (y < 0 || y >= height) {
+      paint(x1 - x0);
+      return to;
+    }
+    // Left to right: padding, map, patch, map, padding.
+    const int64_t m0 = std::clamp<int64_t>(0, x0, x1), m1 = std::clamp(width, m0, x1);
+    const bool in_patch = y >= h.top && y < h.bottom;
+    const int64_t p0 = in_patch ? std::clamp(h.left, m0, m1) : m1, p1 = in_patch ? std::clamp(h.right, p0, m1) : m1;
+    paint(m0 - x0);
+    take(map, y * width + m0, p0 - m0);
+    if (p1 > p0) take(patches, static_cast<int64_t>(h.place(y, p0)), p1 - p0);
+    take(map, y * width + p1, m1 - p1);
+    paint(x1 - m1);
+    return to;
+  }
+};
+
+template <class T>
+Lines<T> lines_of(const Tensor& base, const Tensor& patches, double fill) {
+  return {base.const_data_ptr<T>(), patches.const_data_ptr<T>(), base.size(2), base.size(3), base.size(1),
+          static_cast<T>(fill)};
+}
+
+}  // namespace
+
 void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,
                     Tensor& output) {
   const int64_t n = want.size(0), rows = output.size(0), channels = base.size(1);
-  const int64_t height = base.size(2), width = base.size(3);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
   check_tables(held, wanted, n, base, patches.size(0), rows);
   if (output.numel() == 0) return;
   use_huge_pages(output);
   ZFCUDA_DISPATCH(base, "gather_patches", [&] {
-    const scalar_t* const map = base.const_data_ptr<scalar_t>();
-    const scalar_t* const patch = patches.const_data_ptr<scalar_t>();
+    const auto lines = lines_of<scalar_t>(base, patches, fill);
     scalar_t* const out = output.mutable_data_ptr<scalar_t>();
-    const auto blank = static_cast<scalar_t>(fill);
-
-    // Positions [x0, x1) of line y of the map.
-    const auto line = [&](const Rectangle& h, int64_t y, int64_t x0, int64_t x1, scalar_t* to) {
-      const auto paint = [&](int64_t count) { to = std::fill_n(to, count * channels, blank); };
-      const auto copy = [&](const scalar_t* from, int64_t row, int64_t count) {
-        if (count > 0) std::memcpy(to, from + row * channels, count * channels * sizeof(scalar_t));
-        to += count * channels;
-      };
-      if (y < 0 || y >= height) return paint(x1 - x0);
-      // Left to right: padding, map, patch, map, padding.
-      const int64_t m0 = std::clamp<int64_t>(0, x0, x1), m1 = std::clamp(width, m0, x1);
-      const bool in_patch = y >= h.top && y < h.bottom;
-      const int64_t p0 = in_patch ? std::clamp(h.left, m0, m1) : m1, p1 = in_patch ? std::clamp(h.right, p0, m1) : m1;
-      paint(m0 - x0);
-      copy(map, y * width + m0, p0 - m0);
-      if (p1 > p0) copy(patch, static_cast<int64_t>(h.place(y, p0)), p1 - p0);
-      copy(map, y * width + p1, m1 - p1);
-      paint(x1 - m1);
-    };
-
     // Pieces of equal size, wherever they begin and end in a window.
     parallel(rows, channels, [&](int64_t begin, int64_t end) {
       int64_t row = begin;
@@ -51,10 +70,38 @@ void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
         int64_t x = w.left + (row - w.start) % columns;
         for (int64_t y = w.top + (row - w.start) / columns; y < w.bottom && row < end; ++y, x = w.left) {
           const int64_t count = std::min(w.right - x, end - row);
-          line(h, y, x, x + count, out + row * channels);
+          lines.copy(h, y, x, x + count, out + row * channels);
           row += count;
         }
       }
+    });
+  });
+}
+
+void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
+                    const Side& x, Tensor& output) {
+  const int64_t n = want.size(0), rows = output.size(0);
+  const int64_t* const held = have.const_data_ptr<int64_t>();
+  const int64_t* const wanted = want.const_data_ptr<int64_t>();
+  check_tables(held, wanted, n, base, patches.size(0), rows);
+  check_wanted(wanted, n, y.outputs(), x.outputs());
+  if (output.numel() == 0) return;
+  use_huge_pages(output);
+  // Neighbouring taps are copied together.
+  const int64_t run = x.dilation == 1 ? x.taps : 1;
+  ZFCUDA_DISPATCH(base, "unfold_patches", [&] {
+    const auto lines = lines_of<scalar_t>(base, patches, 0);
+    scalar_t* const out = output.mutable_data_ptr<scalar_t>();
+    parallel(rows, output.size(1), [&](int64_t begin, int64_t end) {
+      each_wanted(wanted, n, begin, end, [&](int64_t row, int64_t window, int64_t oy, int64_t ox) {
+        const Rectangle h = Rectangle::of(held, window);
+        scalar_t* to = out + row * output.size(1);
+        for (int64_t ky = 0; ky < y.taps; ++ky)
+          for (int64_t kx = 0; kx < x.taps; kx += run) {
+            const auto from = static_cast<int64_t>(x.input(ox, kx));
+            to = lines.copy(h, static_cast<int64_t>(y.input(oy, ky)), from, from + run, to);
+          }
+      });
     });
   });
 }

@@ -44,4 +44,18 @@ inline void check_wanted(const int64_t* want, int64_t n, int64_t height, int64_t
   }
 }
 
+// Calls body(row, window, y, x) for the rows [begin, end) of what is wanted, whose tables were checked.
+template <class Body>
+void each_wanted(const int64_t* want, int64_t n, int64_t begin, int64_t end, const Body& body) {
+  int64_t row = begin;
+  for (int64_t i = Rectangle::last_from(want, n, begin); row < end; ++i) {
+    const Rectangle w = Rectangle::of(want, i);
+    if (w.empty()) continue;
+    const auto columns = static_cast<int64_t>(w.width());
+    int64_t x = w.left + (row - w.start) % columns;
+    for (int64_t y = w.top + (row - w.start) / columns; y < w.bottom && row < end; ++y, x = w.left)
+      for (; x < w.right && row < end; ++x, ++row) body(row, i, y, x);
+  }
+}
+
 }  // namespace zfcuda::cpu

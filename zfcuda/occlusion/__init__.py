@@ -2,6 +2,7 @@
 
 from zfcuda.occlusion.attribution import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map
+from zfcuda.occlusion.mapper import OcclusionMapper
 from zfcuda.occlusion.result import OcclusionMap
 
-__all__ = ["Occlusion", "OcclusionMap", "occlusion_map"]
+__all__ = ["Occlusion", "OcclusionMap", "OcclusionMapper", "occlusion_map"]

@@ -18,6 +18,7 @@ from zfcuda.network import Network, evaluating, trace
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, out_of_memory, run_batched, total_activity
 from zfcuda.occlusion.incremental import Plan, Result, costs
+from zfcuda.occlusion.incremental.precision import convolutions_in_tf32
 from zfcuda.occlusion.windows import grid
 
 # Windows that are run in float32 too where a smaller dtype was asked for.
@@ -29,6 +30,7 @@ class Answers:
     """outputs: float32 [N,windows,classes], windows in row-major order of the grid. base: float32 [N,classes], of the
     whole pictures. activity, base_activity: float32 [N,windows,units] and [N,units], total activation of a layer's
     units. method: "incremental" or "batched". reason: why that one, in a sentence.
+    way: for more pictures of this size.
     """
 
     outputs: Tensor
@@ -37,6 +39,7 @@ class Answers:
     base_activity: Tensor | None
     method: str
     reason: str
+    way: Way | None = None
 
 
 class RefusedError(Exception):
@@ -44,7 +47,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class _Way:
+class Way:
     """The engine's plan for pictures of this size, or why there is none."""
 
     plan: Plan | None
@@ -66,6 +69,7 @@ def answers(
     memory_budget: int | None = None,
     progress: bool = False,
     check: Callable[[Tensor, Tensor | None], None] | None = None,
+    way: Way | None = None,
 ) -> Answers:
     """The answers to every picture with every window covered.
 
@@ -77,18 +81,18 @@ def answers(
         layer: whose units' total activation is recorded.
         method, dtype, memory_budget, progress: as in occlusion_map.
         check: called with each picture's base [classes] and base activity [units] before its windows are run.
+        way: of an earlier call with the same model, size of pictures, window, stride, layer and method.
 
     Raises:
         ValueError: the model does not give [N,classes], gives NaN, is random, or writes to its input.
         RuntimeError: method="incremental" where that cannot be done.
     """
     origins = grid((pictures.shape[2], pictures.shape[3]), window, stride).to(pictures.device).flatten(0, 1)
-    budget = memory_budget if memory_budget is not None else min(free_memory(pictures.device) // 4, 2 << 30)
+    budget, repeated = budget_of(memory_budget, pictures.device), way is not None
     paints = fill.expand_as(pictures)
     with torch.inference_mode(), evaluating(model):
         probe, reduced = Probe(model, layer, None), Probe(model, layer, dtype)
         bases, base_activity, outputs, activity = [], [], [], []
-        way: _Way | None = None
         with tqdm(total=len(origins) * len(pictures), desc="occlusion", unit="window", disable=not progress) as bar:
             for picture, paint in zip(pictures, paints, strict=True):
                 base = _base(probe, picture)
@@ -98,8 +102,11 @@ def answers(
                 way = _way(probe, picture, base, window, stride, method, way)
                 result = None
                 if way.plan is not None:
+                    way.plan.repeated = repeated or len(pictures) > 1
                     try:
-                        result = _incremental(way, probe, picture, paint, origins, window, dtype, budget, bar)
+                        found = computed(way, probe, picture, paint, origins, window, dtype, budget, bar)
+                        check_computed(way, found, dtype, picture.dtype)
+                        result = found.result
                     except (ValueError, RuntimeError, IndexError, RefusedError) as error:
                         if out_of_memory(error):
                             raise
@@ -115,16 +122,22 @@ def answers(
                 outputs.append(result.logits)
                 activity.append(result.activity)
     # Clones made outside of inference mode: autograd accepts them later.
-    found = [t for t in activity if t is not None]
+    activities = [t for t in activity if t is not None]
     before = [t for t in base_activity if t is not None]
     return Answers(
         torch.stack(outputs).clone() if outputs else pictures.new_empty(0, len(origins), 0),
         torch.stack(bases).clone() if bases else pictures.new_empty(0, 0),
-        torch.stack(found).clone() if found else None,
+        torch.stack(activities).clone() if activities else None,
         torch.stack(before).clone() if before else None,
         "batched" if way is None or way.plan is None else "incremental",
         "there was no picture" if way is None else way.reason,
+        way,
     )
+
+
+def budget_of(asked: int | None, device: torch.device) -> int:
+    """Bytes; without a wish a quarter of what is free, at most 2 GiB."""
+    return asked if asked is not None else min(free_memory(device) // 4, 2 << 30)
 
 
 def _base(probe: Probe, picture: Tensor) -> Tensor:
@@ -133,9 +146,14 @@ def _base(probe: Probe, picture: Tensor) -> Tensor:
     base = probe.measure(batch)[0]
     if not torch.equal(batch[0], picture):
         raise ValueError("model: it writes to its input, so that it would spoil the picture that it is given")
+    check_finite(base)
+    return base
+
+
+def check_finite(base: Tensor) -> None:
+    """base: the model's answer to the whole picture."""
     if not torch.isfinite(base).all():
         raise ValueError("model: its output for the whole picture holds NaN or infinity")
-    return base
 
 
 def _check_steady(probe: Probe, picture: Tensor, base: Tensor) -> None:
@@ -150,11 +168,11 @@ def _way(
     window: tuple[int, int],
     stride: tuple[int, int],
     method: str,
-    before: _Way | None,
-) -> _Way:
+    before: Way | None,
+) -> Way:
     """The plan for this picture; that of the picture before, where there is one."""
     if method == "batched":
-        return _Way(None, "every window was run through the whole network, as was asked")
+        return Way(None, "every window was run through the whole network, as was asked")
     if before is not None and before.network is None:
         return before
     try:
@@ -165,8 +183,7 @@ def _way(
         assert network is not None
         watched = None if probe.layer is None else network.node(probe.layer).index
         wanted = [network.names[""], *([] if watched is None else [watched])]
-        # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
-        values = network.run(picture[None].clone().contiguous(memory_format=torch.channels_last), wanted)
+        values = base_values(network, picture, wanted)
         _check_same(values[network.names[""]], base)
         if watched is not None and probe.activity is not None:
             _check_same(total_activity(values[watched]), probe.activity[0])
@@ -179,14 +196,20 @@ def _way(
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
         if engine > brute:
-            return _Way(None, "every window was run through the whole network, which is predicted to be cheaper here")
-    return _Way(plan, plan.reason, network, {i: values[i] for i in plan.needed})
+            return Way(None, "every window was run through the whole network, which is predicted to be cheaper here")
+    return Way(plan, plan.reason, network, {i: values[i] for i in plan.needed})
 
 
-def _refused(reason: str, method: str) -> _Way:
+def base_values(network: Network, picture: Tensor, wanted: list[int]) -> dict[int, Any]:
+    """The whole picture [C,H,W] through the network."""
+    # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
+    return network.run(picture[None].clone().contiguous(memory_format=torch.channels_last), wanted)
+
+
+def _refused(reason: str, method: str) -> Way:
     if method == "incremental":
         raise RuntimeError(f"method: 'incremental' cannot be done: {reason}")
-    return _Way(None, f"every window was run through the whole network: {reason}")
+    return Way(None, f"every window was run through the whole network: {reason}")
 
 
 def _check_same(value: Any, base: Tensor) -> None:
@@ -197,8 +220,22 @@ def _check_same(value: Any, base: Tensor) -> None:
         raise RefusedError("something outside of the layers changes what the model answers")
 
 
-def _incremental(
-    way: _Way,
+@dataclass(frozen=True)
+class Computed:
+    """What the engine answers to one picture, and what that is held against.
+
+    sample: int64 [m], windows that were also run in the picture's dtype, where that is another; exact: float32
+        [m,classes], their answers. alone: float32 [classes], the model's own answer to window sample[0].
+    """
+
+    result: Result
+    sample: list[int]
+    exact: Tensor
+    alone: Tensor
+
+
+def computed(
+    way: Way,
     probe: Probe,
     picture: Tensor,
     paint: Tensor,
@@ -207,27 +244,36 @@ def _incremental(
     dtype: torch.dtype | None,
     budget: int,
     bar: tqdm[Any],
-) -> Result:
-    """The engine's answers, one of them held against the model's own."""
+) -> Computed:
+    """The engine's answers; nothing in here waits for a GPU, so that it can be captured."""
     plan, kind = way.plan, picture.dtype if dtype is None else dtype
     assert plan is not None
     result = plan.run(picture, paint, way.values, kind, budget, bar)
     middle = plan.grid[0] // 2 * plan.grid[1] + plan.grid[1] // 2
+    sample = np.array([middle])
     exact = result.logits[middle : middle + 1]
     if kind != picture.dtype:
         others = np.linspace(0, len(origins) - 1, _SAMPLE).astype(np.int64)
-        sample = np.concatenate([[middle], np.setdiff1d(others, [middle])])
+        sample = np.concatenate([sample, np.setdiff1d(others, sample)])
         exact = plan.run(picture, paint, way.values, picture.dtype, budget, tqdm(disable=True), sample).logits
-        way.reason = f"{plan.reason}; {_deviation(result.logits[sample.tolist()], exact, kind, picture.dtype)}"
     alone = probe(ops.occlude(picture, paint, origins[middle : middle + 1], window))[0]
-    if not _agree(exact[0], alone, picture.dtype):
+    return Computed(result, sample.tolist(), exact, alone)
+
+
+def check_computed(way: Way, found: Computed, dtype: torch.dtype | None, picture_dtype: torch.dtype) -> None:
+    """Refuses answers that are not the model's own; says how far those in another dtype are off."""
+    assert way.plan is not None
+    if not _agree(found.exact[0], found.alone, picture_dtype):
         raise RefusedError("the engine's answer to one window is not the model's own")
-    return result
+    if dtype is not None and dtype != picture_dtype:
+        rough = found.result.logits[found.sample]
+        way.reason = f"{way.plan.reason}; {_deviation(rough, found.exact, dtype, picture_dtype)}"
 
 
 def _agree(a: Tensor, b: Tensor, dtype: torch.dtype) -> bool:
     """Whether two answers are the same but for the rounding of a network's many layers."""
-    rounding = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps) ** 0.5
+    eps = 2.0**-10 if convolutions_in_tf32(a.device, dtype) else torch.finfo(dtype).eps
+    rounding = max(eps, torch.finfo(torch.float32).eps) ** 0.5
     scale = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_ones(())
     return torch.allclose(a, b, rtol=0, atol=float(rounding * scale), equal_nan=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.occlusion.answers import answers
+from zfcuda.occlusion.answers import Answers, Way, answers
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 
@@ -61,57 +61,110 @@ def occlusion_map(
         TypeError, ValueError: naming the argument and its value, before any window is run.
         RuntimeError: method="incremental" where that cannot be done.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    model = getattr(model, "_orig_mod", model)  # a model under torch.compile would compile anew for each batch size
-    picture = _picture(image, model)
-    window, stride = pair(window, "window"), pair(stride, "stride")
-    height, width = int(picture.shape[1]), int(picture.shape[2])
-    origins = grid((height, width), window, stride).to(picture.device)
-    filled = _filled(fill, picture)
-    _choices(method, probability, dtype, memory_budget)
-    if unit is not None and layer is None:
-        raise ValueError(f"unit: {unit} of which layer? name it in layer=")
-    if layer is not None and layer not in dict(model.named_modules()):
-        known = ", ".join(name for name, _ in model.named_modules() if name)
-        raise ValueError(f"layer: the model has no {layer!r}; it has {known}")
-
-    def check(base: Tensor, activity: Tensor | None) -> None:
-        """What can only be told once the network has run, but before the windows are."""
-        chosen = _target(target, base)
-        _score(chosen, base[None])
-        _unit(unit, layer, activity)
-
-    answer = answers(
-        model, picture[None], filled[None], window, stride,
-        layer=layer, method=method, dtype=dtype, memory_budget=memory_budget, progress=progress, check=check,
+    experiment = Experiment(
+        model, image, window=window, stride=stride, fill=fill, target=target, layer=layer, unit=unit, method=method,
+        probability=probability, dtype=dtype, memory_budget=memory_budget, progress=progress,
     )  # fmt: skip
-    logits, base = answer.outputs[0], answer.base[0]
-    with torch.no_grad():
-        chosen = _target(target, base)
-        unit = _unit(unit, layer, None if answer.base_activity is None else answer.base_activity[0])
-        probabilities = _probabilities(torch.cat([base[None], logits]), probability)[1:]
+    return experiment.run(image)
+
+
+class Experiment:
+    """An occlusion experiment on pictures of one size: its arguments, checked, and what the answers become.
+
+    Arguments and errors as in :func:`occlusion_map`; image: the first picture, or one of its size.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        image: Tensor,
+        *,
+        window: int | Sequence[int] = 32,
+        stride: int | Sequence[int] = 8,
+        fill: Fill = 0.0,
+        target: Target = None,
+        layer: str | None = None,
+        unit: int | None = None,
+        method: str = "auto",
+        probability: str = "auto",
+        dtype: torch.dtype | None = None,
+        memory_budget: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+        # A model under torch.compile would compile anew for each batch size.
+        self.model: nn.Module = getattr(model, "_orig_mod", model)
+        picture = _picture(image, self.model)
+        self.shape, self.dtype, self.device = picture.shape, picture.dtype, picture.device
+        self.window, self.stride = pair(window, "window"), pair(stride, "stride")
+        self.size = (int(picture.shape[1]), int(picture.shape[2]))
+        self.origins = grid(self.size, self.window, self.stride).to(picture.device)
+        self.fill = _filled(fill, picture)
+        _choices(method, probability, dtype, memory_budget)
+        if unit is not None and layer is None:
+            raise ValueError(f"unit: {unit} of which layer? name it in layer=")
+        if layer is not None and layer not in dict(self.model.named_modules()):
+            known = ", ".join(name for name, _ in self.model.named_modules() if name)
+            raise ValueError(f"layer: the model has no {layer!r}; it has {known}")
+        self.target, self.layer, self.unit, self.method = target, layer, unit, method
+        self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
+        self.progress = progress
+
+    def picture(self, image: Tensor) -> Tensor:
+        """[C,H,W], in the memory format that the model computes in."""
+        picture = _picture(image, self.model)
+        if picture.shape != self.shape or picture.dtype != self.dtype or picture.device != self.device:
+            raise ValueError(
+                f"image: expected {self.dtype} {list(self.shape)} on {self.device}, as the first one, got "
+                f"{picture.dtype} {list(picture.shape)} on {picture.device}"
+            )
+        return picture
+
+    def run(self, image: Tensor) -> OcclusionMap:
+        """The map of one picture."""
+        return self.map(self.answers(self.picture(image)))
+
+    def answers(self, picture: Tensor, way: Way | None = None) -> Answers:
+        """picture: [C,H,W]. way: of an earlier picture."""
+        return answers(
+            self.model, picture[None], self.fill[None], self.window, self.stride, layer=self.layer, method=self.method,
+            dtype=self.run_in, memory_budget=self.memory_budget, progress=self.progress, check=self.check, way=way,
+        )  # fmt: skip
+
+    def check(self, base: Tensor, activity: Tensor | None) -> None:
+        """What can only be told once the network has run, but before the windows are."""
+        _score(_target(self.target, base), base[None])
+        _unit(self.unit, self.layer, activity)
+
+    @torch.no_grad()
+    def map(self, answer: Answers) -> OcclusionMap:
+        """What the answers to one picture say about the target."""
+        logits, base = answer.outputs[0], answer.base[0]
+        chosen = _target(self.target, base)
+        unit = _unit(self.unit, self.layer, None if answer.base_activity is None else answer.base_activity[0])
+        probabilities = _probabilities(torch.cat([base[None], logits]), self.probability)[1:]
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = _score(chosen, logits), _score(chosen, base[None])[0]
         label = logits.argmax(1) if len(base) > 1 else (probabilities[:, 0] > 0.5).long()
-    rows, columns = origins.shape[:2]
-    return OcclusionMap(
-        logits=logits.view(rows, columns, -1),
-        score=score.view(rows, columns),
-        probability=probabilities[:, best].view(rows, columns),
-        label=label.view(rows, columns),
-        activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
-        unit=unit,
-        target=chosen,
-        base_logits=base,
-        base_score=base_score,
-        origins=origins,
-        window=window,
-        stride=stride,
-        size=(height, width),
-        method=answer.method,
-        reason=answer.reason,
-    )
+        rows, columns = self.origins.shape[:2]
+        return OcclusionMap(
+            logits=logits.view(rows, columns, -1),
+            score=score.view(rows, columns),
+            probability=probabilities[:, best].view(rows, columns),
+            label=label.view(rows, columns),
+            activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
+            unit=unit,
+            target=chosen,
+            base_logits=base,
+            base_score=base_score,
+            origins=self.origins,
+            window=self.window,
+            stride=self.stride,
+            size=self.size,
+            method=answer.method,
+            reason=answer.reason,
+        )
 
 
 def _picture(image: Tensor, model: nn.Module) -> Tensor:

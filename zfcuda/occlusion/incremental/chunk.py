@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +14,9 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.network.regions import Intervals
 from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole
-from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles
+from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
+
+T = TypeVar("T")
 
 
 class Base:
@@ -46,24 +50,23 @@ class Base:
 
 
 @dataclass
-class Chunk:
-    """rows, columns: of the grid, one per window of the chunk. values: node -> Patches, or the value itself with one
-    row per window.
+class Places:
+    """Where some windows change the maps; the same for every picture, so that tables are made and copied once.
+
+    rows, columns: of the grid, one per window.
     """
 
-    base: Base
     forms: Forms
     rows: Table
     columns: Table
-    values: dict[int, Any] = field(default_factory=dict)
-    completed: dict[int, Tensor] = field(default_factory=dict)
     _layouts: dict[int, Layout] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def intervals(self, index: int) -> tuple[Intervals, Intervals]:
-        """What each window of the chunk changes of a node's map: rows [n,2], columns [n,2]."""
+        """What each window changes of a node's map: rows [n,2], columns [n,2]."""
         form = self.forms.of[index]
         assert isinstance(form, Local)
         return form.rows[self.rows], form.columns[self.columns]
@@ -74,11 +77,51 @@ class Chunk:
             self._layouts[index] = Layout.of(rectangles(*self.intervals(index)), group=True)
         return self._layouts[index]
 
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What a step makes of the places alone, made at its first run."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def empty(self, index: int) -> Layout:
+        """Of as many patches as a node has, all empty."""
+        like = self.layout(index)
+        return self.once(("empty", index), lambda: Layout(np.zeros_like(like.table), like.order, 0))
+
+    def whole(self, height: int, width: int) -> Layout:
+        """Of all positions of a map, for every window."""
+
+        def make() -> Layout:
+            corners = np.tile(np.array([0, 0, height, width], np.int64), (len(self), 1))
+            return Layout.of(corners, False)
+
+        return self.once(("whole", height, width), make)
+
+
+@dataclass
+class Chunk:
+    """values: node -> Patches, or the value itself with one row per window."""
+
+    base: Base
+    places: Places
+    values: dict[int, Any] = field(default_factory=dict)
+    completed: dict[int, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def forms(self) -> Forms:
+        return self.places.forms
+
+    def layout(self, index: int) -> Layout:
+        return self.places.layout(index)
+
     def aligned(self, source: int, target: int) -> Patches:
         """The patches of one node over the rectangles that another changes."""
         patches = self.values[source]
         layout = self.layout(target)
-        if (patches.layout.table == layout.table).all():
+        if same(patches.layout, layout):
             return patches
         return Patches(gather(self.base.map(source), patches, layout), layout)
 
@@ -92,8 +135,7 @@ class Chunk:
         if index not in self.completed:
             base = self.base.map(index)
             height, width = base.shape[2:]
-            everything = torch.tensor([0, 0, height, width]).expand(len(self), 4).numpy()
-            values = gather(base, self.values[index], Layout.of(everything, False))
+            values = gather(base, self.values[index], self.places.whole(height, width))
             self.completed[index] = values.view(len(self), height, width, -1).permute(0, 3, 1, 2)
         return self.completed[index]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from zfcuda.network import Network
 from zfcuda.network.regions import Intervals
 from zfcuda.occlusion.batched import out_of_memory, total_activity
-from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, classify
 from zfcuda.occlusion.incremental.lower import lower
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
@@ -63,6 +64,8 @@ class Plan:
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
         self.needed = {i for i, form in self.forms.of.items() if not isinstance(form, Local) or i in read}
+        self.repeated = False  # whether more pictures will come, for which tables are kept
+        self._places: dict[tuple[str, bytes], Places] = {}
         if not self.forms.windows:
             why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -109,7 +112,7 @@ class Plan:
             parts: list[Chunk] = []
             done = 0
             while done < len(some):
-                chunk = self._chunk(base, some[done : done + size])
+                chunk = Chunk(base, self._placed("part", some[done : done + size]))
                 try:
                     self._start(chunk, paint)
                     self._steps(chunk, self.head, self.tail)
@@ -129,25 +132,31 @@ class Plan:
                     logits.append(self._output(chunk))
             if self.tail:
                 try:
-                    parts = [self._finished(base, parts)]
+                    parts = [self._finished(base, parts, self._placed("block", some))]
                 except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                     if len(parts) == 1 or not out_of_memory(error):
                         raise
-                    parts = [self._finished(base, [part]) for part in parts]
+                    parts = [self._finished(base, [part], part.places) for part in parts]
             for chunk in parts:
                 logits.append(self._output(chunk))
                 if late:
                     activity.append(self._activity(chunk))
         return Result(torch.cat(logits), torch.cat(activity) if activity else None)
 
-    def _chunk(self, base: Base, windows: Table) -> Chunk:
-        return Chunk(base, self.forms, windows // self.grid[1], windows % self.grid[1])
+    def _placed(self, kind: str, windows: Table) -> Places:
+        """Where these windows change the maps."""
+        key = (kind, windows.tobytes())
+        places = self._places.get(key)
+        if places is None:
+            places = Places(self.forms, windows // self.grid[1], windows % self.grid[1])
+            if self.repeated:
+                self._places[key] = places
+        return places
 
     def _start(self, chunk: Chunk, paint: Tensor) -> None:
         layout = chunk.layout(self.input)
-        nothing = Layout(np.zeros_like(layout.table), layout.order, 0)
-        values = gather(paint, Patches(paint.new_empty(0, paint.shape[1]), nothing), layout)
-        chunk.values[self.input] = Patches(values, layout)
+        nothing = Patches(paint.new_empty(0, paint.shape[1]), chunk.places.empty(self.input))
+        chunk.values[self.input] = Patches(gather(paint, nothing, layout), layout)
 
     def _steps(self, chunk: Chunk, steps: Sequence[Step], later: Sequence[Step]) -> None:
         """Runs them, letting go of every value after its last reader."""
@@ -160,29 +169,22 @@ class Plan:
                     chunk.values.pop(i, None)
                     chunk.completed.pop(i, None)
 
-    def _finished(self, base: Base, parts: Sequence[Chunk]) -> Chunk:
+    def _finished(self, base: Base, parts: Sequence[Chunk], places: Places) -> Chunk:
         """Several chunks as one, after the tail has run on it."""
-        chunk = self._joined(base, parts)
+        chunk = parts[0] if len(parts) == 1 else self._joined(base, parts, places)
         self._steps(chunk, self.tail, [])
         return chunk
 
-    def _joined(self, base: Base, parts: Sequence[Chunk]) -> Chunk:
+    def _joined(self, base: Base, parts: Sequence[Chunk], places: Places) -> Chunk:
         """One chunk of many, with the values that the tail reads."""
-        rows, columns = (np.concatenate([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
-        chunk = self._chunk(base, rows * self.grid[1] + columns)
+        chunk = Chunk(base, places)
         for index in parts[0].values:
             values = [part.values[index] for part in parts]
             if not isinstance(values[0], Patches):
                 chunk.values[index] = torch.cat(values) if isinstance(values[0], Tensor) else values[0]
                 continue
-            tables, orders, total, count = [], [], 0, 0
-            for patches in values:
-                table = patches.layout.table.copy()
-                table[:, 4] += total
-                tables.append(table)
-                orders.append(patches.layout.order + count)
-                total, count = total + patches.layout.rows, count + len(table)
-            layout = Layout(np.concatenate(tables), np.concatenate(orders), total)
+            layouts = [patches.layout for patches in values]
+            layout = places.once(("joined", index), partial(_one_after_the_other, layouts))
             chunk.values[index] = Patches(torch.cat([patches.values for patches in values]), layout)
         return chunk
 
@@ -204,6 +206,18 @@ class Plan:
         if isinstance(form, Local):
             return total + sums_of_differences(chunk, self.watched).float()
         return total_activity(chunk.whole(self.watched))
+
+
+def _one_after_the_other(layouts: Sequence[Layout]) -> Layout:
+    """Of the values of several chunks, joined."""
+    tables, orders, total, count = [], [], 0, 0
+    for layout in layouts:
+        table = layout.table.copy()
+        table[:, 4] += total
+        tables.append(table)
+        orders.append(layout.order + count)
+        total, count = total + layout.rows, count + len(table)
+    return Layout(np.concatenate(tables), np.concatenate(orders), total)
 
 
 def _covered(length: int, window: int, stride: int) -> Intervals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ from zfcuda import ops
 from zfcuda.network.regions import Lookup
 
 Table = npt.NDArray[np.int64]
+
+
+def on_device(table: Table, device: torch.device) -> Tensor:
+    return torch.from_numpy(table).to(device)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,17 @@ class Layout:
     table: Table
     order: Table
     rows: int
+    _lines: dict[tuple[int, torch.device], tuple[Table, Tensor]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def lines(self, order: Table, device: torch.device) -> Tensor:
+        """The table on a device, its windows in this order; copied there once."""
+        key = (id(order), device)
+        if key not in self._lines:
+            # The order is kept with it, so that its id stays its own.
+            self._lines[key] = order, on_device(self.table[order], device)
+        return self._lines[key][1]
 
     @staticmethod
     def of(rectangles: Table, group: bool) -> Layout:
@@ -77,10 +92,18 @@ def gather(base: Tensor, patches: Patches, wanted: Layout, fill: float = 0.0) ->
     """[rows,C]: of each window the rectangle that `wanted` names; from its patch, else from the base map [1,C,H,W],
     `fill` outside of it.
     """
-    have, want = (torch.from_numpy(t[wanted.order]) for t in (patches.layout.table, wanted.table))
-    if base.device.type != "cpu":
-        have, want = (t.to(base.device, non_blocking=True) for t in (have, want))
+    have, want = tables(patches.layout, wanted, base.device)
     return ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
+
+
+def tables(have: Layout, want: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What the operators on patches take: int64 [n,5] each, in the order in which `want` lies."""
+    return have.lines(want.order, device), want.lines(want.order, device)
+
+
+def same(a: Layout, b: Layout) -> bool:
+    """Whether patches lie alike."""
+    return a is b or np.array_equal(a.table, b.table)
 
 
 def positions(layout: Layout) -> tuple[Table, Table, Table]:
@@ -93,29 +116,47 @@ def positions(layout: Layout) -> tuple[Table, Table, Table]:
     return window, top + place // columns, left + place % columns
 
 
-def look_up(fallback: Tensor, own: bool, patches: Patches, lookup: Lookup, wanted: Layout) -> Tensor:
-    """[rows,C]: rectangles of the map that the lookup makes of another one.
+@dataclass(frozen=True)
+class Moves:
+    """Where the rows of one layout come from, on a device: int64 [rows] positions of a map, and int64 [m] rows that are
+    in a patch, int64 [m] rows of the patches.
+    """
+
+    at: Tensor
+    changed: Tensor
+    place: Tensor
+
+    @staticmethod
+    def of(width: int, own: bool, have: Layout, lookup: Lookup, wanted: Layout, device: torch.device) -> Moves:
+        """width: of the map that stands in for what no patch holds. own: see look_up."""
+        window, y, x = positions(wanted)
+        rows, columns = lookup.rows[y], lookup.columns[x]
+        top, left, bottom, right, start = have.table[window].T
+        inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+        place = start + (rows - top) * (right - left) + columns - left
+        at = y * width + x if own else rows * width + columns
+        tables = (at, inside.nonzero()[0], place[inside])
+        return Moves(*(on_device(table, device) for table in tables))
+
+
+def look_up(fallback: Tensor, patches: Patches, moves: Moves) -> Tensor:
+    """[rows,C]: rectangles of the map that a lookup makes of another one.
 
     fallback: what no patch holds, [1,C,H,W]: the map before the lookup, or (own) the one that it makes.
     """
-    window, y, x = positions(wanted)
-    rows, columns = lookup.rows[y], lookup.columns[x]
-    top, left, bottom, right, start = patches.layout.table[window].T
-    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    place = start + (rows - top) * (right - left) + columns - left
-    at = y * fallback.shape[3] + x if own else rows * fallback.shape[3] + columns
-    device = fallback.device
-    values = fallback[0].permute(1, 2, 0).flatten(0, 1)[torch.from_numpy(at).to(device)]
-    changed = torch.from_numpy(inside.nonzero()[0]).to(device)
-    values[changed] = patches.values[torch.from_numpy(place[inside]).to(device)]
+    values = fallback[0].permute(1, 2, 0).flatten(0, 1)[moves.at]
+    values[moves.changed] = patches.values[moves.place]
     return values
 
 
-def cut(whole: Tensor, wanted: Layout) -> Tensor:
-    """[rows,C]: each window's rectangle of its own map, [n,C,H,W]."""
+def cut_positions(height: int, width: int, wanted: Layout, device: torch.device) -> Tensor:
+    """int64 [rows]: of each window's rectangle of its own map, the positions among those of all maps."""
     window, y, x = positions(wanted)
-    height, width = whole.shape[2:]
-    at = torch.from_numpy((window * height + y) * width + x).to(whole.device)
+    return on_device((window * height + y) * width + x, device)
+
+
+def cut(whole: Tensor, at: Tensor) -> Tensor:
+    """[rows,C]: positions of the maps [n,C,H,W]."""
     return whole.permute(0, 2, 3, 1).flatten(0, 2)[at]
 
 

@@ -15,7 +15,21 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, sized
-from zfcuda.occlusion.incremental.patches import Layout, Patches, cut, dense, gather, look_up, rectangles
+from zfcuda.occlusion.incremental.patches import (
+    Layout,
+    Moves,
+    Patches,
+    cut,
+    cut_positions,
+    dense,
+    gather,
+    look_up,
+    on_device,
+    rectangles,
+    same,
+    tables,
+)
+from zfcuda.occlusion.incremental.precision import as_convolution
 
 
 class Step(Protocol):
@@ -81,8 +95,8 @@ class Moving(_OfNode):
     """Values from elsewhere on the map: a crop, padding."""
 
     def run(self, chunk: Chunk) -> Patches:
-        layout, lookup = chunk.layout(self.index), chunk.forms.lookups[self.index]
-        return Patches(look_up(chunk.base.map(self.index), True, chunk.values[self.reads[0]], lookup, layout), layout)
+        layout, patches = chunk.layout(self.index), chunk.values[self.reads[0]]
+        return Patches(moved(chunk, self.index, chunk.base.map(self.index), True, patches, layout), layout)
 
 
 class Cut(_OfNode):
@@ -90,7 +104,11 @@ class Cut(_OfNode):
 
     def run(self, chunk: Chunk) -> Patches:
         layout = chunk.layout(self.index)
-        return Patches(cut(self.node.run(chunk.resolve(self.node)), layout), layout)
+        whole = self.node.run(chunk.resolve(self.node))
+        at = chunk.places.once(
+            ("cut", self.index), lambda: cut_positions(whole.shape[2], whole.shape[3], layout, whole.device)
+        )
+        return Patches(cut(whole, at), layout)
 
 
 class Positions(_OfNode):
@@ -114,7 +132,7 @@ class Positions(_OfNode):
             # Laid over the map: each patch gets its part of it.
             over = constant.view((1,) * (4 - constant.dim()) + constant.shape)
             over = over.expand(1, over.shape[1], height, width).contiguous(memory_format=torch.channels_last)
-            nothing = Patches(over.new_empty(0, over.shape[1]), empty_layout(layout))
+            nothing = Patches(over.new_empty(0, over.shape[1]), chunk.places.empty(self.index))
             return Patches(gather(over, nothing, layout), layout).as_map()
 
         result = self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
@@ -122,31 +140,27 @@ class Positions(_OfNode):
         return Patches(rows, layout)
 
 
-def empty_layout(like: Layout) -> Layout:
-    """Of as many patches, all empty."""
-    return Layout(torch.zeros(like.table.shape, dtype=torch.int64).numpy(), like.order, 0)
+def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patches, wanted: Layout) -> Tensor:
+    """look_up by the lookup of a node."""
+    moves = chunk.places.once(
+        ("moves", index),
+        lambda: Moves.of(fallback.shape[3], own, patches.layout, chunk.forms.lookups[index], wanted, fallback.device),
+    )
+    return look_up(fallback, patches, moves)
 
 
-def contexts(chunk: Chunk, index: int, source: int, fill: float) -> tuple[Tensor, Layout]:
-    """What a layer of windows reads to compute the changed rectangles of its output, the padding included."""
-    sides = chunk.forms.windows[index]
-    read = [side.read(changed) for side, changed in zip(sides, chunk.intervals(index), strict=True)]
-    wanted = Layout.of(rectangles(*read), True)
+def contexts(chunk: Chunk, index: int, source: int) -> tuple[Tensor, Layout]:
+    """What a convolution reads to compute the changed rectangles of its output, the padding included."""
+
+    def make() -> Layout:
+        sides = chunk.forms.windows[index]
+        read = [side.read(changed) for side, changed in zip(sides, chunk.places.intervals(index), strict=True)]
+        return Layout.of(rectangles(*read), True)
+
+    wanted = chunk.places.once(("read", index), make)
     if index in chunk.forms.lookups:
-        return look_up(chunk.base.map(source), False, chunk.values[source], chunk.forms.lookups[index], wanted), wanted
-    return gather(chunk.base.map(source), chunk.values[source], wanted, fill), wanted
-
-
-def over_groups(chunk: Chunk, index: int, source: int, fill: float, run: Any, channels: int) -> Patches:
-    """A dense layer without padding on each group of patches of one size. The groups of what is read are those of what
-    is computed, in the same order, since the one size grows with the other.
-    """
-    values, read = contexts(chunk, index, source, fill)
-    results = [run(dense(values, group)).permute(0, 2, 3, 1).reshape(-1, channels) for group in read.groups()]
-    layout = chunk.layout(index)
-    if not results:
-        return Patches(values.new_empty(0, channels), layout)
-    return Patches(results[0] if len(results) == 1 else torch.cat(results), layout)
+        return moved(chunk, index, chunk.base.map(source), False, chunk.values[source], wanted), wanted
+    return gather(chunk.base.map(source), chunk.values[source], wanted), wanted
 
 
 class Pooling(_OfNode):
@@ -154,21 +168,13 @@ class Pooling(_OfNode):
 
     def run(self, chunk: Chunk) -> Patches:
         source = self.node.arguments["input"].index
-        rows, columns = chunk.forms.windows[self.index]
-        kernel, stride, dilation = ((getattr(rows, x), getattr(columns, x)) for x in ("taps", "step", "dilation"))
-        channels = chunk.base[self.index].shape[1]
-        if self.node.kind == "max_pool":
-
-            def pool(x: Tensor) -> Tensor:
-                return F.max_pool2d(x, kernel, stride, 0, dilation)
-
-            return over_groups(chunk, self.index, source, float("-inf"), pool, channels)
-
-        def total(x: Tensor) -> Tensor:
-            return F.avg_pool2d(x, kernel, stride, divisor_override=1)
-
-        sums = over_groups(chunk, self.index, source, 0.0, total, channels)
-        return Patches(sums.values.mul_(self._divided(chunk, sums.layout)), sums.layout)
+        layout, patches = chunk.layout(self.index), chunk.values[source]
+        base, average = chunk.base.map(source), self.node.kind != "max_pool"
+        have, want = tables(patches.layout, layout, base.device)
+        values = ops.pool_patches(
+            base, patches.values, have, want, layout.rows, **window_settings(chunk, self.index), sum=average
+        )
+        return Patches(values.mul_(self._divided(chunk, layout)) if average else values, layout)
 
     def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
         """[rows,1]: one over the divisor of each position, which is smaller at the border for some settings."""
@@ -184,7 +190,18 @@ class Pooling(_OfNode):
             rows, columns = chunk.forms.windows[self.index]
             of_ones = torch.full_like(average, rows.taps * columns.taps)
         table = (average / of_ones).nan_to_num(0.0).to(chunk.base.dtype)
-        return gather(table, Patches(table.new_empty(0, 1), empty_layout(layout)), layout)
+        return gather(table, Patches(table.new_empty(0, 1), chunk.places.empty(self.index)), layout)
+
+
+def window_settings(chunk: Chunk, index: int) -> dict[str, tuple[int, int]]:
+    """Those of the operators on patches."""
+    rows, columns = chunk.forms.windows[index]
+    return {
+        "kernel_size": (rows.taps, columns.taps),
+        "stride": (rows.step, columns.step),
+        "padding": (rows.before, columns.before),
+        "dilation": (rows.dilation, columns.dilation),
+    }
 
 
 def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
@@ -192,7 +209,7 @@ def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
     patches: Patches = chunk.values[index]
     layout = patches.layout
     base = chunk.base.map(index)
-    before = gather(base, Patches(base.new_empty(0, base.shape[1]), empty_layout(layout)), layout)
+    before = gather(base, Patches(base.new_empty(0, base.shape[1]), chunk.places.empty(index)), layout)
     wide = torch.promote_types(base.dtype, torch.float32)
     return patches.values.to(wide) - before.to(wide), layout
 
@@ -202,9 +219,12 @@ def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
     difference, layout = differences(chunk, index)
     result = difference.new_zeros(len(chunk), difference.shape[1])
     if layout.rows:
-        lengths = torch.from_numpy(layout.areas[layout.order]).to(difference.device)
-        sums = torch.segment_reduce(difference, "sum", lengths=lengths, axis=0, initial=0)
-        result[torch.from_numpy(layout.order).to(result.device)] = sums
+        lengths, order = chunk.places.once(
+            ("areas", index),
+            lambda: [on_device(t, difference.device) for t in (layout.areas[layout.order], layout.order)],
+        )
+        # unsafe: without looking at the lengths, for which a GPU would have to be waited for.
+        result[order] = torch.segment_reduce(difference, "sum", lengths=lengths, axis=0, initial=0, unsafe=True)
     return result
 
 
@@ -248,8 +268,7 @@ class FirstLinear(_OfNode):
         table = chunk.values[source].layout.table
         # Neighbours in this order change nearly the same columns, and the kernel reads the weights once for several.
         order = np.lexsort((table[:, 3], table[:, 1], table[:, 2], table[:, 0]))
-        whole = np.tile(np.array([0, 0, height, width], np.int64), (len(order), 1))
-        everything = Layout.of(whole, False)
+        everything = chunk.places.whole(height, width)
         have = Patches(chunk.values[source].values, Layout(table[order], np.arange(len(order)), 0))
         added = gather(base, have, everything).view(len(order), -1)
         added -= base.permute(0, 2, 3, 1).reshape(1, -1)
@@ -300,9 +319,10 @@ class Convolution:
         return weight.to(base.dtype), None if bias is None else bias.to(base.dtype)
 
     def run(self, chunk: Chunk) -> Patches:
-        plain = chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu"
-        plain = plain and self.conv.arguments["groups"] == 1 and self.conv.index not in chunk.forms.lookups
-        return self._ragged(chunk) if plain else self._dense(chunk)
+        if self.conv.arguments["groups"] != 1 or self.conv.index in chunk.forms.lookups:
+            return self._dense(chunk)
+        own = chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu"
+        return self._ragged(chunk) if own else self._product(chunk)
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
         """The filters as the kernel takes them, made once for a picture."""
@@ -315,45 +335,67 @@ class Convolution:
         if self.residual is None:
             return None
         other = chunk.values[self.residual]
-        if (other.layout.table == layout.table).all():
+        if same(other.layout, layout):
             return other.values
         return gather(chunk.base.map(self.residual), other, layout)
 
     def _ragged(self, chunk: Chunk) -> Patches:
         """The CPU's own kernel takes patches of all sizes at once."""
-        rows, columns = chunk.forms.windows[self.conv.index]
-        stride, dilation = (rows.step, columns.step), (rows.dilation, columns.dilation)
+        settings = window_settings(chunk, self.conv.index)
 
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
-            return ops.pack_filters(weight, stride, dilation), bias, len(weight)
+            return ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
 
         filters, bias, channels = self._prepared(chunk, pack)
         source = self.conv.arguments["input"].index
         layout, patches = chunk.layout(self.conv.index), chunk.values[source]
-        have, want = (torch.from_numpy(table[layout.order]) for table in (patches.layout.table, layout.table))
+        base = chunk.base.map(source)
+        have, want = tables(patches.layout, layout, base.device)
         values = ops.conv_patches(
-            chunk.base.map(source), patches.values, have, want, layout.rows, filters, bias,
-            self._residual(chunk, layout), channels=channels, kernel_size=(rows.taps, columns.taps), stride=stride,
-            padding=(rows.before, columns.before), dilation=dilation, relu=self.relu,
+            base, patches.values, have, want, layout.rows, filters, bias, self._residual(chunk, layout),
+            channels=channels, relu=self.relu, **settings,
         )  # fmt: skip
         return Patches(values, layout)
 
+    def _product(self, chunk: Chunk) -> Patches:
+        """One matrix product for patches of all sizes."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous(), bias
+
+        weight, bias = self._prepared(chunk, pack)
+        source = self.conv.arguments["input"].index
+        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        settings, base = window_settings(chunk, self.conv.index), chunk.base.map(source)
+        read = patches.values
+        if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
+            have, want = tables(patches.layout, layout, base.device)
+            read = ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
+        with as_convolution(base.device):
+            values = read @ weight if bias is None else torch.addmm(bias, read, weight)
+        return Patches(self._finish(values, self._residual(chunk, layout)), layout)
+
+    def _finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+        if residual is not None:
+            values.add_(residual)
+        return values.relu_() if self.relu else values
+
     def _dense(self, chunk: Chunk) -> Patches:
-        rows, columns = chunk.forms.windows[self.conv.index]
-        stride, dilation = (rows.step, columns.step), (rows.dilation, columns.dilation)
+        """torch's convolution, on each group of patches of one size. The groups of what is read are those of what is
+        computed, in the same order, since the one size grows with the other.
+        """
 
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
             return weight.contiguous(memory_format=torch.channels_last), bias
 
         weight, bias = self._prepared(chunk, pack)
-
-        def conv(x: Tensor) -> Tensor:
-            return F.conv2d(x, weight, bias, stride, 0, dilation, self.conv.arguments["groups"])
-
-        patches = over_groups(chunk, self.conv.index, self.conv.arguments["input"].index, 0.0, conv, len(weight))
-        other = self._residual(chunk, patches.layout)
-        if other is not None:
-            patches.values.add_(other)
-        if self.relu:
-            patches.values.relu_()
-        return patches
+        settings, groups = window_settings(chunk, self.conv.index), self.conv.arguments["groups"]
+        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index)
+        results = [
+            F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
+            for group in read.groups()
+        ]
+        layout = chunk.layout(self.conv.index)
+        rows = [result.permute(0, 2, 3, 1).reshape(-1, len(weight)) for result in results]
+        joined = torch.cat([values.new_empty(0, len(weight)), *rows]) if len(rows) != 1 else rows[0]
+        return Patches(self._finish(joined, self._residual(chunk, layout)), layout)

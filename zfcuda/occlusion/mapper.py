@@ -1,0 +1,141 @@
+"""OcclusionMapper: one experiment on many pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from zfcuda.network import evaluating
+from zfcuda.network.hooks import hooked
+from zfcuda.occlusion.answers import (
+    Answers,
+    Computed,
+    RefusedError,
+    Way,
+    base_values,
+    budget_of,
+    check_computed,
+    check_finite,
+    computed,
+)
+from zfcuda.occlusion.batched import Probe, out_of_memory, total_activity
+from zfcuda.occlusion.captured import Captured
+from zfcuda.occlusion.experiment import Experiment
+from zfcuda.occlusion.incremental import Result
+from zfcuda.occlusion.result import OcclusionMap
+
+
+class OcclusionMapper:
+    """Occlusion maps of many pictures of one size: what depends on the network and the windows alone is done once.
+
+    The numbers are those of :func:`zfcuda.occlusion_map`. On a GPU everything between a picture and its map is
+    recorded as one CUDA graph and replayed, where the network allows it; `reason` of the maps says whether it does.
+    The model may learn on: its weights are read at each picture. What was recorded is made anew when a parameter or
+    buffer is replaced by another tensor.
+
+    Args:
+        model, image: as in occlusion_map; the image is one picture of the size to come.
+        arguments: as in occlusion_map. A target of None is chosen for each picture anew.
+
+    Raises:
+        As occlusion_map.
+
+    Example:
+        mapper = zfcuda.OcclusionMapper(model, frame, window=32, stride=8)
+        for frame in frames:
+            show(mapper(frame).heatmap())
+    """
+
+    def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
+        self._experiment = Experiment(model, image, **arguments)
+        answers = self._experiment.answers(self._experiment.picture(image))
+        self._way = answers.way
+        self._captured: Captured | None = None
+        self._memory: list[int] = []  # of the weights that were captured
+        self._refused = ""  # why nothing is captured
+        self._sample: list[int] = []
+
+    def __call__(self, image: Tensor) -> OcclusionMap:
+        """The map of one picture, [C,H,W] or [1,C,H,W] like the first.
+
+        Raises:
+            As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
+        """
+        picture = self._experiment.picture(image)
+        answers = self._replayed(picture)
+        if answers is None:
+            answers = self._experiment.answers(picture, self._way)
+            self._way = answers.way
+        return self._experiment.map(answers)
+
+    # ------------------------------------------------------------ the CUDA graph
+
+    def _replayed(self, picture: Tensor) -> Answers | None:
+        """None: it has to be computed step by step."""
+        way = self._way
+        if not _has_graphs(picture) or way is None or way.plan is None or self._refused:
+            return None
+        if hooked(self._experiment.model, renewing=False):
+            return None
+        with torch.inference_mode(), evaluating(self._experiment.model):
+            try:
+                self._capture(picture, way)
+                assert self._captured is not None
+                return self._answers(self._captured(picture), way)
+            except RefusedError:
+                self._captured = None  # step by step it may be refused too, with the reason
+            except RuntimeError as error:
+                if out_of_memory(error):
+                    raise
+                self._captured = None
+                self._refused = str(error).splitlines()[0]
+        return None
+
+    def _capture(self, picture: Tensor, way: Way) -> None:
+        """Records, where that was not done or no longer holds."""
+        model = self._experiment.model
+        memory = [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
+        if self._captured is None or memory != self._memory:
+            assert way.plan is not None
+            way.plan.repeated = True
+            self._captured, self._memory = Captured(self._work, picture), memory
+
+    def _work(self, picture: Tensor) -> list[Tensor]:
+        """All that depends on the picture; nothing in here waits for the GPU."""
+        e, way = self._experiment, self._way
+        assert way is not None and way.plan is not None and way.network is not None
+        plan, network = way.plan, way.network
+        values = base_values(network, picture, plan.wanted)
+        probe = Probe(e.model, None, None)
+        found = computed(
+            Way(plan, way.reason, network, {i: values[i] for i in plan.needed}), probe, picture,
+            e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window, e.run_in,
+            budget_of(e.memory_budget, picture.device), tqdm(disable=True),
+        )  # fmt: skip
+        base = values[plan.output].flatten().float()
+        self._sample = found.sample
+        tensors = [base, found.result.logits, found.exact, found.alone]
+        if plan.watched is not None:
+            assert found.result.activity is not None
+            tensors += [total_activity(values[plan.watched])[0], found.result.activity]
+        return tensors
+
+    def _answers(self, tensors: list[Tensor], way: Way) -> Answers:
+        e = self._experiment
+        base, logits, exact, alone, *watched = tensors
+        before, activity = watched or (None, None)
+        check_finite(base)
+        e.check(base, before)
+        check_computed(way, Computed(Result(logits, activity), self._sample, exact, alone), e.run_in, e.dtype)
+        return Answers(
+            logits[None].clone(), base[None].clone(),
+            None if activity is None else activity[None].clone(), None if before is None else before[None].clone(),
+            "incremental", f"{way.reason}; replayed from a CUDA graph", way,
+        )  # fmt: skip
+
+
+def _has_graphs(picture: Tensor) -> bool:
+    return picture.is_cuda
