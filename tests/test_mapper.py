@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fake_gpu import fake_gpu
+from recorded import Recorded
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from tqdm import tqdm
 
 import zfcuda
@@ -173,20 +173,6 @@ def test_bad_arguments() -> None:
 
 
 # ---------------------------------------------------------------- what a CUDA graph would replay
-
-
-class Recorded:
-    """As Captured, on the CPU: the tensor operations alone are kept, all that Python decided is frozen."""
-
-    made = 0
-
-    def __init__(self, function: Callable[..., Sequence[Tensor]], *inputs: Tensor) -> None:
-        type(self).made += 1
-        function(*inputs)
-        self._replay = make_fx(lambda x: function(x))(*inputs)
-
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        return list(self._replay(*inputs))
 
 
 @pytest.fixture

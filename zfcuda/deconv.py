@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.network import Network, Node, Ref, evaluating, trace
 from zfcuda.network.hooks import watch
+from zfcuda.seeds import Chosen, Question, Strongest, integer, strongest_units
 from zfcuda.transposes import RULES, Transpose, UnsupportedError, signal_slots
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
-
-
-class Strongest(NamedTuple):
-    """A unit of a layer, where on its map it is strongest (None for a vector), and how strong."""
-
-    unit: int
-    position: tuple[int, int] | None
-    value: float
 
 
 def project(
@@ -64,17 +56,18 @@ def project(
             picture that does not fit the network, or, by name, something between the layer and the pixels that has no
             transpose here.
     """
-    top = _integer("top", top)
-    if top < 1:
-        raise ValueError(f"top: expected at least 1, got {top}")
-    if lrn not in ("identity", "divide"):
-        raise ValueError(f"lrn: expected 'identity' or 'divide', got {lrn!r}")
-    with torch.no_grad(), _deterministic():
-        there = _run(trace(model), image, layer, lrn)
-        seeds = _seeds(there.activation[0], layer, unit, position, top)
-        chunk = max(1, _CHUNK // there.largest)
-        parts = [there.walk_back(seeds[i : i + chunk]) for i in range(0, top, chunk)]
-        return torch.cat(parts).to(image.dtype).contiguous()
+    question = asked(layer, unit, position, top, lrn)
+    network = trace(model)
+    with torch.no_grad(), deterministic():
+        route = Route.of(network, layer, lrn)
+        batch = route.checked(image)
+        check = watch(network, batch, layer)
+        there = route.forward(batch)
+        check_finite(there.finite(batch), layer)
+        check(there.activation)
+        chosen = question.chosen(there.activation[0])
+        warn_of_silence(chosen, layer)
+        return there.projections(question.seeds(there.activation[0], chosen)).to(image.dtype)
 
 
 def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 9) -> list[Strongest]:
@@ -82,9 +75,47 @@ def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 
 
     Args and errors: as for project; what lies between the layer and the pixels does not matter.
     """
+    network = trace(model)
     with torch.no_grad():
-        activation = _run(trace(model), image, layer, None).activation[0]
-        return _strongest(activation, layer, _integer("top", top), None)
+        route = Route.of(network, layer, None)
+        batch = route.checked(image)
+        check = watch(network, batch, layer)
+        there = route.forward(batch)
+        activation = there.activation
+        check_finite(there.finite(batch), layer)
+        check(activation)
+        return strongest_units(activation[0], layer, integer("top", top)).listed(activation.shape[-1])
+
+
+def asked(layer: str, unit: int | None, position: Any, top: int, lrn: str) -> Question:
+    """The arguments of project(), as far as they can be checked without the network."""
+    top = integer("top", top)
+    if top < 1:
+        raise ValueError(f"top: expected at least 1, got {top}")
+    if lrn not in ("identity", "divide"):
+        raise ValueError(f"lrn: expected 'identity' or 'divide', got {lrn!r}")
+    return Question(layer, unit, position, top)
+
+
+def check_finite(finite: Tensor, layer: str) -> None:
+    """finite: bool [2], of the picture and of the layer."""
+    picture, activation = finite.tolist()
+    if not picture:
+        raise ValueError("image: contains NaN or infinite values")
+    if not activation:
+        raise ValueError(f"layer: the output of {layer!r} contains NaN or infinite values")
+
+
+def warn_of_silence(chosen: Chosen, layer: str) -> None:
+    """Says which of the chosen activations are not positive."""
+    values = chosen.values.tolist()
+    silent = [f"{unit} ({v:.3g})" for unit, v in zip(chosen.units.tolist(), values, strict=True) if v <= 0]
+    if silent:
+        warnings.warn(
+            f"project: of layer {layer!r} the activation is not positive for unit {', '.join(silent[:9])}; its "
+            "projection is zero",
+            stacklevel=3,
+        )
 
 
 # ---------------------------------------------------------------- forward
@@ -108,8 +139,16 @@ class _Pass:
     steps: list[_Step]
     largest: int  # elements of the largest map
 
-    def walk_back(self, seed: Tensor) -> Tensor:
+    def finite(self, batch: Tensor) -> Tensor:
+        """bool [2]: whether the picture is, and the layer."""
+        return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
+
+    def projections(self, seeds: Tensor) -> Tensor:
         """[n,*activation.shape[1:]] -> [n,C,H,W]."""
+        chunk = max(1, _CHUNK // self.largest)
+        return torch.cat([self._walk_back(part) for part in seeds.split(chunk)]).contiguous()
+
+    def _walk_back(self, seed: Tensor) -> Tensor:
         signals = {self.output: seed}
         for step in reversed(self.steps):
             signal = signals.pop(step.index, None)
@@ -124,51 +163,68 @@ class _Pass:
         return picture
 
 
-def _run(network: Network, image: Tensor, layer: str, lrn: str | None) -> _Pass:
-    """Runs the network up to the layer; with lrn also keeps the way back."""
-    output = network.node(layer)
-    batch = _checked(network, image)
-    nodes = network.ancestors([output.index])
-    sees = _dependents(nodes)
-    if output.index not in sees:
-        raise ValueError(f"layer: the output of {layer!r} does not depend on the picture")
-    if lrn is not None:
-        for node in nodes:
-            if node.index in sees:
-                _refuse_unless_known(node, sees, layer)
-    check = watch(network, batch, layer)
-    values: dict[int, Any] = {}
-    steps: list[_Step] = []
-    largest = batch.numel()
-    with evaluating(network.model):
-        for node in nodes:
-            if node.kind == "input":
-                values[node.index] = batch
-                continue
-            arguments = node.resolve(values)
-            try:
-                if lrn is None or node.index not in sees:
-                    values[node.index] = node.run(arguments)
+@dataclass(frozen=True)
+class Route:
+    """The nodes from the picture to a layer. lrn: as in project(); None: no way back is needed."""
+
+    network: Network
+    layer: str
+    lrn: str | None
+    nodes: Sequence[Node]
+    sees: set[int]  # those whose value depends on the pixels
+    output: int
+
+    @staticmethod
+    def of(network: Network, layer: str, lrn: str | None) -> Route:
+        """Raises:
+        TypeError, ValueError: the layer is unknown, or something before it has no transpose.
+        """
+        output = network.node(layer).index
+        nodes = network.ancestors([output])
+        sees = _dependents(nodes)
+        if output not in sees:
+            raise ValueError(f"layer: the output of {layer!r} does not depend on the picture")
+        if lrn is not None:
+            for node in nodes:
+                if node.index in sees:
+                    _refuse_unless_known(node, sees, layer)
+        return Route(network, layer, lrn, nodes, sees, output)
+
+    def checked(self, image: Tensor) -> Tensor:
+        """The picture as [1,C,H,W]."""
+        return _checked(self.network, image)
+
+    def forward(self, batch: Tensor) -> _Pass:
+        """Runs the network up to the layer; with lrn also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
+        values: dict[int, Any] = {}
+        steps: list[_Step] = []
+        largest = batch.numel()
+        with evaluating(self.network.model):
+            for node in self.nodes:
+                if node.kind == "input":
+                    values[node.index] = batch
                     continue
-                value, transpose = RULES[node.kind](arguments, lrn)
-            except UnsupportedError as refusal:
-                raise ValueError(_refusal(layer, node, str(refusal))) from None
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                reason = str(error).splitlines()[0]
-                raise ValueError(f"image: {_shape(batch)} does not fit {node.label}: {reason}") from error
-            values[node.index] = value
-            largest = max(largest, value.numel())
-            steps.append(_Step(node.index, *_only(sees, node, transpose)))
-    activation = values[output.index]
-    if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
-        kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
-        raise ValueError(f"layer: {layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
-    if not activation.isfinite().all():
-        raise ValueError(f"layer: the output of {layer!r} contains NaN or infinite values")
-    check(activation)
-    return _Pass(activation, output.index, steps, largest)
+                arguments = node.resolve(values)
+                try:
+                    if self.lrn is None or node.index not in self.sees:
+                        values[node.index] = node.run(arguments)
+                        continue
+                    value, transpose = RULES[node.kind](arguments, self.lrn)
+                except UnsupportedError as refusal:
+                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    reason = str(error).splitlines()[0]
+                    raise ValueError(f"image: {_shape(batch)} does not fit {node.label}: {reason}") from error
+                values[node.index] = value
+                largest = max(largest, value.numel())
+                steps.append(_Step(node.index, *_only(self.sees, node, transpose)))
+        activation = values[self.output]
+        if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
+            kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
+            raise ValueError(f"layer: {self.layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
+        return _Pass(activation, self.output, steps, largest)
 
 
 def _dependents(nodes: Sequence[Node]) -> set[int]:
@@ -227,7 +283,7 @@ def _shape(x: Tensor) -> str:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """cuDNN's transposed convolutions add in an order that changes from run to run, unless told otherwise."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
@@ -236,88 +292,3 @@ def _deterministic() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
-
-
-# ---------------------------------------------------------------- seeds
-
-
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-
-
-def _strongest(activation: Tensor, layer: str, top: int, position: tuple[int, int] | None) -> list[Strongest]:
-    """The strongest units of [K,h,w] or [K], at their strongest place or at a given one."""
-    units = activation.shape[0]
-    if not 1 <= top <= units:
-        raise ValueError(f"top: expected 1 to {units}, the units of layer {layer!r}, got {top}")
-    if activation.ndim == 1:
-        value, place = activation, None
-    elif position is None:
-        value, place = activation.flatten(1).max(dim=1)  # of equals, the first
-    else:
-        value, place = activation[:, position[0], position[1]], None
-    order = value.sort(descending=True, stable=True).indices[:top].tolist()
-    if place is not None:
-        positions: list[tuple[int, int] | None] = [divmod(p, activation.shape[2]) for p in place[order].tolist()]
-    else:
-        positions = [position] * top
-    return [Strongest(*found) for found in zip(order, positions, value[order].tolist(), strict=True)]
-
-
-def _seeds(
-    activation: Tensor, layer: str, unit: int | None, position: tuple[int, int] | str | None, top: int
-) -> Tensor:
-    """[top,*activation.shape]: the layer with everything but the chosen activations set to zero."""
-    whole = position == "all" if isinstance(position, str) else False
-    place = None if whole or position is None else _position(activation, layer, position)
-    if unit is None:
-        chosen = _strongest(activation, layer, top, place)
-    else:
-        chosen = _of_unit(activation, layer, _integer("unit", unit), place, top, whole)
-    seeds = activation.new_zeros(top, *activation.shape)
-    for seed, found in zip(seeds, chosen, strict=True):
-        at = (found.unit,) if whole or found.position is None else (found.unit, *found.position)
-        seed[at] = activation[at].clamp(min=0)
-    silent = [found for found in chosen if found.value <= 0]
-    if silent:
-        names = ", ".join(f"{found.unit} ({found.value:.3g})" for found in silent[:9])
-        warnings.warn(
-            f"project: of layer {layer!r} the activation is not positive for unit {names}; its projection is zero",
-            stacklevel=3,
-        )
-    return seeds
-
-
-def _position(activation: Tensor, layer: str, position: Any) -> tuple[int, int]:
-    if activation.ndim == 1:
-        raise ValueError(f"position: layer {layer!r} is a vector, it has no map, got {position!r}")
-    if isinstance(position, str) or not isinstance(position, Sequence | Tensor) or len(position) != 2:
-        raise ValueError(f"position: expected (y, x), 'all' or None, got {position!r}")
-    y, x = (_integer("position", value) for value in position)
-    height, width = activation.shape[1:]
-    if not (0 <= y < height and 0 <= x < width):
-        raise ValueError(f"position: ({y}, {x}) is outside the map of layer {layer!r}, {height} x {width}")
-    return y, x
-
-
-def _of_unit(
-    activation: Tensor, layer: str, unit: int, place: tuple[int, int] | None, top: int, whole: bool
-) -> list[Strongest]:
-    units = activation.shape[0]
-    if not 0 <= unit < units:
-        raise ValueError(f"unit: expected 0 to {units - 1}, the units of layer {layer!r}, got {unit}")
-    places = 1 if whole or place is not None else activation[unit].numel()
-    if top > places:
-        raise ValueError(f"top: unit {unit} of layer {layer!r} has {places} such place(s), got {top}")
-    own = activation[unit].flatten()
-    if place is not None:
-        return [Strongest(unit, place, float(activation[unit, place[0], place[1]]))]
-    order = own.sort(descending=True, stable=True).indices[:top].tolist()
-    return [
-        Strongest(unit, None if activation.ndim == 1 else divmod(i, activation.shape[2]), float(own[i])) for i in order
-    ]

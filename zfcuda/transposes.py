@@ -63,21 +63,33 @@ def _transposed_conv(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """signal [n,K,h,w] -> [n,C,*size], the transpose of a convolution that padded so much at the top and left.
+    """signal [n,K,h,w] -> [n,C,*size], the transpose of a convolution that padded so much at the top and left."""
+    cut = _in_full if signal.is_cuda else _where_it_is
+    crops, tops, lefts = cut(signal)
+    patches = F.conv_transpose2d(crops, weight, None, stride, 0, 0, groups, dilation)
+    output = patches.new_zeros(len(signal), patches.shape[1], *size)
+    corners = [(y * stride[0] - padding[0], x * stride[1] - padding[1]) for y, x in zip(tops, lefts, strict=True)]
+    alike = len(set(corners)) == 1  # then all seeds go at once
+    for i, (y, x) in enumerate(corners[:1] if alike else corners):
+        seeds = slice(None) if alike else slice(i, i + 1)
+        rows, patch_rows = _overlap(y, patches.shape[2], size[0])
+        columns, patch_columns = _overlap(x, patches.shape[3], size[1])
+        output[seeds, :, rows, columns] = patches[seeds, :, patch_rows, patch_columns]
+    return output
 
-    A single activation has a small footprint, so only the rectangle that holds each seed's signal is filtered.
-    """
+
+def _in_full(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
+    """To find where a signal is, a GPU would have to be waited for."""
+    return signal, [0] * len(signal), [0] * len(signal)
+
+
+def _where_it_is(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
+    """A single activation has a small footprint: of each seed the rectangle that holds its signal, all of one size."""
     used = (signal != 0).any(dim=1)  # [n,h,w]
     tops, tall = _support(used.any(dim=2))
     lefts, wide = _support(used.any(dim=1))
     crops = [one[:, y : y + tall, x : x + wide] for one, y, x in zip(signal, tops, lefts, strict=True)]
-    patches = F.conv_transpose2d(torch.stack(crops), weight, None, stride, 0, 0, groups, dilation)
-    output = patches.new_zeros(len(patches), patches.shape[1], *size)
-    for one, patch, y, x in zip(output, patches, tops, lefts, strict=True):
-        rows, patch_rows = _overlap(y * stride[0] - padding[0], patch.shape[1], size[0])
-        columns, patch_columns = _overlap(x * stride[1] - padding[1], patch.shape[2], size[1])
-        one[:, rows, columns] = patch[:, patch_rows, patch_columns]
-    return output
+    return torch.stack(crops), tops, lefts
 
 
 def _support(used: Tensor) -> tuple[list[int], int]:

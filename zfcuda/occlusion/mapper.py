@@ -22,7 +22,7 @@ from zfcuda.occlusion.answers import (
     computed,
 )
 from zfcuda.occlusion.batched import Probe, out_of_memory, total_activity
-from zfcuda.occlusion.captured import Captured
+from zfcuda.captured import Captured
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Result
 from zfcuda.occlusion.result import OcclusionMap

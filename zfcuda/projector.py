@@ -1,0 +1,122 @@
+"""Projector: one projection on many pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.captured import Captured
+from zfcuda.deconv import Route, asked, check_finite, deterministic, project, warn_of_silence
+from zfcuda.network import Network, trace
+from zfcuda.network.hooks import hooked
+from zfcuda.seeds import Chosen
+
+
+class Projector:
+    """Projections of many pictures of one size: the network is followed once.
+
+    The numbers are those of :func:`zfcuda.project`. On a GPU everything between a picture and its projection is
+    recorded as one CUDA graph and replayed. The model may learn on: its weights are read at each picture. What was
+    recorded is made anew when a parameter or buffer is replaced by another tensor.
+
+    Args:
+        model, image, layer, unit, position, top, lrn: as in project; the image is one picture of the size to come.
+            Without a unit or position the strongest ones are chosen for each picture anew.
+
+    Raises:
+        As project.
+
+    Example:
+        projector = zfcuda.Projector(model, frame, "conv5", top=9)
+        for frame in frames:
+            show(projector(frame))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Network,
+        image: Tensor,
+        layer: str,
+        *,
+        unit: int | None = None,
+        position: tuple[int, int] | str | None = None,
+        top: int = 1,
+        lrn: str = "identity",
+    ) -> None:
+        self._question = asked(layer, unit, position, top, lrn)
+        self._network = trace(model)
+        self._lrn = lrn
+        self._route = Route.of(self._network, layer, lrn)
+        batch = self._route.checked(image)
+        self._network.check(batch.shape)
+        self._shape, self._dtype, self._device = batch.shape, batch.dtype, batch.device
+        with torch.no_grad(), deterministic():
+            self._question.chosen(self._route.forward(batch).activation[0])  # what does not fit is refused now
+        self._captured: Captured | None = None
+        self._memory: list[int] = []  # of the weights that were captured
+        self._refused = ""  # why nothing is captured
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The projections of one picture, [C,H,W] or [1,C,H,W] like the first.
+
+        Returns:
+            [top,C,H,W], as project.
+
+        Raises:
+            As project; also ValueError where the image's shape, dtype or device is not the first one's.
+        """
+        batch = self._batch(image)
+        if _has_graphs(batch) and not self._refused and not hooked(self._network.model):
+            with torch.inference_mode(), deterministic():
+                found = self._replayed(batch)
+            if found is not None:
+                return found
+        question = self._question
+        return project(
+            self._network, batch, question.layer,
+            unit=question.unit, position=question.position, top=question.top, lrn=self._lrn,
+        )  # fmt: skip
+
+    def _batch(self, image: Tensor) -> Tensor:
+        if isinstance(image, Tensor) and image.dim() == 3:
+            image = image[None]
+        if not isinstance(image, Tensor) or (image.shape, image.dtype, image.device) != (
+            self._shape, self._dtype, self._device,
+        ):  # fmt: skip
+            kind = type(image).__name__
+            got = f"{image.dtype} {list(image.shape)} on {image.device}" if isinstance(image, Tensor) else kind
+            raise ValueError(
+                f"image: expected {self._dtype} {list(self._shape)} on {self._device}, as the first one, got {got}"
+            )
+        return image.detach()
+
+    # ------------------------------------------------------------ the CUDA graph
+
+    def _replayed(self, batch: Tensor) -> Tensor | None:
+        """None: it has to be computed step by step."""
+        model = self._network.model
+        memory = [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
+        try:
+            if self._captured is None or memory != self._memory:
+                self._captured, self._memory = Captured(self._work, batch), memory
+            projections, units, values, finite = self._captured(batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self._captured, self._refused = None, str(error).splitlines()[0]
+            return None
+        check_finite(finite, self._question.layer)
+        warn_of_silence(Chosen(units, None, values), self._question.layer)
+        return projections.clone()
+
+    def _work(self, batch: Tensor) -> list[Tensor]:
+        """All that depends on the picture; nothing in here waits for the GPU."""
+        there = self._route.forward(batch)
+        activation = there.activation[0]
+        chosen = self._question.chosen(activation)
+        projections = there.projections(self._question.seeds(activation, chosen)).to(batch.dtype)
+        return [projections, chosen.units, chosen.values, there.finite(batch)]
+
+
+def _has_graphs(picture: Tensor) -> bool:
+    return picture.is_cuda
