@@ -188,8 +188,10 @@ def test_a_projection_never_waits_for_a_gpu(name: str) -> None:
         assert result.device.type == "cuda" and result.shape == (question.top, *SIZE)
 
 
-def test_who_waits_for_the_gpu_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test of the test above: the CPU's way looks where the signal is."""
-    monkeypatch.setattr(transposes, "_in_full", transposes._where_it_is)
-    with pytest.raises(Exception, match="item|DataDependent|tolist"):
-        test_a_projection_never_waits_for_a_gpu("strongest")
+@pytest.mark.parametrize("wait", [lambda x: int(x.argmax()), lambda x: bool(x.any()), lambda x: x.max().item()])
+def test_who_waits_for_the_gpu_is_caught(wait: Callable[[Tensor], Any]) -> None:
+    """The test of the test above."""
+    with fake_gpu() as on_gpu, pytest.raises(Exception, match="_local_scalar_dense"):
+        wait(on_gpu(torch.ones(3)))
+    with fake_gpu() as on_gpu, pytest.raises(Exception, match="device"):
+        on_gpu(torch.ones(3)) + torch.ones(3)
