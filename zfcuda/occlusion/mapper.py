@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.captured import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.answers import (
@@ -22,7 +23,6 @@ from zfcuda.occlusion.answers import (
     computed,
 )
 from zfcuda.occlusion.batched import Probe, out_of_memory, total_activity
-from zfcuda.captured import Captured
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Result
 from zfcuda.occlusion.result import OcclusionMap

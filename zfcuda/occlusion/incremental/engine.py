@@ -19,7 +19,7 @@ from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, classify
 from zfcuda.occlusion.incremental.lower import lower
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
-from zfcuda.occlusion.incremental.steps import FirstLinear, Step, sums_of_differences
+from zfcuda.occlusion.incremental.steps import Convolution, FirstLinear, Step, sums_of_differences
 from zfcuda.occlusion.windows import starts
 
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
@@ -280,6 +280,9 @@ class _Sizes:
             work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
             if self.plan.forms.of[step.index] is Whole.DENSE:  # completes what it reads
                 work += sum(self.whole(i) for i in step.reads)
+            if isinstance(step, Convolution):
+                positions = self.value(step.index) // self.base[step.index].shape[1]
+                work += positions * step.reads_per_position(self.base, self.plan.forms)
             most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
             live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.kept}
         device = self.base[self.plan.output].device.type

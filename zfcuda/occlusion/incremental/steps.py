@@ -319,10 +319,19 @@ class Convolution:
         return weight.to(base.dtype), None if bias is None else bias.to(base.dtype)
 
     def run(self, chunk: Chunk) -> Patches:
-        if self.conv.arguments["groups"] != 1 or self.conv.index in chunk.forms.lookups:
-            return self._dense(chunk)
-        own = chunk.base.dtype == torch.float32 and chunk.base.device.type == "cpu"
-        return self._ragged(chunk) if own else self._product(chunk)
+        ways = {"dense": self._dense, "product": self._product, "ragged": self._ragged}
+        return ways[self.way(chunk.base, chunk.forms)](chunk)
+
+    def way(self, base: Base, forms: Forms) -> str:
+        """Which of the three ways below it goes."""
+        if self.conv.arguments["groups"] != 1 or self.conv.index in forms.lookups:
+            return "dense"
+        return "ragged" if base.dtype == torch.float32 and base.device.type == "cpu" else "product"
+
+    def reads_per_position(self, base: Base, forms: Forms) -> int:
+        """Numbers that stand beside each position of the output while it is computed."""
+        weight = base[self.conv.arguments["weight"].index]
+        return weight[0].numel() if self.way(base, forms) == "product" else 0
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
         """The filters as the kernel takes them, made once for a picture."""
