@@ -45,7 +45,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(here: Path, *more: str | Path, pictures: tuple[str | Path, ...] | None = None) -> list[str]:
     """explain, on what works; later options win over earlier ones."""
     pictures = (here / "0.png",) if pictures is None else pictures
-    options = ["--model", "zfnet", "--width", str(WIDTH), "--weights", here / "w.safetensors"]
+    options = ["--model", "zfnet", "--weights", here / "w.safetensors"]
     options += ["--classes", here / "classes.txt", "--window", "64", "--stride", "80", "--top", "2"]
     return [str(word) for word in ("explain", *pictures, *options, *more)]
 
@@ -98,14 +98,14 @@ MISTAKES: dict[str, Mistake] = {
     "no pictures": (lambda i: ["explain"], "the following arguments are required: PICTURE"),
     "unknown model": (
         lambda i: command(i, "--model", "resnet"),
-        "no network 'resnet'; there are demo, zfnet, zfnet-wide",
+        "no network 'resnet'; did you mean resnet",
     ),
     "no weights": (lambda i: ["explain", str(i / "0.png"), "--model", "zfnet"], "zfnet needs trained weights"),
     "missing weights": (lambda i: command(i, "--weights", i / "none.pth"), "none.pth: no such file"),
     "not weights": (lambda i: command(i, "--weights", i / "classes.txt"), "classes.txt: not a file of weights"),
     "other weights": (
         lambda i: command(i, "--model", "zfnet-wide"),
-        "'conv3.weight' is [12, 8, 3, 3] in the file and [15,",
+        "[12, 8, 3, 3] in the file and [15, 8, 3, 3] in the network; these are zfnet's, for 3 classes",
     ),
     "weights for the demo": (lambda i: command(i, "--model", "demo"), "the demo network has its own weights"),
     "unknown class": (lambda i: command(i, "--target", "taby"), "no class 'taby'; did you mean tabby cat"),
@@ -124,7 +124,37 @@ MISTAKES: dict[str, Mistake] = {
     "no maps": (lambda i: command(i, "--top", "0"), "--top: expected at least 1, got 0"),
     "no number": (lambda i: command(i, "--window", "x"), "argument --window: invalid int value: 'x'"),
     "no device": (lambda i: command(i, "--device", "toaster"), "--device toaster: not available here"),
-    "negative width": (lambda i: command(i, "--width", "-1"), "width: expected a positive number, got -1.0"),
+    "weights as the model": (
+        lambda i: command(i, "--model", i / "w.safetensors"),
+        "w.safetensors holds weights already; name the network instead",
+    ),
+    "no such file": (lambda i: ["layers", "--model", "nets/none.pth"], "none.pth: no such file"),
+    "a picture as weights": (lambda i: command(i, "--weights", i / "0.png"), "0.png: not a file of weights"),
+    "no module": (lambda i: command(i, "--model", "no_such_package.nets:make"), "no Python module 'no_such_package'"),
+    "no attribute": (lambda i: command(i, "--model", "torch.nn:Conv3"), "torch.nn has no 'Conv3'"),
+    "needs arguments": (lambda i: command(i, "--model", "torch.nn:Conv2d"), "cannot be called with no arguments"),
+    "imagenet's names": (lambda i: command(i, "--classes", "imagenet"), "imagenet: 1000 names, but the weights in"),
+    "summary of nothing": (lambda i: ["summary", "alexnett"], "no network 'alexnett'; did you mean alexnet"),
+    "odd input": (lambda i: ["summary", "lenet5", "--input", "32"], "expected channels x height x width"),
+    "small input": (lambda i: ["summary", "lenet5", "--input", "1x2x2"], "the network cannot take"),
+    "odd memory": (lambda i: ["summary", "lenet5", "--memory", "much"], "memory"),
+    "convert to another format": (
+        lambda i: ["convert", str(i / "w.safetensors"), "out.pth"],
+        "out.pth: expected a name that ends in .safetensors",
+    ),
+    "convert over a file": (
+        lambda i: ["convert", str(i / "w.safetensors"), str(i / "w.safetensors")],
+        "w.safetensors: exists already; --force overwrites it",
+    ),
+    "convert nothing": (lambda i: ["convert", "none.pth", "out.safetensors"], "none.pth: no such file"),
+    "convert into nowhere": (
+        lambda i: ["convert", str(i / "w.safetensors"), "no/out.safetensors"],
+        "there is no folder no",
+    ),
+    "convert with a mean": (
+        lambda i: ["convert", str(i / "w.safetensors"), "out.safetensors", "--mean", "1,2,3"],
+        "mean: 1,2,3, which is for Caffe's networks",
+    ),
     "unknown command": (lambda i: ["explode"], "invalid choice: 'explode'"),
     "too few names": (lambda i: command(i, "--classes", i / "two.txt"), "two.txt: 2 names, but the weights in"),
     "device without storage": (lambda i: command(i, "--device", "meta"), "--device meta: not available here"),
@@ -146,6 +176,7 @@ def test_mistakes(
     assert printed.err.startswith("zfcuda: error: ") and printed.err.count("\n") == 1, printed.err
     assert message in printed.err and printed.out == ""
     assert [p.name for p in (tmp_path / "out/explain").iterdir()] == ["index.html"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out/explain/index.html").read_text() == "an earlier result"
 
 
@@ -219,11 +250,71 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.stderr.read() == b"" and process.wait(60) == 0
 
 
-def test_layers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["layers", "--model", "zfnet"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("conv1", "norm2", "relu5", "fc8"))
+    assert run(["layers", "--model", "zfnet", "--weights", str(here / "w.safetensors")]) == 0
+    assert "3 x 110 x 110" in capsys.readouterr().out, "as narrow as its weights"
     assert run(["layers", "--model", "none"]) == 2
+
+
+def test_summary(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["summary", "lenet5", "--memory", "1GB"]) == 0
+    printed = capsys.readouterr().out
+    assert "total" in printed and "pictures at once in 1GB: " in printed
+    assert run(["summary", str(here / "w.safetensors"), "--input", "3x231x224"]) == 0
+    assert "3 x 114 x 110" in capsys.readouterr().out
+
+
+def test_explain_by_file(here: Path, tmp_path: Path) -> None:
+    """A file of weights tells the network; a network of the user's own is imported from the folder at hand."""
+    arguments = ["explain", str(here / "0.png"), "--window", "64", "--stride", "80", "--top", "1"]
+    assert run([*arguments, "--model", str(here / "w.safetensors"), "--out", str(tmp_path / "a")]) == 0
+    assert run(command(here, "--top", "1", "--out", tmp_path / "b")) == 0
+    a, b = (json.loads((tmp_path / name / "numbers.json").read_text())["pictures"][0] for name in "ab")
+    assert [one["probability"] for one in a["classes"]] == [one["probability"] for one in b["classes"]]
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Small(nn.Sequential):
+    classes = ["dark", "light"]
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 2))
+
+    @staticmethod
+    def preprocess(picture):
+        small = picture.convert("L").resize((8, 8))
+        return torch.tensor(list(small.tobytes())).view(1, 1, 8, 8) / 255
+
+WRONG = nn.Sequential(nn.Conv2d(3, 4, 300), nn.Flatten())
+"""
+
+
+def test_explain_with_a_network_of_the_users_own(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != ""])
+    (tmp_path / "nets_of_mine.py").write_text(OWN)
+    arguments = ["explain", str(here / "0.png"), "--window", "4", "--stride", "4", "--top", "1", "--out", "out"]
+    assert run([*arguments, "--model", "nets_of_mine:Small", "--target", "light"]) == 0
+    numbers = json.loads(Path("out/numbers.json").read_text())["pictures"][0]
+    assert numbers["target"] == {"index": 1, "name": "light", "chosen": True}
+    capsys.readouterr()
+    assert run([*arguments, "--model", "nets_of_mine:WRONG"]) == 2
+    assert "nets_of_mine:WRONG cannot take its picture, a tensor [1,3,224,224]: " in capsys.readouterr().err
+
+
+def test_convert(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new.safetensors"
+    assert run(["convert", str(here / "w.safetensors"), str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: 16 tensors of zfnet\n"
+    assert run(["summary", str(out)]) == 0
 
 
 def test_backend(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The ``zfcuda`` command: explain pictures, see the demo, list layers, say what was compiled in."""
+"""The ``zfcuda`` command: explain pictures, see the demo, account for a network, convert weights."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
     explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
     _network_options(explain)
-    explain.add_argument("--weights", metavar="FILE", help="its weights: safetensors, or a state_dict in .pth")
-    explain.add_argument("--classes", metavar="FILE", help="class names, one per line, in the order of the outputs")
+    explain.add_argument(
+        "--classes", metavar="FILE",
+        help='class names, one per line, in the order of the outputs; or the word "imagenet" for its 1,000',
+    )  # fmt: skip
     explain.add_argument(
         "--target", metavar="CLASS", help="class name or number to ask about (default: the most probable)"
     )
@@ -90,18 +92,52 @@ def _parser() -> argparse.ArgumentParser:
 
     layers = commands.add_parser("layers", help="list the layers of a network: names, shapes, receptive fields")
     _network_options(layers)
-    layers.set_defaults(run=_layers)
+    layers.add_argument("--input", metavar="CxHxW", type=_size, help=_INPUT)
+    layers.set_defaults(run=_summary, memory=None)
+
+    summary = commands.add_parser("summary", help="the table of a network: shapes, memory, parameters, multiply-adds")
+    summary.add_argument("model", metavar="NAME|FILE", help=_MODEL)
+    summary.add_argument("--weights", metavar="FILE", help=_OWN_WEIGHTS)
+    summary.add_argument("--input", metavar="CxHxW", type=_size, help=_INPUT)
+    summary.add_argument("--memory", metavar="SIZE", help="also say how many pictures at once fit, as in 8GB or 500MiB")
+    summary.set_defaults(run=_summary)
+
+    convert = commands.add_parser("convert", help="weights of any kind as safetensors that need no name to be loaded")
+    convert.add_argument("source", metavar="IN", help=".pth, safetensors, caffemodel or deploy prototxt")
+    convert.add_argument("out", metavar="OUT.safetensors", help="the new file")
+    convert.add_argument("--model", metavar="NAME", help="the network that they are of (default: found by the shapes)")
+    convert.add_argument("--weights", metavar="FILE", help="the caffemodel of a prototxt (default: the one beside it)")
+    convert.add_argument(
+        "--mean", metavar="B,G,R|FILE", help="of pictures for Caffe's networks, numbers or a binaryproto (104,117,123)"
+    )
+    convert.add_argument("--force", action="store_true", help="overwrite OUT")
+    convert.set_defaults(run=_convert)
 
     backend = commands.add_parser("backend", help="say what was compiled in and what runs")
     backend.set_defaults(run=_backend)
     return parser
 
 
+_MODEL = (
+    "a name like alexnet or vgg16; a file of weights (safetensors, .pth), a deploy prototxt or caffemodel; "
+    "torchvision/NAME or timm/NAME; module:attribute of your own Python"
+)
+_OWN_WEIGHTS = "its weights: safetensors, a state_dict in .pth, a caffemodel"
+_INPUT = "size of its pictures, as in 3x224x224 (default: what the network was made for)"
+
+
 def _network_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", default="demo", metavar="NAME", help="demo, zfnet or zfnet-wide (default: %(default)s)"
-    )
-    parser.add_argument("--width", type=float, default=1.0, help="of zfnet: scales all its maps (default: %(default)s)")
+    parser.add_argument("--model", default="demo", metavar="NAME|FILE", help=f"{_MODEL} (default: %(default)s)")
+    parser.add_argument("--weights", metavar="FILE", help=_OWN_WEIGHTS)
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    """3x224x224 -> (3, 224, 224)."""
+    words = text.lower().split("x")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(f"expected channels x height x width, as in 3x224x224, got {text!r}")
+    channels, height, width = map(int, words)
+    return channels, height, width
 
 
 def _work_options(parser: argparse.ArgumentParser) -> None:
@@ -125,9 +161,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     device = _device(arguments.device)
     _check_top(arguments.top)
     with Folder(arguments.out) as folder:
-        subject = load_subject(
-            arguments.model, weights=arguments.weights, classes=arguments.classes, width=arguments.width, device=device
-        )
+        subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
         prepared = [
             prepare(
                 subject, read_picture(path), name, target=arguments.target,
@@ -189,15 +223,34 @@ def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top:
     return 0
 
 
-def _layers(arguments: argparse.Namespace) -> int:
-    from zfcuda.models import load_demo, summary, zfnet
-    from zfcuda.report import NETWORKS
+def _summary(arguments: argparse.Namespace) -> int:
+    from zfcuda.models import summary
+    from zfcuda.models.load import find
+    from zfcuda.models.memory import memory_need
 
-    if arguments.model not in NETWORKS:
-        raise ValueError(f"no network {arguments.model!r}; there are {', '.join(NETWORKS)}")
-    variant = "wide" if arguments.model == "zfnet-wide" else "paper"
-    model = load_demo() if arguments.model == "demo" else zfnet(variant=variant, width=arguments.width)
-    print(summary(model, (3, 224, 224)))
+    found = find(arguments.model, weights=arguments.weights)
+    size = arguments.input or found.input_size or (3, 224, 224)
+    table = summary(found.model, size)
+    lines = [str(table)]
+    if arguments.memory is not None:
+        counts = [
+            memory_need(found.model, size, training=training).largest_batch(arguments.memory)
+            for training in (False, True)
+        ]
+        lines.append(f"pictures at once in {arguments.memory}: {counts[0]:,} forward, {counts[1]:,} in training")
+    print("\n".join(lines))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from zfcuda.models.convert import convert
+
+    print(
+        convert(
+            arguments.source, arguments.out, model=arguments.model, weights=arguments.weights, mean=arguments.mean,
+            force=arguments.force,
+        )
+    )  # fmt: skip
     return 0
 
 

@@ -217,6 +217,17 @@ def _lrn(arguments: Arguments, lrn: str) -> Rule:
     return output, lambda signal: [signal / scale]
 
 
+def _lrn_within(arguments: Arguments, lrn: str) -> Rule:
+    input, size = arguments["input"], arguments["size"]
+    output = kinds.lrn_within(**arguments)
+    if lrn == "identity":
+        return output, _same
+    wide = input.double() if input.dtype == torch.float64 else input.float()
+    mean = F.avg_pool2d(wide * wide, size, 1, size // 2)
+    scale = ((1 + arguments["alpha"] * mean) ** arguments["beta"]).to(input.dtype)
+    return output, lambda signal: [signal / scale]
+
+
 # ---------------------------------------------------------------- shapes and merges
 
 
@@ -269,6 +280,7 @@ RULES: dict[str, Callable[[Arguments, str], Rule]] = {
     "adaptive_avg_pool": _adaptive_avg_pool,
     "mean": _mean,
     "lrn": _lrn,
+    "lrn_within": _lrn_within,
     "identity": _identity,
     "reshape": _reshape,
     "cat": _cat,

@@ -1,4 +1,4 @@
-"""Branches side by side: SqueezeNet, GoogLeNet, Inception, DenseNet."""
+"""Branches side by side: SqueezeNet, Inception, DenseNet."""
 
 from __future__ import annotations
 
@@ -71,44 +71,6 @@ class _ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)), inplace=True)
-
-
-# Maps of each block: input; 1x1; 3x3 and the 1x1 before it; the third branch likewise; after the pooling.
-_GOOGLENET = {
-    "3a": (192, 64, 96, 128, 16, 32, 32), "3b": (256, 128, 128, 192, 32, 96, 64),
-    "4a": (480, 192, 96, 208, 16, 48, 64), "4b": (512, 160, 112, 224, 24, 64, 64),
-    "4c": (512, 128, 128, 256, 24, 64, 64), "4d": (512, 112, 144, 288, 32, 64, 64),
-    "4e": (528, 256, 160, 320, 32, 128, 128),
-    "5a": (832, 256, 160, 320, 32, 128, 128), "5b": (832, 384, 192, 384, 48, 128, 128),
-}  # fmt: skip
-
-
-def googlenet(num_classes: int = 1000) -> nn.Module:
-    """Szegedy et al. 2014, with batch norm and without the side classifiers; "5x5" is 3x3, as in torchvision."""
-
-    def build() -> nn.Module:
-        layers: dict[str, nn.Module] = {
-            "conv1": _ConvNorm(3, 64, 7, 2),
-            "maxpool1": nn.MaxPool2d(3, 2, ceil_mode=True),
-            "conv2": _ConvNorm(64, 64),
-            "conv3": _ConvNorm(64, 192, 3),
-            "maxpool2": nn.MaxPool2d(3, 2, ceil_mode=True),
-        }
-        for name, (before, one, three, threes, five, fives, pooled) in _GOOGLENET.items():
-            layers[f"inception{name}"] = _Branches(
-                branch1=_ConvNorm(before, one),
-                branch2=nn.Sequential(_ConvNorm(before, three), _ConvNorm(three, threes, 3)),
-                branch3=nn.Sequential(_ConvNorm(before, five), _ConvNorm(five, fives, 3)),
-                branch4=nn.Sequential(nn.MaxPool2d(3, 1, 1, ceil_mode=True), _ConvNorm(before, pooled)),
-            )
-            if name == "3b":
-                layers["maxpool3"] = nn.MaxPool2d(3, 2, ceil_mode=True)
-            if name == "4e":
-                layers["maxpool4"] = nn.MaxPool2d(2, 2, ceil_mode=True)
-        layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "dropout": nn.Dropout(0.2), "fc": nn.Linear(1024, num_classes)}
-        return Chain(layers, {"avgpool": flat})
-
-    return made(build)
 
 
 def inception_like(num_classes: int = 1000) -> nn.Module:

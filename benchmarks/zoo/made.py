@@ -44,6 +44,9 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
     """Gives a network its weights; layers on the device "meta" come into being on the CPU."""
     if any(p.is_meta for p in network.parameters()):
         network.to_empty(device="cpu")
+        for module in network.modules():
+            if any(True for _ in module.buffers(recurse=False)):
+                module.reset_parameters()  # type: ignore[operator]  # constants and statistics, undefined until now
     random = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

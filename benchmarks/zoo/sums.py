@@ -1,14 +1,13 @@
-"""Blocks added to their input: ResNet, with channel attention too, and MobileNet."""
+"""Blocks added to their input: ResNet with channel attention, and MobileNet."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.zoo.made import Chain, averaged, flat, made
+from benchmarks.zoo.made import Chain, averaged, made
+from zfcuda.models.resnet import BasicBlock, resnet
 
 
 class _Attention(nn.Module):
@@ -24,71 +23,23 @@ class _Attention(nn.Module):
         return x * gate.unsqueeze(-1).unsqueeze(-1)
 
 
-class _Residual(nn.Module):
-    """Two 3x3 convolutions, or three where `after` is more than `width`, added to the input."""
+class _Attentive(BasicBlock):
+    """A residual block whose residual is gated."""
 
-    def __init__(self, before: int, width: int, after: int, stride: int, attention: bool) -> None:
-        super().__init__()
-        plain = [(before, width, 3, stride), (width, after, 3, 1)]
-        bottleneck = [(before, width, 1, 1), (width, width, 3, stride), (width, after, 1, 1)]
-        shapes = plain if width == after else bottleneck
-        for i, (inputs, outputs, kernel, step) in enumerate(shapes, 1):
-            self.add_module(f"conv{i}", nn.Conv2d(inputs, outputs, kernel, step, kernel // 2, bias=False))
-            self.add_module(f"bn{i}", nn.BatchNorm2d(outputs))
-        self.depth = len(shapes)
-        self.relu = nn.ReLU(inplace=True)
-        self.se = _Attention(after) if attention else None
-        self.downsample = None
-        if stride != 1 or before != after:
-            self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+    def __init__(self, before: int, maps: int, stride: int = 1) -> None:
+        super().__init__(before, maps, stride)
+        self.se = _Attention(maps)
 
-    def forward(self, input: Tensor) -> Tensor:
-        x = input
-        for i in range(1, self.depth + 1):
-            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
-            if i < self.depth:
-                x = self.relu(x)
-        if self.se is not None:
-            x = self.se(x)
-        x += input if self.downsample is None else self.downsample(input)
-        return self.relu(x)
-
-
-def _resnet(blocks: Sequence[int], expansion: int, num_classes: int, attention: bool = False) -> nn.Module:
-    def build() -> nn.Module:
-        layers: dict[str, nn.Module] = {
-            "conv1": nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-            "bn1": nn.BatchNorm2d(64),
-            "relu": nn.ReLU(inplace=True),
-            "maxpool": nn.MaxPool2d(3, 2, 1),
-        }
-        before = 64
-        for stage, count in enumerate(blocks):
-            width = 64 << stage
-            made = []
-            for i in range(count):
-                made.append(_Residual(before, width, width * expansion, 2 if stage and not i else 1, attention))
-                before = width * expansion
-            layers[f"layer{stage + 1}"] = nn.Sequential(*made)
-        layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "fc": nn.Linear(before, num_classes)}
-        return Chain(layers, {"avgpool": flat})
-
-    return made(build)
-
-
-def resnet18(num_classes: int = 1000) -> nn.Module:
-    """He et al. 2015."""
-    return _resnet((2, 2, 2, 2), 1, num_classes)
-
-
-def resnet50(num_classes: int = 1000) -> nn.Module:
-    """With bottlenecks, the stride in their 3x3."""
-    return _resnet((3, 4, 6, 3), 4, num_classes)
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.relu(self.bn1(self.conv1(x)))
+        residual = self.se(self.bn2(self.conv2(residual)))
+        residual += x if self.downsample is None else self.downsample(x)
+        return self.relu(residual)
 
 
 def se_resnet(num_classes: int = 1000) -> nn.Module:
     """ResNet-18 with channel attention; no torchvision network."""
-    return _resnet((2, 2, 2, 2), 1, num_classes, attention=True)
+    return made(lambda: resnet(_Attentive, (2, 2, 2, 2), num_classes))
 
 
 class _Inverted(nn.Module):

@@ -6,15 +6,16 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts save around the weights
-_PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+# What training scripts save around the weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and Lightning put before each name
 
 
 class WeightsError(ValueError):
@@ -26,45 +27,62 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Args:
         model: the network; unchanged where this raises.
-        path: see :func:`read_weights`. Names may carry the prefix of DataParallel ("module.") or torch.compile.
+        path: see :func:`read_weights`.
 
     Raises:
-        WeightsError: (a ValueError) where the file cannot be read, or naming the first key that does not fit, in the
-            network's order: one that is missing, one of another shape (both shapes are given), one that is unexpected.
+        WeightsError: (a ValueError) where the file cannot be read, or does not fit (see :func:`matched`).
     """
-    file = Path(path)
-    found = read_weights(file)
+    found = matched(model, read_weights(path), Path(path))
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor) and value.is_meta:
+            raise WeightsError(f"{name!r} of the network is on the meta device: materialise it first")
+    model.load_state_dict(found, strict=False)  # copies into the parameters, so their dtypes and devices stay
+
+
+def matched(model: nn.Module, found: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The weights of a file by the names of the network: every tensor that the network has, and no other.
+
+    Names in the file may carry the prefix of DataParallel ("module."), torch.compile or Lightning. What the network
+    names in `ignored_keys`, prefixes of names, is left out: published files may hold layers that only training uses.
+
+    Raises:
+        WeightsError: naming the first key that does not fit, in the network's order: one that is missing, one of
+            another shape (both shapes are given), one that is unexpected; and the network whose weights these are.
+    """
     wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    found = _without_prefix(found, wanted)
+    found = without_prefix(found, wanted)
+    ignored = tuple(getattr(model, "ignored_keys", ()))
+    found = {name: value for name, value in found.items() if name in wanted or not name.startswith(ignored)}
+    reason = _misfit(wanted, found)
+    if reason is not None:
+        from zfcuda.models.fit import whose  # which knows every network, and builds on this module
+
+        raise WeightsError(f"{file}: weights of another network: {reason}{whose(found)}")
+    return found
+
+
+def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """The first thing that does not fit, in words."""
     for name, value in wanted.items():
         if name not in found:
             if name.endswith("num_batches_tracked"):  # absent from older files; only training reads it
                 continue
             other = next((key for key in found if key not in wanted), None)
             hint = "" if other is None else f" (it has {other!r} {_shape(found[other])} instead)"
-            raise WeightsError(
-                f"{file}: weights of another network: {name!r} {_shape(value)} is missing from the file{hint}"
-            )
+            return f"{name!r} {_shape(value)} is missing from the file{hint}"
         if found[name].shape != value.shape:
-            raise WeightsError(
-                f"{file}: weights of another network: {name!r} is {_shape(found[name])} in the file "
-                f"and {_shape(value)} in the network"
-            )
-        if value.is_meta:
-            raise WeightsError(f"{name!r} of the network is on the meta device: materialise it first")
+            return f"{name!r} is {_shape(found[name])} in the file and {_shape(value)} in the network"
     for name in found:
         if name not in wanted:
-            raise WeightsError(
-                f"{file}: weights of another network: {name!r} {_shape(found[name])} does not exist in the network"
-            )
-    model.load_state_dict(found, strict=False)  # copies into the parameters, so their dtypes and devices stay
+            return f"{name!r} {_shape(found[name])} does not exist in the network"
+    return None
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors in a file by name, on the CPU, in the dtypes of the file.
 
-    A safetensors file, or one written by ``torch.save`` (with a dictionary of tensors, or one around it under
-    "state_dict"). Nothing in the file is ever executed: pickled code is refused.
+    A safetensors file; one written by ``torch.save`` (with a dictionary of tensors, or one around it under
+    "state_dict"); or a caffemodel. Nothing in the file is ever executed: pickled code is refused.
 
     Raises:
         WeightsError: for a file that is missing, empty, truncated, not a file of weights, or with code in it.
@@ -81,11 +99,26 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise WeightsError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not start:
         raise WeightsError(f"{file}: an empty file")
+    if file.suffix == ".caffemodel":
+        from zfcuda.models.caffe import layer_weights  # needs protobuf, which the rest does not
+
+        return layer_weights(file)
     if start[8:9] == b"{" or file.suffix == ".safetensors":
         return _read_safetensors(file)
     if not start.startswith((b"PK", b"\x80")):  # torch.save writes a zip file, formerly a pickle of protocol 2
         raise WeightsError(f"{file}: not a file of weights (expected safetensors, or what torch.save writes)")
     return _tensors(file, _read_pickle(file))
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a safetensors file says about itself; empty for other files, and where it says nothing or is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return {}
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -138,13 +171,17 @@ def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
     return found
 
 
-def _without_prefix(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    while found:
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in found)), None)
-        if prefix is None or any(name.startswith(prefix) for name in wanted):
+def without_prefix(found: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """Weights without what wrappers put before every name; a prefix that leads to no name of the network stays."""
+    names = list(found)
+    while names and not any(name in wanted for name in names):
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in names)), None)
+        if prefix is None:
             break
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+        names = [name.removeprefix(prefix) for name in names]
+    else:
+        return dict(zip(names, found.values(), strict=True))
+    return dict(found)
 
 
 def _shape(value: Tensor) -> str:

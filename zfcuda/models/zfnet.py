@@ -3,54 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from zfcuda import ops
+from zfcuda.models.checks import check_num_classes
+from zfcuda.models.initialise import small_normal
+from zfcuda.models.stages import FusedSequential
 
 _MAPS = {
     "paper": (96, 256, 384, 384, 256),
     "wide": (96, 256, 512, 1024, 512),  # Table 3, "Adjust layers 3,4,5: 512,1024,512 maps"
+    "alexnet_conv1": (96, 256, 384, 384, 256),  # Fig. 6 (b) and (d)
 }
 
 
-class ZFNet(nn.Sequential):
-    """A sequence of torch.nn layers; the stages ReLU -> pooling -> normalisation run fused wherever nobody looks
-    inside.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[N,3,224,224] -> logits [N,num_classes]."""
-        layers = list(self)
-        x, i = input, 0
-        while i < len(layers):
-            stage = layers[i : i + 3]
-            if _fusible(x, stage):
-                pool: Any = stage[1]
-                norm: Any = stage[2]
-                x, _switches = ops.relu_max_pool2d_lrn(
-                    x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode,
-                    size=norm.size, alpha=norm.alpha, beta=norm.beta, k=norm.k,
-                )  # fmt: skip
-                i += 3
-            else:
-                x = layers[i](x)
-                i += 1
-        return x
-
-
-def _fusible(x: Tensor, stage: list[nn.Module]) -> bool:
-    """Whether the next three layers are ReLU, max pooling, LRN, with no hook that would miss its call."""
-    return (
-        not isinstance(x, torch.fx.Proxy)
-        and tuple(map(type, stage)) == (nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm)
-        and not any(
-            layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-            for layer in stage
-        )
-    )
+class ZFNet(FusedSequential):
+    """[N,3,224,224] -> logits [N,num_classes]; see :func:`zfnet`."""
 
 
 def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0) -> ZFNet:
@@ -58,7 +26,10 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
 
     Args:
         num_classes: outputs of fc8.
-        variant: "paper" (384, 384, 256 maps in conv3-5) or "wide" (512, 1024, 512, the paper's Table 3).
+        variant: "paper" (384, 384, 256 maps in conv3-5), "wide" (512, 1024, 512, the paper's Table 3), or
+            "alexnet_conv1": "paper" with the first layer of AlexNet, 11x11 with stride 4, for the comparison of Fig. 6:
+            224 -> 55 -> 28 -> 26 -> 13. Its conv2 has stride 1 and padding 1, so that from there on all shapes, and the
+            16 pixels from one unit of conv5 to the next, are the paper's.
         width: scales the maps of all convolutions and the size of fc6 and fc7.
 
     Returns:
@@ -74,23 +45,28 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
         raise ValueError(f"variant: expected one of {sorted(_MAPS)}, got {variant!r}")
     if not width > 0:
         raise ValueError(f"width: expected a positive number, got {width!r}")
-    if num_classes < 1:
-        raise ValueError(f"num_classes: expected at least 1, got {num_classes!r}")
+    check_num_classes(num_classes)
     a, b, c, d, e = (max(1, round(maps * width)) for maps in _MAPS[variant])
     hidden = max(1, round(4096 * width))
 
     def norm() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
+    if variant == "alexnet_conv1":
+        conv1 = nn.Conv2d(3, a, 11, stride=4, padding=2)  # 224 -> 55, and 28 after pool1
+        conv2 = nn.Conv2d(a, b, 5, padding=1)  # -> 26
+    else:
+        conv1 = nn.Conv2d(3, a, 7, stride=2, padding=1)  # 224 -> 110, and 55 after pool1
+        conv2 = nn.Conv2d(a, b, 5, stride=2)  # -> 26
     network = ZFNet(
         OrderedDict(
-            conv1=nn.Conv2d(3, a, 7, stride=2, padding=1),  # 224 -> 110
+            conv1=conv1,
             relu1=nn.ReLU(),
-            pool1=nn.MaxPool2d(3, stride=2, padding=1),  # -> 55
+            pool1=nn.MaxPool2d(3, stride=2, padding=1),
             norm1=norm(),
-            conv2=nn.Conv2d(a, b, 5, stride=2),  # -> 26
+            conv2=conv2,
             relu2=nn.ReLU(),
-            pool2=nn.MaxPool2d(3, stride=2, padding=1),  # -> 13
+            pool2=nn.MaxPool2d(3, stride=2, padding=1),  # 26 -> 13
             norm2=norm(),
             conv3=nn.Conv2d(b, c, 3, padding=1),
             relu3=nn.ReLU(),
@@ -109,9 +85,5 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
             fc8=nn.Linear(hidden, num_classes),
         )
     )
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    small_normal(network)
     return network

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from zfcuda.network.kinds import lrn_within
+
 
 @dataclass(frozen=True)
 class Call:
@@ -77,6 +79,10 @@ def _mean(input: Any, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> 
 
 def _lrn(input: Any, size: Any, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Call:
     return Call("lrn", locals())
+
+
+def _lrn_within(input: Any, size: Any, alpha: float, beta: float) -> Call:
+    return Call("lrn_within", locals())
 
 
 def _batch_norm(
@@ -204,6 +210,7 @@ _ADAPTERS: dict[Any, Callable[..., Call | None]] = {
     F.adaptive_avg_pool2d: _adaptive_avg_pool,
     **dict.fromkeys((torch.mean, "mean"), _mean),
     F.local_response_norm: _lrn,
+    lrn_within: _lrn_within,
     F.batch_norm: _batch_norm,
     **dict.fromkeys(
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout), _dropout

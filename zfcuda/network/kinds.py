@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from zfcuda import ops
 
@@ -74,6 +75,17 @@ def lrn(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: fl
     return ops.local_response_norm(input, size, alpha, beta, k)
 
 
+def lrn_within(input: Tensor, size: int, alpha: float, beta: float) -> Tensor:
+    """input / (1 + alpha * m)^beta, m the mean of input^2 over the size x size window, with zeros around the map.
+
+    Caffe's normalisation within a channel; size is odd.
+    """
+    if has_torch_function_unary(input):  # a stand-in, which records this as one call
+        return handle_torch_function(lrn_within, (input,), input, size, alpha, beta)
+    mean = F.avg_pool2d(input * input, size, 1, size // 2)
+    return input * (1 + alpha * mean) ** -beta
+
+
 def batch_norm(
     input: Tensor,
     running_mean: Tensor,
@@ -119,7 +131,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     form.__name__: form
     for form in (
         conv, linear, relu, max_pool, avg_pool, adaptive_avg_pool, mean, lrn, batch_norm, cat, add, mul, softmax,
-        channels, identity,
+        channels, identity, lrn_within,
     )
 } | {"reshape": apply, "pointwise": apply, "other": apply}  # fmt: skip
 
@@ -154,5 +166,7 @@ def window_of(kind: str, arguments: Mapping[str, Any], i: int) -> tuple[int, int
     if kind == "conv":
         before = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])[i][0]
         return arguments["weight"].shape[2 + i], dilation, pair(arguments["stride"])[i], before
+    if kind == "lrn_within":
+        return arguments["size"], 1, 1, arguments["size"] // 2
     taps = pair(arguments["kernel_size"])[i]
     return taps, dilation, window_stride(arguments)[i], pair(arguments["padding"])[i]

@@ -133,7 +133,7 @@ def _of_node(
     shape = value.shape[2:] if isinstance(value, Tensor) else ()
     if len(shape) != 2:
         return _whole(1, picture[0]), _whole(1, picture[1])
-    if node.kind in ("conv", "max_pool", "avg_pool"):
+    if node.kind in ("conv", "max_pool", "avg_pool", "lrn_within"):
         rows, columns = (_windows(sources[0][i], shape[i], *window_of(node.kind, arguments, i)) for i in (0, 1))
         return rows, columns
     if node.kind == "adaptive_avg_pool":

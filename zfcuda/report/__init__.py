@@ -5,10 +5,9 @@
 
 from zfcuda.report.explain import Explanation, Layer, Prepared, Unit, explain, prepare
 from zfcuda.report.files import Folder
-from zfcuda.report.subject import NETWORKS, Subject, load_subject
+from zfcuda.report.subject import Subject, load_subject
 
 __all__ = [
-    "NETWORKS",
     "Explanation",
     "Folder",
     "Layer",

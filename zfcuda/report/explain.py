@@ -166,7 +166,7 @@ def prepare(
         )
     if stride < 1:
         raise ValueError(f"stride: expected at least 1, got {stride}")
-    layers, logits = conv_layers(subject.model, image)
+    layers, logits = _first_run(subject, image)
     if not layers:
         raise ValueError(f"{subject.title} has no convolution layer")
     if not torch.isfinite(logits).all():
@@ -237,8 +237,23 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         stride=p.stride,
         truth=p.truth,
         seconds=seconds,
-        filters=weight.detach().float().cpu(),
+        filters=_in_colour(p.subject, weight.detach().float().cpu()),
     )
+
+
+def _first_run(subject: Subject, image: Tensor) -> tuple[list[ConvLayer], Tensor]:
+    try:
+        return conv_layers(subject.model, image)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()
+        if "memory" in str(error) or not reason:
+            raise
+        shape = ",".join(map(str, image.shape))
+        raise ValueError(f"{subject.title} cannot take its picture, a tensor [{shape}]: {reason[0]}") from error
+
+
+def _in_colour(subject: Subject, filters: Tensor) -> Tensor:
+    return subject.in_colour(filters) if filters.shape[1] == 3 else filters
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -255,7 +270,9 @@ def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:
     found = strongest(network, p.image, layer.output, min(top, maps))
     found = [unit for unit in found if unit.value > 0]  # projecting silence shows nothing
     field = receptive_field(network, layer.output, tuple(p.image.shape[-3:]))
-    signals: Iterable[Tensor] = project(network, p.image, layer.output, top=len(found)).float().cpu() if found else ()
+    signals: Iterable[Tensor] = ()
+    if found:
+        signals = p.subject.in_colour(project(network, p.image, layer.output, top=len(found)).float().cpu())
     units = []
     for unit, signal in zip(found, signals, strict=True):
         y, x = unit.position or (0, 0)

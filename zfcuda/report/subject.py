@@ -6,20 +6,17 @@ import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zfcuda.models import zfnet
-from zfcuda.models.weights import load_weights, read_weights
-
-NETWORKS = ("demo", "zfnet", "zfnet-wide")
-
-# What most published weights were trained with: the mean and deviation of ImageNet's colours.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SIDE, _SHORT_SIDE = 224, 256  # the centre crop of a picture whose shorter side was scaled to 256
+from zfcuda.models import imagenet
+from zfcuda.models.load import find
+from zfcuda.models.preprocess import ImageNetPreprocess
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class Subject:
     """A network and what is needed to show it pictures.
 
     Attributes:
-        model: [1,3,H,W] -> [1,classes].
-        preprocess: PIL image -> Tensor [1,3,H,W] float32 on the CPU; may crop and resize, then changes each pixel
+        model: [1,C,H,W] -> [1,classes].
+        preprocess: PIL image -> Tensor [1,C,H,W] float32 on the CPU; may crop and resize, then changes each pixel
             linearly.
         classes: names by index; empty where they are unknown.
         title: what to call the network.
@@ -68,26 +65,40 @@ class Subject:
         """A picture as the network receives it, and the way back to pixels.
 
         Returns:
-            (image [1,3,H,W] as the network takes it, pixels [3,H,W] the same in 0..1, grey [3,H,W] the network's
+            (image [1,C,H,W] as the network takes it, pixels [3,H,W] the same in 0..1 as RGB, grey [C,H,W] the network's
             values of a middle grey picture). The way back is read off black and white pictures of the same size.
         """
         image = self.preprocess(picture)
         black, white = (self.preprocess(Image.new("RGB", picture.size, colour)) for colour in ("black", "white"))
         span = white - black
         pixels = torch.where(span.abs() > 1e-12, (image - black) / span, torch.zeros_like(image))
-        return image, pixels[0].clamp(0, 1), ((black + white) / 2)[0]
+        return image, self.in_colour(pixels[0].clamp(0, 1)), ((black + white) / 2)[0]
+
+    def in_colour(self, maps: Tensor) -> Tensor:
+        """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
+
+        As it is where the network's channels are neither.
+        """
+        channels = maps.shape[-3]
+        if channels == 1:
+            return maps.expand(*maps.shape[:-3], 3, *maps.shape[-2:])
+        if channels != 3 or self._order == (0, 1, 2):
+            return maps
+        return maps[..., list(self._order), :, :]
+
+    @cached_property
+    def _order(self) -> tuple[int, ...]:
+        """Which of the network's channels is red, green, blue: the one that a picture of this colour moves most."""
+        side = (64, 64)
+        black = self.preprocess(Image.new("RGB", side, "black"))
+        moved = [(self.preprocess(Image.new("RGB", side, c)) - black).abs()[0] for c in ("#f00", "#0f0", "#00f")]
+        order = tuple(int(channels.flatten(1).amax(1).argmax()) for channels in moved)
+        return order if sorted(order) == [0, 1, 2] else (0, 1, 2)
 
 
 def centre_crop(picture: Image.Image) -> Tensor:
-    """RGB picture -> [1,3,224,224] float32: shorter side to 256, centre crop, ImageNet's mean and deviation."""
-    side = min(picture.size) * _SIDE / _SHORT_SIDE
-    left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    # Cut and scaled in one step: scaling first would blow a picture of 10000 x 1 up to gigabytes.
-    box = (left, top, left + side, top + side)
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box=box)
-    values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(_SIDE, _SIDE, 3).permute(2, 0, 1)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_MEAN, _STD))
-    return ((values / 255 - mean) / std)[None]
+    """RGB picture -> [1,3,224,224] float32: what most published weights were trained on, for those that do not say."""
+    return ImageNetPreprocess()(picture)
 
 
 def load_subject(
@@ -95,47 +106,39 @@ def load_subject(
     *,
     weights: str | os.PathLike[str] | None = None,
     classes: str | os.PathLike[str] | None = None,
-    width: float = 1.0,
     device: str | torch.device = "cpu",
 ) -> Subject:
-    """A network by name, ready to explain pictures.
+    """A network ready to explain pictures.
 
     Args:
-        name: "demo" (the one in the package), "zfnet" or "zfnet-wide".
-        weights: a file for :func:`zfcuda.models.weights.load_weights`; needed for all but "demo".
-        classes: a text file with one name per line, in the order of the network's outputs.
-        width: of "zfnet" and "zfnet-wide", as in :func:`zfcuda.models.zfnet`.
+        name: whatever :func:`zfcuda.models.load.load` takes, a name or a file.
+        weights: as there; needed unless the name brings its own.
+        classes: "imagenet", or a text file with one name per line, in the order of the network's outputs; None: those
+            that the network knows.
         device: where the network runs.
 
     Raises:
         ValueError: for an unknown name, missing or unfitting weights, names that are not as many as the outputs.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
-    names = None if classes is None else read_classes(classes)
-    if name == "demo":
-        if weights is not None:
-            raise ValueError("the demo network has its own weights; give --model zfnet with --weights")
-        return _demo(names, classes, device)
-    if weights is None:
+    names = None if classes is None else _class_names(classes)
+    found = find(name, weights=weights)
+    if not found.trained:
         raise ValueError(f"{name} needs trained weights (--weights FILE): with random ones there is nothing to explain")
-    bias = next((value for key, value in read_weights(weights).items() if key.endswith("fc8.bias")), None)
-    if names and bias is not None and len(names) != bias.numel():
-        raise ValueError(f"{classes}: {len(names)} names, but the weights in {weights} are for {bias.numel()} classes")
-    count = bias.numel() if bias is not None else len(names or ()) or 1000
-    network = zfnet(count, variant="wide" if name == "zfnet-wide" else "paper", width=width)
-    load_weights(network, weights)
-    return Subject(network.eval().to(device), centre_crop, names or (), f"{name} with {Path(weights).name}")
+    if names and found.num_classes is not None and len(names) != found.num_classes:
+        there = "the network has" if found.weights is None else f"the weights in {found.weights} are for"
+        raise ValueError(f"{classes}: {len(names)} names, but {there} {found.num_classes} classes")
+    model: Any = found.model
+    # A network of the user's own may mean other things by these names.
+    known = model.classes if isinstance(model.classes, list | tuple) else ()
+    preprocess = model.preprocess if callable(model.preprocess) else None
+    if preprocess is None or isinstance(preprocess, nn.Module):
+        preprocess = centre_crop
+    return Subject(model.to(device), preprocess, names or [str(name) for name in known], found.title)
 
 
-def _demo(names: Sequence[str] | None, classes: str | os.PathLike[str] | None, device: str | torch.device) -> Subject:
-    from zfcuda.models import load_demo
-
-    demo = load_demo()
-    if names and len(names) != len(demo.classes):
-        raise ValueError(f"{classes}: {len(names)} names, but the network has {len(demo.classes)} classes")
-    title = "demo, a small ZFNet trained on drawn pictures"
-    return Subject(demo.eval().to(device), demo.preprocess, names or demo.classes, title)
+def _class_names(classes: str | os.PathLike[str]) -> list[str]:
+    """Of the 1,000 for the word "imagenet", else of a file."""
+    return imagenet.classes() if os.fspath(classes) == "imagenet" else read_classes(classes)
 
 
 def read_classes(path: str | os.PathLike[str]) -> list[str]:

@@ -141,7 +141,7 @@ def _form(node: Node, base: Mapping[int, Any], forms: Forms, rows: Intervals, co
         return Whole.DENSE
     if value.dim() != 4:
         return Whole.DENSE
-    if node.kind in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool"):
+    if node.kind in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "lrn_within"):
         return _of_windows(node, depends, base, forms)
     lookup = lookup_of(node, base) if len(depends) == 1 else None
     if lookup is not None:

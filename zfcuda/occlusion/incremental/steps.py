@@ -59,7 +59,7 @@ def step_of(node: Node, forms: Forms) -> Step | None:
     if not isinstance(form, Local):
         return (Linear if node.kind == "linear" else InFull)(node, reads)
     if node.index in forms.windows:
-        return Pooling(node, reads)
+        return (NormWithin if node.kind == "lrn_within" else Pooling)(node, reads)
     if node.index in forms.lookups:
         return Moving(node, reads[:1])
     if node.index in forms.cuts:
@@ -191,6 +191,26 @@ class Pooling(_OfNode):
             of_ones = torch.full_like(average, rows.taps * columns.taps)
         table = (average / of_ones).nan_to_num(0.0).to(chunk.base.dtype)
         return gather(table, Patches(table.new_empty(0, 1), chunk.places.empty(self.index)), layout)
+
+
+class NormWithin(_OfNode):
+    """Normalisation within a channel: each value by the sum of squares around it."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        arguments = self.node.arguments
+        source = arguments["input"].index
+        layout, patches = chunk.layout(self.index), chunk.values[source]
+        base = chunk.base.map(source)
+        prepared = chunk.base.prepared
+        if self.index not in prepared:
+            prepared[self.index] = base * base
+        have, want = tables(patches.layout, layout, base.device)
+        sums = ops.pool_patches(
+            prepared[self.index], patches.values * patches.values, have, want, layout.rows,
+            **window_settings(chunk, self.index), sum=True,
+        )  # fmt: skip
+        scale = (1 + arguments["alpha"] / arguments["size"] ** 2 * sums) ** -arguments["beta"]
+        return Patches(gather(base, patches, layout) * scale, layout)
 
 
 def window_settings(chunk: Chunk, index: int) -> dict[str, tuple[int, int]]:

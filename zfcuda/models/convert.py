@@ -1,0 +1,136 @@
+"""Weights of any kind as one safetensors file that says which network they are of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from zfcuda.models.load import Loaded, UnknownNetworkError, find
+from zfcuda.models.weights import matched, read_metadata, read_weights
+
+_CAFFE = (".prototxt", ".caffemodel")
+
+
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    mean: str | None = None,
+    force: bool = False,
+) -> str:
+    """Writes a safetensors file that :func:`zfcuda.models.load` needs no name for.
+
+    Tensors keep their dtypes and take the names of the network. The metadata says the network
+    (`zfcuda.network`, or for Caffe's the whole `zfcuda.prototxt` and the `zfcuda.mean` of its pictures), the
+    number of classes and the source. A file whose network is not known is converted all the same, without its name.
+    Nothing is written unless all of it is, and an earlier file stays until then.
+
+    Args:
+        source: weights (.pth, safetensors), or a caffemodel or deploy prototxt.
+        out: the new file, *.safetensors.
+        model: the network that they are of, as for load; None: found by the shapes.
+        weights: the caffemodel for a prototxt; None: the one beside it.
+        mean: of pictures for Caffe's networks: "104,117,123" (blue, green, red) or a binaryproto; None: ImageNet's.
+        force: overwrite out.
+
+    Returns:
+        A sentence on what was written.
+
+    Raises:
+        ValueError: for what cannot be read or does not fit (see load), an out that exists or that cannot be written.
+    """
+    source, out = Path(source), Path(out)
+    _check_out(out, force)
+    if source.suffix.lower() in _CAFFE:
+        if model is not None:
+            raise ValueError(f"model: {model}, but a prototxt says itself which network it is")
+        found, tensors, facts = _of_caffe(source, weights, mean)
+    else:
+        for name, value in (("weights", weights), ("mean", mean)):
+            if value is not None:
+                raise ValueError(f"{name}: {value}, which is for Caffe's networks; {source} is none")
+        found, tensors, facts = _of_weights(source, model)
+    if found is not None and found.num_classes is not None:
+        facts["zfcuda.num_classes"] = str(found.num_classes)
+    _write(out, tensors, {"format": "pt"} | facts)
+    what = "a network not known by name" if found is None else found.title.partition(" with ")[0]
+    return f"{out}: {len(tensors)} tensors of {what}"
+
+
+_Converted = tuple[Loaded | None, dict[str, Tensor], dict[str, str]]
+
+
+def _of_caffe(source: Path, weights: str | os.PathLike[str] | None, mean: str | None) -> _Converted:
+    found = find(source, weights=weights)
+    if found.weights is None:
+        raise ValueError(f"{source}: no caffemodel beside it; say which with --weights")
+    facts = {"zfcuda.source": found.weights.name, "zfcuda.prototxt": str(found.model.prototxt)}
+    if mean is not None:
+        facts["zfcuda.mean"] = _mean(mean, found)
+    return found, dict(found.model.state_dict()), facts
+
+
+def _of_weights(source: Path, model: str | None) -> _Converted:
+    tensors = read_weights(source)
+    # What an earlier conversion found out stays, where it cannot be found out again.
+    facts = {key: value for key, value in read_metadata(source).items() if key in ("zfcuda.prototxt", "zfcuda.mean")}
+    facts["zfcuda.source"] = source.name
+    try:
+        found = find(source) if model is None else find(model, weights=source)
+    except UnknownNetworkError:
+        return None, tensors, facts
+    if found.origin is not None:
+        facts["zfcuda.network"] = found.origin
+    return found, matched(found.model, tensors, source), facts
+
+
+def _check_out(out: Path, force: bool) -> None:
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}: expected a name that ends in .safetensors")
+    if out.is_dir() or (out.exists() and not force):
+        raise ValueError(f"{out}: exists already" + ("" if out.is_dir() else "; --force overwrites it"))
+    if not out.parent.is_dir():
+        raise ValueError(f"{out}: there is no folder {out.parent}")
+
+
+def _mean(text: str, loaded: Loaded) -> str:
+    """The numbers of --mean, as text."""
+    from zfcuda.models.caffe import channel_means
+
+    channels = 3 if loaded.input_size is None else loaded.input_size[0]
+    if text.endswith(".binaryproto"):
+        values = channel_means(text)
+    else:
+        try:
+            values = tuple(float(word) for word in text.split(","))
+        except ValueError:
+            raise ValueError(f"mean: expected numbers like 104,117,123 or a binaryproto, got {text!r}") from None
+    if len(values) != channels:
+        raise ValueError(f"mean: {len(values)} numbers for pictures of {channels} channels")
+    return ",".join(map(repr, values))
+
+
+def _write(out: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    # Copies: tensors that share memory, or are parts of others, cannot be saved as they are.
+    copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as every new file here; safetensors would let nobody else read it
+        save_file(copies, temporary, facts)
+        temporary.chmod(mode)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from None
+    except Exception as error:
+        if type(error).__module__.startswith("safetensors"):  # its own type, for a full disk too
+            raise ValueError(f"{out}: cannot be written ({error})") from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,179 @@
+"""Networks from elsewhere: torchvision and timm by name, and whatever the user's own Python makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+PACKAGES = ("torchvision", "timm")
+# Their published weights were trained on pictures in other colours, which they make of ImageNet's in their first step.
+_RECOLOURING = ("googlenet", "inception_v3")
+
+
+@dataclass(frozen=True)
+class External:
+    """A network of another package.
+
+    Attributes:
+        build: num_classes, or nothing -> the network, with random weights.
+        describe: the network -> (PIL image -> Tensor [1,C,H,W], (C, H, W), class names), each None where unknown.
+    """
+
+    build: Callable[..., nn.Module]
+    describe: Callable[[nn.Module], tuple[Any, Any, Any]]
+
+
+def find(package: str, name: str) -> External | None:
+    """A network of "torchvision" or "timm"; None: the package has none of that name.
+
+    Raises:
+        ValueError: the package is not installed, or cannot be imported.
+    """
+    return _torchvision(name) if package == "torchvision" else _timm(name)
+
+
+def installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return importlib.util.find_spec(package) is not None
+
+
+def _import(module: str) -> ModuleType:
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == package:
+            raise ValueError(f"{package} is not installed: pip install {package}") from None
+        raise ValueError(f"{package} cannot be imported: {error}") from None
+    except Exception as error:  # built for another torch, for one
+        raise ValueError(f"{package} cannot be imported: {str(error).splitlines()[0]}") from None
+
+
+def _torchvision(name: str) -> External | None:
+    models = _import("torchvision.models")
+    if name not in models.list_models():
+        return None
+    more = {"transform_input": True, "init_weights": False} if name in _RECOLOURING else {}
+
+    def describe(model: nn.Module) -> tuple[Any, Any, Any]:
+        published = list(models.get_model_weights(name))
+        if not published:
+            return None, None, None
+        first = published[0]  # the weights that the name stands for since it exists
+        transform = first.transforms()
+        crop = getattr(transform, "crop_size", None)
+        size = None if not crop else (3, crop[0], crop[-1])
+        return _Batched(transform), size, first.meta.get("categories")
+
+    return External(lambda **options: models.get_model(name, weights=None, **more, **options), describe)
+
+
+def _timm(name: str) -> External | None:
+    timm = _import("timm")
+    if not timm.is_model(name):
+        return None
+
+    def describe(model: nn.Module) -> tuple[Any, Any, Any]:
+        data = importlib.import_module("timm.data")
+        settings = data.resolve_model_data_config(model)
+        transform = data.create_transform(**settings, is_training=False)
+        return _Batched(transform), tuple(settings["input_size"]), None
+
+    return External(lambda **options: timm.create_model(name, pretrained=False, **options), describe)
+
+
+class _Batched:
+    """A transform of one picture as a preprocess: RGB in, [1,C,H,W] out."""
+
+    def __init__(self, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        return self.transform(picture.convert("RGB"))[None]
+
+
+def from_python(name: str, num_classes: int | None) -> nn.Module:
+    """What `module:attribute` names: a network, or something that returns one when called.
+
+    The module is imported, so its code runs. The folder in which the command was started counts as a place of modules.
+
+    Args:
+        name: "my_pkg.nets:make_net"; the attribute may be dotted.
+        num_classes: passed on where it is given, to a callable that takes it.
+
+    Raises:
+        ValueError: no such module or attribute; it fails; it is no network, nor returns one without arguments.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"{name!r}: expected module:attribute, as in my_package.nets:make_net")
+    target: Any = _module(name, module_name)
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            own = [key for key in vars(target) if not key.startswith("_")] if isinstance(target, ModuleType) else []
+            there = f"; it has {', '.join(own[:12])}" if own else ""
+            raise ValueError(f"{name!r}: {module_name} has no {attribute!r}{there}")
+        target = getattr(target, part)
+    if isinstance(target, nn.Module):
+        if num_classes is not None:
+            raise ValueError(f"num_classes: {name} is a network already, not a function that makes one")
+        return target
+    if not callable(target):
+        raise ValueError(
+            f"{name!r}: a {type(target).__name__}, neither a torch.nn.Module nor a function that makes one"
+        )
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    try:
+        inspect.signature(target).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"{name!r}: cannot be called with {_spoken(options)} ({error})") from None
+    except ValueError:  # a builtin without a signature
+        pass
+    try:
+        made = target(**options)
+    except Exception as error:
+        raise ValueError(f"{name!r}: fails when called: {_reason(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{name!r}: returns a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def _module(name: str, module: str) -> ModuleType:
+    here = [] if "" in sys.path else [""]  # as under `python -m`, which the installed command is not
+    sys.path[:0] = here
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise ValueError(f"{name!r}: no Python module {error.name!r} here") from None
+        raise ValueError(f"{name!r}: importing {module} fails: {_reason(error)}") from error
+    except Exception as error:  # whatever the user's module may raise
+        raise ValueError(f"{name!r}: importing {module} fails: {_reason(error)}") from error
+    finally:
+        for place in here:
+            sys.path.remove(place)
+
+
+def _spoken(options: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no arguments"
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def shapes_with(build: Callable[..., nn.Module], num_classes: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's state_dict for so many classes, without memory for its weights."""
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in build(num_classes=num_classes).state_dict().items()}

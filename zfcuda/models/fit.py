@@ -1,0 +1,107 @@
+"""Whose weights are these? Compares the names and shapes in a file with those of every network by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.models.names import NAMES, entry
+from zfcuda.models.weights import without_prefix
+
+Shapes = Mapping[str, tuple[int, ...]]
+_HIDDEN = 4096  # what zfnet's fc6 has at width 1
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network beside the weights in a file.
+
+    Attributes:
+        name: of NAMES.
+        options: what its builder needs for these weights: num_classes, and width for a narrow ZFNet.
+        matching: how many tensors of the file the network has, in the same shapes.
+        tensors: how many both have together; equal to `matching` where the weights fit.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    matching: int
+    tensors: int
+
+    @property
+    def exact(self) -> bool:
+        return self.matching == self.tensors
+
+
+def fits(found: Mapping[str, Tensor]) -> list[Fit]:
+    """Every network beside these weights, the best first."""
+    every = [fit(name, found) for name in NAMES]
+    return sorted(every, key=lambda one: -one.matching / max(1, one.tensors))
+
+
+def fit(name: str, found: Mapping[str, Tensor]) -> Fit:
+    """One network beside these weights, with as many classes, and as wide, as in the file."""
+    known = entry(name)
+    shapes, ignored = _shapes(name, known.num_classes, None)
+    found = without_prefix(found, shapes)
+    width = _width(name, found)
+    grown = [_shapes(name, classes, None)[0] for classes in (2, 3)]
+    classes = class_count(grown[0], grown[1], found) or known.num_classes
+    wanted, _ = _shapes(name, classes, width)
+    have = {key: tuple(value.shape) for key, value in found.items() if _counts(key, ignored)}
+    want = {key: shape for key, shape in wanted.items() if _counts(key, ())}
+    options: dict[str, Any] = {"num_classes": classes} | ({} if width is None else {"width": width})
+    return Fit(name, options, sum(want.get(key) == shape for key, shape in have.items()), len(have | want))
+
+
+def class_count(few: Shapes, more: Shapes, found: Mapping[str, Tensor]) -> int | None:
+    """How many classes weights are for: what grows with the number of classes, in the file.
+
+    few, more: the shapes of one network with different numbers of classes. None: the file has no such tensor.
+    """
+    found = without_prefix(found, few)
+    grown = [key for key, shape in few.items() if more[key] != shape and key in found and found[key].dim() > 0]
+    # The last of them: auxiliary classifiers come before the network's own.
+    return len(found[grown[-1]]) or None if grown else None
+
+
+def whose(found: Mapping[str, Tensor]) -> str:
+    """The network that these weights are of, as the end of a message; "" where there is none near."""
+    every = fits(found)
+    best = every[0]
+    if best.exact:
+        names = " or ".join(f"{one.name}'s" for one in every if one.exact)
+        return f"; these are {names}, for {best.options['num_classes']} classes"
+    if 2 * best.matching > best.tensors:
+        return f"; the nearest is {best.name}, of whose tensors and the file's {best.matching} of {best.tensors} fit"
+    return ""
+
+
+def _width(name: str, found: Mapping[str, Tensor]) -> float | None:
+    """Of a ZFNet, from the size of fc6, the widest of its layers and so the most exact; None: 1."""
+    if not name.startswith("zfnet") or "fc6.bias" not in found:
+        return None
+    hidden = found["fc6.bias"].numel()
+    return None if hidden in (0, _HIDDEN) else hidden / _HIDDEN
+
+
+def _counts(key: str, ignored: tuple[str, ...]) -> bool:
+    return not key.endswith("num_batches_tracked") and not key.startswith(ignored)
+
+
+@lru_cache(maxsize=64)
+def _shapes(name: str, num_classes: int, width: float | None) -> tuple[Shapes, tuple[str, ...]]:
+    """The state_dict's shapes, and the prefixes of names in published files that the network does not use."""
+    build: Callable[..., nn.Module] = entry(name).build
+    with torch.device("meta"):
+        network = build(num_classes) if width is None else build(num_classes, width=width)
+    return shapes_of(network), tuple(getattr(network, "ignored_keys", ()))
+
+
+def shapes_of(network: nn.Module) -> Shapes:
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}

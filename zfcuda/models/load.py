@@ -1,0 +1,307 @@
+"""Any network that people have, by its name or its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zfcuda.models import external
+from zfcuda.models.demo import load_demo
+from zfcuda.models.fit import class_count, fit, fits, whose
+from zfcuda.models.names import NAMES, build, entry
+from zfcuda.models.weights import WeightsError, matched, read_metadata, read_weights
+
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+_CAFFE = (".prototxt", ".caffemodel")
+
+
+class UnknownNetworkError(WeightsError):
+    """Weights that fit none of the networks known by name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network and what is known about it.
+
+    Attributes:
+        model: in eval mode, with `.classes` (list of names, or None) and `.preprocess` (PIL image -> Tensor
+            [1,C,H,W], or None).
+        title: what to call it.
+        origin: how it is called in a file that says whose weights it holds; None: no name leads to it.
+        trained: False where its weights are random.
+        num_classes: None where it is not known without running it.
+        input_size: (C, H, W) of its pictures; None where it is not known.
+        weights: the file that they came from.
+    """
+
+    model: nn.Module
+    title: str
+    origin: str | None
+    trained: bool
+    num_classes: int | None = None
+    input_size: tuple[int, int, int] | None = None
+    weights: Path | None = None
+
+
+def load(
+    name_or_file: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+) -> nn.Module:
+    """Any network, in eval mode, float32, on the CPU.
+
+    Args:
+        name_or_file: one of
+            - a name of ``models.NAMES``, or "demo", the small trained network in the package;
+            - a file of weights (safetensors, or what ``torch.save`` wrote) of one of ``models.NAMES``, which is found
+              by its names and shapes;
+            - Caffe's deploy prototxt, or a caffemodel beside one (needs the package protobuf);
+            - "torchvision/NAME" or "timm/NAME", or the bare name where it is none of ours, if installed;
+            - "module:attribute" of your own Python: a network, or a function without required arguments that makes one.
+              The module is imported, and so runs.
+        weights: a file for it (safetensors, .pth, .caffemodel); None: random ones, unless they are in or beside the
+            file. A pickle with code in it is refused.
+        num_classes: how many outputs; None: as many as the weights have, else as is usual for the network.
+
+    Returns:
+        A module [N,C,H,W] -> [N,classes] with
+        .classes: the names of its outputs, a list, or None where they are not known;
+        .preprocess: PIL image -> Tensor [1,C,H,W], or None.
+
+    Raises:
+        ValueError: for what cannot be found, read or made, with what would help; WeightsError (a ValueError) where
+            weights do not fit, naming the first tensor that does not, both shapes, and the network that they are of.
+    """
+    return find(name_or_file, weights=weights, num_classes=num_classes).model
+
+
+def find(
+    name_or_file: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+) -> Loaded:
+    """As :func:`load`, with what else is known about the network."""
+    text = os.fspath(name_or_file)
+    file = None if weights is None else Path(weights)
+    if num_classes is not None and num_classes < 1:
+        raise ValueError(f"num_classes: expected at least 1, got {num_classes!r}")
+    found = _found(text, file, num_classes)
+    found.model.eval()
+    for attribute in ("classes", "preprocess"):
+        if not hasattr(found.model, attribute):
+            setattr(found.model, attribute, None)
+    return found
+
+
+def _found(text: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    path = Path(text)
+    if path.suffix.lower() in _CAFFE:
+        return _caffe(path, weights, num_classes)
+    if path.suffix.lower() in _WEIGHTS:
+        return _file(path, weights, num_classes)
+    name = text.lower().replace("-", "_")
+    if name == "demo":
+        return _demo(weights, num_classes)
+    if name in NAMES:
+        return _named(name, weights, num_classes)
+    package, _, rest = text.partition("/")
+    if rest and package in external.PACKAGES:
+        return _external(package, rest, weights, num_classes)
+    if ":" in text:
+        return _own(text, weights, num_classes)
+    if path.is_file():
+        return _file(path, weights, num_classes)
+    if not text or os.sep not in text:
+        return _bare(text, weights, num_classes)
+    raise ValueError(f"{text}: {'a folder, not a network' if path.is_dir() else 'no such file'}")
+
+
+def _bare(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    """A name that is none of ours: perhaps that of another package."""
+    broken = []
+    for package in external.PACKAGES:
+        try:
+            there = external.installed(package) and external.find(package, name) is not None
+        except ValueError as error:
+            broken.append(f"; {error}")
+        else:
+            if there:
+                return _external(package, name, weights, num_classes)
+    try:
+        entry(name)
+    except ValueError as error:
+        raise ValueError(f"{error}{''.join(broken)}") from None
+    raise AssertionError(name)
+
+
+def _describe(model: Any, classes: list[str] | None, preprocess: Any) -> None:
+    model.classes, model.preprocess = classes, preprocess
+
+
+# ---------------------------------------------------------------- by name
+
+
+def _demo(weights: Path | None, num_classes: int | None) -> Loaded:
+    if weights is not None:
+        raise ValueError("the demo network has its own weights; name the network that the others are for")
+    model = load_demo()
+    if num_classes not in (None, len(model.classes)):
+        raise ValueError(f"num_classes: {num_classes}, but the demo network has {len(model.classes)}")
+    title = "demo, a small ZFNet trained on drawn pictures"
+    return Loaded(model, title, None, True, len(model.classes), (3, 224, 224))
+
+
+def _named(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    if weights is None:
+        model = build(name, num_classes=num_classes)
+        return Loaded(model, name, name, False, num_classes or entry(name).num_classes, entry(name).input_size)
+    return _filled(name, read_weights(weights), weights, num_classes)
+
+
+def _filled(name: str, found: Mapping[str, Tensor], file: Path, num_classes: int | None) -> Loaded:
+    """A network of NAMES with the weights of a file, whose number of classes and width it takes."""
+    known = entry(name)
+    options = fit(name, found).options
+    _agree(num_classes, options["num_classes"], file)
+    if "width" in options:  # a narrow one, of which there are no published weights
+        narrow: Callable[..., nn.Module] = known.build
+        model = narrow(**options)
+        _describe(model, None, known.preprocess)
+    else:
+        model = build(name, num_classes=options["num_classes"])
+    _fill(model, found, file)
+    title = f"{name} with {file.name}"
+    return Loaded(model, title, name, True, options["num_classes"], known.input_size, file)
+
+
+def _agree(asked: int | None, there: int | None, file: Path) -> None:
+    if asked is not None and there is not None and asked != there:
+        raise WeightsError(f"num_classes: {asked}, but {file} is for {there} classes")
+
+
+def _fill(model: nn.Module, found: Mapping[str, Tensor], file: Path) -> None:
+    model.load_state_dict(matched(model, found, file), strict=False)
+
+
+# ---------------------------------------------------------------- by file
+
+
+def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
+    if weights is not None:
+        raise ValueError(f"weights: {weights}, but {path} holds weights already; name the network instead")
+    facts = read_metadata(path)
+    if "zfcuda.prototxt" in facts:
+        return _from_prototxt(facts["zfcuda.prototxt"], path, path, num_classes, facts.get("zfcuda.mean"))
+    found = read_weights(path)
+    origin = facts.get("zfcuda.network", "")
+    package, _, rest = origin.partition("/")
+    if rest and package in external.PACKAGES:
+        return _external(package, rest, path, num_classes)
+    if origin in NAMES:
+        return _filled(origin, found, path, num_classes)
+    exact = [one.name for one in fits(found) if one.exact]
+    if len(exact) > 1:
+        raise WeightsError(f"{path}: weights of {' or '.join(exact)}, which have the same shapes; say which")
+    if not exact:
+        hint = whose(found)
+        raise UnknownNetworkError(f"{path}: weights of none of the networks known by name{hint}; say of which")
+    return _filled(exact[0], found, path, num_classes)
+
+
+def _caffe(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
+    """From a prototxt, or a caffemodel; the other is looked for beside it."""
+    prototxt, caffemodel = (path, weights) if path.suffix.lower() == ".prototxt" else (None, path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if prototxt is None:
+        if weights is not None:
+            raise ValueError(f"weights: {weights}, but {path} holds weights already; give the prototxt instead")
+        prototxt = _beside(path, ".prototxt")
+        if prototxt is None:
+            raise WeightsError(
+                f"{path}: needs its deploy prototxt beside it; or name the prototxt, and this as weights"
+            )
+    elif caffemodel is None:
+        caffemodel = _beside(path, ".caffemodel")
+    try:
+        text = prototxt.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{prototxt}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    return _from_prototxt(text, prototxt, caffemodel, num_classes, None)
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    """The other file of a pair: of the same name, give or take "deploy", or the only one in the folder."""
+    there = sorted(other for other in path.parent.iterdir() if other.suffix.lower() == suffix)
+    same = [other for other in there if _stem(other) == _stem(path)]
+    deploy = [other for other in there if "deploy" in other.stem.lower()]
+    return next((group[0] for group in (same, deploy, there) if len(group) == 1), None)
+
+
+def _stem(path: Path) -> str:
+    return path.stem.lower().replace("deploy", "").strip("_-.")
+
+
+def _from_prototxt(
+    text: str, prototxt: Path, weights: Path | None, num_classes: int | None, mean: str | None
+) -> Loaded:
+    from zfcuda.models import caffe
+
+    model = caffe.build(text, str(prototxt))
+    if weights is not None and weights.suffix.lower() == ".caffemodel":
+        _fill(model, caffe.state_dict(model, weights), weights)
+    elif weights is not None:
+        _fill(model, read_weights(weights), weights)
+    size: Any = model.input_size
+    means = caffe.IMAGENET_MEAN if mean is None else tuple(float(value) for value in mean.split(","))
+    _describe(model, None, caffe.CaffePreprocess(size[1:], means) if size[0] == len(means) else None)
+    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1:]
+    count = next((layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features for layer in last), None)
+    _agree(num_classes, count, prototxt)
+    title = f"{model.title or prototxt.stem}" + ("" if weights is None else f" with {weights.name}")
+    return Loaded(model, title, None, weights is not None, count, size, weights)
+
+
+# ---------------------------------------------------------------- from elsewhere
+
+
+def _external(package: str, name: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    other = external.find(package, name)
+    if other is None:
+        raise ValueError(f"{package} has no network {name!r}")
+    found = None if weights is None else read_weights(weights)
+    count = num_classes
+    if found is not None and weights is not None:
+        try:
+            few, more = (external.shapes_with(other.build, n) for n in (2, 3))
+        except Exception:  # one that cannot be built without memory, or takes no num_classes
+            pass
+        else:
+            count = class_count(few, more, found) or num_classes
+            _agree(num_classes, count, weights)
+    try:
+        model = other.build(**({} if count is None else {"num_classes": count}))
+    except Exception as error:
+        raise ValueError(f"{package}/{name}: cannot be built: {str(error).splitlines()[0]}") from error
+    if found is not None and weights is not None:
+        _fill(model, found, weights)
+    preprocess, size, classes = other.describe(model)
+    _describe(model, list(classes) if classes and count in (None, len(classes)) else None, preprocess)
+    title = f"{package}/{name}" + ("" if weights is None else f" with {weights.name}")
+    return Loaded(model, title, f"{package}/{name}", weights is not None, count, size, weights)
+
+
+def _own(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    model = external.from_python(name, num_classes)
+    if weights is not None:
+        _fill(model, read_weights(weights), weights)
+    size: Any = getattr(model, "input_size", None)
+    title = name if weights is None else f"{name} with {weights.name}"
+    return Loaded(model, title, None, True, num_classes, size, weights)

@@ -1,0 +1,125 @@
+"""The networks by name, each with what is known about the pictures it takes and the answers it gives."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from PIL import Image
+from torch import Tensor, nn
+
+from zfcuda.models import imagenet
+from zfcuda.models.alexnet import alexnet, alexnet_one_tower
+from zfcuda.models.caffe.preprocess import CaffePreprocess
+from zfcuda.models.caffenet import caffenet
+from zfcuda.models.checks import check_num_classes
+from zfcuda.models.googlenet import googlenet
+from zfcuda.models.lenet import lenet5
+from zfcuda.models.preprocess import DigitPreprocess, ImageNetPreprocess
+from zfcuda.models.resnet import resnet18, resnet34, resnet50
+from zfcuda.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from zfcuda.models.zfnet import zfnet
+
+Preprocess = Callable[[Image.Image], Tensor]
+
+_IMAGENET_SIZE = (3, 224, 224)
+_IMAGENET_COLOURS = ImageNetPreprocess()
+_CAFFENET_COLOURS = CaffePreprocess((227, 227), (104.00698793, 116.66876762, 122.67891434))  # of its mean file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network that can be asked for by name.
+
+    Attributes:
+        build: num_classes -> the network, with weights drawn at random.
+        title: what it is, in a line.
+        input_size: (C, H, W) of its pictures.
+        preprocess: PIL image -> Tensor [1, *input_size], float32, as its published weights want it.
+        num_classes: how many it has where nobody says.
+        published: whose classes the published weights tell apart, "imagenet"; None where there are no such weights.
+    """
+
+    build: Callable[[int], nn.Module]
+    title: str
+    input_size: tuple[int, int, int] = _IMAGENET_SIZE
+    preprocess: Preprocess = _IMAGENET_COLOURS
+    num_classes: int = 1000
+    published: str | None = "imagenet"
+
+
+ENTRIES: dict[str, Entry] = {
+    "lenet5": Entry(
+        lenet5, "LeNet-5 with ReLU and max pooling, for digits", (1, 32, 32), DigitPreprocess(), 10, None
+    ),
+    "alexnet": Entry(alexnet, "AlexNet, torchvision's: one tower of 64, 192, 384, 256, 256 maps"),
+    "caffenet": Entry(
+        caffenet, "CaffeNet: AlexNet with groups and normalisation, Caffe's", (3, 227, 227), _CAFFENET_COLOURS
+    ),
+    "alexnet_one_tower": Entry(
+        alexnet_one_tower, "AlexNet without groups, which ZFNet starts from", published=None
+    ),
+    "zfnet": Entry(zfnet, "ZFNet, the paper's Fig. 3", published=None),
+    "zfnet_wide": Entry(
+        partial(zfnet, variant="wide"), "ZFNet with 512, 1024, 512 maps in conv3-5, the paper's Table 3", published=None
+    ),
+    "zfnet_alexnet_conv1": Entry(
+        partial(zfnet, variant="alexnet_conv1"), "ZFNet with AlexNet's first layer, for the paper's Fig. 6",
+        published=None,
+    ),
+    "vgg11": Entry(vgg11, "VGG, configuration A"),
+    "vgg11_bn": Entry(vgg11_bn, "VGG, configuration A with batch norm"),
+    "vgg13": Entry(vgg13, "VGG, configuration B"),
+    "vgg13_bn": Entry(vgg13_bn, "VGG, configuration B with batch norm"),
+    "vgg16": Entry(vgg16, "VGG, configuration D"),
+    "vgg16_bn": Entry(vgg16_bn, "VGG, configuration D with batch norm"),
+    "vgg19": Entry(vgg19, "VGG, configuration E"),
+    "vgg19_bn": Entry(vgg19_bn, "VGG, configuration E with batch norm"),
+    "googlenet": Entry(googlenet, "GoogLeNet with batch norm, torchvision's"),
+    "resnet18": Entry(resnet18, "ResNet of 18 layers"),
+    "resnet34": Entry(resnet34, "ResNet of 34 layers"),
+    "resnet50": Entry(resnet50, "ResNet of 50 layers, with bottlenecks"),
+}  # fmt: skip
+
+NAMES: tuple[str, ...] = tuple(ENTRIES)
+
+
+def entry(name: str) -> Entry:
+    """What is known about a network.
+
+    Raises:
+        ValueError: where there is none of that name, with the names that come near.
+    """
+    if name in ENTRIES:
+        return ENTRIES[name]
+    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(NAMES)}"
+    raise ValueError(f"name: no network {name!r}; {hint}")
+
+
+def build(name: str, *, num_classes: int | None = None) -> nn.Module:
+    """A network by name, with weights drawn at random, in training mode.
+
+    Args:
+        name: one of NAMES.
+        num_classes: how many outputs; None: as many as its published weights have.
+
+    Returns:
+        A module [N,*input_size] -> [N,num_classes] with
+        .classes: the names of its outputs (list), where they are as many as those of its published weights; or None;
+        .preprocess: PIL image -> Tensor [1,*input_size].
+
+    Raises:
+        ValueError: for an unknown name (the nearest are given), or a num_classes that is not positive.
+    """
+    known = entry(name)
+    if num_classes is None:
+        num_classes = known.num_classes
+    check_num_classes(num_classes)
+    network = known.build(num_classes)
+    named = known.published == "imagenet" and num_classes == known.num_classes
+    network.classes = imagenet.classes() if named else None  # type: ignore[assignment]
+    network.preprocess = known.preprocess  # type: ignore[assignment]
+    return network
