@@ -1,5 +1,5 @@
 # make demo | test | bench | lint: each makes .venv and installs what it needs on the first call.
-# make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it.
+# make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it. PARTS="build tests": these alone.
 # PYTHON=python3.12 chooses the interpreter; VENV=none uses the environment that is active (with torch in it).
 
 PYTHON ?= python3
@@ -36,7 +36,7 @@ lint: $(BUILT) $(TOOLS)
 	$(RUN) tests/compile_cuda.py
 
 gpu:
-	$(PYTHON) -m benchmarks.gpu $(OUT)
+	$(PYTHON) -m benchmarks.gpu $(OUT) $(PARTS)
 
 clean:
 	rm -rf build out zfcuda/_C.*.so zfcuda/_built_for.py $(filter-out none,$(VENV))
@@ -52,7 +52,7 @@ $(VENV)/.built: $(VENV)/.torch $(SOURCES)
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml
-	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum ruff mypy
+	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum protobuf ruff mypy
 	touch $@
 
 build/.built: $(SOURCES)

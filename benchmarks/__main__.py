@@ -1,67 +1,83 @@
-"""`python -m benchmarks [operators|occlusion|all] [--device D] [--dtype T ...] [--quick] [--json F] [--plot DIR]`.
+"""`python -m benchmarks [operators|occlusion|deconvnet|training|all] [--device D] [--dtype T ...] [--quick] [--json F]
+[--plot DIR]`.
 
-All takes about half an hour on a CPU, nearly all of it the brute force that occlusion maps are compared with.
+All takes about an hour on a CPU, nearly all of it the brute force that occlusion maps are compared with, and what
+torch.compile compiles.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import occlusion, operators, plot
+from benchmarks import deconvnet, occlusion, operators, plot, training
 from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
-from benchmarks.measure import copy_bandwidth
+from benchmarks.failures import Failures
+from benchmarks.record import SECTIONS, Record, RecordError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=["operators", "occlusion", "all"])
+    parser.add_argument("what", nargs="?", default="all", choices=[*SECTIONS, "all"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
     parser.add_argument("--dtype", nargs="+", default=["float32"], choices=DTYPES)
     parser.add_argument(
-        "--networks", nargs="+", choices=list(occlusion.TITLES), help="of the occlusion maps, these alone"
+        "--networks", nargs="+", choices=list(occlusion.TITLES), help="of occlusion and deconvnet, these alone"
     )
     parser.add_argument(
         "--quick", action="store_true", help="small inputs, few repeats: shows that it runs, not how fast"
     )
-    parser.add_argument("--json", type=Path, help="write the numbers here, as they come")
+    parser.add_argument(
+        "--json", type=Path, help="write the numbers here, as they come; other sections and dtypes there stay"
+    )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the occlusion maps' times into this folder")
-    arguments = parser.parse_args()
-    device: torch.device = arguments.device
-    results: dict[str, Any] = {"environment": environment(device)}
-
-    def keep(what: str, row: dict[str, Any]) -> None:
-        results.setdefault(what, []).append(row)
-        if arguments.json is not None:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    chosen = parser.parse_args(arguments)
+    device: torch.device = chosen.device
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device: {device} was asked for, torch sees no CUDA device")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    try:
+        record = Record(environment(device), chosen.json)
+    except RecordError as error:
+        parser.error(f"--json: {error}")
 
     print(device_name(device))
-    if arguments.what != "occlusion":
-        bandwidth = copy_bandwidth(device)
-        results["copy_gigabytes_per_second"] = round(bandwidth / 1e9, 1)
-        print(f"a large copy moves {bandwidth / 1e9:.1f} GB/s, read plus written")
-        for name in arguments.dtype:
-            for row in operators.run(device, DTYPES[name], bandwidth, arguments.quick):
-                keep("operators", row)
-    if arguments.what != "operators":
-        for name in arguments.dtype:
-            for row in occlusion.run(device, DTYPES[name], arguments.quick, arguments.networks):
-                keep("occlusion", row)
-        if arguments.plot is not None:
-            arguments.plot.mkdir(parents=True, exist_ok=True)
-            path = arguments.plot / f"occlusion_{short_name(device)}.png"
-            plot.draw(results).save(path)
-            print(f"written: {path}")
-    if arguments.json is not None:
-        print(f"written: {arguments.json}")
+    dtypes = [DTYPES[name] for name in chosen.dtype]
+    failures = Failures()
+    for section in SECTIONS if chosen.what == "all" else [chosen.what]:
+        for rows in _runs(section, device, dtypes, chosen.quick, chosen.networks):
+            with failures.noted(section):
+                for row in rows:
+                    record.add(section, row)
+    if chosen.plot is not None and "occlusion" in record.results:
+        chosen.plot.mkdir(parents=True, exist_ok=True)
+        path = chosen.plot / f"occlusion_{short_name(device)}.png"
+        plot.draw(record.results).save(path)
+        print(f"written: {path}")
+    if chosen.json is not None:
+        print(f"written: {chosen.json}")
+    failures.end()
+
+
+def _runs(
+    section: str, device: torch.device, dtypes: Sequence[torch.dtype], quick: bool, networks: list[str] | None
+) -> list[Iterator[dict[str, Any]]]:
+    """What yields the rows of a section, one after another."""
+    if section == "operators":
+        return [operators.run(device, dtypes, quick)]
+    if section == "occlusion":
+        return [occlusion.run(device, dtype, quick, networks) for dtype in dtypes]
+    if section == "deconvnet":
+        return [deconvnet.run(device, dtype, quick, networks) for dtype in dtypes]
+    return [training.run(device, dtype, quick) for dtype in dtypes]
 
 
 if __name__ == "__main__":

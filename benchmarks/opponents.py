@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 
+from benchmarks.measure import tuned_convolutions
 from zfcuda.models.zfnet import ZFNet
 
 Forward = Callable[[Tensor], Tensor]
@@ -70,7 +74,8 @@ def loop(forward: Forward, scene: Scene, batch: int, filled: bool = False) -> Te
     origins = scene.origins
     if filled:
         origins = torch.cat([origins, origins[: -len(origins) % batch]])
-    answers = [forward(_occluded(scene, some)).float() for some in origins.split(batch)]
+    with tuned_convolutions():
+        answers = [forward(_occluded(scene, some)).float() for some in origins.split(batch)]
     return torch.cat(answers)[: len(scene.origins)]
 
 
@@ -84,14 +89,15 @@ def captum(forward: Forward, scene: Scene, target: int, perturbations_per_eval: 
     """Captum's map [H,W] for the same experiment."""
     from captum.attr import Occlusion
 
-    map = Occlusion(forward).attribute(
-        scene.picture,
-        sliding_window_shapes=(scene.picture.shape[1], scene.window, scene.window),
-        strides=(1, scene.stride, scene.stride),
-        target=target,
-        baselines=0,
-        perturbations_per_eval=perturbations_per_eval,
-    )
+    with tuned_convolutions():
+        map = Occlusion(forward).attribute(
+            scene.picture,
+            sliding_window_shapes=(scene.picture.shape[1], scene.window, scene.window),
+            strides=(1, scene.stride, scene.stride),
+            target=target,
+            baselines=0,
+            perturbations_per_eval=perturbations_per_eval,
+        )
     return map[0, 0]
 
 
@@ -102,9 +108,26 @@ def captum_missing() -> str | None:
 
 def compiled(network: nn.Module, scene: Scene, batch: int) -> tuple[Forward | None, str]:
     """The network under torch.compile for batches of this size, or None and why not."""
+    return compiled_function(network, [_occluded(scene, scene.origins[:1].expand(batch, -1))], fullgraph=False)
+
+
+def compiled_function(
+    function: Callable[..., Any], example: Sequence[Tensor], fullgraph: bool = True
+) -> tuple[Callable[..., Any] | None, str]:
+    """A function under torch.compile for arguments of these shapes, called once; or None and why not."""
     try:
-        forward: Forward = torch.compile(network, dynamic=False)
-        forward(_occluded(scene, scene.origins[:1].expand(batch, -1)))
+        compiled = torch.compile(function, dynamic=False, fullgraph=fullgraph)
+        compiled(*example)
     except Exception as error:  # whatever inductor, its compiler or triton may raise
-        return None, f"torch.compile failed: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
-    return forward, ""
+        return None, reason(error)
+    return compiled, ""
+
+
+def repeatable_gradients() -> AbstractContextManager[None]:
+    """What torch.compile compiles here may go the way back many times: it does not overwrite what it has kept."""
+    return functorch.patch(donated_buffer=False)
+
+
+def reason(error: Exception) -> str:
+    """Why torch.compile takes no part."""
+    return f"torch.compile failed: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"

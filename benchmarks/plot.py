@@ -19,7 +19,8 @@ _BLUE, _LIGHT_BLUE, _GREY = "#0072b2", "#7fb8d8", "#b5b5b5"
 
 def draw(results: dict[str, Any]) -> Image.Image:
     """One group of bars per case, ours first; a mark stands where the rectangles' arithmetic alone would end."""
-    rows: list[dict[str, Any]] = results["occlusion"]
+    measured: list[dict[str, Any]] = list(results["occlusion"].values())  # per dtype
+    rows: list[dict[str, Any]] = [row for part in measured for row in part["rows"]]
     heights = [_HEADER + _ROW * len(row["seconds"]) + _GAP for row in rows]
     height = _TOP + sum(heights) + 30
     image = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), "white")
@@ -30,9 +31,9 @@ def draw(results: dict[str, Any]) -> Image.Image:
     def x(seconds: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (math.log10(seconds) - low) / (high - low)
 
-    environment = results["environment"]
+    environment = measured[0]["environment"]
     pen.text(16, 12, "Seconds for one occlusion map", 19, _INK)
-    variables = "".join(f", {name}={value}" for name, value in environment["variables"].items())
+    variables = "".join(f", {name}={value}" for name, value in environment.get("variables", {}).items())
     pen.text(
         16, 40, f"{environment['device']}, torch {environment['torch']}{variables}, {environment['date']}", 13, _PALE
     )

@@ -4,46 +4,67 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import deconvnet as projections
+from benchmarks import occlusion as maps
+from benchmarks import training as steps
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-# cpu_huge_pages: torch at its best setting, THP_MEM_ALLOC_ENABLE=1; cpu: torch as it comes.
-DEVICES = ("cpu_huge_pages", "cpu", "h100", "h200")
-OCCLUSION = ("occlusion_cpu", "occlusion_h100", "occlusion_h200")
-TITLES = {"cpu_huge_pages": "CPU, torch at its best: huge pages for its outputs too", "cpu": "CPU, torch as it comes"}
+NOT_MEASURED = "Not yet measured."
+# One file per device. cpu: with THP_MEM_ALLOC_ENABLE=1, torch at its best; cpu_as_it_comes: without.
+DEVICES = {"cpu": "CPU", "cpu_as_it_comes": "CPU, torch as it comes", "h100": "H100", "h200": "H200"}
+EXTRA = ("cpu_as_it_comes",)  # left out where there is nothing to show
+Row = dict[str, Any]
 
 
-def operators(result: dict[str, Any]) -> str:
-    """One device's operators as a table."""
-    environment = result["environment"]
-    lines = [
-        f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`; "
-        f"a large copy moved {result['copy_gigabytes_per_second']} GB/s.",
-        "",
-        "| operator | pictures | dtype | format | ms (quartiles) | against | bytes moved |",
-        "|---|---|---|---|---|---|---|",
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    head, *body = [f"| {' | '.join(map(str, cells))} |" for cells in (columns, *rows)]
+    return [head, "|---" * len(columns) + "|", *body]
+
+
+def _against(row: Row, opponents: Mapping[str, str], unit: str, scale: float = 1.0) -> list[str]:
+    """A cell for each opponent: how many times our time, and its own time."""
+    return [
+        f"{row['ratio'][name]:.1f}x ({row['seconds'][name] * scale:.3g} {unit})" if name in row["ratio"] else "-"
+        for name in opponents
     ]
-    for row in result["operators"]:
-        low, high = row["quartiles"]["zfcuda"]
-        ratios = ", ".join(f"{ratio:.1f}x {side}" for side, ratio in row["ratio"].items())
-        cells = [
-            row["operator"],
-            row["shape"][0],
-            row["dtype"],
-            row["format"],
-            f"{row['milliseconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g})",
-            ratios,
-            f"{row['gigabytes_per_second']} GB/s, {row['of_copy']:.0%} of copy",
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+
+
+def _ours(row: Row, scale: float = 1.0, times: str = "seconds") -> str:
+    low, high = (value * scale for value in row["quartiles"]["zfcuda"])
+    return f"{row[times]['zfcuda'] * scale:.3g} ({low:.3g} to {high:.3g})"
+
+
+# ---------------------------------------------------------------- one table per section and device
+
+
+def operators(rows: Sequence[Row]) -> list[str]:
+    columns = ["operator", "pictures", "dtype", "format", "ms (quartiles)", "against", "torch.compile's bytes"]
+    columns += ["bytes moved", "of a copy"]
+    table = []
+    for row in rows:
+        table.append(
+            [
+                row["operator"],
+                row["shape"][0],
+                row["dtype"],
+                row["format"],
+                _ours(row, times="milliseconds"),
+                ", ".join(f"{ratio:.1f}x {side}" for side, ratio in row["ratio"].items()),
+                f"{row['byte_ratio']:.2f}x" if "byte_ratio" in row else "-",
+                f"{row['gigabytes_per_second']} GB/s",
+                f"{row['of_copy']:.0%} of {row['copy_gigabytes_per_second']} GB/s",
+            ]
+        )
+    return _table(columns, table)
 
 
 # The opponents, as columns.
-OPPONENTS = {
+LOOPS = {
     "captum": "Captum",
     "loop": "loop by hand",
     "loop, torch.compile": "loop, torch.compile",
@@ -51,44 +72,116 @@ OPPONENTS = {
 }
 
 
-def occlusion(result: dict[str, Any]) -> str:
-    """One device's occlusion maps as a table."""
-    environment = result["environment"]
-    columns = ["network", "window / stride", "windows", "dtype", "zfcuda, s (quartiles)", *OPPONENTS.values()]
+def occlusion(rows: Sequence[Row]) -> list[str]:
+    columns = ["network", "window / stride", "windows", "dtype", "zfcuda, s (quartiles)", "repeated, s"]
+    columns += LOOPS.values()
     columns += ["the arithmetic allows", "reached of it", "worst logit, of the tolerance"]
-    lines = [
-        f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`.",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-    ]
-    for row in result["occlusion"]:
-        low, high = row["quartiles"]["zfcuda"]
-        against = [
-            f"{row['ratio'][name]:.1f}x ({row['seconds'][name]:.3g} s)" if name in row["ratio"] else "-"
-            for name in OPPONENTS
-        ]
-        cells = [
-            row["title"],
-            f"{row['window']} / {row['stride']}",
-            row["windows"],
-            row["dtype"],
-            f"{row['seconds']['zfcuda']:.3g} ({low:.3g} to {high:.3g}), {row['method']}",
-            *against,
-            f"{row['bound']:.2f}x",
-            f"{min(row['of_bound'].values()):.0%}",  # beside the faster loop
-            f"{row['deviation_over_tolerance']:.2g}",
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    table = []
+    for row in rows:
+        table.append(
+            [
+                row["title"],
+                f"{row['window']} / {row['stride']}",
+                row["windows"],
+                row["dtype"],
+                f"{_ours(row)}, {row['method']}",
+                f"{row['seconds'][maps.REPEATED]:.3g}" if maps.REPEATED in row["seconds"] else "-",
+                *_against(row, LOOPS, "s"),
+                f"{row['bound']:.2f}x",
+                f"{min(row['of_bound'].values()):.0%}",  # beside the faster loop
+                f"{row['deviation_over_tolerance']:.2g}",
+            ]
+        )
+    return _table(columns, table)
+
+
+PROJECTIONS = {
+    projections.CAPTUM: "Captum",
+    projections.AUTOGRAD: "autograd by hand",
+    projections.BATCH: "autograd, one batch",
+    projections.COMPILED: "torch.compile",
+}
+
+
+def deconvnet(rows: Sequence[Row]) -> list[str]:
+    columns = ["layer", "units", "dtype", "zfcuda, ms (quartiles)", "zfcuda.project, ms"]
+    columns += PROJECTIONS.values()
+    columns += ["forward alone, ms", "share of the deconvnet", "worst picture off by"]
+    table = []
+    for row in rows:
+        table.append(
+            [
+                row["title"],
+                row["top"],
+                row["dtype"],
+                _ours(row, 1e3),
+                f"{row['seconds'][projections.SINGLE] * 1e3:.3g}",
+                *_against(row, PROJECTIONS, "ms", 1e3),
+                f"{row['seconds'][projections.FORWARD] * 1e3:.3g}",
+                f"{projections.share(row):.0%}",
+                f"{max(row['deviation'].values()):.1g}",
+            ]
+        )
+    return _table(columns, table)
+
+
+STEPS = {steps.TORCH: "torch", steps.TORCH_NCHW: "torch, NCHW", steps.COMPILED: "torch.compile"}
+
+
+def training(rows: Sequence[Row]) -> list[str]:
+    columns = ["network", "batch", "dtype", "zfcuda, ms (quartiles)", *STEPS.values(), "zfcuda, torch.compile, ms"]
+    columns += ["pictures per second"]
+    table = []
+    for row in rows:
+        compiled = row["seconds"].get(steps.OURS_COMPILED)
+        table.append(
+            [
+                row["title"],
+                row["batch"],
+                f"{row['dtype']} autocast" if row["settings"]["autocast"] else row["dtype"],
+                _ours(row, 1e3),
+                *_against(row, STEPS, "ms", 1e3),
+                "-" if compiled is None else f"{compiled * 1e3:.3g}",
+                f"{row['pictures_per_second']:.0f}",
+            ]
+        )
+    return _table(columns, table)
+
+
+SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
+    "operators": operators,
+    "occlusion": occlusion,
+    "deconvnet": deconvnet,
+    "training": training,
+}
+
+
+def _measured(environment: Mapping[str, Any]) -> str:
+    return f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`"
+
+
+def block(section: str) -> str:
+    """A table per device; "not yet measured" where there is none."""
+    pieces = []
+    for file, title in DEVICES.items():
+        path = RESULTS / f"{file}.json"
+        parts = json.loads(path.read_text(encoding="utf-8")).get(section) if path.exists() else None
+        if parts:
+            said = list(dict.fromkeys(_measured(part["environment"]) for part in parts.values()))
+            rows = [row for part in parts.values() for row in part["rows"]]
+            lines = [f"**{title}**", "", *(f"{sentence}." for sentence in said), "", *SECTIONS[section](rows)]
+            pieces.append("\n".join(lines))
+        elif file not in EXTRA:
+            pieces.append(f"**{title}**\n\n{NOT_MEASURED}")
+    return "\n\n".join(pieces)
 
 
 def truth() -> str:
     """Whether the explanations are true, held against the masks of the procedural pictures."""
     path = RESULTS / "truth.json"
     if not path.exists():
-        return "Not yet measured."
-    result = json.loads(path.read_text())
+        return NOT_MEASURED
+    result = json.loads(path.read_text(encoding="utf-8"))
     percent = {key: f"{100 * value:.1f} %" for key, value in result.items() if isinstance(value, float)}
     return "\n".join(
         [
@@ -108,30 +201,29 @@ def truth() -> str:
     )
 
 
-def tables(files: Sequence[str], table: Callable[[dict[str, Any]], str]) -> str:
-    """One table per file of results; "not yet measured" where there is none."""
-    parts = []
-    for file in files:
-        path = RESULTS / f"{file}.json"
-        title = f"**{TITLES.get(file, file.removeprefix('occlusion_').upper())}**\n\n"
-        parts.append(title + (table(json.loads(path.read_text())) if path.exists() else "Not yet measured."))
-    return "\n\n".join(parts)
+def written(text: str) -> str:
+    """The README with its tables renewed.
+
+    Raises:
+        ValueError: it has not one block of each table.
+    """
+    blocks = {name: block(name) for name in SECTIONS} | {"truth": truth()}
+    for name, table in blocks.items():
+        marks = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n?<!-- end -->)", re.DOTALL)
+        found = len(marks.findall(text))
+        if found != 1:
+            raise ValueError(f"README.md: expected one block {name!r}, found {found}")
+        text = marks.sub(lambda match, table=table: f"{match[1]}{table}\n<!-- end -->", text)  # type: ignore[misc]
+    return text
 
 
 def main() -> None:
     readme = ROOT / "README.md"
-    text = readme.read_text()
-    blocks = {
-        "operators": tables(DEVICES, operators),
-        "occlusion": tables(OCCLUSION, occlusion),
-        "truth": truth(),
-    }
-    for name, table in blocks.items():
-        block = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        text, found = block.subn(lambda match, table=table: match[1] + table + match[2], text)  # type: ignore[misc]
-        if found != 1:
-            raise SystemExit(f"README.md: expected one block {name!r}, found {found}")
-    readme.write_text(text)
+    try:
+        text = written(readme.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""One training step of ZFNet (forward, backward, SGD with momentum) beside the same network made of torch's layers.
+
+Loss and gradients of every side are verified before anything is timed. Weights, pictures and labels are the same, the
+pictures lie on the device, and dropout is left out: with random numbers of its own no side could be held against
+another. Sides run in channels_last unless their name says otherwise; bfloat16 is autocast. float32 is float32 here:
+TF32 is off on a GPU, and cuDNN is tuned for all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zfcuda
+from benchmarks import opponents, zoo
+from benchmarks.measure import Run, full_float32, race, timed, tuned_convolutions
+
+BATCH = {"cpu": 8, "cuda": 128}
+STEPS = {"cuda": 5}  # in one measurement, so that the device is kept busy as in training
+OURS, OURS_NCHW, OURS_COMPILED = "zfcuda", "zfcuda, NCHW", "zfcuda, torch.compile"
+TORCH, TORCH_NCHW, COMPILED = "torch", "torch, NCHW", "torch.compile"
+OPPONENTS = (TORCH, TORCH_NCHW, COMPILED)
+LEARNING_RATE, MOMENTUM = 1e-4, 0.9
+# Of the norm of a parameter's gradient; see deconvnet.TOLERANCE, here of sums over many pictures.
+TOLERANCE = 0.03
+
+
+def run(
+    device: torch.device, dtype: torch.dtype, quick: bool, batch: int | None = None, width: float = 1.0
+) -> Iterator[dict[str, Any]]:
+    """One row, as soon as it is measured; none for a dtype in which nobody trains.
+
+    quick: a small batch, few repeats, and without torch.compile.
+    """
+    if dtype not in (torch.float32, torch.bfloat16):
+        return
+    batch = batch or (2 if quick else BATCH.get(device.type, 8))
+    with full_float32(), tuned_convolutions():
+        row = _row(device, dtype, quick, batch, width)
+    print(describe(row), flush=True)
+    yield row
+    if not quick:
+        torch._dynamo.reset()
+
+
+def network(width: float) -> nn.Module:
+    """ZFNet without dropout, in training mode."""
+    with torch.device("meta"):
+        built = zfcuda.models.zfnet(width=width)
+    for name, layer in list(built.named_children()):
+        if isinstance(layer, nn.Dropout):
+            setattr(built, name, nn.Identity())
+    zoo.randomise(built)
+    return built.train()
+
+
+class Side:
+    """A network with its optimiser, on one batch."""
+
+    def __init__(
+        self, network: nn.Module, pictures: Tensor, labels: Tensor, dtype: torch.dtype, compiled: bool = False
+    ) -> None:
+        self.network, self.pictures, self.labels, self.dtype = network, pictures, labels, dtype
+        self.forward: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False) if compiled else network
+        self.optimiser = torch.optim.SGD(network.parameters(), LEARNING_RATE, MOMENTUM, fused=True)
+
+    def backward(self) -> Tensor:
+        """The loss; gradients are in .grad."""
+        narrow = self.dtype != torch.float32
+        with torch.autocast(self.pictures.device.type, self.dtype if narrow else None, enabled=narrow):
+            loss = F.cross_entropy(self.forward(self.pictures), self.labels)
+        loss.backward()
+        return loss.detach()
+
+    def step(self) -> None:
+        self.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Of one pass, float32, with the loss among them; leaves none behind."""
+        found = {"the loss": self.backward().float()}
+        for name, parameter in self.network.named_parameters():
+            assert parameter.grad is not None
+            found[name] = parameter.grad.float()
+        self.optimiser.zero_grad(set_to_none=True)
+        return found
+
+
+def _row(device: torch.device, dtype: torch.dtype, quick: bool, batch: int, width: float) -> dict[str, Any]:
+    left_out = {COMPILED: "not in --quick", OURS_COMPILED: "not in --quick"} if quick else {}
+    sides, expected = _sides(device, dtype, batch, width, left_out, with_compile=not quick)
+    deviations = verified(sides, expected, dtype)
+    steps = 1 if quick else STEPS.get(device.type, 1)
+    runs: dict[str, Run] = {
+        name: lambda side=side: [side.step() for _ in range(steps)]  # type: ignore[misc]
+        for name, side in sides.items()
+    }
+    repeats = (2, 1) if quick else (20, 3) if device.type == "cuda" else (9, 2)
+    times = race(runs, device, repeats=repeats[0], warmup=repeats[1])
+    times = {name: timing.each(steps) for name, timing in times.items()}
+    ours = times[OURS].median
+    return {
+        "network": "zfnet",
+        "title": "ZFNet",
+        "dtype": str(dtype).removeprefix("torch."),
+        "batch": batch,
+        "deviation": deviations,
+        **timed(times),
+        "ratio": {name: round(times[name].median / ours, 3) for name in OPPONENTS if name in times},
+        "pictures_per_second": round(batch / ours, 1),
+        "settings": {
+            "autocast": dtype != torch.float32, "steps_per_measurement": steps, "optimiser": "SGD, momentum, fused",
+        },
+        "left_out": left_out,
+    }  # fmt: skip
+
+
+def _sides(
+    device: torch.device, dtype: torch.dtype, batch: int, width: float, left_out: dict[str, str], with_compile: bool
+) -> tuple[dict[str, Side], dict[str, Tensor]]:
+    """The sides by name, and the gradients that torch's eager layers give in float32."""
+    start, pictures, labels = network(width).to(device), *_batch(device, batch)
+
+    def side(ours: bool, format: torch.memory_format, compiled: bool = False) -> Side:
+        own = copy.deepcopy(start)
+        own = own if ours else opponents.torch_form(own, torch.float32)
+        own = own.to(memory_format=format)  # type: ignore[call-overload]
+        return Side(own, pictures.contiguous(memory_format=format), labels, dtype, compiled)
+
+    last, first = torch.channels_last, torch.contiguous_format
+    sides = {
+        OURS: side(True, last), OURS_NCHW: side(True, first), TORCH: side(False, last), TORCH_NCHW: side(False, first),
+    }  # fmt: skip
+    for name, ours in ((COMPILED, False), (OURS_COMPILED, True)) if with_compile else ():
+        candidate = side(ours, last, compiled=True)
+        try:
+            candidate.gradients()
+        except Exception as error:  # whatever inductor, its compiler or triton may raise
+            left_out[name] = opponents.reason(error)
+        else:
+            sides[name] = candidate
+    reference = sides[TORCH]
+    wide = Side(reference.network, reference.pictures, labels, torch.float32)
+    return sides, wide.gradients()
+
+
+def _batch(device: torch.device, batch: int) -> tuple[Tensor, Tensor]:
+    """Pictures [batch,3,224,224], and labels."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(batch, 3, 224, 224, generator=random)
+    pictures = torch.cat([zoo.picture(seed=seed) for seed in range(min(batch, 8))]).repeat(-(-batch // 8), 1, 1, 1)
+    labels = torch.randint(0, 1000, (batch,), generator=random)
+    return (pictures[:batch] + 0.5 * noise).to(device), labels.to(device)
+
+
+def alone(device: torch.device, dtype: torch.dtype, batch: int) -> Side:
+    """Our side by itself."""
+    last = torch.channels_last
+    own = network(1.0).to(device).to(memory_format=last)  # type: ignore[call-overload]
+    pictures, labels = _batch(device, batch)
+    return Side(own, pictures.contiguous(memory_format=last), labels, dtype)
+
+
+def verified(sides: dict[str, Side], expected: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:
+    """How far each side's loss and gradients are from the expected, the worst as a part of its norm.
+
+    With autocast twice as much is allowed as torch's own layers are off by, for each parameter.
+
+    Raises:
+        RuntimeError: a side is further off.
+    """
+    off = {
+        name: {key: float((found - expected[key]).norm() / expected[key].norm()) for key, found in gradients.items()}
+        for name, gradients in ((name, side.gradients()) for name, side in sides.items())
+    }
+    for name, deviations in off.items():
+        for key, deviation in deviations.items():
+            allowed = TOLERANCE if dtype == torch.float32 else max(TOLERANCE, 2 * off[TORCH][key])
+            if not deviation <= allowed:  # NaN too
+                raise RuntimeError(
+                    f"training: {key} of {name!r} is off by {deviation:.3g} of its norm, allowed are {allowed:.3g}"
+                )
+    return {name: float(f"{max(deviations.values()):.2g}") for name, deviations in off.items()}
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A few lines for people."""
+    kind = f"{row['dtype']} autocast" if row["settings"]["autocast"] else row["dtype"]
+    lines = [
+        f"a training step of {row['title']}, batch {row['batch']}, {kind}: verified, gradients off by at most "
+        f"{max(row['deviation'].values()):.2g} of their norm"
+    ]
+    for name, seconds in row["seconds"].items():
+        low, high = row["quartiles"][name]
+        ratio = f"{row['ratio'][name]:6.2f}x" if name in row["ratio"] else ""
+        lines.append(f"  {name:34} {seconds * 1e3:9.2f} ms ({low * 1e3:.2f} to {high * 1e3:.2f}) {ratio}")
+    lines += [f"  {name}: {why}" for name, why in row["left_out"].items()]
+    return "\n".join(lines)
