@@ -33,6 +33,7 @@ PLANTED = "ZFCUDA_EMULATION_PLANTED"
 # Kernels promise to do with any grid and block: as launched; a few odd blocks, which have to stride; one thread.
 GRIDS: dict[str, dict[str, int]] = {
     "as_launched": {},
+    "small": {"threads": 33, "most_blocks": 3, "seed": 3},
     "small_64_bits": {"threads": 33, "most_blocks": 3, "int32_elements": 0, "seed": 1},
     "one_thread": {"threads": 1, "most_blocks": 1, "seed": 2},
 }
@@ -90,6 +91,7 @@ def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, m
     operators.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
     operators.test_occlude(dtype, layout, CPU)
     operators.test_gather_patches(dtype, layout, CPU)
+    operators.test_windows_over_patches(dtype, layout, CPU)
     # Its threads have to be switched at each barrier, which takes time.
     monkeypatch.setattr(operators, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
     operators.test_stage_is_the_three_in_one(dtype, layout, CPU)
@@ -160,8 +162,11 @@ def test_random_shapes(seed: int, library: build.Emulation, poisoned: None) -> N
     rng = random.Random(seed)
     torch.manual_seed(seed)
     for _ in range(15):
-        kernel = [rng.randint(1, 7) for _ in range(2)]
-        stride = [rng.randint(1, 5) for _ in range(2)]
+        if rng.random() < 0.5:  # windows that have kernels of their own
+            kernel, stride = rng.choice([([3, 3], [2, 2]), ([2, 2], [2, 2])])
+        else:
+            kernel = [rng.randint(1, 7) for _ in range(2)]
+            stride = [rng.randint(1, 5) for _ in range(2)]
         padding = [rng.randint(0, k // 2) for k in kernel]
         size = [max(1, k - 2 * p) + rng.randint(0, 12) for k, p in zip(kernel, padding, strict=True)]
         x = torch.randn(rng.randint(1, 3), rng.choice([1, 2, 3, 4, 8, 12, 16, 24, 40]), *size)
@@ -174,7 +179,8 @@ def test_random_shapes(seed: int, library: build.Emulation, poisoned: None) -> N
             int32_elements=rng.choice([0, build.INT32_ELEMENTS]),
             seed=rng.getrandbits(60),
         )
-        compare(library, x, (kernel, stride, padding, rng.random() < 0.5), (rng.randint(1, 11), 0.3, 0.75, 2.0))
+        norm = rng.choice([(5, 0.3, 0.75, 2.0), (rng.randint(1, 11), 0.3, rng.choice([0.75, 0.5, 1.0, 0.6]), 2.0)])
+        compare(library, x, (kernel, stride, padding, rng.random() < 0.5), norm)
     library.set()
 
 
@@ -209,22 +215,97 @@ def test_tables_that_say_anything(emulated: build.Emulation) -> None:
         same(emulated.ops.gather_patches(x, patches, none, none, 8, 0.5), torch.full((8, channels), 0.5))
 
 
-@pytest.mark.parametrize("channels, launches", [(1500, 1), (6144, 1), (6145, 2)])
-@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "channels, beta, launches",
+    [(1500, 0.5, (1, 1)), (6144, 0.5, (1, 1)), (6145, 0.5, (2, 2)), (6144, 0.75, (1, 1)), (6148, 0.75, (1, 2))],
+)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 def test_stage_with_many_channels(
-    channels: int, launches: int, format: torch.memory_format, library: build.Emulation, poisoned: None
+    channels: int, beta: float, launches: tuple[int, int], channels_last: bool, library: build.Emulation, poisoned: None
 ) -> None:
     """Blocks of few pixels, of one that fills shared memory to the last byte, and the way in two passes."""
+    format = torch.channels_last if channels_last else torch.contiguous_format
     x = torch.randn(1, channels, 5, 6).contiguous(memory_format=format)
-    args = (x, [3, 3], [2, 2], [1, 1], False, 5, 0.3, 0.75, 2.0)
+    args = (x, [3, 3], [2, 2], [1, 1], False, 5, 0.3, beta, 2.0)
     for keep in (True, False):
         before = library.launches
         output, switches, pooled = library.ops.relu_max_pool2d_lrn(*args, keep)
-        assert library.launches == before + launches
+        assert library.launches == before + launches[channels_last]
         expected = reference.relu_max_pool2d_lrn(*args, keep)
         near(output, expected[0])
         same(switches, expected[1])
         same(pooled, expected[2])
+
+
+def test_division(library: build.Emulation) -> None:
+    """By every small divisor and others up to the largest, of numbers around its multiples and up to the largest."""
+    torch.manual_seed(0)
+    largest = 2**31 - 1
+    powers = [2**k + d for k in range(31) for d in (-1, 0, 1)]
+    for divisor in [*range(1, 300), *powers, largest, *torch.randint(1, largest, (500,)).tolist()]:
+        if not 1 <= divisor <= largest:
+            continue
+        multiples = torch.randint(0, largest // divisor + 1, (300,)) * divisor
+        near_multiples = torch.cat([multiples + d for d in (-1, 0, 1, divisor - 1)])
+        last = largest // divisor * divisor
+        numbers = torch.cat(
+            [near_multiples, torch.tensor([0, 1, last - 1, last, largest]), torch.randint(0, largest, (99,))]
+        )
+        numbers = numbers.clamp(0, largest)
+        same(library.quotients(numbers.int(), divisor), (numbers // divisor).int())
+
+
+POOL, LRN = ([3, 3], [2, 2], [1, 1]), (5, 1e-4, 0.75, 1.0)
+
+
+@pytest.mark.parametrize(
+    "size, channels_last, dtype, expected",
+    [
+        ((2, 16, 12, 10), False, torch.float32, ["PoolColumns<float, 1", "1>", "Walk<float, 4>", "StageWalk<float"]),
+        (
+            (2, 16, 12, 10),
+            False,
+            torch.float16,
+            ["PoolColumns<c10::Half, 1", "1>", "Walk<c10::Half, [48]>", "StageWalk"],
+        ),
+        ((2, 16, 6, 5), False, torch.float32, ["PoolColumns<float, 1", "1>", "Walk<float, 2>", "StageWalk<float"]),
+        ((2, 16, 7, 5), False, torch.float64, ["PoolColumns<double, 1", "1>", "Walk<double, 1>", "StageWalk<double"]),
+        ((2, 16, 7, 5), True, torch.float32, ["PoolColumns<float, 4", "0>", "Packs<float>", "StageTiles<float"]),
+        ((2, 16, 7, 5), True, torch.bfloat16, ["PoolColumns<c10::BFloat16, 8", "0>", "Packs<c10::B", "StageTiles"]),
+        ((2, 5, 7, 5), True, torch.float32, ["Pool<float, int, 1>", "Unpool<", "ward<float, int>", " Stage|:Stage<"]),
+    ],
+)
+def test_fast_ways_are_taken(
+    size: tuple[int, ...], channels_last: bool, dtype: torch.dtype, expected: list[str], library: build.Emulation
+) -> None:
+    """That the usual windows and sizes have kernels of their own shows in no result."""
+    format = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(size).to(dtype).contiguous(memory_format=format)
+    pool, unpool, norm, stage = expected
+    library.set()
+    pooled, switches = library.ops.max_pool2d_with_switches(x, *POOL, False, True)
+    assert re.search(pool, library.kernel)
+    library.ops.max_unpool2d(pooled, switches, *POOL, list(x.shape[2:]), None)
+    assert re.search(f"Unpool(Cells.*{unpool}|<)", library.kernel) and ("Cells" in library.kernel) == (size[1] == 16)
+    library.ops.local_response_norm(x, *LRN)
+    assert re.search(f"For(ward)?{norm}", library.kernel)
+    library.ops.local_response_norm_backward(x, x, *LRN)
+    assert re.search(f"Back(ward)?{norm}", library.kernel)
+    library.ops.relu_max_pool2d_lrn(x, *POOL, False, *LRN, False)
+    assert re.search(stage, library.kernel)
+    library.set(int32_elements=0)  # too many for kernels of 32 bits
+    library.ops.relu_max_pool2d_lrn(x, *POOL, False, *LRN, False)
+    assert re.search(r"\bStage<\S+ long", library.kernel)
+    library.set()
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+def test_lrn_gradient_where_nothing_is_added(channels_last: bool, library: build.Emulation, poisoned: None) -> None:
+    """With k = 0, channels that are not there would be 0 / 0."""
+    format = torch.channels_last if channels_last else torch.contiguous_format
+    x, grad = (torch.randn(2, 24, 5, 6).double().contiguous(memory_format=format) for _ in range(2))
+    args = (grad, x, 5, 0.3, 0.75, 0.0)
+    near(library.ops.local_response_norm_backward(*args), reference.local_response_norm_backward(*args), roundings=10)
 
 
 @pytest.mark.parametrize("stride", [9, 2**31 - 1])
@@ -266,11 +347,12 @@ def untouched(shape: tuple[int, ...], dtype: Any = np.float16, channels_last: bo
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs memory that is lent before it is there")
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 @pytest.mark.parametrize("elements", [2**31 - 2048, 2**31 + 2048], ids=["int32", "int64"])
-def test_past_two_to_the_31(elements: int, channels_last: bool, library: build.Emulation) -> None:
+@pytest.mark.parametrize("usual", [False, True], ids=["any", "usual"])
+def test_past_two_to_the_31(elements: int, channels_last: bool, usual: bool, library: build.Emulation) -> None:
     """Both ends of a tensor around the border, of which nothing else is computed: any index that overflows shows."""
     library.set(sampled_blocks=16)
-    window = ([2, 2], [2, 2], [0, 0])
-    norm = (3, 0.3, 0.75, 2.0)
+    window = ([2, 2], [2, 2] if usual else [2, 3], [0, 0])
+    norm = (5 if usual else 3, 0.3, 0.75, 2.0)
     n = elements // (8 * 2 * 2)
     large = untouched((n, 8, 2, 2), channels_last=channels_last)
     small = untouched((n, 8, 1, 1), channels_last=channels_last)
@@ -322,65 +404,164 @@ def test_past_two_to_the_31(elements: int, channels_last: bool, library: build.E
 # ---------------------------------------------------------------- the test of the test
 
 # Per bug: the file under csrc/cuda, what stands there, and what in its place; PLANTED is true where the bug acts.
+EACH_ITEM = "for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x))"
 BUGS = {
+    # Any windows.
     "offset_off_by_one": ("pooling.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
     "window_not_cut_at_the_border": (
         "pooling.cu",
         "p.y.last_offset(oy)",
         "(PLANTED ? p.y.kernel : p.y.last_offset(oy))",
     ),
-    "last_window_forgotten": ("pooling.cu", "p.x.last_window(x)", "p.x.last_window(x) - PLANTED"),
+    "last_window_forgotten": ("unpooling.cu", "past = end <", "past = PLANTED ? first : end <"),
     "any_switch_followed": (
         "pooling.cu",
         "tap < p.y.kernel * p.x.kernel",
         "(PLANTED || tap < p.y.kernel * p.x.kernel)",
     ),
-    "pack_of_other_channels": ("pooling.cu", "c = i % packs * N", "c = (i + PLANTED) % packs * N"),
+    "pack_of_other_channels": ("pooling.cu", "take(plane, packs) * N", "take(plane, packs) * N * !PLANTED"),
+    # Windows of a known size.
+    "edge_clamped_too_far_in": ("windows.cuh", "i > 0 ? i : 0", "i > PLANTED ? i : PLANTED"),
+    "offset_of_the_window_above": ("windows.cuh", "at -= first *", "at -= (first - PLANTED) *"),
+    "switch_of_a_window_without_winner": (
+        "windows.cuh",
+        "+ column.column_offsets[0];",
+        "+ (PLANTED ? 1 : column.column_offsets[0]);",
+    ),
+    "last_row_of_the_walk": ("pooling.cu", "oy + o >= y.outputs", "oy + o >= y.outputs - PLANTED"),
+    "last_row_of_the_cells": ("unpooling.cu", "at_y + row >= y.inputs", "at_y + row >= y.inputs - PLANTED"),
+    "window_on_the_left_forgotten": (
+        "unpooling.cu",
+        "b < kWide; ++b) {\n        const int ky",
+        "b < kWide; ++b) {\n        if (PLANTED && b + 1 < kWide) continue;\n        const int ky",
+    ),
+    "window_above_forgotten": ("unpooling.cu", "int a = 0; a <= kAbove", "int a = PLANTED; a <= kAbove"),
+    "window_outside_counted": ("unpooling.cu", "(row == oy + a ?", "(PLANTED || row == oy + a ?"),
+    "gate_ignored": ("unpooling.cu", "if (is_gated)", "if (is_gated && !PLANTED)"),
+    "cells_begin_in_the_wrong_phase": ("unpooling.cu", "kx = Phase + t", "kx = Phase + t - PLANTED"),
+    # Normalisation of any size.
     "channels_not_cut_at_the_last": (
-        "lrn.cu",
-        "to = channels.count - 1 - c <",
-        "to = !PLANTED && channels.count - 1 - c <",
+        "lrn.cuh",
+        "to = channels - 1 - c <",
+        "to = !PLANTED && channels - 1 - c <",
     ),
     "before_and_after_confused": (
         "lrn.cu",
         "c < norm.after ? -c : -norm.after",
         "c < (PLANTED ? norm.before : norm.after) ? -c : -(PLANTED ? norm.before : norm.after)",
     ),
-    "no_barrier_before_the_sums": ("lrn.cu", "__syncthreads();\n    for", "if (!PLANTED) __syncthreads();\n    for"),
-    "no_barrier_before_the_next": ("lrn.cu", "__syncthreads();\n  }", "if (!PLANTED) __syncthreads();\n  }"),
-    "barrier_for_some": ("lrn.cu", "__syncthreads();\n  }", "if (!PLANTED || threadIdx.x % 2) __syncthreads();\n  }"),
-    "too_little_shared_memory": (
+    # Normalisation over five channels.
+    "four_channels": ("lrn.cuh", "j < kFive; ++j) {", "j < kFive - PLANTED; ++j) {"),
+    "registers_off_by_one": (
         "lrn.cu",
-        "(per_block + 1) * number",
-        "(per_block + 1) * number - PLANTED * 2 * number",
+        "x[u + kSide].of[p], squares, norm));",
+        "x[u + kSide + PLANTED].of[p], squares, norm));",
     ),
+    "registers_moved_too_far": ("lrn.cu", "++j) x[j] = x[j + kStep];", "++j) x[j] = x[j + kStep - PLANTED];"),
+    "no_channels_before_the_chunk": (
+        "lrn.cu",
+        "begin = first < kSide ? 0 : first - kSide;",
+        "begin = first < kSide ? 0 : first - kSide * !PLANTED;",
+    ),
+    "no_channels_behind_the_chunk": (
+        "lrn.cu",
+        "end = walks.channels - last < kSide ? walks.channels : last + kSide;\n    Numbers",
+        "end = walks.channels - last < kSide ? walks.channels : last + kSide * !PLANTED;\n    Numbers",
+    ),
+    "gradient_without_the_channels_before": (
+        "lrn.cu",
+        "begin = first < 2 * kSide ? 0 : first - 2 * kSide;",
+        "begin = first < 2 * kSide ? 0 : first - (PLANTED ? 1 : 2) * kSide;",
+    ),
+    "gradient_without_the_gradients_behind": (
+        "lrn.cu",
+        "walks.channels : last + kSide;\n    Numbers<V, P> x[2 * kSide + kStep] = {};       //",
+        "walks.channels : last + kSide * !PLANTED;\n    Numbers<V, P> x[2 * kSide + kStep] = {};       //",
+    ),
+    "gradient_of_the_next_channel": ("lrn.cu", "lrn_backward(own[u].of[p]", "lrn_backward(own[u + PLANTED].of[p]"),
+    "packs_not_cut_at_the_first_channel": ("lrn.cuh", "if (c + at >= 0 &&", "if ((PLANTED || c + at >= 0) &&"),
+    "last_pack_forgotten": ("lrn.cu", "if (i + t * half < count) write", "if (i + t * half < count - PLANTED) write"),
+    "gradient_of_packs_shifted": ("lrn.cu", "sum += shared[n + j];", "sum += shared[n + (PLANTED ? j / 2 : j)];"),
+    # The stage along channels.
+    "stage_without_the_channels_before": (
+        "stage.cu",
+        "begin = first < kSide ? 0 : first - kSide,",
+        "begin = first < kSide ? 0 : first - kSide * !PLANTED,",
+    ),
+    "same_channel_again": ("stage.cu", "picture += inputs;", "picture += inputs * !PLANTED;"),
+    "last_row_of_the_stage": ("stage.cu", "if (o < rows_left) to", "if (o < rows_left - PLANTED) to"),
+    "pooled_kept_for_others": ("stage.cu", "if (keep) to_pooled", "if (keep && !(PLANTED && o > 0)) to_pooled"),
+    # The stage in tiles.
+    "no_barrier_in_a_tile": (
+        "stage.cu",
+        f"__syncthreads();\n    {EACH_ITEM}\n",
+        f"if (!PLANTED) __syncthreads();\n    {EACH_ITEM}\n",
+    ),
+    "no_barrier_before_the_next_tile": (
+        "stage.cu",
+        "__syncthreads();\n    if (stage.all",
+        "if (!PLANTED) __syncthreads();\n    if (stage.all",
+    ),
+    "too_little_memory_for_a_tile": ("stage.cu", "(tile * bytes)", "(tile * bytes - PLANTED * 4)"),
+    "tiles_do_not_stride": ("stage.cu", "if (stage.all - first <= step)", "if (PLANTED || stage.all - first <= step)"),
+    "row_of_a_tile_confused": (
+        "stage.cu",
+        "(winners + (at.column * kRows + o) * channels + at.c, at.c",
+        "(winners + (at.column * kRows + o * !PLANTED) * channels + at.c, at.c",
+    ),
+    # The stage of any windows.
+    "no_barrier_before_the_sums": (
+        "stage.cu",
+        f"__syncthreads();\n    {EACH_ITEM} {{",
+        f"if (!PLANTED) __syncthreads();\n    {EACH_ITEM} {{",
+    ),
+    "no_barrier_before_the_next": ("stage.cu", "__syncthreads();\n  }", "if (!PLANTED) __syncthreads();\n  }"),
+    "barrier_for_some": ("stage.cu", "__syncthreads();\n  }", "if (!PLANTED || threadIdx.x % 2) __syncthreads();\n  }"),
+    "too_little_shared_memory": (
+        "stage.cu",
+        "(per_block + 1) * number)",
+        "(per_block + 1) * number - PLANTED * 2 * number)",
+    ),
+    # All.
+    "division_rounded_down": ("divide.cuh", "+ d - 1) / d", "+ (PLANTED ? 0 : d - 1)) / d"),
     "last_element_not_written": ("launch.cuh", "i < n;) {", "i < n - PLANTED;) {"),
     "grid_does_not_stride": ("launch.cuh", "if (n - i <= step)", "if (PLANTED || n - i <= step)"),
     "row_and_column_swapped": (
         "occlude.cu",
-        "origins[2 * n], origins[2 * n + 1]",
-        "origins[2 * n + PLANTED], origins[2 * n + !PLANTED]",
+        "origins[2 * n], left = origins[2 * n + 1]",
+        "origins[2 * n + PLANTED], left = origins[2 * n + !PLANTED]",
     ),
+    "rows_of_all_planes": ("occlude.cu", "y = take(line, height)", "y = PLANTED ? line : take(line, height)"),
+    "pack_of_one_pixel": ("occlude.cu", "if (++c == depth)", "if (++c == depth + PLANTED)"),
     "patch_without_its_row": (
         "gather.cu",
-        "patches + static_cast<int64_t>(place)",
-        "patches + !PLANTED * static_cast<int64_t>(place)",
+        "patches + static_cast<int64_t>(row) * units",
+        "patches + !PLANTED * static_cast<int64_t>(row) * units",
     ),
-    "padding_not_seen_on_the_right": ("gather.cu", "x >= width)", "(!PLANTED && x >= width))"),
-    "first_units_only": ("gather.cu", "if (unit < units) to", "if (unit < units && !(PLANTED && k > 0)) to"),
+    "padding_not_seen_on_the_right": (
+        "gather.cu",
+        "|| x >= static_cast<uint64_t>(width))",
+        "|| (!PLANTED && x >= static_cast<uint64_t>(width)))",
+    ),
+    "first_units_only": (
+        "gather.cu",
+        "if (unit < sources.units) to",
+        "if (unit < sources.units && !(PLANTED && k > 0)) to",
+    ),
 }
 # These change no result: only the sanitizers see them.
 HIDDEN_BUGS = {
     "read_beyond_the_end": (
         "occlude.cu",
-        "output[i] = ",
-        "if (PLANTED) (void)*const_cast<const volatile T*>(image + picture);\n    output[i] = ",
+        "write(output",
+        "const I end = row.divisor() * rows.divisor() * N;\n"
+        "    if (PLANTED) (void)*const_cast<const volatile T*>(image + end);\n    write(output",
     ),
-    "index_overflows": ("occlude.cu", "at = i % picture", "at = (PLANTED ? 2 * i / 2 : i) % picture"),
+    "index_overflows": ("occlude.cu", "I n = i;", "I n = PLANTED ? 16 * i / 16 : i;"),
     "patches_not_guarded": (
         "gather.cu",
-        "place < static_cast<uint64_t>(kept) ?",
-        "PLANTED || place < static_cast<uint64_t>(kept) ?",
+        "row < static_cast<uint64_t>(kept) ?",
+        "PLANTED || row < static_cast<uint64_t>(kept) ?",
     ),
 }
 NUMBERS = {bug: i for i, bug in enumerate([*BUGS, *HIDDEN_BUGS], 1)}
@@ -419,8 +600,10 @@ def examine(emulation: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None
     for grid in GRIDS.values():
         emulation.set(**grid)
         for dtype, format in ((torch.float32, torch.channels_last), (torch.float16, torch.contiguous_format)):
-            x = torch.randn(2, 8, 19, 21).to(dtype).contiguous(memory_format=format)
-            compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
+            x = torch.randn(2, 8, 13, 21).to(dtype).contiguous(memory_format=format)
+            compare(emulation, x, ([3, 2], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
+            x = torch.randn(2, 24, 9, 56).to(dtype).contiguous(memory_format=format)
+            compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (5, 0.3, 0.75, 2.0))
         operators.test_corrupted_switches_add_nothing("contiguous", CPU)
         operators.test_gather_patches(torch.float32, "channels_last", CPU)
 

@@ -14,12 +14,20 @@
 
 #include "window.h"
 
+// Loops over register arrays, whose indices have to be constants.
+#ifdef __CUDACC__
+#define ZFCUDA_UNROLL _Pragma("unroll")
+#else
+#define ZFCUDA_UNROLL
+#endif
+
 namespace zfcuda::cuda {
 
 constexpr int kThreads = 256;         // of a block; kernels ask blockDim, so that tests/emulation can try fewer
 constexpr int64_t kBlocks = 1 << 22;  // of a grid at most: kBlocks * kThreads fits in int32
 
-// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block. (tests/emulation moves it.)
+// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block. (tests/emulation
+// moves it.)
 #ifndef ZFCUDA_INT32_ELEMENTS
 #define ZFCUDA_INT32_ELEMENTS (std::numeric_limits<int32_t>::max() - 1024)
 #endif
@@ -33,6 +41,37 @@ template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {
   T of[N];
 };
+
+template <class T>
+constexpr int kPack = 16 / static_cast<int>(sizeof(T));
+
+template <int N, class T>
+ZFCUDA_HOST_DEVICE Pack<T, N> read(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <class T, int N>
+ZFCUDA_HOST_DEVICE void write(T* to, const Pack<T, N>& values) {
+  *reinterpret_cast<Pack<T, N>*>(to) = values;
+}
+
+// The pointer, of which the compiler may not know how it came about: it would compute the whole sum anew, in 64 bits,
+// for each element that is read at a 32-bit offset from it.
+template <class T>
+ZFCUDA_HOST_DEVICE T* opaque(T* p) {
+#ifdef __CUDA_ARCH__
+  asm("" : "+l"(p));
+  __builtin_assume(__isGlobal(p));
+#endif
+  return p;
+}
+
+// As much of an offset: it would be kept in 64 bits, to be added in two steps instead of one.
+ZFCUDA_HOST_DEVICE int opaque(int offset) {
+#ifdef __CUDA_ARCH__
+  asm volatile("" : "+r"(offset));
+#endif
+  return offset;
+}
 
 // The block's memory of `launch`.
 template <class V>
@@ -54,9 +93,16 @@ void launch(void (*kernel)(Parameters...), int64_t blocks, size_t shared, const 
   C10_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
+// Blocks that a multiprocessor has to hold at least, which bounds the registers of a thread; Body::kBlocks where that
+// says so.
+template <class Body, class = void>
+constexpr int kBlocksOf = 2;
+template <class Body>
+constexpr int kBlocksOf<Body, std::enable_if_t<(Body::kBlocks > 0)>> = Body::kBlocks;
+
 // Calls body(i) for i in [0, n).
 template <class I, class Body>
-__global__ void __launch_bounds__(kThreads) each_kernel(I n, Body body) {
+__global__ void __launch_bounds__(kThreads, kBlocksOf<Body>) each_kernel(I n, Body body) {
   const I threads = static_cast<I>(blockDim.x), step = static_cast<I>(gridDim.x) * threads;
   // Ends before i + step could leave I's range.
   for (I i = static_cast<I>(blockIdx.x) * threads + static_cast<I>(threadIdx.x); i < n;) {
@@ -71,6 +117,9 @@ void each(I n, const at::Tensor& on, const Body& body) {
   if (n > 0) launch(each_kernel<I, Body>, (static_cast<int64_t>(n) + kThreads - 1) / kThreads, 0, on, n, body);
 }
 
+// Whether so many elements can be counted in 32 bits.
+inline bool fits_int32(int64_t elements) { return elements < ZFCUDA_INT32_ELEMENTS; }
+
 // Calls f with a value of the narrowest index type for `largest` elements and strides of at most `stride`.
 template <class F>
 void with_index(int64_t largest, int64_t stride, const F& f) {
@@ -83,6 +132,8 @@ void with_index(int64_t largest, int64_t stride, const F& f) {
 
 inline int64_t largest_stride(const Pooling& p) { return p.y.stride > p.x.stride ? p.y.stride : p.x.stride; }
 
+inline const at::Tensor& larger(const at::Tensor& a, const at::Tensor& b) { return a.numel() > b.numel() ? a : b; }
+
 // Calls f with a null pointer of the element type.
 template <class F>
 void with_type(at::ScalarType type, const F& f) {
@@ -94,7 +145,7 @@ void with_type(at::ScalarType type, const F& f) {
   }
 }
 
-// Whether a tensor's memory may be read 16 bytes at a time.
-inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+// Whether a tensor's memory may be read 16 bytes, or fewer, at a time.
+inline bool aligned(const void* p, size_t bytes = 16) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
 }  // namespace zfcuda::cuda

@@ -1,8 +1,7 @@
-// Local response normalisation, its gradient and the fused stage ReLU -> pooling -> LRN on the GPU.
-#include <ATen/ops/empty_like.h>
+// Local response normalisation and its gradient on the GPU.
+#include "cuda/lrn.cuh"
 
-#include <algorithm>
-
+#include "cuda/divide.cuh"
 #include "cuda/launch.cuh"
 #include "kernels.h"
 #include "window.h"
@@ -10,45 +9,230 @@
 namespace zfcuda::cuda {
 namespace {
 
-ZFCUDA_HOST_DEVICE float square_root(float v) { return sqrtf(v); }
-ZFCUDA_HOST_DEVICE double square_root(double v) { return sqrt(v); }
-ZFCUDA_HOST_DEVICE float power(float v, double exponent) { return powf(v, static_cast<float>(exponent)); }
-ZFCUDA_HOST_DEVICE double power(double v, double exponent) { return pow(v, exponent); }
+// ---------------------------------------------------------------- five channels, NCHW
+// A thread: some neighbouring pixels of a picture, P of them, along a chunk of channels; the channels that are still
+// needed stay in registers. The next thread: the next pixels.
 
-#include "lrn.h"
-#include "pooling.h"
+struct Walks {
+  int channels, area, chunk;  // chunk: channels of a thread
+  Divider<int> pixels, chunks;
 
-// What the bodies need of a Norm, in the number type.
-template <class V>
-struct Settings {
-  int size, before, after;
-  V scale, k, beta;
-  explicit Settings(const Norm& n)
-      : size(static_cast<int>(n.size)), before(static_cast<int>(n.before)), after(static_cast<int>(n.after)),
-        scale(static_cast<V>(n.scale)), k(static_cast<V>(n.k)), beta(static_cast<V>(n.beta)) {}
-};
-
-// Channel c of element e of a tensor whose channels lie `step` apart: NCHW H * W, channels_last 1.
-template <class I>
-struct Channels {
-  I count, step;
-  ZFCUDA_HOST_DEVICE I of(I e) const { return e / step % count; }
-};
-
-// The sum of squares around element e, its channel c; neighbours come from the cache.
-template <class T, class I, class V>
-ZFCUDA_HOST_DEVICE V squares_around(const T* x, I e, I c, const Channels<I>& channels, const Settings<V>& norm) {
-  const I from = c < norm.before ? -c : -norm.before;
-  const I to = channels.count - 1 - c < norm.after ? channels.count - 1 - c : norm.after;
-  V sum = 0;
-  for (I j = from; j <= to; ++j) {
-    const V v = static_cast<V>(x[e + j * channels.step]);
-    sum += v * v;
+  static Walks of(const Tensor& t, int64_t pack) {
+    const int64_t channels = t.size(1), area = t.size(2) * t.size(3);
+    const int64_t chunk = chunk_of_channels(t.size(0) * area / pack, channels), chunks = (channels + chunk - 1) / chunk;
+    return {static_cast<int>(channels), static_cast<int>(area), static_cast<int>(chunk),
+            Divider<int>(static_cast<int>(area / pack)), Divider<int>(static_cast<int>(chunks))};
   }
-  return sum;
+  int64_t threads(int64_t batch) const {
+    return batch * static_cast<int64_t>(pixels.divisor()) * static_cast<int64_t>(chunks.divisor());
+  }
+  // Of thread i: where the pixels of its picture's first channel begin, and its channels [first, last).
+  ZFCUDA_HOST_DEVICE int64_t start(int i, int pack, int& first, int& last) const {
+    const int pixel = take(i, pixels) * pack;
+    first = take(i, chunks) * chunk;
+    last = channels - first < chunk ? channels : first + chunk;
+    return static_cast<int64_t>(i) * channels * area + pixel;
+  }
+};
+
+template <class V, int P>
+struct Numbers {
+  V of[P];
+};
+
+// Channel c of the pixels that begin at x; zeros where it is not one of [from, to).
+template <int P, class T>
+ZFCUDA_HOST_DEVICE Numbers<Number<T>, P> channel(const T* x, int c, int from, int to, int area) {
+  Numbers<Number<T>, P> numbers{};
+  if (c >= from && c < to) {
+    const auto values = read<P>(x + static_cast<int64_t>(c) * area);
+    ZFCUDA_UNROLL
+    for (int p = 0; p < P; ++p) numbers.of[p] = static_cast<Number<T>>(values.of[p]);
+  }
+  return numbers;
 }
 
-template <Exponent E, class T, class I>
+template <class T, int P>
+struct ForwardWalk {
+  using V = Number<T>;
+  static constexpr int kStep = P > 4 ? 2 : 4;  // channels whose loads are in flight together
+  const T* input;
+  T* output;
+  Walks walks;
+  Settings<V> norm;
+
+  ZFCUDA_HOST_DEVICE void operator()(int i) const {
+    int first, last;
+    const int64_t start = walks.start(i, P, first, last);
+    const T* from = opaque(input + start);
+    T* to = opaque(output + start);
+    const int begin = first < kSide ? 0 : first - kSide;
+    const int end = walks.channels - last < kSide ? walks.channels : last + kSide;
+    Numbers<V, P> x[2 * kSide + kStep] = {};  // channels c - 2 .. c + kStep + 1
+    // The first steps only fill the registers.
+    for (int c = first - 2 * kSide; c < last; c += kStep) {
+      ZFCUDA_UNROLL
+      for (int u = 0; u < kStep; ++u) x[2 * kSide + u] = channel<P>(from, c + kSide + u, begin, end, walks.area);
+      ZFCUDA_UNROLL
+      for (int u = 0; u < kStep; ++u) {
+        if (c + u < first || c + u >= last) continue;
+        Pack<T, P> result;
+        ZFCUDA_UNROLL
+        for (int p = 0; p < P; ++p) {
+          const V squares = squares_of_five<V>([&](int j) { return x[u + j].of[p]; });
+          result.of[p] = static_cast<T>(normalised_by_five(x[u + kSide].of[p], squares, norm));
+        }
+        write(to + static_cast<int64_t>(c + u) * walks.area, result);
+      }
+      ZFCUDA_UNROLL
+      for (int j = 0; j < 2 * kSide; ++j) x[j] = x[j + kStep];
+    }
+  }
+};
+
+template <class T, int P>
+struct BackwardWalk {
+  using V = Number<T>;
+  static constexpr int kStep = P > 2 || sizeof(T) == 8 ? 2 : 4;
+  const T* grad;
+  const T* input;
+  T* output;
+  Walks walks;
+  Settings<V> norm;
+
+  ZFCUDA_HOST_DEVICE void operator()(int i) const {
+    int first, last;
+    const int64_t start = walks.start(i, P, first, last);
+    const T* from = opaque(input + start);
+    const T* grads = opaque(grad + start);
+    T* to = opaque(output + start);
+    const int begin = first < 2 * kSide ? 0 : first - 2 * kSide;
+    const int end = walks.channels - last < 2 * kSide ? walks.channels : last + 2 * kSide;
+    const int begin_grad = first < kSide ? 0 : first - kSide;
+    const int end_grad = walks.channels - last < kSide ? walks.channels : last + kSide;
+    Numbers<V, P> x[2 * kSide + kStep] = {};       // channels c .. c + kStep + 3
+    Numbers<V, P> own[kSide + kStep] = {};         // channels c .. c + kStep + 1
+    Numbers<V, P> shared[2 * kSide + kStep] = {};  // channels c - 2 .. c + kStep + 1
+    // The first steps only fill the registers.
+    for (int c = first - 4 * kSide; c < last; c += kStep) {
+      Numbers<V, P> g[kStep];  // channels c + 2 .. c + kStep + 1
+      ZFCUDA_UNROLL
+      for (int u = 0; u < kStep; ++u) {
+        x[2 * kSide + u] = channel<P>(from, c + 2 * kSide + u, begin, end, walks.area);
+        g[u] = channel<P>(grads, c + kSide + u, begin_grad, end_grad, walks.area);
+      }
+      ZFCUDA_UNROLL
+      for (int u = 0; u < kStep; ++u) {
+        const bool there = c + kSide + u >= begin_grad && c + kSide + u < end_grad;
+        ZFCUDA_UNROLL
+        for (int p = 0; p < P; ++p) {
+          const V squares = squares_of_five<V>([&](int j) { return x[u + j].of[p]; });
+          V mine, passed;
+          lrn_backward_parts<kUsual>(g[u].of[p], x[u + kSide].of[p], squares, norm.scale, norm.k, norm.beta, mine,
+                                     passed);
+          own[kSide + u].of[p] = mine;
+          shared[2 * kSide + u].of[p] = there ? passed : V(0);
+        }
+      }
+      ZFCUDA_UNROLL
+      for (int u = 0; u < kStep; ++u) {
+        if (c + u < first || c + u >= last) continue;
+        Pack<T, P> result;
+        ZFCUDA_UNROLL
+        for (int p = 0; p < P; ++p) {
+          V sum = 0;
+          ZFCUDA_UNROLL
+          for (int j = 0; j < kFive; ++j) sum += shared[u + j].of[p];
+          result.of[p] = static_cast<T>(lrn_backward(own[u].of[p], x[u].of[p], sum, norm.scale, norm.beta));
+        }
+        write(to + static_cast<int64_t>(c + u) * walks.area, result);
+      }
+      ZFCUDA_UNROLL
+      for (int j = 0; j < 2 * kSide; ++j) {
+        x[j] = x[j + kStep];
+        shared[j] = shared[j + kStep];
+      }
+      ZFCUDA_UNROLL
+      for (int j = 0; j < kSide; ++j) own[j] = own[j + kStep];
+    }
+  }
+};
+
+// ---------------------------------------------------------------- five channels, channels_last
+// A thread: packs of 16 bytes, each with the channels beside it, which are in the cache.
+
+template <class T>
+struct ForwardPacks {
+  using V = Number<T>;
+  static constexpr int N = kPack<T>, kTogether = 2;  // packs of a thread
+  const T* input;
+  T* output;
+  int channels, count, half;  // count: of packs; half of it, rounded up
+  Divider<int> packs;
+  Settings<V> norm;
+
+  ZFCUDA_HOST_DEVICE void operator()(int i) const {
+    V x[kTogether][N + 2 * kSide];
+    ZFCUDA_UNROLL
+    for (int t = 0; t < kTogether; ++t) {
+      const int pack = i + t * half < count ? i + t * half : i;
+      int pixel = pack;
+      const int c = take(pixel, packs) * N;
+      neighbours<1, N>(input + static_cast<int64_t>(pack) * N, c, channels, x[t]);
+    }
+    ZFCUDA_UNROLL
+    for (int t = 0; t < kTogether; ++t) {
+      Pack<T, N> result;
+      ZFCUDA_UNROLL
+      for (int n = 0; n < N; ++n) {
+        const V squares = squares_of_five<V>([&](int j) { return x[t][n + j]; });
+        result.of[n] = static_cast<T>(normalised_by_five(x[t][n + kSide], squares, norm));
+      }
+      if (i + t * half < count) write(output + static_cast<int64_t>(i + t * half) * N, result);
+    }
+  }
+};
+
+template <class T>
+struct BackwardPacks {
+  using V = Number<T>;
+  static constexpr int N = kPack<T>;
+  const T* grad;
+  const T* input;
+  T* output;
+  int channels;
+  Divider<int> packs;
+  Settings<V> norm;
+
+  ZFCUDA_HOST_DEVICE void operator()(int i) const {
+    const int64_t at = static_cast<int64_t>(i) * N;
+    int pixel = i;
+    const int c = take(pixel, packs) * N;
+    V x[N + 4 * kSide], g[N + 2 * kSide], own[N + 2 * kSide], shared[N + 2 * kSide];
+    neighbours<2, N>(input + at, c, channels, x);
+    neighbours<1, N>(grad + at, c, channels, g);
+    ZFCUDA_UNROLL
+    for (int n = 0; n < N + 2 * kSide; ++n) {
+      const V squares = squares_of_five<V>([&](int j) { return x[n + j]; });
+      lrn_backward_parts<kUsual>(g[n], x[n + kSide], squares, norm.scale, norm.k, norm.beta, own[n], shared[n]);
+      if (c + n < kSide || c + n - kSide >= channels) shared[n] = 0;
+    }
+    Pack<T, N> result;
+    ZFCUDA_UNROLL
+    for (int n = 0; n < N; ++n) {
+      V sum = 0;
+      ZFCUDA_UNROLL
+      for (int j = 0; j < kFive; ++j) sum += shared[n + j];
+      result.of[n] = static_cast<T>(lrn_backward(own[n + kSide], x[n + 2 * kSide], sum, norm.scale, norm.beta));
+    }
+    write(output + at, result);
+  }
+};
+
+// ---------------------------------------------------------------- any size, exponent and layout
+// A thread per element.
+
+template <class T, class I>
 struct Forward {
   using V = Number<T>;
   const T* input;
@@ -57,12 +241,12 @@ struct Forward {
   Settings<V> norm;
 
   ZFCUDA_HOST_DEVICE void operator()(I e) const {
-    const V squares = squares_around(input, e, channels.of(e), channels, norm);
-    output[e] = static_cast<T>(lrn_forward<E>(static_cast<V>(input[e]), squares, norm.scale, norm.k, norm.beta));
+    const V squares = squares_around(input, e, channels.of(e), channels.count, channels.step, norm);
+    output[e] = static_cast<T>(normalised(static_cast<V>(input[e]), squares, norm));
   }
 };
 
-template <Exponent E, class T, class I>
+template <class T, class I>
 struct Backward {
   using V = Number<T>;
   const T* grad;
@@ -76,164 +260,111 @@ struct Backward {
     // The outputs whose neighbourhood this input is in: `after` channels before it to `before` behind it.
     const I from = c < norm.after ? -c : -norm.after;
     const I to = channels.count - 1 - c < norm.before ? channels.count - 1 - c : norm.before;
-    V own = 0, sum = 0;
-    for (I j = from; j <= to; ++j) {
-      const I at = e + j * channels.step;
-      V mine, shared;
-      lrn_backward_parts<E>(static_cast<V>(grad[at]), static_cast<V>(input[at]),
-                            squares_around(input, at, c + j, channels, norm), norm.scale, norm.k, norm.beta, mine, shared);
-      sum += shared;
-      if (j == 0) own = mine;
-    }
-    output[e] = static_cast<T>(lrn_backward(own, static_cast<V>(input[e]), sum, norm.scale, norm.beta));
-  }
-};
-
-// ---------------------------------------------------------------- the fused stage
-
-template <class T, class I>
-struct Stage {
-  const T* input;
-  T* output;
-  uint8_t* switches;
-  T* pooled;
-  PoolingOf<I> p;
-  I depth;          // memory order as in pooling.cu: 1, or C for channels_last
-  I pixels;         // batch * Ho * Wo
-  int per_block;    // pixels of one block
-  Settings<Number<T>> norm;
-
-  // Output element (pixel of all pictures, channel) in memory.
-  ZFCUDA_HOST_DEVICE I place(I pixel, I c) const {
-    const I area = p.y.outputs * p.x.outputs;
-    return depth == 1 ? (pixel / area * p.channels + c) * area + pixel % area : pixel * p.channels + c;
-  }
-
-  ZFCUDA_HOST_DEVICE Number<T> winner(I pixel, I c) const {
-    using V = Number<T>;
-    const I ox = pixel % p.x.outputs, oy = pixel / p.x.outputs % p.y.outputs, picture = pixel / (p.x.outputs * p.y.outputs);
-    const I y0 = p.y.first_offset(oy), y1 = p.y.last_offset(oy), x0 = p.x.first_offset(ox), x1 = p.x.last_offset(ox);
-    V best = 0;  // the ReLU
-    int at = static_cast<int>(y0 * p.x.kernel + x0);
-    const I plane = depth == 1 ? picture * p.channels + c : picture, offset = depth == 1 ? 0 : c;
-    for (I ky = y0; ky < y1; ++ky)
-      for (I kx = x0; kx < x1; ++kx) {
-        const I from = ((plane * p.y.inputs + p.y.start(oy) + ky) * p.x.inputs + p.x.start(ox) + kx) * depth + offset;
-        pool_take(static_cast<V>(input[from]), static_cast<int>(ky * p.x.kernel + kx), best, at);
+    with_exponent(norm.exponent, [&](auto exponent) {
+      V own = 0, sum = 0;
+      for (I j = from; j <= to; ++j) {
+        const I at = e + j * channels.step;
+        V mine, shared;
+        lrn_backward_parts<decltype(exponent)::value>(
+            static_cast<V>(grad[at]), static_cast<V>(input[at]),
+            squares_around(input, at, c + j, channels.count, channels.step, norm), norm.scale, norm.k, norm.beta, mine,
+            shared);
+        sum += shared;
+        if (j == 0) own = mine;
       }
-    const I to = place(pixel, c);
-    switches[to] = static_cast<uint8_t>(at);
-    if (pooled != nullptr) pooled[to] = static_cast<T>(best);
-    return best;
+      output[e] = static_cast<T>(lrn_backward(own, static_cast<V>(input[e]), sum, norm.scale, norm.beta));
+    });
   }
 };
 
-// One block: the winners of `per_block` neighbouring pixels, all channels, into shared memory; then their normalisation.
-// Threads run along what is contiguous: pixels (NCHW) or channels (channels_last).
-template <Exponent E, class T, class I>
-__global__ void __launch_bounds__(kThreads) stage_kernel(Stage<T, I> stage) {
-  using V = Number<T>;
-  V* winners = shared_memory<V>();  // [channels][per_block + 1]: the + 1 keeps the banks apart
-  const int channels = static_cast<int>(stage.p.channels), row = stage.per_block + 1;
-  const I groups = (stage.pixels + stage.per_block - 1) / stage.per_block;
-  for (I group = blockIdx.x; group < groups; group += gridDim.x) {
-    const I first = group * stage.per_block;
-    const int count = static_cast<int>(stage.pixels - first < stage.per_block ? stage.pixels - first : stage.per_block);
-    const int items = count * channels;
-    for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x)) {
-      const int c = stage.depth == 1 ? i / count : i % channels, pixel = stage.depth == 1 ? i % count : i / channels;
-      winners[c * row + pixel] = stage.winner(first + pixel, c);
-    }
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x)) {
-      const int c = stage.depth == 1 ? i / count : i % channels, pixel = stage.depth == 1 ? i % count : i / channels;
-      const V* x = winners + c * row + pixel;
-      const V squares = squares_around(x, 0, c, Channels<int>{channels, row}, stage.norm);
-      stage.output[stage.place(first + pixel, c)] =
-          static_cast<T>(lrn_forward<E>(*x, squares, stage.norm.scale, stage.norm.k, stage.norm.beta));
-    }
-    __syncthreads();
+// Calls f(T*, Way) where a kernel for the usual case takes the tensors, and returns true.
+// Way: the pixels of a thread (NCHW), 0 for packs of channels.
+template <class T, class F>
+bool with_usual(const Tensor& t, const void* other, const Norm& norm, bool channels_last, const F& f) {
+  if (!usual(norm)) return false;
+  const int64_t area = t.size(2) * t.size(3);
+  const auto go_together = [&](int64_t count, int64_t of) {
+    return of % count == 0 && aligned(t.const_data_ptr(), count * sizeof(T)) && aligned(other, count * sizeof(T));
+  };
+  if (channels_last && t.size(1) > 1) {
+    if (!go_together(kPack<T>, t.size(1)) || !fits_int32(t.numel() / kPack<T>)) return false;
+    f(std::integral_constant<int, 0>{});
+    return true;
   }
+  const int64_t most_chunks = t.size(1) < kShortest ? 1 : t.size(1) / kShortest;
+  if (!fits_int32(t.size(0) * area * most_chunks)) return false;
+  if (go_together(kPack<T>, area))
+    f(std::integral_constant<int, kPack<T>>{});
+  else if (go_together(kPack<T> / 2, area))
+    f(std::integral_constant<int, kPack<T> / 2>{});
+  else
+    f(std::integral_constant<int, 1>{});
+  return true;
 }
 
+// Calls f(index, channels).
 template <class F>
-void with_exponent(double beta, const F& f) {
-  switch (exponent_of(beta)) {
-    case Exponent::three_quarters: f(std::integral_constant<Exponent, Exponent::three_quarters>{}); break;
-    case Exponent::half: f(std::integral_constant<Exponent, Exponent::half>{}); break;
-    case Exponent::one: f(std::integral_constant<Exponent, Exponent::one>{}); break;
-    case Exponent::any: f(std::integral_constant<Exponent, Exponent::any>{}); break;
-  }
-}
-
-// Calls f(T*, I, exponent, channels).
-template <class F>
-void with_settings(const Tensor& t, const Norm& norm, bool channels_last, const F& f) {
-  with_type(t.scalar_type(), [&](auto* type) {
-    with_index(t.numel(), 0, [&](auto index) {
-      using I = decltype(index);
-      const Channels<I> channels{static_cast<I>(t.size(1)), static_cast<I>(channels_last ? 1 : t.size(2) * t.size(3))};
-      with_exponent(norm.beta, [&](auto exponent) { f(type, index, exponent, channels); });
-    });
+void with_channels(const Tensor& t, bool channels_last, const F& f) {
+  with_index(t.numel(), 0, [&](auto index) {
+    f(index, Channels<decltype(index)>(t.size(1), channels_last ? 1 : t.size(2) * t.size(3)));
   });
 }
 
 }  // namespace
 
 void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
-  with_settings(input, norm, channels_last, [&](auto* type, auto index, auto exponent, auto channels) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    using I = decltype(index);
-    constexpr Exponent E = decltype(exponent)::value;
-    each<I>(static_cast<I>(input.numel()), input,
-            Forward<E, T, I>{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), channels,
-                             Settings<Number<T>>(norm)});
+  if (output.numel() == 0) return;
+  with_type(input.scalar_type(), [&](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    const T* from = input.const_data_ptr<T>();
+    T* to = output.mutable_data_ptr<T>();
+    const Settings<Number<T>> settings(norm);
+    const bool done = with_usual<T>(input, to, norm, channels_last, [&](auto way) {
+      constexpr int P = decltype(way)::value;
+      if constexpr (P == 0) {
+        const int channels = static_cast<int>(input.size(1)), count = static_cast<int>(input.numel() / kPack<T>);
+        const int half = (count + 1) / 2;
+        each<int>(half, input,
+                  ForwardPacks<T>{from, to, channels, count, half, Divider<int>(channels / kPack<T>), settings});
+      } else {
+        const Walks walks = Walks::of(input, P);
+        each<int>(static_cast<int>(walks.threads(input.size(0))), input, ForwardWalk<T, P>{from, to, walks, settings});
+      }
+    });
+    if (done) return;
+    with_channels(input, channels_last, [&](auto index, auto channels) {
+      using I = decltype(index);
+      each<I>(static_cast<I>(input.numel()), input, Forward<T, I>{from, to, channels, settings});
+    });
   });
 }
 
 void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
-  with_settings(input, norm, channels_last, [&](auto* type, auto index, auto exponent, auto channels) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    using I = decltype(index);
-    constexpr Exponent E = decltype(exponent)::value;
-    each<I>(static_cast<I>(input.numel()), input,
-            Backward<E, T, I>{grad.const_data_ptr<T>(), input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), channels,
-                              Settings<Number<T>>(norm)});
-  });
-}
-
-void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last, Tensor& output,
-                       Tensor& switches, Tensor* pooled) {
-  constexpr int64_t kShared = 48 * 1024;  // what every GPU gives a block without asking
-  const int64_t number = input.scalar_type() == at::kDouble ? 8 : 4;
-  const int64_t room = kShared / (p.channels * number) - 1;  // pixels of one block
-  if (room < 1) {  // thousands of channels: in two passes
-    Tensor kept = pooled == nullptr ? at::empty_like(output) : *pooled;
-    max_pool(input, p, true, channels_last, kept, switches);
-    lrn(kept, norm, channels_last, output);
-    return;
-  }
-  const int64_t per_block = room < 32 ? room : 32;
-  with_type(input.scalar_type(), [&](auto* type) {
-    with_index(std::max(input.numel(), output.numel()), largest_stride(p), [&](auto index) {
-      with_exponent(norm.beta, [&](auto exponent) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        using I = decltype(index);
-        constexpr Exponent E = decltype(exponent)::value;
-        const int64_t pixels = p.batch * p.y.outputs * p.x.outputs;
-        const Stage<T, I> stage{input.const_data_ptr<T>(),
-                                output.mutable_data_ptr<T>(),
-                                switches.mutable_data_ptr<uint8_t>(),
-                                pooled == nullptr ? nullptr : pooled->mutable_data_ptr<T>(),
-                                p.as<I>(),
-                                static_cast<I>(channels_last ? p.channels : 1),
-                                static_cast<I>(pixels),
-                                static_cast<int>(per_block),
-                                Settings<Number<T>>(norm)};
-        const int64_t groups = (pixels + per_block - 1) / per_block;
-        const auto shared = static_cast<size_t>(p.channels * (per_block + 1) * number);
-        launch(stage_kernel<E, T, I>, groups, shared, input, stage);
-      });
+  if (output.numel() == 0) return;
+  with_type(input.scalar_type(), [&](auto* t) {
+    using T = std::remove_pointer_t<decltype(t)>;
+    const T* grads = grad.const_data_ptr<T>();
+    const T* from = input.const_data_ptr<T>();
+    T* to = output.mutable_data_ptr<T>();
+    const Settings<Number<T>> settings(norm);
+    const bool done = with_usual<T>(input, grads, norm, channels_last, [&](auto way) {
+      constexpr int P = decltype(way)::value;
+      if constexpr (P == 0) {
+        const int channels = static_cast<int>(input.size(1));
+        each<int>(static_cast<int>(input.numel() / kPack<T>), input,
+                  BackwardPacks<T>{grads, from, to, channels, Divider<int>(channels / kPack<T>), settings});
+      } else {
+        // Much stays in registers: fewer pixels.
+        constexpr int Q = P > 4 ? 4 : P;
+        const Walks walks = Walks::of(input, Q);
+        each<int>(static_cast<int>(walks.threads(input.size(0))), input,
+                  BackwardWalk<T, Q>{grads, from, to, walks, settings});
+      }
+    });
+    if (done) return;
+    with_channels(input, channels_last, [&](auto index, auto channels) {
+      using I = decltype(index);
+      each<I>(static_cast<I>(input.numel()), input, Backward<T, I>{grads, from, to, channels, settings});
     });
   });
 }

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SOURCES = ROOT / "csrc"
 FOLDER = ROOT / "build" / "emulation"
-KERNELS = ["pooling", "lrn", "occlude", "gather"]
+KERNELS = ["pooling", "unpooling", "lrn", "stage", "occlude", "gather"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1"]
 INT32_ELEMENTS = 2**31 - 1 - 1024  # as in launch.cuh
 
@@ -37,6 +37,7 @@ class Emulation:
         self._library = ctypes.CDLL(str(path))
         self._library.emulation_set.argtypes = [ctypes.c_uint] * 3 + [ctypes.c_int64, ctypes.c_uint64]
         self._library.emulation_launches.restype = ctypes.c_int64
+        self._library.emulation_kernel.restype = ctypes.c_char_p
         self.set()
 
     def set(
@@ -66,6 +67,23 @@ class Emulation:
     def launches(self) -> int:
         """Kernels launched so far."""
         return int(self._library.emulation_launches())
+
+    def quotients(self, numbers: torch.Tensor, divisor: int) -> torch.Tensor:
+        """The kernels' division of int32 numbers by one that they know in advance."""
+        result = torch.empty_like(numbers)
+        self._library.emulation_quotients(
+            ctypes.c_void_p(numbers.data_ptr()),
+            ctypes.c_int64(len(numbers)),
+            divisor,
+            ctypes.c_void_p(result.data_ptr()),
+        )
+        return result
+
+    @property
+    def kernel(self) -> str:
+        """The last kernel launched: the types of its parameters, and so of its body."""
+        name: bytes = self._library.emulation_kernel()
+        return name.decode()
 
 
 def compiler() -> str | None:
@@ -120,7 +138,7 @@ def build(name: str, *, csrc: Path = SOURCES, kernels: Sequence[str] = KERNELS, 
 
     def compile_one(source: Path, root: Path, flags: Sequence[str]) -> Path:
         headers = [*sorted(root.glob("*.h")), *sorted(HERE.rglob("*.h"))]
-        headers += sorted(root.glob("cuda/*.cuh")) if source.suffix == ".cu" else [root / "zfcuda.cpp"]
+        headers += sorted(root.glob("cuda/*.cuh")) + [root / "zfcuda.cpp"] * (source.suffix != ".cu")
         command = [found, "-x", "c++", "-c", str(source), *_flags(root), *flags]
         if source.suffix == ".cu":
             command += ["-include", str(HERE / "cuda_emulation.h")]

@@ -37,7 +37,8 @@ extern int64_t int32_elements;  // above it the kernels count in 64 bits
 extern int planted;             // which bug of test_emulation.py acts; 0: none
 
 void barrier(int line);
-cudaError_t run(const cudaLaunchConfig_t& config, void (*thread)(void*), void* kernel);
+// name: of the kernel, in the compiler's words.
+cudaError_t run(const cudaLaunchConfig_t& config, const char* name, void (*thread)(void*), void* kernel);
 const char* error();  // why the last launch failed
 
 }  // namespace emulation
@@ -48,7 +49,8 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
   auto thread = [&] { kernel(arguments...); };
-  return emulation::run(*config, [](void* call) { (*static_cast<decltype(thread)*>(call))(); }, &thread);
+  const auto run = [](void* call) { (*static_cast<decltype(thread)*>(call))(); };
+  return emulation::run(*config, __PRETTY_FUNCTION__, run, &thread);
 }
 
 struct cudaFuncAttributes {};

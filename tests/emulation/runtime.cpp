@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/divide.cuh"
 #include "cuda_emulation.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -43,6 +44,7 @@ struct Settings {
 } settings;
 std::mt19937_64 shuffler;
 int64_t launches = 0;
+const char* launched = "";
 std::string complaint;
 
 constexpr size_t kStack = 256 * 1024;
@@ -175,8 +177,9 @@ void barrier(int line) {
   leave(*running);
 }
 
-cudaError_t run(const cudaLaunchConfig_t& config, void (*thread)(void*), void* call) {
+cudaError_t run(const cudaLaunchConfig_t& config, const char* name, void (*thread)(void*), void* call) {
   ++launches;
+  launched = name;
   complaint.clear();
   if (config.gridDim.x == 0 || config.gridDim.x > INT32_MAX || config.blockDim.x == 0 || config.blockDim.x > 1024 ||
       config.dynamicSmemBytes > kShared) {
@@ -218,5 +221,12 @@ EXPORTED void emulation_set(unsigned threads, unsigned most_blocks, unsigned sam
 }
 
 EXPORTED int64_t emulation_launches() { return emulation::launches; }
+
+EXPORTED const char* emulation_kernel() { return emulation::launched; }
+
+EXPORTED void emulation_quotients(const int32_t* numbers, int64_t count, int32_t divisor, int32_t* quotients) {
+  const zfcuda::cuda::Divider<int32_t> by(divisor);
+  for (int64_t i = 0; i < count; ++i) quotients[i] = by.quotient(numbers[i]);
+}
 
 EXPORTED void emulation_plant(int bug) { emulation::planted = bug; }
