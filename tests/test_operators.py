@@ -788,3 +788,36 @@ def test_what_no_window_reads_is_not_checked() -> None:
     same(gathered(have=have, base=X + 1), torch.ones(8, 2))
     want = torch.tensor([[2**63 - 1, 0, -(2**63), 2**62, 0], [-(2**63), 2**63 - 2, 2 - 2**63, 2**63 - 1, 0]])
     same(gathered(want=want, rows=2, fill=3), torch.full((2, 2), 3.0))
+
+
+HUGE = 2**31
+BAD_WINDOWS: dict[str, dict[str, Any]] = {
+    "kernel_size: expected at least 1, got .3, 0": {"kernel_size": (3, 0)},
+    "stride: expected at least 1, got .0, 0": {"stride": 0},
+    "padding: expected at least 0, got .-1, 1": {"padding": (-1, 1)},
+    "dilation: expected at most 2147483647, got .2147483648": {"dilation": HUGE},
+    "kernel_size: .2147483647, 2147483647. makes .* numbers of one position": {"kernel_size": HUGE - 1},
+    "padding: .2147483647, 2147483647. makes .* numbers of base's": {"padding": HUGE - 1},
+    "rows: expected at least 0, got -1": {"rows": -1},
+    "patches: expected base's dtype.*got Double": {"patches": torch.zeros(9, 2).double()},
+    "want: window 1 wants positions 5, 0 to 7, 2, beyond the output's 6 x 7": {
+        "want": torch.tensor([[0, 0, 2, 2, 0], [5, 0, 7, 2, 4]])
+    },
+    "want: its 2 windows want 8 positions, rows is 9": {"rows": 9},
+    "have: window 0 holds positions 2, 3 to 5, 11, beyond base's 7 x 8": {
+        "have": torch.tensor([[2, 3, 5, 11, 0], [0, 0, 0, 0, 0]])
+    },
+}
+
+
+@pytest.mark.parametrize("operator", [ops.unfold_patches, ops.pool_patches])
+@pytest.mark.parametrize("message", BAD_WINDOWS)
+def test_bad_windows_over_patches_are_named(message: str, operator: Any) -> None:
+    good: dict[str, Any] = {
+        "base": torch.randn(1, 2, 7, 8), "patches": torch.zeros(9, 2), "rows": 8, "kernel_size": 3,
+        "have": torch.tensor([[2, 3, 5, 6, 0], [0, 0, 0, 0, 0]]),
+        "want": torch.tensor([[0, 0, 2, 2, 0], [2, 0, 4, 2, 4]]),
+    }  # fmt: skip
+    assert len(operator(**good)) == 8
+    with pytest.raises(RuntimeError, match=message):
+        operator(**good | BAD_WINDOWS[message])
