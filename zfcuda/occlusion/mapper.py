@@ -22,7 +22,7 @@ from zfcuda.occlusion.answers import (
     check_finite,
     computed,
 )
-from zfcuda.occlusion.batched import Probe, out_of_memory, total_activity
+from zfcuda.occlusion.batched import Probe, total_activity
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Result
 from zfcuda.occlusion.result import OcclusionMap
@@ -57,6 +57,7 @@ class OcclusionMapper:
         self._memory: list[int] = []  # of the weights that were captured
         self._refused = ""  # why nothing is captured
         self._sample: list[int] = []
+        self._budget = 0
 
     def __call__(self, image: Tensor) -> OcclusionMap:
         """The map of one picture, [C,H,W] or [1,C,H,W] like the first.
@@ -87,9 +88,7 @@ class OcclusionMapper:
                 return self._answers(self._captured(picture), way)
             except RefusedError:
                 self._captured = None  # step by step it may be refused too, with the reason
-            except RuntimeError as error:
-                if out_of_memory(error):
-                    raise
+            except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
                 self._captured = None
                 self._refused = str(error).splitlines()[0]
         return None
@@ -101,6 +100,8 @@ class OcclusionMapper:
         if self._captured is None or memory != self._memory:
             assert way.plan is not None
             way.plan.repeated = True
+            # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
+            self._budget = budget_of(self._experiment.memory_budget, picture.device)
             self._captured, self._memory = Captured(self._work, picture), memory
 
     def _work(self, picture: Tensor) -> list[Tensor]:
@@ -113,7 +114,7 @@ class OcclusionMapper:
         found = computed(
             Way(plan, way.reason, network, {i: values[i] for i in plan.needed}), probe, picture,
             e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window, e.run_in,
-            budget_of(e.memory_budget, picture.device), tqdm(disable=True),
+            self._budget, tqdm(disable=True),
         )  # fmt: skip
         base = values[plan.output].flatten().float()
         self._sample = found.sample
