@@ -9,7 +9,11 @@ namespace zfcuda {
 
 // Whether pixel (y, x) lies in the window of `rows` x `columns` at (top, left).
 ZFCUDA_HOST_DEVICE bool occluded(int64_t y, int64_t x, int64_t top, int64_t left, int64_t rows, int64_t columns) {
-  return y >= top && y - top < rows && x >= left && x - left < columns;
+  // Unsigned: a window may begin anywhere, and what lies before it is too far behind it.
+  const auto within = [](int64_t i, int64_t from, int64_t size) {
+    return i >= from && static_cast<uint64_t>(i) - static_cast<uint64_t>(from) < static_cast<uint64_t>(size);
+  };
+  return within(y, top, rows) && within(x, left, columns);
 }
 
 // One dimension of a layer of windows: output o reads `taps` inputs, `dilation` apart, from o * step - before on.

@@ -75,7 +75,7 @@ void check_window(IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding) {
   check_pair(padding, "padding", 0);
   TORCH_CHECK(kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256,
               "kernel_size: a switch is one byte, so a window has at most 256 elements, got ", kernel);
-  TORCH_CHECK(2 * padding[0] <= kernel[0] && 2 * padding[1] <= kernel[1],
+  TORCH_CHECK(padding[0] <= kernel[0] / 2 && padding[1] <= kernel[1] / 2,
               "padding: expected at most half of kernel_size ", kernel, ", got ", padding);
 }
 

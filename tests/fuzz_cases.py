@@ -126,7 +126,7 @@ def window(rng: random.Random) -> tuple[list[int], list[int], list[int]]:
     stride = pair(rng, [1, 2, 2, 2, 3, 4, 5, 19, 2**31 - 1])
     padding = [rng.randint(0, k // 2) for k in kernel]
     if rng.random() < 0.05:
-        rng.choice([kernel, stride, padding])[rng.randrange(2)] = min(2**61, rng.choice(EDGES))
+        rng.choice([kernel, stride, padding])[rng.randrange(2)] = rng.choice(EDGES)
     return kernel, stride, padding
 
 
@@ -366,10 +366,7 @@ def occlude(rng: random.Random) -> None:
     sides = [rng.choice([1, n]) for n in image.shape][rng.randrange(4) :]
     fill = numbers(rng, sides, x.dtype) if sides else torch.tensor(0.5, dtype=x.dtype)
     origins = [
-        [
-            max(-(2**62), rng.choice(EDGES)) if rng.random() < 0.2 else rng.randint(-n - 1, 2 * n + 1)
-            for n in image.shape[1:]
-        ]
+        [rng.choice(EDGES) if rng.random() < 0.2 else rng.randint(-n - 1, 2 * n + 1) for n in image.shape[1:]]
         for _ in range(rng.randint(0, 9))
     ]
     args = (image, fill, torch.tensor(origins, dtype=torch.int64).reshape(-1, 2), pair(rng, [1, 2, 5, 16, 2**62]))

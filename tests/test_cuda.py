@@ -176,7 +176,7 @@ def deterministic() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "occlude"])  # it indexes, which looks for a GPU
+@pytest.mark.parametrize("name", OPERATORS)
 def test_shapes_on_a_gpu_that_is_not_there(name: str, format: torch.memory_format) -> None:
     """What torch.compile sees of an operator on CUDA: the CPU's shapes and formats, and no value is asked for."""
     args = tuple(

@@ -100,6 +100,7 @@ def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, m
 def test_worked_out_by_hand(emulated: build.Emulation) -> None:
     operators.test_pool_on_paper(CPU)
     operators.test_switch_of_a_window_without_anything_positive(CPU)
+    operators.test_occluders_that_begin_anywhere(CPU)
     operators.test_unpool_on_paper(CPU)
     operators.test_single_seeds_survive(CPU)
     operators.test_lrn_on_paper(CPU)

@@ -342,6 +342,19 @@ def test_occlude(dtype: torch.dtype, layout: str, device: torch.device) -> None:
         assert output.stride() == expected.stride()
 
 
+def test_occluders_that_begin_anywhere(device: torch.device) -> None:
+    edges = [-(2**63), -(2**62), -(2**31), -3, 2, 2**31, 2**62, 2**63 - 1]
+    image, fill = torch.zeros(1, 5, 6, device=device), torch.ones((), device=device)
+    origins = torch.tensor(list(itertools.product(edges, edges)), device=device)
+    for window in ([5, 2], [2**62, 2**62], [2**63 - 1, 4]):
+        inside = [
+            [[oy <= y < oy + window[0] and ox <= x < ox + window[1] for x in range(6)] for y in range(5)]
+            for oy, ox in origins.tolist()
+        ]
+        found = torch.ops.zfcuda.occlude(image, fill, origins, window)
+        assert torch.equal(found[:, 0].bool().cpu(), torch.tensor(inside))
+
+
 # ---------------------------------------------------------------- rectangles of maps that differ in a patch
 
 
@@ -705,6 +718,7 @@ BAD = {
     "kernel_size: a switch is one byte.*17, 16": lambda: ops.max_pool2d_with_switches(X, (17, 16)),
     "stride: expected at least 1, got .0, 1": lambda: ops.max_pool2d_with_switches(X, 2, (0, 1)),
     "stride: expected at most 2147483647, got .4294967296": lambda: ops.max_pool2d_with_switches(X, 2, 2**32),
+    "padding: expected at most half.*got .4611686018427387904": lambda: ops.max_pool2d_with_switches(X, 3, 2, 2**62),
     "padding: expected at most half.*got .2, 2": lambda: ops.max_pool2d_with_switches(X, 3, 2, 2),
     "input: its height 8 is too small for kernel_size 9": lambda: ops.max_pool2d_with_switches(X, 9),
     "input: its width 8 is too small": lambda: ops.relu_max_pool2d_lrn(X, (8, 9), size=5),

@@ -351,7 +351,7 @@ def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Size) -> Tenso
 
 @torch.library.register_fake("zfcuda::occlude")
 def _(image: Tensor, fill: Tensor, origins: Tensor, window: Any) -> Tensor:
-    return _empty_like_format(image[None], [origins.shape[0], *image.shape])
+    return _empty_like_format(image.unsqueeze(0), [origins.shape[0], *image.shape])
 
 
 # ---------------------------------------------------------------- maps that differ from a base in one rectangle

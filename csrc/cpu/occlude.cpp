@@ -6,6 +6,14 @@
 #include "kernels.h"
 
 namespace zfcuda::cpu {
+namespace {
+
+// Where a window of `size` from `from` on ends in a line of `length`; neither a difference nor a sum overflows.
+int64_t window_end(int64_t from, int64_t size, int64_t length) {
+  return from < 0 ? std::min(length, from + size) : from + std::clamp<int64_t>(length - from, 0, size);
+}
+
+}  // namespace
 
 void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows, int64_t window_columns,
              bool channels_last, Tensor& output) {
@@ -25,9 +33,7 @@ void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int
       std::memcpy(to, source + from, height * width * bytes);
       const int64_t top = origin[i / planes * 2], left = origin[i / planes * 2 + 1];
       const int64_t y0 = std::max<int64_t>(0, top), x0 = std::max<int64_t>(0, left);
-      // Clipped before adding, so that no origin overflows.
-      const int64_t y1 = top >= height ? y0 : std::min(height, top + std::min(window_rows, height + (top < 0 ? -top : 0)));
-      const int64_t x1 = left >= width ? x0 : std::min(width, left + std::min(window_columns, width + (left < 0 ? -left : 0)));
+      const int64_t y1 = window_end(top, window_rows, height), x1 = window_end(left, window_columns, width);
       if (x1 <= x0) continue;
       for (int64_t y = y0; y < y1; ++y) {
         const int64_t at = (y * width + x0) * bytes;
