@@ -228,7 +228,8 @@ def test_a_real_ctrl_c(here: Path, tmp_path: Path) -> None:
     time.sleep(0.4)  # into the work, which takes more than a second in all
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    # Where the signal came amid an exec(), CPython ends by the signal itself, which shells show as 130 too.
+    assert process.returncode in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors and "zfcuda: interrupted" in errors
     assert not (tmp_path / "out").exists()
 
