@@ -65,8 +65,11 @@ def parts(out: Path, name: str) -> list[Part]:
         benchmark("occlusion", "occlusion", ["float32"], 140, "--plot", str(out)),
         *(
             Part(
-                tool, [*sanitizer, "--tool", tool, *pytest, "tests/test_operators.py", "-k", SANITIZED],
-                "sanitizers.log", 45, "compute-sanitizer",
+                tool,
+                [*sanitizer, "--tool", tool, *pytest, "tests/test_operators.py", "-k", SANITIZED],
+                "sanitizers.log",
+                45,
+                "compute-sanitizer",
             )
             for tool in ("memcheck", "racecheck", "initcheck", "synccheck")
         ),
@@ -74,7 +77,7 @@ def parts(out: Path, name: str) -> list[Part]:
         benchmark("training", "training", ["bfloat16", "float32"], 100),
         Part("profile", [python, "-m", "benchmarks.profiling", str(out / "profile.txt")], "benchmarks.log", 45),
         benchmark("occlusion_bfloat16", "occlusion", ["bfloat16"], 60),
-    ]  # fmt: skip
+    ]
 
 
 def present(needs: str | None) -> bool:

@@ -245,10 +245,17 @@ def check_summary(c: Case) -> tuple[str, str]:
 
 
 COLUMNS = (
-    "network", "what it is", "input", "parameters", "multiply-adds",
-    "keys and shapes as torchvision's", "its `.pth` gives its logits",
-    "`project`", "incremental `occlusion_map`, worst logit", "`zfcuda explain`",
-)  # fmt: skip
+    "network",
+    "what it is",
+    "input",
+    "parameters",
+    "multiply-adds",
+    "keys and shapes as torchvision's",
+    "its `.pth` gives its logits",
+    "`project`",
+    "incremental `occlusion_map`, worst logit",
+    "`zfcuda explain`",
+)
 
 
 def row(name: str, models: ModuleType | None, folder: Path) -> list[str]:

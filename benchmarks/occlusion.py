@@ -48,8 +48,14 @@ CASES = (
 )
 TITLES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "vgg16": "VGG16", "resnet18": "ResNet-18"}
 OURS, REPEATED, BATCHED, CAPTUM, LOOP, FUSED, COMPILED = (
-    "zfcuda", "zfcuda mapper", "zfcuda batched", "captum", "loop", "loop, fused layers", "loop, torch.compile",
-)  # fmt: skip
+    "zfcuda",
+    "zfcuda mapper",
+    "zfcuda batched",
+    "captum",
+    "loop",
+    "loop, fused layers",
+    "loop, torch.compile",
+)
 SECONDS, ROUNDS = {"cpu": 240.0, "cuda": 12.0}, (3, 9)  # for the timing of one case
 
 

@@ -131,22 +131,37 @@ def cases(x: Tensor) -> Iterator[Case]:
 
     # torch's indices are int64; its unpooling fills with zeros, then scatters.
     yield Case(
-        "relu + pool + switches", _pool, _torch_pool, [x], [x],
-        large + small + offsets, large + small + 8 * offsets,
+        "relu + pool + switches",
+        _pool,
+        _torch_pool,
+        [x],
+        [x],
+        large + small + offsets,
+        large + small + 8 * offsets,
         lambda: torch.testing.assert_close(pooled, expected, rtol=0, atol=0),
-    )  # fmt: skip
+    )
     yield Case(
-        "unpool", unpool, torch_unpool, [pooled, switches], [pooled, indices],
-        small + offsets + large, small + 8 * offsets + large + small,
+        "unpool",
+        unpool,
+        torch_unpool,
+        [pooled, switches],
+        [pooled, indices],
+        small + offsets + large,
+        small + 8 * offsets + large + small,
         lambda: close(unpool(pooled, switches), _added(pooled, indices, height, width)),
-    )  # fmt: skip
+    )
     yield Case("lrn", _lrn, _torch_lrn, [x], [x], 2 * large, 2 * large, lambda: close(_lrn(x), _torch_lrn(x.to(wide))))
     # Pooling and a sum over channels cannot be one of its kernels: what was pooled is written and read again.
     yield Case(
-        "stage: relu + pool + switches + lrn", _stage, _torch_stage, [x], [x],
-        large + small + offsets, large + 3 * small,
+        "stage: relu + pool + switches + lrn",
+        _stage,
+        _torch_stage,
+        [x],
+        [x],
+        large + small + offsets,
+        large + 3 * small,
         lambda: close(_stage(x), _torch_stage(x.to(wide))),
-    )  # fmt: skip
+    )
     if len(x) == 1:
         return
 
@@ -160,14 +175,27 @@ def cases(x: Tensor) -> Iterator[Case]:
     of_x, of_pooled = torch.randn_like(x), torch.randn_like(pooled)
     # What was pooled tells where the ReLU let through; torch keeps a mask of the input.
     yield Case(
-        "gradient of relu + pool", _pooled, _torch_pooled, [leaf], [leaf],
-        2 * small + offsets + large, small + offsets + x.numel() + large,
-        lambda: back(_pooled, _torch_pooled, of_pooled), of_pooled,
-    )  # fmt: skip
+        "gradient of relu + pool",
+        _pooled,
+        _torch_pooled,
+        [leaf],
+        [leaf],
+        2 * small + offsets + large,
+        small + offsets + x.numel() + large,
+        lambda: back(_pooled, _torch_pooled, of_pooled),
+        of_pooled,
+    )
     yield Case(
-        "gradient of lrn", _lrn, _torch_lrn, [leaf], [leaf], 3 * large, 3 * large,
-        lambda: back(_lrn, _torch_lrn, of_x), of_x,
-    )  # fmt: skip
+        "gradient of lrn",
+        _lrn,
+        _torch_lrn,
+        [leaf],
+        [leaf],
+        3 * large,
+        3 * large,
+        lambda: back(_lrn, _torch_lrn, of_x),
+        of_x,
+    )
 
 
 # ---------------------------------------------------------------- measuring

@@ -115,10 +115,12 @@ def _row(device: torch.device, dtype: torch.dtype, quick: bool, batch: int, widt
         "ratio": {name: round(times[name].median / ours, 3) for name in OPPONENTS if name in times},
         "pictures_per_second": round(batch / ours, 1),
         "settings": {
-            "autocast": dtype != torch.float32, "steps_per_measurement": steps, "optimiser": "SGD, momentum, fused",
+            "autocast": dtype != torch.float32,
+            "steps_per_measurement": steps,
+            "optimiser": "SGD, momentum, fused",
         },
         "left_out": left_out,
-    }  # fmt: skip
+    }
 
 
 def _sides(
@@ -135,8 +137,11 @@ def _sides(
 
     last, first = torch.channels_last, torch.contiguous_format
     sides = {
-        OURS: side(True, last), OURS_NCHW: side(True, first), TORCH: side(False, last), TORCH_NCHW: side(False, first),
-    }  # fmt: skip
+        OURS: side(True, last),
+        OURS_NCHW: side(True, first),
+        TORCH: side(False, last),
+        TORCH_NCHW: side(False, first),
+    }
     for name, ours in ((COMPILED, False), (OURS_COMPILED, True)) if with_compile else ():
         candidate = side(ours, last, compiled=True)
         try:

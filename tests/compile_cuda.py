@@ -64,12 +64,24 @@ def compile_one(nvcc: str, source: Path, standard: str, architectures: list[int]
     """Whether it went well, and all that the compiler said, ptxas's numbers included."""
     includes = [f"-I{path}" for path in [ROOT / "csrc", *cpp_extension.include_paths()]]
     command = [
-        nvcc, *cpp_extension.COMMON_NVCC_FLAGS, *setup_flags(), f"-std={standard}", "-c", str(source), "-o",
-        f"{folder}/{source.stem}.{standard}.o", "-Werror", "all-warnings", "-Xcompiler", "-fPIC,-Wno-psabi",
-        "-Xptxas", "-v", *[f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures],
+        nvcc,
+        *cpp_extension.COMMON_NVCC_FLAGS,
+        *setup_flags(),
+        f"-std={standard}",
+        "-c",
+        str(source),
+        "-o",
+        f"{folder}/{source.stem}.{standard}.o",
+        "-Werror",
+        "all-warnings",
+        "-Xcompiler",
+        "-fPIC,-Wno-psabi",
+        "-Xptxas",
+        "-v",
+        *[f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures],
         # torch's own headers warn; they are not ours to mend.
         *[flag.replace("-I", "-isystem=", 1) if "torch" in flag else flag for flag in includes],
-    ]  # fmt: skip
+    ]
     if torch.version.cuda is None:
         command.append("-DC10_CUDA_NO_CMAKE_CONFIGURE_FILE")  # a header that only torch's CUDA builds bring
     result = subprocess.run(command, capture_output=True, text=True)
@@ -218,7 +230,7 @@ def table(kernels: list[Kernel], nvcc: str) -> str:
         "",
         f"| {' | '.join(columns)} |",
         f"|{'---|' * len(columns)}",
-    ]  # fmt: skip
+    ]
     for (source, row), group in sorted(rows.items()):
         registers = [span([k.registers for k in group if k.architecture == a]) for a in architectures]
         rest = [span([getattr(k, what) for k in group]) for what in ("stack", "spilled", "shared")]

@@ -298,11 +298,15 @@ class Device:
 
         stream = SimpleNamespace(wait_stream=lambda other: None)
         stand_ins = {
-            "Event": Event, "CUDAGraph": Graph, "graph": graph, "Stream": lambda device: stream,
-            "stream": lambda s: contextlib.nullcontext(), "current_stream": lambda device: stream,
+            "Event": Event,
+            "CUDAGraph": Graph,
+            "graph": graph,
+            "Stream": lambda device: stream,
+            "stream": lambda s: contextlib.nullcontext(),
+            "current_stream": lambda device: stream,
             "synchronize": lambda device: self.asked.append("synchronize"),
             "get_device_properties": lambda device: SimpleNamespace(L2_cache_size=1000),
-        }  # fmt: skip
+        }
         for name, stand_in in stand_ins.items():
             monkeypatch.setattr(torch.cuda, name, stand_in)
         monkeypatch.setattr(measure, "_flush", lambda device: self.asked.append("flush"))

@@ -434,8 +434,10 @@ def test_global_pooling_concat_sum_scale(tmp_path: Path) -> None:
     weight, mean, shift = (dice.standard_normal(n) for n in ((3, 2, 1, 1), 3, 3))
     variance, factor = dice.uniform(1, 2, 3), dice.uniform(1, 2, 3)
     blobs = {
-        "a.1": [weight], "bn": [4 * mean, 4 * variance, np.array([4.0])], "scale": [factor, shift],
-    }  # fmt: skip
+        "a.1": [weight],
+        "bn": [4 * mean, 4 * variance, np.array([4.0])],
+        "scale": [factor, shift],
+    }
     path = tmp_path / "w.caffemodel"
     path.write_bytes(caffemodel(blobs, {"a.1": "Convolution", "bn": "BatchNorm", "scale": "Scale"}, v1=False))
     network.load_state_dict(caffe.state_dict(network, path), strict=False)

@@ -244,8 +244,10 @@ def test_module_and_help(here: Path) -> None:
 def test_a_closed_pipe_is_no_error() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "zfcuda", "layers", "--model", "zfnet"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()  # as `| head` does
     assert process.stderr.read() == b"" and process.wait(60) == 0

@@ -46,8 +46,10 @@ def test_worked_out_on_paper() -> None:
     # From the pooled map: its strongest are the two 2s, both from (1,2).
     pooled = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, -2], [0, 0, 0, 0]]]])
     assert torch.equal(project(paper_network(), PICTURE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
-    assert torch.equal(project(paper_network(), PICTURE, "2", position=(1, 0)), torch.tensor(
-        [[[[0.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0]]]]))  # fmt: skip
+    assert torch.equal(
+        project(paper_network(), PICTURE, "2", position=(1, 0)),
+        torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0]]]]),
+    )
     # The whole map: 0, 2, 1 and 2 at once.
     everything = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 4, 0], [1, 0, 0, -4], [0, -1, 0, 0]]]])
     assert torch.equal(project(paper_network(), PICTURE, "2", position="all"), everything)
@@ -123,10 +125,18 @@ class Inception(nn.Module):
 
 def inception() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), Inception(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(14, 6, 3), nn.ReLU(),
-        nn.AvgPool2d((2, 3), (2, 1), (1, 1), ceil_mode=True, count_include_pad=False), nn.Dropout(), nn.Conv2d(6, 4, 1),
-        nn.AvgPool2d(3, 2, 1, divisor_override=5), nn.ReLU(),
-    )  # fmt: skip
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(),
+        Inception(),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(14, 6, 3),
+        nn.ReLU(),
+        nn.AvgPool2d((2, 3), (2, 1), (1, 1), ceil_mode=True, count_include_pad=False),
+        nn.Dropout(),
+        nn.Conv2d(6, 4, 1),
+        nn.AvgPool2d(3, 2, 1, divisor_override=5),
+        nn.ReLU(),
+    )
 
 
 def vgg() -> nn.Module:
@@ -279,10 +289,15 @@ def test_linear_network_gives_gradient_times_activation(data: st.DataObject) -> 
         padding, stride = "same", (1, 1)
     pooled = nn.MaxPool2d(draw(2, 3), draw(1, 3), 1, ceil_mode=bool(draw(0, 1)))
     model = nn.Sequential(
-        nn.Conv2d(2, 4, kernel, stride, padding, dilation, groups), nn.BatchNorm2d(4), pooled,
-        nn.AvgPool2d(draw(1, 2), ceil_mode=True), nn.Conv2d(4, 6, 1, draw(1, 2)),
-        nn.AdaptiveAvgPool2d((draw(1, 4), draw(1, 4))), nn.Flatten(), nn.LazyLinear(5),
-    ).double()  # fmt: skip
+        nn.Conv2d(2, 4, kernel, stride, padding, dilation, groups),
+        nn.BatchNorm2d(4),
+        pooled,
+        nn.AvgPool2d(draw(1, 2), ceil_mode=True),
+        nn.Conv2d(4, 6, 1, draw(1, 2)),
+        nn.AdaptiveAvgPool2d((draw(1, 4), draw(1, 4))),
+        nn.Flatten(),
+        nn.LazyLinear(5),
+    ).double()
     image = torch.randn(1, 2, draw(13, 20), draw(13, 20), dtype=torch.float64, requires_grad=True)
     model.eval()(image)
     with warnings.catch_warnings():
@@ -485,7 +500,7 @@ class Through(nn.Module):
         (lambda x: torch.add(x, x, alpha=2), None, "torch.add in the model's forward"),
         (lambda x: (x[:, :1].relu_(), x)[1], None, r"what Tensor\.relu_ in the model's forward may have overwritten"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_projected_is_refused_by_name(something: Any, act: nn.Module | None, named: str) -> None:
     model, image = Through(something, act).eval(), torch.randn(3, 10, 10)
     with pytest.raises(ValueError, match=f"layer: 'last' cannot be projected, because .*({named})"):

@@ -140,8 +140,19 @@ def test_kinds_are_those_of_torch_fx() -> None:
     # Where one way to ask for the size has one step less.
     assert [kind for kind in kinds(found) if kind != "other"] == [k for k in kinds(trace(model)) if k != "other"]
     assert kinds(trace(Written(in_place), example)) == [
-        "input", "conv", "add", "relu", "mul", "add", "conv", "relu", "relu", "reshape", "other", "add",
-    ]  # fmt: skip
+        "input",
+        "conv",
+        "add",
+        "relu",
+        "mul",
+        "add",
+        "conv",
+        "relu",
+        "relu",
+        "reshape",
+        "other",
+        "add",
+    ]
     parts = kinds(trace(Written(in_parts), example))
     assert parts.count("channels") == 9 and "softmax" in parts and "other" not in parts
     assert kinds(trace(Written(on_the_picture), example))[-2:] == ["channels", "conv"]
@@ -176,10 +187,15 @@ def test_labels_and_names() -> None:
         network.node("block.unused")
     labels = [node.label for node in network.nodes if node.kind != "constant"]
     assert labels == [
-        "the picture", "layer 'block.relu' (ReLU)", "layer 'block.conv' (Conv2d)", "layer 'block.relu' (ReLU)",
-        "tanh in layer 'block'", "layer 'block.conv' (Conv2d)", "sum in the model's forward",
+        "the picture",
+        "layer 'block.relu' (ReLU)",
+        "layer 'block.conv' (Conv2d)",
+        "layer 'block.relu' (ReLU)",
+        "tanh in layer 'block'",
+        "layer 'block.conv' (Conv2d)",
+        "sum in the model's forward",
         "add in the model's forward",
-    ]  # fmt: skip
+    ]
     image = torch.randn(2, *SHAPE)
     torch.testing.assert_close(value(network, image), model(image))
 

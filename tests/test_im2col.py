@@ -137,9 +137,13 @@ def test_unpooling(device: torch.device) -> None:
         signal = np.random.default_rng(1).standard_normal(switches.shape).astype(np.float32)
         for chosen in (switches, np.random.default_rng(2).integers(0, 256, switches.shape, np.uint8)):
             found = ops.max_unpool2d(
-                torch.from_numpy(signal).to(device), torch.from_numpy(chosen).to(device), kernel, stride, padding,
+                torch.from_numpy(signal).to(device),
+                torch.from_numpy(chosen).to(device),
+                kernel,
+                stride,
+                padding,
                 output_size=size[2:],
-            )  # fmt: skip
+            )
             check(found, im2col.max_unpool2d(signal, chosen, kernel, stride, padding, output_size=size[2:]))
 
 
@@ -229,9 +233,16 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
         arrays = [torch.from_numpy(x) for x in (base, patches, have, want)]
         filters = ops.pack_filters(torch.from_numpy(weight), stride, dilation)
         found = ops.conv_patches(
-            *arrays, rows, filters, torch.from_numpy(bias), torch.from_numpy(residual),
-            channels=maps, kernel_size=kernel, relu=True, **rest,
-        )  # fmt: skip
+            *arrays,
+            rows,
+            filters,
+            torch.from_numpy(bias),
+            torch.from_numpy(residual),
+            channels=maps,
+            kernel_size=kernel,
+            relu=True,
+            **rest,
+        )
         wide = [x.astype(np.float64) for x in (base, patches)]
         expected = im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, relu=True, **rest)
         check(found, expected, 2e-5)

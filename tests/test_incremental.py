@@ -445,14 +445,15 @@ LOCAL: dict[str, Callable[[], nn.Module]] = {
     "chunk": code("a, b = x.chunk(2, 1); return a * b"),
     "split": code("a, b, c = torch.split(x, [2, 5, 1], dim=1); return torch.cat([c, b], 1)"),
     "crop": code("return x[:, :, 1:-1, 2:]"),
-}  # fmt: skip
+}
 
 # Where exactness is all that is asked.
 ANYHOW: dict[str, Callable[[], nn.Module]] = {
     "conv circular": conv(4, 5, padding=2, padding_mode="circular"),
     "squeeze and excite": code(
         "return x * self.up(F.relu(self.down(x.mean((2, 3), keepdim=True)))).sigmoid()",
-        down=lambda: nn.Conv2d(8, 2, 1), up=lambda: nn.Conv2d(2, 8, 1),
+        down=lambda: nn.Conv2d(8, 2, 1),
+        up=lambda: nn.Conv2d(2, 8, 1),
     ),
     "squeeze and excite, flat": code(
         "n, c, h, w = x.shape; s = F.adaptive_avg_pool2d(x, 1).view(n, c); "
@@ -518,7 +519,7 @@ ANYHOW: dict[str, Callable[[], nn.Module]] = {
         "return t.transpose(1, 2).view(-1, 8, 10, 11)",
         a=lambda: nn.MultiheadAttention(8, 2, batch_first=True),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -599,7 +600,7 @@ HEADS: dict[str, tuple[str, dict[str, Callable[[], Any]]]] = {
         {"f": lambda: nn.Linear(36, 5)},
     ),
     "centre alone": ("return self.f(y[:, :, 6, 8])", {"f": lambda: nn.Linear(6, 5)}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -645,8 +646,12 @@ STRANGE_FRONTS = {
 def behind(front: str, image: Tensor) -> nn.Module:
     model = nn.Sequential(
         Code(front, mean=torch.ones(3, 1, 1), std=torch.ones(1, 3, 1, 1)),
-        nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(True), nn.Conv2d(6, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-    )  # fmt: skip
+        nn.Conv2d(3, 6, 3, 2, 1),
+        nn.ReLU(True),
+        nn.Conv2d(6, 5, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
     prepared(model.to(image.device), image)
     model[0].mean.copy_(torch.tensor([0.4, -0.2, 0.3]).view(3, 1, 1))
     model[0].std.copy_(torch.tensor([0.2, 0.5, 0.3]).view(1, 3, 1, 1))
@@ -671,10 +676,8 @@ DEGENERATE: dict[str, Callable[[], nn.Module]] = {
     "the picture itself": code("return x.flatten(1)"),
     "constant": code("return self.b.expand(x.size(0), -1)", b=lambda: nn.Parameter(torch.ones(1, 4))),
     "one conv over all": lambda: nn.Sequential(nn.Conv2d(3, 4, (26, 31)), nn.Flatten()),
-    "recurrent": code(
-        "return self.r(x.mean(1))[0][:, -1]", r=lambda: nn.GRU(31, 4, batch_first=True)
-    ),
-}  # fmt: skip
+    "recurrent": code("return self.r(x.mean(1))[0][:, -1]", r=lambda: nn.GRU(31, 4, batch_first=True)),
+}
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
@@ -834,8 +837,15 @@ def inception() -> nn.Module:
         return Code("return torch.cat([self.a(x), self.b(x), self.c(x), self.d(x)], 1)", **parts)
 
     layers = [unit(3, 8, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(5, 0.1), mixed(8), mixed(14)]
-    return nn.Sequential(*layers, nn.MaxPool2d(3, 2, ceil_mode=True), mixed(14), nn.Dropout(0.4), nn.Conv2d(14, 7, 1),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten())  # fmt: skip
+    return nn.Sequential(
+        *layers,
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        mixed(14),
+        nn.Dropout(0.4),
+        nn.Conv2d(14, 7, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
 
 
 def vgg() -> nn.Module:
@@ -930,9 +940,22 @@ class Layered(nn.Module):
 
 
 LAYERS = [
-    "stem", "norm", "relu", "body", "body.0", "body.1", "body.2", "drop", "pool", "gate", "gate.0", "mix", "flat",
-    "fc1", "fc2",
-]  # fmt: skip
+    "stem",
+    "norm",
+    "relu",
+    "body",
+    "body.0",
+    "body.1",
+    "body.2",
+    "drop",
+    "pool",
+    "gate",
+    "gate.0",
+    "mix",
+    "flat",
+    "fc1",
+    "fc2",
+]
 
 
 @pytest.fixture
@@ -1139,7 +1162,7 @@ HOOKS: dict[str, Callable[[nn.Module], Any]] = {
     # Leaves the whole picture's answer as it is, and changes what the windows do.
     "only some pictures": lambda net: net.conv1.register_forward_hook(clip_above(1e3)),
     "only some places": lambda net: net.conv1.register_forward_hook(clip_above(5.0)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOOKS)

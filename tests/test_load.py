@@ -161,9 +161,12 @@ def test_googlenet_with_its_auxiliary_classifiers(tmp_path: Path) -> None:
         f"aux{i}.{key}": torch.zeros(shape)
         for i in (1, 2)
         for key, shape in {
-            "conv.conv.weight": (128, 512, 1, 1), "fc1.weight": (1024, 2048), "fc2.weight": (3, 1024), "fc2.bias": (3,),
+            "conv.conv.weight": (128, 512, 1, 1),
+            "fc1.weight": (1024, 2048),
+            "fc2.weight": (3, 1024),
+            "fc2.bias": (3,),
         }.items()
-    }  # fmt: skip
+    }
     path = tmp_path / "googlenet-1378be20.pth"
     torch.save(published, path)
     assert holds(load("googlenet", weights=path), content) and find(path).origin == "googlenet"

@@ -11,10 +11,18 @@ from zfcuda import models
 
 # Fig. 3: maps and their size after each layer of the paper's network.
 SHAPES = {
-    "conv1": (96, 110, 110), "pool1": (96, 55, 55), "conv2": (256, 26, 26), "pool2": (256, 13, 13),
-    "conv3": (384, 13, 13), "conv4": (384, 13, 13), "conv5": (256, 13, 13), "pool5": (256, 6, 6),
-    "fc6": (4096,), "fc7": (4096,), "fc8": (1000,),
-}  # fmt: skip
+    "conv1": (96, 110, 110),
+    "pool1": (96, 55, 55),
+    "conv2": (256, 26, 26),
+    "pool2": (256, 13, 13),
+    "conv3": (384, 13, 13),
+    "conv4": (384, 13, 13),
+    "conv5": (256, 13, 13),
+    "pool5": (256, 6, 6),
+    "fc6": (4096,),
+    "fc7": (4096,),
+    "fc8": (1000,),
+}
 
 
 def test_zfnet_has_the_papers_shapes() -> None:

@@ -133,10 +133,29 @@ def test_every_layer_has_the_value_that_the_model_computes(name: str, device: to
 def test_kinds_of_all_styles() -> None:
     kinds = [node.kind for node in trace(Styles()).nodes if node.kind != "constant"]
     assert kinds == [
-        "input", "conv", "relu", "conv", "batch_norm", "relu", "conv", "add", "relu", "max_pool", "avg_pool",
-        "batch_norm", "relu", "cat", "channels", "lrn", "adaptive_avg_pool", "mean", "add", "other", "reshape",
+        "input",
+        "conv",
+        "relu",
+        "conv",
+        "batch_norm",
+        "relu",
+        "conv",
+        "add",
+        "relu",
+        "max_pool",
+        "avg_pool",
+        "batch_norm",
+        "relu",
+        "cat",
+        "channels",
+        "lrn",
+        "adaptive_avg_pool",
+        "mean",
+        "add",
+        "other",
+        "reshape",
         "linear",
-    ]  # fmt: skip
+    ]
 
 
 def kinds_of(function: Any, image: Tensor) -> list[str]:

@@ -828,10 +828,13 @@ BAD_WINDOWS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("message", BAD_WINDOWS)
 def test_bad_windows_over_patches_are_named(message: str, operator: Any) -> None:
     good: dict[str, Any] = {
-        "base": torch.randn(1, 2, 7, 8), "patches": torch.zeros(9, 2), "rows": 8, "kernel_size": 3,
+        "base": torch.randn(1, 2, 7, 8),
+        "patches": torch.zeros(9, 2),
+        "rows": 8,
+        "kernel_size": 3,
         "have": torch.tensor([[2, 3, 5, 6, 0], [0, 0, 0, 0, 0]]),
         "want": torch.tensor([[0, 0, 2, 2, 0], [2, 0, 4, 2, 4]]),
-    }  # fmt: skip
+    }
     assert len(operator(**good)) == 8
     with pytest.raises(RuntimeError, match=message):
         operator(**good | BAD_WINDOWS[message])

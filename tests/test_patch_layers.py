@@ -74,10 +74,21 @@ class Problem:
     def run(self) -> Tensor:
         c = self.conv
         return ops.conv_patches(
-            self.base, self.patches, self.have, self.want, self.rows, c.pack(self.weight), self.bias, self.residual,
-            channels=c.outputs, kernel_size=c.kernel, stride=c.stride, padding=c.padding, dilation=c.dilation,
+            self.base,
+            self.patches,
+            self.have,
+            self.want,
+            self.rows,
+            c.pack(self.weight),
+            self.bias,
+            self.residual,
+            channels=c.outputs,
+            kernel_size=c.kernel,
+            stride=c.stride,
+            padding=c.padding,
+            dilation=c.dilation,
             relu=self.relu,
-        )  # fmt: skip
+        )
 
     def twin(self, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
         """In float64, of changed numbers."""
@@ -89,9 +100,21 @@ class Problem:
         assert base is not None and patches is not None and weight is not None
         filters = reference.pack_filters(weight, c.stride, c.dilation)
         return reference.conv_patches(
-            base, patches, self.have, self.want, self.rows, filters, bias, residual, c.outputs, c.kernel, c.stride,
-            c.padding, c.dilation, self.relu,
-        )  # fmt: skip
+            base,
+            patches,
+            self.have,
+            self.want,
+            self.rows,
+            filters,
+            bias,
+            residual,
+            c.outputs,
+            c.kernel,
+            c.stride,
+            c.padding,
+            c.dilation,
+            self.relu,
+        )
 
     def check(self) -> Tensor:
         output = self.run()
@@ -479,9 +502,17 @@ def test_inference_mode(name: str) -> None:
 def test_conv_patches_compiles_whole(conv: Conv, dynamic: bool) -> None:
     def run(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, filters: Tensor) -> Tensor:
         output = ops.conv_patches(
-            base * 2, patches, have, want, rows, filters, channels=conv.outputs, kernel_size=conv.kernel,
-            stride=conv.stride, padding=conv.padding,
-        )  # fmt: skip
+            base * 2,
+            patches,
+            have,
+            want,
+            rows,
+            filters,
+            channels=conv.outputs,
+            kernel_size=conv.kernel,
+            stride=conv.stride,
+            padding=conv.padding,
+        )
         return output.relu() + 1
 
     compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
@@ -560,18 +591,31 @@ HUGE = 2**31
 def convolved(**changes: Any) -> Tensor:
     """conv_patches where all is well but `changes`."""
     arguments = {
-        "base": BASE, "patches": PATCHES, "have": HAVE, "want": HAVE, "rows": 8, "filters": ops.pack_filters(WEIGHT),
-        "bias": torch.zeros(5), "residual": torch.zeros(8, 5), "channels": 5, "kernel_size": 3, "padding": 1,
-    }  # fmt: skip
+        "base": BASE,
+        "patches": PATCHES,
+        "have": HAVE,
+        "want": HAVE,
+        "rows": 8,
+        "filters": ops.pack_filters(WEIGHT),
+        "bias": torch.zeros(5),
+        "residual": torch.zeros(8, 5),
+        "channels": 5,
+        "kernel_size": 3,
+        "padding": 1,
+    }
     return ops.conv_patches(**{**arguments, **changes})
 
 
 def wide(**changes: Any) -> Tensor:
     """The same with Winograd's filters."""
     arguments = {
-        "base": torch.zeros(1, 16, 9, 11), "patches": torch.zeros(8, 16), "filters": ops.pack_filters(WIDE),
-        "bias": None, "residual": None, "channels": 32,
-    }  # fmt: skip
+        "base": torch.zeros(1, 16, 9, 11),
+        "patches": torch.zeros(8, 16),
+        "filters": ops.pack_filters(WIDE),
+        "bias": None,
+        "residual": None,
+        "channels": 32,
+    }
     return convolved(**{**arguments, **changes})
 
 

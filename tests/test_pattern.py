@@ -32,9 +32,21 @@ def message(text: str, size: tuple[int, int, int] = (3, 32, 32)) -> list[str]:
 def test_the_notes_pattern() -> None:
     network = from_pattern("[[conv64 relu]*2 pool]*2 fc256 relu fc10", (3, 32, 32))
     assert [name for name, _ in network.named_children()] == [
-        "conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1", "conv2_2", "relu2_2", "pool2",
-        "flatten", "fc3", "relu3", "fc4",
-    ]  # fmt: skip
+        "conv1_1",
+        "relu1_1",
+        "conv1_2",
+        "relu1_2",
+        "pool1",
+        "conv2_1",
+        "relu2_1",
+        "conv2_2",
+        "relu2_2",
+        "pool2",
+        "flatten",
+        "fc3",
+        "relu3",
+        "fc4",
+    ]
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
     assert network.conv1_1.padding == (1, 1) and network.pool1.stride == (2, 2)
     assert network.fc3.in_features == 64 * 8 * 8
@@ -66,11 +78,23 @@ def test_every_layer() -> None:
     network = from_pattern(text, (3, 32, 32))
     kinds = {name: type(layer) for name, layer in network.named_children()}
     assert kinds == {
-        "conv1_1": nn.Conv2d, "norm1_1": nn.LocalResponseNorm, "norm1_1b": nn.LocalResponseNorm,
-        "local1_2": LocallyConnected2d, "tanh1_2": nn.Tanh, "bn1_2": nn.BatchNorm2d, "avgpool1": nn.AvgPool2d,
-        "sigmoid1": nn.Sigmoid, "conv2_1": nn.Conv2d, "gap": nn.AdaptiveAvgPool2d, "flatten": nn.Flatten,
-        "fc3": nn.Linear, "bn3": nn.BatchNorm1d, "drop3": nn.Dropout, "fc4": nn.Linear, "softmax": nn.Softmax,
-    }  # fmt: skip
+        "conv1_1": nn.Conv2d,
+        "norm1_1": nn.LocalResponseNorm,
+        "norm1_1b": nn.LocalResponseNorm,
+        "local1_2": LocallyConnected2d,
+        "tanh1_2": nn.Tanh,
+        "bn1_2": nn.BatchNorm2d,
+        "avgpool1": nn.AvgPool2d,
+        "sigmoid1": nn.Sigmoid,
+        "conv2_1": nn.Conv2d,
+        "gap": nn.AdaptiveAvgPool2d,
+        "flatten": nn.Flatten,
+        "fc3": nn.Linear,
+        "bn3": nn.BatchNorm1d,
+        "drop3": nn.Dropout,
+        "fc4": nn.Linear,
+        "softmax": nn.Softmax,
+    }
     assert network.conv1_1.kernel_size == (5, 5) and network.conv1_1.stride == (3, 3)
     assert network.norm1_1.size == 5 and network.norm1_1b.size == 3
     conv = network.conv2_1

@@ -29,9 +29,15 @@ ODD_NAME = "<img src=x onerror=alert(1)> \"quoted' ünï 猫.png"
 def network(classes: int = 3) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 6, 3), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 8, 5, stride=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 6, 3),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, classes),
+    ).eval()
 
 
 def preprocess(picture: Image.Image) -> Tensor:
@@ -429,11 +435,20 @@ def chromium(page: Path, profile: Path) -> tuple[str, str]:
     """(the page after its scripts ran, what the browser logged)."""
     assert CHROMIUM is not None
     flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", "--enable-logging=stderr", "--window-size=1280,2000",
-        "--virtual-time-budget=3000", "--dump-dom",
-    ]  # fmt: skip
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--enable-logging=stderr",
+        "--window-size=1280,2000",
+        "--virtual-time-budget=3000",
+        "--dump-dom",
+    ]
     run = subprocess.run(
         [CHROMIUM, *flags, f"--user-data-dir={profile}", page.as_uri()], capture_output=True, text=True, timeout=120
     )

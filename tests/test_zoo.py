@@ -17,10 +17,16 @@ from benchmarks.zoo import NETWORKS, picture
 
 # What torchvision documents for its networks.
 PARAMETERS = {
-    "alexnet": 61_100_840, "vgg16": 138_357_544, "vgg11_bn": 132_868_840, "resnet18": 11_689_512,
-    "resnet50": 25_557_032, "googlenet": 6_624_904, "squeezenet1_1": 1_235_496, "densenet121": 7_978_856,
+    "alexnet": 61_100_840,
+    "vgg16": 138_357_544,
+    "vgg11_bn": 132_868_840,
+    "resnet18": 11_689_512,
+    "resnet50": 25_557_032,
+    "googlenet": 6_624_904,
+    "squeezenet1_1": 1_235_496,
+    "densenet121": 7_978_856,
     "mobilenet_v2": 3_504_872,
-}  # fmt: skip
+}
 KEYS = {
     "alexnet": "features.10.weight classifier.6.bias",
     "vgg16": "features.28.weight classifier.6.weight",

@@ -70,9 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
     _network_options(explain)
     explain.add_argument(
-        "--classes", metavar="FILE",
+        "--classes",
+        metavar="FILE",
         help='class names, one per line, in the order of the outputs; or the word "imagenet" for its 1,000',
-    )  # fmt: skip
+    )
     explain.add_argument(
         "--target", metavar="CLASS", help="class name or number to ask about (default: the most probable)"
     )
@@ -164,11 +165,16 @@ def _explain(arguments: argparse.Namespace) -> int:
         subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
         prepared = [
             prepare(
-                subject, read_picture(path), name, target=arguments.target,
-                window=arguments.window, stride=arguments.stride, layer=arguments.layer,
+                subject,
+                read_picture(path),
+                name,
+                target=arguments.target,
+                window=arguments.window,
+                stride=arguments.stride,
+                layer=arguments.layer,
             )
             for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
-        ]  # fmt: skip
+        ]
         return _report(folder, subject, prepared, arguments.top)
 
 
@@ -189,11 +195,15 @@ def _demo(arguments: argparse.Namespace) -> int:
             mask = Image.fromarray(drawn.part_mask).convert("RGB")
             prepared.append(
                 prepare(
-                    subject, drawn.image, f"{drawn.class_name} (drawn picture {i})",
-                    target=drawn.label, window=arguments.window, stride=arguments.stride,
+                    subject,
+                    drawn.image,
+                    f"{drawn.class_name} (drawn picture {i})",
+                    target=drawn.label,
+                    window=arguments.window,
+                    stride=arguments.stride,
                     truth=subject.view(mask)[1][0] > 0.5,
                 )
-            )  # fmt: skip
+            )
         return _report(folder, subject, prepared, arguments.top)
 
 
@@ -247,10 +257,14 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     print(
         convert(
-            arguments.source, arguments.out, model=arguments.model, weights=arguments.weights, mean=arguments.mean,
+            arguments.source,
+            arguments.out,
+            model=arguments.model,
+            weights=arguments.weights,
+            mean=arguments.mean,
             force=arguments.force,
         )
-    )  # fmt: skip
+    )
     return 0
 
 
@@ -294,9 +308,13 @@ def _plain_warnings() -> Iterator[None]:
     """Warnings as one line each, without the source line that raised them."""
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
-    ) -> None:  # fmt: skip
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         _complain("warning", str(message))
 
     with warnings.catch_warnings():

@@ -526,9 +526,21 @@ def conv_patches(
         RuntimeError: naming the argument and its value.
     """
     return _ops.conv_patches(
-        base, patches, have, want, rows, filters, bias, residual, channels,
-        _pair(kernel_size), _pair(stride), _pair(padding), _pair(dilation), relu,
-    )  # fmt: skip
+        base,
+        patches,
+        have,
+        want,
+        rows,
+        filters,
+        bias,
+        residual,
+        channels,
+        _pair(kernel_size),
+        _pair(stride),
+        _pair(padding),
+        _pair(dilation),
+        relu,
+    )
 
 
 @torch.library.register_fake("zfcuda::conv_patches")

@@ -73,16 +73,23 @@ class Projector:
                 return found
         question = self._question
         return project(
-            self._network, batch, question.layer,
-            unit=question.unit, position=question.position, top=question.top, lrn=self._lrn,
-        )  # fmt: skip
+            self._network,
+            batch,
+            question.layer,
+            unit=question.unit,
+            position=question.position,
+            top=question.top,
+            lrn=self._lrn,
+        )
 
     def _batch(self, image: Tensor) -> Tensor:
         if isinstance(image, Tensor) and image.dim() == 3:
             image = image[None]
         if not isinstance(image, Tensor) or (image.shape, image.dtype, image.device) != (
-            self._shape, self._dtype, self._device,
-        ):  # fmt: skip
+            self._shape,
+            self._dtype,
+            self._device,
+        ):
             kind = type(image).__name__
             got = f"{image.dtype} {list(image.shape)} on {image.device}" if isinstance(image, Tensor) else kind
             raise ValueError(

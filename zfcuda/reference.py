@@ -193,11 +193,18 @@ def _taps(
     window, y, x, wanted = _positions(want, rows)
     taps = [
         _at(
-            base, patches, have, window, y * stride[0] - padding[0] + ky * dilation[0],
-            x * stride[1] - padding[1] + kx * dilation[1], wanted, fill,
+            base,
+            patches,
+            have,
+            window,
+            y * stride[0] - padding[0] + ky * dilation[0],
+            x * stride[1] - padding[1] + kx * dilation[1],
+            wanted,
+            fill,
         )
-        for ky in range(kernel_size[0]) for kx in range(kernel_size[1])
-    ]  # fmt: skip
+        for ky in range(kernel_size[0])
+        for kx in range(kernel_size[1])
+    ]
     return torch.stack(taps, 1)
 
 

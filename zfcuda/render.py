@@ -32,9 +32,16 @@ COLOURS: dict[str, tuple[str, ...]] = {
 
 # Distinct under the common kinds of colour blindness (after Okabe and Ito), then some more.
 CATEGORIES: tuple[Colour, ...] = (
-    (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
-    (213, 94, 0), (240, 228, 66), (120, 94, 60), (106, 61, 154),
-)  # fmt: skip
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (240, 228, 66),
+    (120, 94, 60),
+    (106, 61, 154),
+)
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,20 @@ def squeezenet1_1(num_classes: int = 1000) -> nn.Module:
             return nn.MaxPool2d(3, 2, ceil_mode=True)
 
         features = nn.Sequential(
-            nn.Conv2d(3, 64, 3, 2), nn.ReLU(inplace=True), pool(),
-            _Fire(64, 16, 64), _Fire(128, 16, 64), pool(),
-            _Fire(128, 32, 128), _Fire(256, 32, 128), pool(),
-            _Fire(256, 48, 192), _Fire(384, 48, 192), _Fire(384, 64, 256), _Fire(512, 64, 256),
-        )  # fmt: skip
+            nn.Conv2d(3, 64, 3, 2),
+            nn.ReLU(inplace=True),
+            pool(),
+            _Fire(64, 16, 64),
+            _Fire(128, 16, 64),
+            pool(),
+            _Fire(128, 32, 128),
+            _Fire(256, 32, 128),
+            pool(),
+            _Fire(256, 48, 192),
+            _Fire(384, 48, 192),
+            _Fire(384, 64, 256),
+            _Fire(512, 64, 256),
+        )
         classifier = nn.Sequential(
             nn.Dropout(), nn.Conv2d(512, num_classes, 1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)
         )

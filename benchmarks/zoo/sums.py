@@ -69,8 +69,14 @@ def mobilenet_v2(num_classes: int = 1000) -> nn.Module:
         features: list[nn.Module] = [_six(3, 32, 3, 2)]
         before = 32
         for expansion, maps, count, stride in (
-            (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
-        ):  # fmt: skip
+            (1, 16, 1, 1),
+            (6, 24, 2, 2),
+            (6, 32, 3, 2),
+            (6, 64, 4, 2),
+            (6, 96, 3, 1),
+            (6, 160, 3, 2),
+            (6, 320, 1, 1),
+        ):
             for i in range(count):
                 features.append(_Inverted(before, maps, 1 if i else stride, expansion))
                 before = maps

@@ -99,11 +99,22 @@ def _standard() -> str:
 def _flags(csrc: Path) -> list[str]:
     system = [*cpp_extension.include_paths(), sysconfig.get_paths()["include"]]
     return [
-        f"-std={_standard()}", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-Wall", "-Wextra", "-Werror",
+        f"-std={_standard()}",
+        "-O1",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-fno-gnu-unique",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
         # An instantiation with an index type that always fits compares it for nothing.
-        "-Wno-type-limits", "-DZFCUDA_WITH_CUDA", '-DZFCUDA_CUDA_ARCHITECTURES="emulated"',
-        f"-I{HERE}", f"-I{csrc}", *[f"-isystem{path}" for path in system],
-    ]  # fmt: skip
+        "-Wno-type-limits",
+        "-DZFCUDA_WITH_CUDA",
+        '-DZFCUDA_CUDA_ARCHITECTURES="emulated"',
+        f"-I{HERE}",
+        f"-I{csrc}",
+        *[f"-isystem{path}" for path in system],
+    ]
 
 
 def _digest(*parts: bytes) -> str:

@@ -51,10 +51,20 @@ def instruction_sets() -> list[str]:
 def _flags(csrc: Path) -> list[str]:
     system = [*cpp_extension.include_paths(), sysconfig.get_paths()["include"]]
     return [
-        f"-std={emulation._standard()}", "-O1", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math",
-        "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Wno-maybe-uninitialized", "-DTORCH_EXTENSION_NAME=_C",
-        f"-I{csrc}", *[f"-isystem{path}" for path in system],
-    ]  # fmt: skip
+        f"-std={emulation._standard()}",
+        "-O1",
+        "-fPIC",
+        "-fopenmp",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wno-psabi",
+        "-Wno-maybe-uninitialized",
+        "-DTORCH_EXTENSION_NAME=_C",
+        f"-I{csrc}",
+        *[f"-isystem{path}" for path in system],
+    ]
 
 
 def build(

@@ -44,8 +44,14 @@ class LocallyConnected2d(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.input_size, self.kernel_size = pair(input_size), pair(kernel_size)
         self.stride, self.padding = pair(stride), pair(padding)
-        for name, least in (("in_channels", 1), ("out_channels", 1), ("input_size", 1), ("kernel_size", 1),
-                            ("stride", 1), ("padding", 0)):  # fmt: skip
+        for name, least in (
+            ("in_channels", 1),
+            ("out_channels", 1),
+            ("input_size", 1),
+            ("kernel_size", 1),
+            ("stride", 1),
+            ("padding", 0),
+        ):
             if min(pair(getattr(self, name))) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         rooms = [n + 2 * p - k for n, p, k in zip(self.input_size, self.padding, self.kernel_size, strict=True)]

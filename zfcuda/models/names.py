@@ -51,22 +51,19 @@ class Entry:
 
 
 ENTRIES: dict[str, Entry] = {
-    "lenet5": Entry(
-        lenet5, "LeNet-5 with ReLU and max pooling, for digits", (1, 32, 32), DigitPreprocess(), 10, None
-    ),
+    "lenet5": Entry(lenet5, "LeNet-5 with ReLU and max pooling, for digits", (1, 32, 32), DigitPreprocess(), 10, None),
     "alexnet": Entry(alexnet, "AlexNet, torchvision's: one tower of 64, 192, 384, 256, 256 maps"),
     "caffenet": Entry(
         caffenet, "CaffeNet: AlexNet with groups and normalisation, Caffe's", (3, 227, 227), _CAFFENET_COLOURS
     ),
-    "alexnet_one_tower": Entry(
-        alexnet_one_tower, "AlexNet without groups, which ZFNet starts from", published=None
-    ),
+    "alexnet_one_tower": Entry(alexnet_one_tower, "AlexNet without groups, which ZFNet starts from", published=None),
     "zfnet": Entry(zfnet, "ZFNet, the paper's Fig. 3", published=None),
     "zfnet_wide": Entry(
         partial(zfnet, variant="wide"), "ZFNet with 512, 1024, 512 maps in conv3-5, the paper's Table 3", published=None
     ),
     "zfnet_alexnet_conv1": Entry(
-        partial(zfnet, variant="alexnet_conv1"), "ZFNet with AlexNet's first layer, for the paper's Fig. 6",
+        partial(zfnet, variant="alexnet_conv1"),
+        "ZFNet with AlexNet's first layer, for the paper's Fig. 6",
         published=None,
     ),
     "vgg11": Entry(vgg11, "VGG, configuration A"),
@@ -81,7 +78,7 @@ ENTRIES: dict[str, Entry] = {
     "resnet18": Entry(resnet18, "ResNet of 18 layers"),
     "resnet34": Entry(resnet34, "ResNet of 34 layers"),
     "resnet50": Entry(resnet50, "ResNet of 50 layers, with bottlenecks"),
-}  # fmt: skip
+}
 
 NAMES: tuple[str, ...] = tuple(ENTRIES)
 

@@ -106,9 +106,20 @@ _WORD = re.compile(r"([a-z]+?)(\d+(?:\.\d+)?)?(?:/(.*))?")
 _OPTION = re.compile(r"([spdg])(\d+)(?:x(\d+))?")
 # The number after the word: an integer that must be there, one that may, a share that may, none.
 _NUMBERS = {
-    "conv": "needed", "local": "needed", "fc": "needed", "lrn": "maybe", "dropout": "share",
-    "pool": "", "avgpool": "", "gap": "", "relu": "", "sigmoid": "", "tanh": "", "bn": "", "softmax": "",
-}  # fmt: skip
+    "conv": "needed",
+    "local": "needed",
+    "fc": "needed",
+    "lrn": "maybe",
+    "dropout": "share",
+    "pool": "",
+    "avgpool": "",
+    "gap": "",
+    "relu": "",
+    "sigmoid": "",
+    "tanh": "",
+    "bn": "",
+    "softmax": "",
+}
 _OPTIONS = {"conv": "spdg", "local": "sp", "pool": "sp", "avgpool": "sp"}
 _OTHER_NAMES = {"maxpool": "pool", "linear": "fc", "norm": "lrn", "batchnorm": "bn", "drop": "dropout"}
 
@@ -192,9 +203,16 @@ class _Parser:
                 self.fail("an even kernel has no padding that keeps the size: say which, as in /4p1", start, end)
             padding = (0, 0) if pooling else ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2)
         layer = _Layer(
-            word, number, kernel, written.get("s", kernel if pooling else (1, 1)), padding,
-            written.get("d", (1, 1)), written.get("g", (1, 1))[0], start, end,
-        )  # fmt: skip
+            word,
+            number,
+            kernel,
+            written.get("s", kernel if pooling else (1, 1)),
+            padding,
+            written.get("d", (1, 1)),
+            written.get("g", (1, 1))[0],
+            start,
+            end,
+        )
         if min(*layer.kernel, *layer.stride, *layer.dilation, layer.groups) < 1:
             self.fail("kernel, stride, dilation and groups are at least 1", start, end)
         if pooling and any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
@@ -326,9 +344,13 @@ class _Builder:
         if "softmax" in self.modules:
             self.fail(layer, "nothing can follow softmax")
         adders = {
-            "conv": self.convolution, "local": self.convolution, "pool": self.pooling, "avgpool": self.pooling,
-            "fc": self.fully_connected, "gap": self.mean,
-        }  # fmt: skip
+            "conv": self.convolution,
+            "local": self.convolution,
+            "pool": self.pooling,
+            "avgpool": self.pooling,
+            "fc": self.fully_connected,
+            "gap": self.mean,
+        }
         adders.get(layer.word, self.elementwise)(layer)
 
     def convolution(self, layer: _Layer) -> None:
@@ -452,10 +474,12 @@ class _Builder:
                 side.stride, 1, max(1, side.room(length)), lambda n: replace(side, stride=n).fits(length)
             ),
             "kernel": _nearest(
-                side.kernel, max(1, 2 * side.padding if layer.word in ("pool", "avgpool") else 1), kernels,
+                side.kernel,
+                max(1, 2 * side.padding if layer.word in ("pool", "avgpool") else 1),
+                kernels,
                 lambda n: replace(side, kernel=n).fits(length),
             ),
-        }  # fmt: skip
+        }
         options = [f"{name} {' or '.join(map(str, numbers))}" for name, numbers in found.items() if numbers]
         if side.room(length) >= 0:
             options.append('round="down"' + (' or "up"' if layer.word in ("pool", "avgpool") else ""))

@@ -25,9 +25,16 @@ class FusedSequential(nn.Sequential):
                 pool: Any = stage[1]
                 norm: Any = stage[2]
                 x, _switches = ops.relu_max_pool2d_lrn(
-                    x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode,
-                    size=norm.size, alpha=norm.alpha, beta=norm.beta, k=norm.k,
-                )  # fmt: skip
+                    x,
+                    pool.kernel_size,
+                    pool.stride,
+                    pool.padding,
+                    pool.ceil_mode,
+                    size=norm.size,
+                    alpha=norm.alpha,
+                    beta=norm.beta,
+                    k=norm.k,
+                )
                 i += 3
             else:
                 x = layers[i](x)

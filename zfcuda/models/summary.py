@@ -118,13 +118,16 @@ class Summary(Sequence[Row]):
         picture = ["", "picture", _shape(self.input_size), _bytes(self.input_bytes), "-", "-", "1", "1"]
         lines = [
             [
-                row.name, row.kind, _shape(row.output_shape),
+                row.name,
+                row.kind,
+                _shape(row.output_shape),
                 _bytes(row.own_bytes) if row.own_bytes else "in place",
-                f"{row.parameters:,}" if row.parameters else "-", _millions(row.multiply_adds),
+                f"{row.parameters:,}" if row.parameters else "-",
+                _millions(row.multiply_adds),
                 *(["-", "-"] if row.receptive_field is None else map(_extent, row.receptive_field)),
             ]
             for row in self
-        ]  # fmt: skip
+        ]
         if self.other_parameters:
             lines.append(["", "in no layer that ran", "", "", f"{self.other_parameters:,}", "-", "", ""])
         sums = [_bytes(self.forward_bytes), f"{self.parameters:,}", _millions(self.multiply_adds)]

@@ -130,10 +130,24 @@ def apply(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 KINDS: dict[str, Callable[..., Any]] = {
     form.__name__: form
     for form in (
-        conv, linear, relu, max_pool, avg_pool, adaptive_avg_pool, mean, lrn, batch_norm, cat, add, mul, softmax,
-        channels, identity, lrn_within,
+        conv,
+        linear,
+        relu,
+        max_pool,
+        avg_pool,
+        adaptive_avg_pool,
+        mean,
+        lrn,
+        batch_norm,
+        cat,
+        add,
+        mul,
+        softmax,
+        channels,
+        identity,
+        lrn_within,
     )
-} | {"reshape": apply, "pointwise": apply, "other": apply}  # fmt: skip
+} | {"reshape": apply, "pointwise": apply, "other": apply}
 
 
 def pair(value: Any) -> tuple[int, int]:

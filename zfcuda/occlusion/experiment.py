@@ -62,9 +62,20 @@ def occlusion_map(
         RuntimeError: method="incremental" where that cannot be done.
     """
     experiment = Experiment(
-        model, image, window=window, stride=stride, fill=fill, target=target, layer=layer, unit=unit, method=method,
-        probability=probability, dtype=dtype, memory_budget=memory_budget, progress=progress,
-    )  # fmt: skip
+        model,
+        image,
+        window=window,
+        stride=stride,
+        fill=fill,
+        target=target,
+        layer=layer,
+        unit=unit,
+        method=method,
+        probability=probability,
+        dtype=dtype,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
     return experiment.run(image)
 
 
@@ -128,9 +139,19 @@ class Experiment:
     def answers(self, picture: Tensor, way: Way | None = None) -> Answers:
         """picture: [C,H,W]. way: of an earlier picture."""
         return answers(
-            self.model, picture[None], self.fill[None], self.window, self.stride, layer=self.layer, method=self.method,
-            dtype=self.run_in, memory_budget=self.memory_budget, progress=self.progress, check=self.check, way=way,
-        )  # fmt: skip
+            self.model,
+            picture[None],
+            self.fill[None],
+            self.window,
+            self.stride,
+            layer=self.layer,
+            method=self.method,
+            dtype=self.run_in,
+            memory_budget=self.memory_budget,
+            progress=self.progress,
+            check=self.check,
+            way=way,
+        )
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:
         """What can only be told once the network has run, but before the windows are."""

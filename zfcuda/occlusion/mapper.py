@@ -112,10 +112,16 @@ class OcclusionMapper:
         values = base_values(network, picture, plan.wanted)
         probe = Probe(e.model, None, None)
         found = computed(
-            Way(plan, way.reason, network, {i: values[i] for i in plan.needed}), probe, picture,
-            e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window, e.run_in,
-            self._budget, tqdm(disable=True),
-        )  # fmt: skip
+            Way(plan, way.reason, network, {i: values[i] for i in plan.needed}),
+            probe,
+            picture,
+            e.fill.expand_as(picture),
+            e.origins.flatten(0, 1),
+            e.window,
+            e.run_in,
+            self._budget,
+            tqdm(disable=True),
+        )
         base = values[plan.output].flatten().float()
         self._sample = found.sample
         tensors = [base, found.result.logits, found.exact, found.alone]
@@ -132,10 +138,14 @@ class OcclusionMapper:
         e.check(base, before)
         check_computed(way, Computed(Result(logits, activity), self._sample, exact, alone), e.run_in, e.dtype)
         return Answers(
-            logits[None].clone(), base[None].clone(),
-            None if activity is None else activity[None].clone(), None if before is None else before[None].clone(),
-            "incremental", f"{way.reason}; replayed from a CUDA graph", way,
-        )  # fmt: skip
+            logits[None].clone(),
+            base[None].clone(),
+            None if activity is None else activity[None].clone(),
+            None if before is None else before[None].clone(),
+            "incremental",
+            f"{way.reason}; replayed from a CUDA graph",
+            way,
+        )
 
 
 def _has_graphs(picture: Tensor) -> bool:

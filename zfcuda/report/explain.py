@@ -186,9 +186,20 @@ def prepare(
     if subject.classes and len(subject.classes) != len(logits):
         raise ValueError(f"{len(subject.classes)} class names, but the network has {len(logits)} outputs")
     return Prepared(
-        subject, name, image, pixels.cpu(), grey, logits, index, target is not None, layers, followed, window, stride,
+        subject,
+        name,
+        image,
+        pixels.cpu(),
+        grey,
+        logits,
+        index,
+        target is not None,
+        layers,
+        followed,
+        window,
+        stride,
         truth,
-    )  # fmt: skip
+    )
 
 
 def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Explanation:
@@ -215,9 +226,16 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
     flat = p.grey.flatten(1)
     fill = flat[:, 0].tolist() if torch.equal(flat, flat[:, :1].expand_as(flat)) else p.grey
     occlusion = occlusion_map(
-        p.subject.model, p.image, window=p.window, stride=p.stride, fill=fill, target=p.target,
-        layer=p.followed.output, unit=0 if unit is None else unit.number, progress=progress,
-    )  # fmt: skip
+        p.subject.model,
+        p.image,
+        window=p.window,
+        stride=p.stride,
+        fill=fill,
+        target=p.target,
+        layer=p.followed.output,
+        unit=0 if unit is None else unit.number,
+        progress=progress,
+    )
     seconds = time.perf_counter() - start
     weight = p.subject.model.get_submodule(p.layers[0].name).weight
     assert isinstance(weight, Tensor)

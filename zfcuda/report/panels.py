@@ -52,10 +52,17 @@ class Drawn:
         out = {
             f"{stem}-{key}.png": panel.image
             for key in (
-                "picture", "evidence", "occluded", "activity", "projection", "patch", "probability", "labels",
+                "picture",
+                "evidence",
+                "occluded",
+                "activity",
+                "projection",
+                "patch",
+                "probability",
+                "labels",
             )
             if (panel := getattr(self, key)) is not None
-        }  # fmt: skip
+        }
         return out
 
 

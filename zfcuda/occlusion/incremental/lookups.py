@@ -17,8 +17,13 @@ from zfcuda.network.regions import Lookup
 _FUNCTIONS = {operator.getitem, F.pad, torch.flip, torch.roll, torch.narrow, F.interpolate, F.upsample}
 _METHODS = {"flip", "roll", "narrow", "__getitem__"}
 _MODULES = (
-    nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.Upsample,
-)  # fmt: skip
+    nn.ZeroPad2d,
+    nn.ConstantPad2d,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
+    nn.CircularPad2d,
+    nn.Upsample,
+)
 
 
 def lookup_of(node: Node, base: Any) -> Lookup | None:

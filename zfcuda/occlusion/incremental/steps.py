@@ -206,9 +206,14 @@ class NormWithin(_OfNode):
             prepared[self.index] = base * base
         have, want = tables(patches.layout, layout, base.device)
         sums = ops.pool_patches(
-            prepared[self.index], patches.values * patches.values, have, want, layout.rows,
-            **window_settings(chunk, self.index), sum=True,
-        )  # fmt: skip
+            prepared[self.index],
+            patches.values * patches.values,
+            have,
+            want,
+            layout.rows,
+            **window_settings(chunk, self.index),
+            sum=True,
+        )
         scale = (1 + arguments["alpha"] / arguments["size"] ** 2 * sums) ** -arguments["beta"]
         return Patches(gather(base, patches, layout) * scale, layout)
 
@@ -381,9 +386,18 @@ class Convolution:
         base = chunk.base.map(source)
         have, want = tables(patches.layout, layout, base.device)
         values = ops.conv_patches(
-            base, patches.values, have, want, layout.rows, filters, bias, self._residual(chunk, layout),
-            channels=channels, relu=self.relu, **settings,
-        )  # fmt: skip
+            base,
+            patches.values,
+            have,
+            want,
+            layout.rows,
+            filters,
+            bias,
+            self._residual(chunk, layout),
+            channels=channels,
+            relu=self.relu,
+            **settings,
+        )
         return Patches(values, layout)
 
     def _product(self, chunk: Chunk) -> Patches:
