@@ -1,4 +1,4 @@
-# make demo | test | bench | lint: each makes .venv and installs what it needs on the first call.
+# make demo | test | sanitize | bench | lint: each makes .venv and installs what it needs on the first call.
 # make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it. PARTS="build tests": these alone.
 # PYTHON=python3.12 chooses the interpreter; VENV=none uses the environment that is active (with torch in it).
 
@@ -18,13 +18,16 @@ else
   TOOLS := $(VENV)/.tools
 endif
 
-.PHONY: demo test bench lint gpu clean
+.PHONY: demo test sanitize bench lint gpu clean
 
 demo: $(BUILT)
 	$(RUN) -m zfcuda demo
 
 test: $(BUILT) $(TOOLS)
-	$(RUN) -m pytest
+	$(RUN) -m pytest --ignore=tests/sanitize
+
+sanitize: $(BUILT) $(TOOLS)
+	$(RUN) -m pytest tests/sanitize
 
 bench: $(BUILT) $(TOOLS)
 	$(RUN) -m benchmarks --json out/benchmarks.json --plot out
@@ -33,7 +36,7 @@ lint: $(BUILT) $(TOOLS)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) tests/compile_cuda.py
+	$(RUN) tests/harness/compile_cuda.py
 
 gpu:
 	$(PYTHON) -m benchmarks.gpu $(OUT) $(PARTS)

@@ -66,7 +66,7 @@ def parts(out: Path, name: str) -> list[Part]:
         *(
             Part(
                 tool,
-                [*sanitizer, "--tool", tool, *pytest, "tests/test_operators.py", "-k", SANITIZED],
+                [*sanitizer, "--tool", tool, *pytest, "tests/ops/test_operators.py", "-k", SANITIZED],
                 "sanitizers.log",
                 45,
                 "compute-sanitizer",

@@ -36,7 +36,7 @@ from zfcuda.network import receptive_field
 from zfcuda.report.layers import conv_layers
 
 ROOT = Path(__file__).resolve().parent.parent
-KEYS = ROOT / "tests" / "torchvision_keys.json"
+KEYS = ROOT / "tests" / "models" / "torchvision_keys.json"
 
 
 # ---------------------------------------------------------------- one network, with a picture
@@ -277,9 +277,9 @@ def row(name: str, models: ModuleType | None, folder: Path) -> list[str]:
 def document(rows: list[list[str]], with_torchvision: bool) -> str:
     """docs/networks.md."""
     against = (
-        "the lists in tests/torchvision_keys.json and torchvision itself"
+        "the lists in tests/models/torchvision_keys.json and torchvision itself"
         if with_torchvision
-        else "the lists in tests/torchvision_keys.json"
+        else "the lists in tests/models/torchvision_keys.json"
     )
     table = [f"| {' | '.join(cells)} |" for cells in (list(COLUMNS), ["---"] * len(COLUMNS), *rows)]
     return f"""# Networks
