@@ -18,8 +18,8 @@ from benchmarks import zoo
 from benchmarks.device import device_name
 from benchmarks.measure import race
 from zfcuda import models
-from zfcuda.models.convolutionize import ScoreMap, convolutionize
-from zfcuda.models.pattern import from_pattern
+from zfcuda.models.architectures.convolutionize import ScoreMap, convolutionize
+from zfcuda.models.architectures.pattern import from_pattern
 
 
 def _unpadded() -> nn.Module:

@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import zoo
 from zfcuda import models
-from zfcuda.models.memory import memory_need
+from zfcuda.models.accounts.memory import memory_need
 
 NETWORKS = ("zfnet", "alexnet", "vgg16", "resnet18", "resnet50")
 

@@ -29,8 +29,8 @@ from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import cli, report
 from zfcuda.data import HELD_OUT_SEED, Parts
-from zfcuda.models import names
-from zfcuda.models.load import load
+from zfcuda.models.architectures import registry
+from zfcuda.models.checkpoints.load import load
 from zfcuda.models.preprocess import ImageNetPreprocess
 from zfcuda.network import receptive_field
 from zfcuda.report.layers import conv_layers
@@ -55,7 +55,7 @@ class Case:
     network: nn.Module
     classes: Sequence[str]
     picture: Image.Image
-    preprocess: names.Preprocess
+    preprocess: registry.Preprocess
     image: Tensor
     logits: Tensor
 
@@ -69,9 +69,9 @@ def case(name: str, *, num_classes: int | None = None, size: int | None = None) 
         size: side of its picture, for a network that takes any; None: its own.
     """
     with torch.device("meta"):  # no weights that are thrown away
-        network = names.build(name, num_classes=num_classes)
+        network = registry.build(name, num_classes=num_classes)
     randomise(network)
-    preprocess = names.entry(name).preprocess if size is None else ImageNetPreprocess(size, size)
+    preprocess = registry.entry(name).preprocess if size is None else ImageNetPreprocess(size, size)
     picture = Parts(seed=HELD_OUT_SEED)[0].image
     image = preprocess(picture)
     with torch.inference_mode():
@@ -122,7 +122,7 @@ def check_keys(name: str, models: ModuleType | None) -> str:
     if name not in listed:
         return "not in torchvision"
     with torch.device("meta"):
-        network = names.build(name)
+        network = registry.build(name)
     ours = keys(network)
     if ours != listed[name]:
         raise FailedError(f"{name}: its keys and shapes {ours} are not those listed for torchvision {listed[name]}")
@@ -193,7 +193,7 @@ def check_occlusion(c: Case) -> str:
 def check_page(c: Case, folder: Path) -> str:
     """That the page of a network is written, as `zfcuda explain` does it; -> what is on it."""
     window, stride = _few_windows(c)
-    subject = report.Subject(c.network, c.preprocess, c.classes, names.entry(c.name).title)
+    subject = report.Subject(c.network, c.preprocess, c.classes, registry.entry(c.name).title)
     with report.Folder(folder) as opened:
         prepared = report.prepare(subject, c.picture, "picture", window=window, stride=stride)
         opened.write([report.explain(prepared, top=1)], subject.title)
@@ -261,7 +261,7 @@ COLUMNS = (
 def row(name: str, models: ModuleType | None, folder: Path) -> list[str]:
     """What came out for one network, a cell per column."""
     c = case(name)
-    known = names.entry(name)
+    known = registry.entry(name)
     size = " x ".join(map(str, known.input_size))
     cells = [
         f"`{name}`",
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "networks.md", metavar="FILE")
     arguments = parser.parse_args()
     with torchvision_models() as models, tempfile.TemporaryDirectory() as folder:
-        rows = [row(name, models, Path(folder)) for name in tqdm(names.NAMES, unit="network")]
+        rows = [row(name, models, Path(folder)) for name in tqdm(registry.NAMES, unit="network")]
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(document(rows, models is not None), encoding="utf-8")
 

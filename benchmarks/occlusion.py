@@ -26,7 +26,7 @@ from benchmarks.bound import Work, work
 from benchmarks.failures import Failures
 from benchmarks.measure import full_float32, race, race_against, timed
 from benchmarks.opponents import Scene
-from zfcuda.models.zfnet import ZFNet
+from zfcuda.models.architectures.zfnet import ZFNet
 from zfcuda.occlusion.windows import grid
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch
 
 from benchmarks.measure import tuned_convolutions
-from zfcuda.models.zfnet import ZFNet
+from zfcuda.models.architectures.zfnet import ZFNet
 
 Forward = Callable[[Tensor], Tensor]
 # What is tried for each: pictures per batch. A GPU is not full with 64 small ones.

@@ -26,7 +26,7 @@ from tqdm import tqdm
 import zfcuda
 from benchmarks.environment import environment
 from zfcuda.data import HELD_OUT_SEED, Parts, PartsPicture
-from zfcuda.models.demo import DemoNetwork, load_demo
+from zfcuda.models.pretrained.demo import DemoNetwork, load_demo
 
 WINDOW, STRIDE, LAYER, CONTRAST = 32, 8, "conv5", 3.0
 

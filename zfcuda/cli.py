@@ -235,8 +235,8 @@ def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top:
 
 def _summary(arguments: argparse.Namespace) -> int:
     from zfcuda.models import summary
-    from zfcuda.models.load import find
-    from zfcuda.models.memory import memory_need
+    from zfcuda.models.accounts.memory import memory_need
+    from zfcuda.models.checkpoints.load import find
 
     found = find(arguments.model, weights=arguments.weights)
     size = arguments.input or found.input_size or (3, 224, 224)
@@ -253,7 +253,7 @@ def _summary(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from zfcuda.models.convert import convert
+    from zfcuda.models.checkpoints.convert import convert
 
     print(
         convert(

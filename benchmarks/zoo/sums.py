@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.zoo.made import Chain, averaged, made
-from zfcuda.models.resnet import BasicBlock, resnet
+from zfcuda.models.architectures.resnet import BasicBlock, resnet
 
 
 class _Attention(nn.Module):

@@ -15,10 +15,10 @@ import torch
 
 from zfcuda import models
 from zfcuda.data import HELD_OUT_SEED, Parts
-from zfcuda.models.demo import load_demo
+from zfcuda.models.pretrained.demo import load_demo
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = Path(models.__file__).parent / "weights"
+WEIGHTS = Path(models.__file__).parent / "pretrained"
 PICTURES = 24  # two of every class
 
 

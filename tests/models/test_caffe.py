@@ -17,13 +17,13 @@ from PIL import Image
 from torch import nn
 
 import zfcuda
-from zfcuda.models.load import find, load
-from zfcuda.models.weights import WeightsError
+from zfcuda.models.checkpoints.errors import WeightsError
+from zfcuda.models.checkpoints.load import find, load
 from zfcuda.report import Subject
 
 pytest.importorskip("google.protobuf", reason="Caffe's files need protobuf")
 
-from zfcuda.models import caffe
+from zfcuda.models.checkpoints import caffe
 
 Array = npt.NDArray[np.float64]
 Blobs = dict[str, list[Array]]

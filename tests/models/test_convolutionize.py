@@ -15,9 +15,9 @@ import zfcuda
 import zfcuda.network
 from benchmarks import convolutionize as benchmark
 from zfcuda import models
-from zfcuda.models.convolutionize import ScoreMap, convolutionize
-from zfcuda.models.local import LocallyConnected2d
-from zfcuda.models.pattern import from_pattern
+from zfcuda.models.architectures.convolutionize import ScoreMap, convolutionize
+from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.architectures.pattern import from_pattern
 
 
 def crops(model: nn.Module, picture: Tensor, window: tuple[int, int], stride: tuple[int, int]) -> Tensor:

@@ -16,12 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zfcuda.models import external, names
-from zfcuda.models.convert import convert
-from zfcuda.models.fit import fits, whose
-from zfcuda.models.load import UnknownNetworkError, find, load
-from zfcuda.models.weights import WeightsError
-from zfcuda.models.zfnet import zfnet
+from zfcuda.models.architectures import registry
+from zfcuda.models.architectures.zfnet import zfnet
+from zfcuda.models.checkpoints import external
+from zfcuda.models.checkpoints.convert import convert
+from zfcuda.models.checkpoints.errors import WeightsError
+from zfcuda.models.checkpoints.identify import fits, whose
+from zfcuda.models.checkpoints.load import UnknownNetworkError, find, load
 
 State = dict[str, Tensor]
 
@@ -29,7 +30,7 @@ State = dict[str, Tensor]
 def state(name: str, num_classes: int, seed: int = 0) -> State:
     """The weights of a network by name, as a file would hold them; small where the network is large."""
     torch.manual_seed(seed)
-    network = names.build(name, num_classes=num_classes)
+    network = registry.build(name, num_classes=num_classes)
     return {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
 
 
@@ -60,12 +61,12 @@ def error(*arguments: Any, **options: Any) -> str:
 
 
 def test_every_name() -> None:
-    for name in names.NAMES:
+    for name in registry.NAMES:
         if name.startswith("vgg") and name != "vgg11":
             continue  # hundreds of megabytes each, and alike
         found = find(name, num_classes=2)
         assert not found.model.training and not found.trained
-        assert (found.title, found.num_classes) == (name, 2) and found.input_size == names.entry(name).input_size
+        assert (found.title, found.num_classes) == (name, 2) and found.input_size == registry.entry(name).input_size
         assert found.model.preprocess(Image.new("RGB", (50, 40))).shape == (1, *found.input_size)
         assert found.model.classes is None, "two classes are not ImageNet's"
 
@@ -175,7 +176,7 @@ def test_googlenet_with_its_auxiliary_classifiers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["alexnet", "vgg11"])
 def test_large_networks_are_told_by_their_shapes(name: str) -> None:
     with torch.device("meta"):
-        content = names.build(name, num_classes=7).state_dict()
+        content = registry.build(name, num_classes=7).state_dict()
     best = fits(content)[0]
     assert best.exact and (best.name, best.options["num_classes"]) == (name, 7)
     assert whose(content) == f"; these are {name}'s, for 7 classes"

@@ -17,7 +17,7 @@ from benchmarks import networks
 from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import models
-from zfcuda.models import names
+from zfcuda.models.architectures import registry
 from zfcuda.models.checks import check_num_classes
 from zfcuda.models.preprocess import DigitPreprocess, ImageNetPreprocess
 from zfcuda.network import receptive_field
@@ -36,7 +36,7 @@ def torchvision() -> Iterator[ModuleType]:
 
 def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
     with torch.device("meta"):
-        return names.build(name, num_classes=num_classes)
+        return registry.build(name, num_classes=num_classes)
 
 
 # ---------------------------------------------------------------- what is done with networks
@@ -195,7 +195,7 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_shapes_of_each_layer(name: str) -> None:
-    table = {row.name: row for row in models.summary(names.build(name), names.entry(name).input_size)}
+    table = {row.name: row for row in models.summary(registry.build(name), registry.entry(name).input_size)}
     assert {layer: table[layer].output_shape for layer in CHAINS[name]} == CHAINS[name]
 
 
@@ -222,14 +222,14 @@ def test_fig_6_compares_first_layers_alone() -> None:
 def test_fused_stages_change_nothing(name: str) -> None:
     net = on_meta(name, 5)
     randomise(net)
-    image = torch.randn(2, *names.entry(name).input_size)
+    image = torch.randn(2, *registry.entry(name).input_size)
     with torch.inference_mode():
         torch.testing.assert_close(net(image), nn.Sequential(*net)(image), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("alexnet", 63), ("vgg11", 32), ("googlenet", 15), ("resnet18", 1)])
 def test_the_smallest_pictures(name: str, smallest: int) -> None:
-    net = names.build(name, num_classes=3).eval()
+    net = registry.build(name, num_classes=3).eval()
     with torch.inference_mode():
         assert net(torch.zeros(1, 3, smallest, smallest)).shape == (1, 3)
         if smallest > 1:
@@ -242,7 +242,7 @@ def test_the_smallest_pictures(name: str, smallest: int) -> None:
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_build_gives_what_the_registry_says(name: str) -> None:
-    known = names.entry(name)
+    known = registry.entry(name)
     net = on_meta(name).to("meta")  # the constants of GoogLeNet, too
     assert net.training
     assert net.classes == (models.imagenet.classes() if known.published else None)
@@ -272,7 +272,7 @@ def test_classes_are_the_callers_own() -> None:
 )
 def test_unknown_names(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        names.build(name)
+        registry.build(name)
 
 
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, True, "10"])
@@ -283,7 +283,7 @@ def test_numbers_of_classes_that_are_refused(num_classes: object) -> None:
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_every_network_refuses_no_classes(name: str) -> None:
-    for build in (names.entry(name).build, lambda n: names.build(name, num_classes=n)):
+    for build in (registry.entry(name).build, lambda n: registry.build(name, num_classes=n)):
         with pytest.raises(ValueError, match=r"num_classes: .*0"):
             build(0)
 
@@ -291,7 +291,7 @@ def test_every_network_refuses_no_classes(name: str) -> None:
 def test_initial_weights() -> None:
     """He's let activations through, however deep the network; those of ZFNet's family are the paper's."""
     image = torch.randn(2, 3, 64, 64)
-    net = names.build("vgg19", num_classes=10).eval()
+    net = registry.build("vgg19", num_classes=10).eval()
     with torch.inference_mode():
         assert 0.01 < net(image).std() < 100
     fan_in = 512 * 9
@@ -344,7 +344,7 @@ def test_imagenets_pictures_are_torchvisions(torchvision: ModuleType) -> None:
 
 
 def test_caffenets_pictures_are_blue_first_less_the_mean() -> None:
-    found = names.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
+    found = registry.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
     assert found.shape == (1, 3, 227, 227) and found.dtype == torch.float32
     expected = torch.tensor([30 - 104.00698793, 20 - 116.66876762, 10 - 122.67891434]).view(1, 3, 1, 1)
     torch.testing.assert_close(found, expected.expand_as(found))
@@ -359,7 +359,7 @@ def test_digits_stand_in_the_middle() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 @pytest.mark.parametrize("preprocess", [ImageNetPreprocess(), DigitPreprocess()])
-def test_pictures_of_any_mode_and_shape(preprocess: names.Preprocess, mode: str) -> None:
+def test_pictures_of_any_mode_and_shape(preprocess: registry.Preprocess, mode: str) -> None:
     for size in ((40, 40), (5000, 1), (1, 5000)):
         found = preprocess(photograph(*size, mode))
         assert found.dtype == torch.float32 and found.is_contiguous() and found.isfinite().all()

@@ -11,8 +11,8 @@ from torch import nn
 
 import zfcuda
 from zfcuda import models
-from zfcuda.models.local import LocallyConnected2d
-from zfcuda.models.pattern import DEEPEST, PatternError, from_pattern
+from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.architectures.pattern import DEEPEST, PatternError, from_pattern
 
 
 def layers(text: str, size: tuple[int, int, int] = (3, 32, 32), **options: str) -> str:

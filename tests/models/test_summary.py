@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from benchmarks.memory import measured_peak
 from zfcuda import models
-from zfcuda.models.local import LocallyConnected2d
-from zfcuda.models.memory import largest_batch, memory_need
-from zfcuda.models.pattern import from_pattern
+from zfcuda.models.accounts.memory import largest_batch, memory_need
+from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.architectures.pattern import from_pattern
 
 # ---------------------------------------------------------------- VGG16, row by row
 # The CS231n notes ("Case Studies", VGGNet in detail): map, its numbers, weights without biases. The notes end with

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zfcuda.models.weights import WeightsError, load_weights, read_weights
+from zfcuda.models.checkpoints.errors import WeightsError
+from zfcuda.models.checkpoints.match import load_weights
+from zfcuda.models.checkpoints.read import read_weights
 
 
 def network(classes: int = 3, *, seed: int = 0) -> nn.Sequential:

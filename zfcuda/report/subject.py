@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zfcuda.models import imagenet
-from zfcuda.models.load import find
+from zfcuda.models.architectures import imagenet
+from zfcuda.models.checkpoints.load import find
 from zfcuda.models.preprocess import ImageNetPreprocess
 
 

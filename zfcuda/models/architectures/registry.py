@@ -10,17 +10,17 @@ from functools import partial
 from PIL import Image
 from torch import Tensor, nn
 
-from zfcuda.models import imagenet
-from zfcuda.models.alexnet import alexnet, alexnet_one_tower
-from zfcuda.models.caffe.preprocess import CaffePreprocess
-from zfcuda.models.caffenet import caffenet
+from zfcuda.models.architectures import imagenet
+from zfcuda.models.architectures.alexnet import alexnet, alexnet_one_tower
+from zfcuda.models.architectures.caffenet import caffenet
+from zfcuda.models.architectures.googlenet import googlenet
+from zfcuda.models.architectures.lenet import lenet5
+from zfcuda.models.architectures.resnet import resnet18, resnet34, resnet50
+from zfcuda.models.architectures.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from zfcuda.models.architectures.zfnet import zfnet
+from zfcuda.models.checkpoints.caffe.preprocess import CaffePreprocess
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.googlenet import googlenet
-from zfcuda.models.lenet import lenet5
 from zfcuda.models.preprocess import DigitPreprocess, ImageNetPreprocess
-from zfcuda.models.resnet import resnet18, resnet34, resnet50
-from zfcuda.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
-from zfcuda.models.zfnet import zfnet
 
 Preprocess = Callable[[Image.Image], Tensor]
 

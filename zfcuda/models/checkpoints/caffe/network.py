@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.models.caffe.layers import Shape, UnsupportedError, make
-from zfcuda.models.caffe.schema import from_text
-from zfcuda.models.weights import WeightsError
+from zfcuda.models.checkpoints.caffe.layers import Shape, UnsupportedError, make
+from zfcuda.models.checkpoints.caffe.schema import from_text
+from zfcuda.models.checkpoints.errors import WeightsError
 
 # The types of the format of 2014 that the present one spells otherwise than by capitals alone.
 _RENAMED = {"LRN": "LRN", "RELU": "ReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss", "HDF5_DATA": "HDF5Data"}

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zfcuda.models.checks import checked_size
 from zfcuda.network.graph import evaluating, unwrap
 
 _UNITS = {"": 1} | {p + b: n for i, p in enumerate("KMGT", 1) for b, n in (("B", 1000**i), ("iB", 1024**i))}
@@ -101,14 +102,6 @@ def largest_batch(
     """
     _amount(memory)
     return memory_need(model, input_size, training=training, dtype=dtype).largest_batch(memory)
-
-
-def checked_size(input_size: Sequence[int]) -> tuple[int, int, int]:
-    """(C, H, W), or a ValueError that names input_size."""
-    size = tuple(input_size)
-    if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise ValueError(f"input_size: expected (C, H, W), got {input_size!r}")
-    return size
 
 
 def _amount(memory: int | str) -> int:

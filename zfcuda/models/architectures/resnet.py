@@ -11,8 +11,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he
 
 
 class BasicBlock(nn.Module):

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he
 
 
 def lenet5(num_classes: int = 10) -> nn.Sequential:

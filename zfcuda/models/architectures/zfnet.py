@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
+from zfcuda.models.architectures.initialise import small_normal
+from zfcuda.models.architectures.stages import FusedSequential
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import small_normal
-from zfcuda.models.stages import FusedSequential
 
 _MAPS = {
     "paper": (96, 256, 384, 384, 256),

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.models.names import NAMES, entry
-from zfcuda.models.weights import without_prefix
+from zfcuda.models.architectures.registry import NAMES, entry
+from zfcuda.models.checkpoints.prefixes import without_prefix
 
 Shapes = Mapping[str, tuple[int, ...]]
 _HIDDEN = 4096  # what zfnet's fc6 has at width 1

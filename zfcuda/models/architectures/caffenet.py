@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
+from zfcuda.models.architectures.initialise import he
+from zfcuda.models.architectures.stages import FusedSequential
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he
-from zfcuda.models.stages import FusedSequential
 
 
 def caffenet(num_classes: int = 1000) -> FusedSequential:
@@ -20,7 +20,7 @@ def caffenet(num_classes: int = 1000) -> FusedSequential:
     Returns:
         A module [N,3,227,227] -> [N,num_classes] with Caffe's layer names and its shapes of weights, so that the
         published weights fit; He's initial weights. The published weights want pixels in BGR, 0 to 255, minus their
-        mean: :class:`zfcuda.models.caffe.CaffePreprocess`.
+        mean: :class:`zfcuda.models.checkpoints.caffe.CaffePreprocess`.
 
     Raises:
         ValueError: for a num_classes that is not positive.

@@ -12,8 +12,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he
 
 # How many 3x3 convolutions stand before each of the five poolings: columns A, B, D, E of the paper's Table 1.
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

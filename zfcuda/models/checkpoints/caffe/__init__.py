@@ -4,10 +4,10 @@
 ``preprocess`` the pictures. Needs the package protobuf.
 """
 
-from zfcuda.models.caffe.network import CaffeNetwork, build
-from zfcuda.models.caffe.norm import WithinChannelNorm
-from zfcuda.models.caffe.preprocess import IMAGENET_MEAN, CaffePreprocess
-from zfcuda.models.caffe.weights import channel_means, layer_weights, state_dict
+from zfcuda.models.checkpoints.caffe.network import CaffeNetwork, build
+from zfcuda.models.checkpoints.caffe.norm import WithinChannelNorm
+from zfcuda.models.checkpoints.caffe.preprocess import IMAGENET_MEAN, CaffePreprocess
+from zfcuda.models.checkpoints.caffe.weights import channel_means, layer_weights, state_dict
 
 __all__ = [
     "IMAGENET_MEAN",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from zfcuda.models.memory import checked_size
+from zfcuda.models.checks import checked_size
 from zfcuda.network import calls
 from zfcuda.network.graph import unwrap
 from zfcuda.network.kinds import both_sides, pair, window_stride

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from zfcuda.models.local import LocallyConnected2d
-from zfcuda.models.memory import checked_size
+from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.checks import checked_size
 from zfcuda.network import evaluating, receptive_fields
 from zfcuda.network.graph import unwrap
 

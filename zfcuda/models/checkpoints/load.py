@@ -10,11 +10,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zfcuda.models import external
-from zfcuda.models.demo import load_demo
-from zfcuda.models.fit import class_count, fit, fits, whose
-from zfcuda.models.names import NAMES, build, entry
-from zfcuda.models.weights import WeightsError, matched, read_metadata, read_weights
+from zfcuda.models.architectures.registry import NAMES, build, entry
+from zfcuda.models.checkpoints import external
+from zfcuda.models.checkpoints.errors import WeightsError
+from zfcuda.models.checkpoints.identify import class_count, fit, fits, whose
+from zfcuda.models.checkpoints.match import matched
+from zfcuda.models.checkpoints.read import read_metadata, read_weights
+from zfcuda.models.pretrained.demo import load_demo
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _CAFFE = (".prototxt", ".caffemodel")
@@ -252,7 +254,7 @@ def _stem(path: Path) -> str:
 def _from_prototxt(
     text: str, prototxt: Path, weights: Path | None, num_classes: int | None, mean: str | None
 ) -> Loaded:
-    from zfcuda.models import caffe
+    from zfcuda.models.checkpoints import caffe
 
     model = caffe.build(text, str(prototxt))
     if weights is not None and weights.suffix.lower() == ".caffemodel":

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's colours, as torchvision's pictures come
 

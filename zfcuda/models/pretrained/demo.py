@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from zfcuda.data.preprocess import Preprocess
-from zfcuda.models.zfnet import ZFNet, zfnet
+from zfcuda.models.architectures.zfnet import ZFNet, zfnet
 
-_WEIGHTS = Path(__file__).parent / "weights"
+_WEIGHTS = Path(__file__).parent
 
 
 class DemoNetwork(ZFNet):
@@ -30,7 +30,7 @@ class DemoNetwork(ZFNet):
 def load_demo() -> DemoNetwork:
     """The network trained on ``zfcuda.data.Parts``, in eval mode, float32, channels_last, on the CPU.
 
-    How it was trained and how well it does is in ``zfcuda/models/weights/demo.json``.
+    How it was trained and how well it does is in ``zfcuda/models/pretrained/demo.json``.
     """
     facts = json.loads((_WEIGHTS / "demo.json").read_text(encoding="utf-8"))
     architecture, seen = facts["architecture"], facts["preprocess"]

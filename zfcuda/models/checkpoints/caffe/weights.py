@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfcuda.models.caffe.network import CaffeNetwork, kind_of
-from zfcuda.models.caffe.schema import from_bytes
-from zfcuda.models.weights import WeightsError
+from zfcuda.models.checkpoints.caffe.network import CaffeNetwork, kind_of
+from zfcuda.models.checkpoints.caffe.schema import from_bytes
+from zfcuda.models.checkpoints.errors import WeightsError
 
 
 def state_dict(network: CaffeNetwork, path: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zfcuda.models.load import Loaded, UnknownNetworkError, find
-from zfcuda.models.weights import matched, read_metadata, read_weights
+from zfcuda.models.checkpoints.load import Loaded, UnknownNetworkError, find
+from zfcuda.models.checkpoints.match import matched
+from zfcuda.models.checkpoints.read import read_metadata, read_weights
 
 _CAFFE = (".prototxt", ".caffemodel")
 
@@ -99,7 +100,7 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _mean(text: str, loaded: Loaded) -> str:
     """The numbers of --mean, as text."""
-    from zfcuda.models.caffe import channel_means
+    from zfcuda.models.checkpoints.caffe import channel_means
 
     channels = 3 if loaded.input_size is None else loaded.input_size[0]
     if text.endswith(".binaryproto"):

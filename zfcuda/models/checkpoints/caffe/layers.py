@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.models.caffe.norm import WithinChannelNorm
+from zfcuda.models.checkpoints.caffe.norm import WithinChannelNorm
 
 Shape = tuple[int, ...]  # without the batch
 

@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
+from zfcuda.models.architectures.initialise import he, small_normal
+from zfcuda.models.architectures.stages import FusedSequential
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.initialise import he, small_normal
-from zfcuda.models.stages import FusedSequential
 
 
 def alexnet(num_classes: int = 1000) -> nn.Sequential:

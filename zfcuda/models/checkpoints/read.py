@@ -1,4 +1,4 @@
-"""Reads weights from a file into a network: all of them, or none and one line that says why."""
+"""Reads the tensors in a file of weights, whatever wrote it, without executing anything in it."""
 
 from __future__ import annotations
 
@@ -6,76 +6,17 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from zfcuda.models.checkpoints.errors import WeightsError
 
 # What training scripts save around the weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and Lightning put before each name
-
-
-class WeightsError(ValueError):
-    """A file that holds no weights, or those of another network; the message is one line."""
-
-
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Loads the weights in a file into a network, cast to the network's dtypes and moved to its devices.
-
-    Args:
-        model: the network; unchanged where this raises.
-        path: see :func:`read_weights`.
-
-    Raises:
-        WeightsError: (a ValueError) where the file cannot be read, or does not fit (see :func:`matched`).
-    """
-    found = matched(model, read_weights(path), Path(path))
-    for name, value in model.state_dict().items():
-        if isinstance(value, Tensor) and value.is_meta:
-            raise WeightsError(f"{name!r} of the network is on the meta device: materialise it first")
-    model.load_state_dict(found, strict=False)  # copies into the parameters, so their dtypes and devices stay
-
-
-def matched(model: nn.Module, found: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
-    """The weights of a file by the names of the network: every tensor that the network has, and no other.
-
-    Names in the file may carry the prefix of DataParallel ("module."), torch.compile or Lightning. What the network
-    names in `ignored_keys`, prefixes of names, is left out: published files may hold layers that only training uses.
-
-    Raises:
-        WeightsError: naming the first key that does not fit, in the network's order: one that is missing, one of
-            another shape (both shapes are given), one that is unexpected; and the network whose weights these are.
-    """
-    wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    found = without_prefix(found, wanted)
-    ignored = tuple(getattr(model, "ignored_keys", ()))
-    found = {name: value for name, value in found.items() if name in wanted or not name.startswith(ignored)}
-    reason = _misfit(wanted, found)
-    if reason is not None:
-        from zfcuda.models.fit import whose  # which knows every network, and builds on this module
-
-        raise WeightsError(f"{file}: weights of another network: {reason}{whose(found)}")
-    return found
-
-
-def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """The first thing that does not fit, in words."""
-    for name, value in wanted.items():
-        if name not in found:
-            if name.endswith("num_batches_tracked"):  # absent from older files; only training reads it
-                continue
-            other = next((key for key in found if key not in wanted), None)
-            hint = "" if other is None else f" (it has {other!r} {_shape(found[other])} instead)"
-            return f"{name!r} {_shape(value)} is missing from the file{hint}"
-        if found[name].shape != value.shape:
-            return f"{name!r} is {_shape(found[name])} in the file and {_shape(value)} in the network"
-    for name in found:
-        if name not in wanted:
-            return f"{name!r} {_shape(found[name])} does not exist in the network"
-    return None
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -100,7 +41,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not start:
         raise WeightsError(f"{file}: an empty file")
     if file.suffix == ".caffemodel":
-        from zfcuda.models.caffe import layer_weights  # needs protobuf, which the rest does not
+        from zfcuda.models.checkpoints.caffe import layer_weights  # needs protobuf, which the rest does not
 
         return layer_weights(file)
     if start[8:9] == b"{" or file.suffix == ".safetensors":
@@ -169,20 +110,3 @@ def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
     if not found:
         raise WeightsError(f"{file}: holds no tensors")
     return found
-
-
-def without_prefix(found: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
-    """Weights without what wrappers put before every name; a prefix that leads to no name of the network stays."""
-    names = list(found)
-    while names and not any(name in wanted for name in names):
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in names)), None)
-        if prefix is None:
-            break
-        names = [name.removeprefix(prefix) for name in names]
-    else:
-        return dict(zip(names, found.values(), strict=True))
-    return dict(found)
-
-
-def _shape(value: Tensor) -> str:
-    return str(list(value.shape))

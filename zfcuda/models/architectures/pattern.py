@@ -10,9 +10,9 @@ from typing import NoReturn
 
 from torch import nn
 
-from zfcuda.models.local import LocallyConnected2d
-from zfcuda.models.memory import checked_size
-from zfcuda.models.stages import FusedSequential
+from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.architectures.stages import FusedSequential
+from zfcuda.models.checks import checked_size
 
 MOST_LAYERS, DEEPEST = 2000, 100
 _SEARCHED = 512  # pixels more or fewer, for picture sizes that would fit

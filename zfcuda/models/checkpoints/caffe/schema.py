@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from zfcuda.models.weights import WeightsError
+from zfcuda.models.checkpoints.errors import WeightsError
 
 # Packed floats look the same in the file as bytes. Read as bytes they are an array at once; as floats each of the
 # 138 million of VGG16 would become a Python object.

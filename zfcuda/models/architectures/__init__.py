@@ -1,0 +1,1 @@
+"""Networks as readable lists of layers, and the registry of their names."""

@@ -1,0 +1,1 @@
+"""What files of weights become: read, matched to a network, converted; Caffe's too."""
