@@ -118,7 +118,7 @@ def extension() -> object:
 
 
 class BuildExtension(cpp_extension.BuildExtension):
-    """Leaves beside the library for which torch it was built; zfcuda/_build.py reads it before loading."""
+    """Leaves beside the library for which torch it was built; zfcuda/_extension.py reads it before loading."""
 
     def run(self) -> None:
         super().run()

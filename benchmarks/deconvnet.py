@@ -27,7 +27,7 @@ import zfcuda
 from benchmarks import opponents, zoo
 from benchmarks.failures import Failures
 from benchmarks.measure import Run, full_float32, race, timed, tuned_convolutions
-from zfcuda.deconv import strongest
+from zfcuda.backward.deconvnet import strongest
 from zfcuda.network import trace
 
 

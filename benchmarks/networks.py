@@ -28,6 +28,7 @@ import zfcuda
 from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import cli, report
+from zfcuda.backward.deconvnet import strongest
 from zfcuda.data import HELD_OUT_SEED, Parts
 from zfcuda.models.architectures import registry
 from zfcuda.models.checkpoints.load import load
@@ -157,7 +158,7 @@ def check_projection(c: Case) -> str:
     layers, _ = conv_layers(c.network, c.image)
     for layer in (layers[len(layers) // 2], layers[-1]):
         signal = zfcuda.project(c.network, c.image, layer.output)[0]
-        unit = zfcuda.deconv.strongest(c.network, c.image, layer.output, 1)[0]
+        unit = strongest(c.network, c.image, layer.output, 1)[0]
         assert unit.position is not None
         field = receptive_field(c.network, layer.output, tuple(c.image.shape[1:]))
         top, left, bottom, right = field.rectangle(*unit.position)

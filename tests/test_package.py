@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zfcuda
-from zfcuda import _build
+from zfcuda import _extension
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,13 +39,13 @@ def test_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(zfcuda._built_for, "TORCH", "2.10.0+cu999")
     with pytest.raises(ImportError, match=rf"built for torch 2\.10\.0\+cu999, found torch {torch.__version__[:4]}"):
-        _build.load()
+        _extension.load()
 
 
 def test_not_built_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zfcuda._built_for", None)
     with pytest.raises(ImportError, match="not built: run `pip install --no-build-isolation"):
-        _build.load()
+        _extension.load()
 
 
 def test_without_torch_the_build_says_so(tmp_path: Path) -> None:
@@ -76,6 +76,6 @@ def test_import_is_light() -> None:
 
 def test_operators_are_touched_in_one_place() -> None:
     users = [p.name for p in (ROOT / "zfcuda").rglob("*.py") if "torch.ops.zfcuda\n" in p.read_text()]
-    assert users == ["ops.py"]
+    assert users == ["_common.py"]
     calls = [p.name for p in (ROOT / "zfcuda").rglob("*.py") if "torch.ops.zfcuda." in p.read_text()]
     assert calls == []

@@ -1,10 +1,10 @@
 """zfcuda shows what a convolutional network looks at (Zeiler & Fergus, arXiv 1311.2901)."""
 
 from zfcuda import data, models, ops
-from zfcuda._backend import backend
-from zfcuda.deconv import project
+from zfcuda._extension import backend
+from zfcuda.backward.deconvnet import project
+from zfcuda.backward.projector import Projector
 from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
-from zfcuda.projector import Projector
 
 __all__ = [
     "Occlusion",

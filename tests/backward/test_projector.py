@@ -13,10 +13,11 @@ from torch import Tensor, nn
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
-from zfcuda import projector, transposes
-from zfcuda.deconv import Route
+from zfcuda.backward import projector
+from zfcuda.backward import rules as transposes
+from zfcuda.backward.deconvnet import Route
+from zfcuda.backward.units import Question
 from zfcuda.network import trace
-from zfcuda.seeds import Question
 
 CPU = torch.device("cpu")
 SIZE = (3, 33, 29)

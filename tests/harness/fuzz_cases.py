@@ -18,7 +18,8 @@ from torch._prims_common import suggest_memory_format
 
 from tests.ops import test_patches as layers
 from tests.ops.test_operators import DTYPES, laid_out, same, tables
-from zfcuda import ops, reference
+from zfcuda.ops import patches as patch_ops
+from zfcuda.ops import reference
 
 CPU = torch.device("cpu")
 CHANNELS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 70]
@@ -442,7 +443,7 @@ def gather_patches(rng: random.Random) -> None:
     have, want, kept, rows = drawn_tables(rng, (height, width), (height, width), rng.choice([0, 2, 9]))
     patches, fill = numbers(rng, [kept, channels], base.dtype), rng.choice([0.0, -2.5, math.inf, math.nan])
     wrong = wrong_tables(have.tolist(), want.tolist(), (height, width), kept, rows)
-    got = refused(lambda: ops.gather_patches(base, patches, have, want, rows, fill), wrong)
+    got = refused(lambda: patch_ops.gather_patches(base, patches, have, want, rows, fill), wrong)
     if got is not None:
         same(got, reference.gather_patches(base, patches, plain(have), plain(want), rows, fill))
 
@@ -570,7 +571,7 @@ def linear_rows(rng: random.Random) -> None:
         x = layers.zero_outside(x, have, size) if n else x
     if have is None:
         spoil(rng, x)
-    got = ops.linear_rows(x, weight, bias, have, size)
+    got = patch_ops.linear_rows(x, weight, bias, have, size)
     if n and outputs:
         x, weight, bias = x.double(), weight.double(), None if bias is None else bias.double()
         magnitudes = reference.linear_rows(x.abs(), weight.abs(), None if bias is None else bias.abs(), None, size)

@@ -442,7 +442,7 @@ def test_a_file_cannot_name_python_to_run(tmp_path: Path, lenet: State) -> None:
 
 def test_convert_caffe(tmp_path: Path) -> None:
     pytest.importorskip("google.protobuf")
-    from test_caffe import files
+    from tests.models.test_caffe import files
 
     prototxt, weights = files(tmp_path, "zf")
     out = tmp_path / "zf.safetensors"

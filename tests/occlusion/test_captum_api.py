@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.occlusion import attribution
+from zfcuda.occlusion import captum_api as attribution
 
 captum = pytest.importorskip("captum.attr")
 

@@ -120,7 +120,7 @@ def test_the_model_learns_on(model: nn.Module, device: torch.device) -> None:
 
 
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zfcuda.occlusion.answers.costs", lambda plan, base: (0.0, 1.0))
+    monkeypatch.setattr("zfcuda.occlusion.dispatch.costs", lambda plan, base: (0.0, 1.0))
     image = picture(1, device)
     mapper = zfcuda.OcclusionMapper(model, picture(0, device), **WINDOWS)
     assert mapper(image).method == "incremental"

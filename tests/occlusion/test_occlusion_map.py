@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.occlusion import batched
+from zfcuda.occlusion import brute_force as batched
 from zfcuda.occlusion.incremental import engine, steps
 from zfcuda.occlusion.windows import grid, starts
 

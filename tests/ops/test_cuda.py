@@ -17,7 +17,9 @@ import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.ops import test_operators as operators
 from tests.ops.test_operators import BATCHED, DIFFERENTIABLE, OPERATORS, near, same
-from zfcuda import ops, reference
+from zfcuda import ops
+from zfcuda.ops import patches as patch_ops
+from zfcuda.ops import reference
 
 CUDA = torch.device("cuda")
 
@@ -334,7 +336,7 @@ def test_patches_of_a_map_past_two_to_the_31() -> None:
     # All of the map; the patch lies in its last corner.
     have = torch.tensor([[height - 3, width - 4, height - 1, width - 1, 0]], device=CUDA)
     want = torch.tensor([[0, 0, height, width, 0]], device=CUDA)
-    output = ops.gather_patches(base, patches, have, want, height * width).view(height, width, channels)
+    output = patch_ops.gather_patches(base, patches, have, want, height * width).view(height, width, channels)
     corner = base[0, :, -64:, -64:].permute(1, 2, 0).clone()
     corner[-3:-1, -4:-1] = patches.view(2, 3, channels)
     same(output[-64:, -64:], corner)
@@ -346,7 +348,7 @@ def test_patches_of_a_map_past_two_to_the_31() -> None:
     want = torch.tensor([[height - 9, width - 12, height, width, 0]], device=CUDA)
     alone = base[:, :, -64:, -64:].contiguous(memory_format=torch.channels_last)
     for name in ("unfold_patches", "pool_patches"):
-        run = getattr(ops, name)
+        run = getattr(patch_ops, name)
         got = run(base, patches, have, want, 108, kernel_size=3, padding=1)
         same(got, run(alone, patches, have - shift, want - shift, 108, kernel_size=3, padding=1))
 

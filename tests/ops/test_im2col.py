@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda import im2col, ops
+from zfcuda import ops
+from zfcuda.ops import im2col
+from zfcuda.ops import patches as patch_ops
 
 # kernel, stride, padding, ceil_mode
 POOLS = [
@@ -202,7 +204,9 @@ def test_gathered_patches(device: torch.device) -> None:
         have, kept = rectangles(random, (9, 7), 6, 0)
         want, rows = rectangles(random, (9, 7), 6, 3)
         patches = random.standard_normal((kept, 5)).astype(np.float32)
-        found = ops.gather_patches(*(torch.from_numpy(x).to(device) for x in (base, patches, have, want)), rows, -2.0)
+        found = patch_ops.gather_patches(
+            *(torch.from_numpy(x).to(device) for x in (base, patches, have, want)), rows, -2.0
+        )
         check(found, im2col.gather_patches(base, patches, have, want, rows, -2.0), 0)
 
 
@@ -231,8 +235,8 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
         patches = random.standard_normal((kept, channels)).astype(np.float32)
         residual = random.standard_normal((rows, maps)).astype(np.float32)
         arrays = [torch.from_numpy(x) for x in (base, patches, have, want)]
-        filters = ops.pack_filters(torch.from_numpy(weight), stride, dilation)
-        found = ops.conv_patches(
+        filters = patch_ops.pack_filters(torch.from_numpy(weight), stride, dilation)
+        found = patch_ops.conv_patches(
             *arrays,
             rows,
             filters,
@@ -259,5 +263,5 @@ def test_linear_rows() -> None:
     rows = maps.reshape(7, -1)
     weight, bias = random.standard_normal((6, 60)).astype(np.float32), random.standard_normal(6).astype(np.float32)
     arguments = [torch.from_numpy(x) for x in (rows, weight, bias, have)]
-    check(ops.linear_rows(*arguments, (4, 5)), im2col.linear_rows(rows, weight, bias, have, (4, 5)), 2e-5)
-    check(ops.linear_rows(*arguments[:2]), im2col.linear_rows(rows, weight), 2e-5)
+    check(patch_ops.linear_rows(*arguments, (4, 5)), im2col.linear_rows(rows, weight, bias, have, (4, 5)), 2e-5)
+    check(patch_ops.linear_rows(*arguments[:2]), im2col.linear_rows(rows, weight), 2e-5)

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda import ops, reference
+from zfcuda import ops
+from zfcuda.ops import patches as patch_ops
+from zfcuda.ops import reference
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 LAYOUTS = ["contiguous", "channels_last", "strided", "channels_last_strided"]
@@ -412,7 +414,7 @@ def test_gathered_maps_are_the_maps(device: torch.device) -> None:
     have, kept = tables(device, *(have for have, _ in PATCHES))
     want, rows = tables(device, *(want for _, want in PATCHES))
     patches = torch.randn(kept, 5, device=device)
-    output = ops.gather_patches(base, patches, have, want, rows, 4.0)
+    output = patch_ops.gather_patches(base, patches, have, want, rows, 4.0)
     for (h, w), kept_from, from_ in zip(PATCHES, have[:, 4].tolist(), want[:, 4].tolist(), strict=True):
         full = base[0].clone()
         size = [max(0, h[2] - h[0]), max(0, h[3] - h[1])]
@@ -442,15 +444,18 @@ def test_gather_many_patches(device: torch.device) -> None:
 def test_gather_patches_of_nothing(device: torch.device) -> None:
     base, patches = torch.randn(1, 3, 4, 5, device=device), torch.randn(6, 3, device=device)
     none, _ = tables(device)
-    assert ops.gather_patches(base, patches, none, none, 0).shape == (0, 3)
+    assert patch_ops.gather_patches(base, patches, none, none, 0).shape == (0, 3)
     empty, _ = tables(device, (2, 2, 2, 2), (0, 3, 4, 3))
-    assert ops.gather_patches(base, patches, empty, empty, 0).shape == (0, 3)
+    assert patch_ops.gather_patches(base, patches, empty, empty, 0).shape == (0, 3)
     want, rows = tables(device, (0, 0, 4, 5), (-1, 0, 1, 1))
     expected = reference.gather_patches(base, patches[:0], empty, want, rows, 2.0)
-    same(ops.gather_patches(base, patches[:0], empty, want, rows, 2.0), expected)
-    assert ops.gather_patches(base[:, :0], patches[:, :0], empty, want, rows).shape == (rows, 0)
+    same(patch_ops.gather_patches(base, patches[:0], empty, want, rows, 2.0), expected)
+    assert patch_ops.gather_patches(base[:, :0], patches[:, :0], empty, want, rows).shape == (rows, 0)
     # A map without positions is padding alone.
-    same(ops.gather_patches(base[:, :, :0], patches, empty, want, rows, 2.0), torch.full((rows, 3), 2.0, device=device))
+    same(
+        patch_ops.gather_patches(base[:, :, :0], patches, empty, want, rows, 2.0),
+        torch.full((rows, 3), 2.0, device=device),
+    )
 
 
 def test_gather_patches_fills_with_what_the_dtype_holds(device: torch.device) -> None:
@@ -458,7 +463,7 @@ def test_gather_patches_fills_with_what_the_dtype_holds(device: torch.device) ->
     want, rows = tables(device, (5, 5, 6, 7))
     for dtype, fill in itertools.product(DTYPES, (0.1, -torch.inf, torch.nan)):
         base = torch.zeros(1, 8, 2, 2, dtype=dtype, device=device)
-        output = ops.gather_patches(base, base.new_empty(0, 8), none, want, rows, fill)
+        output = patch_ops.gather_patches(base, base.new_empty(0, 8), none, want, rows, fill)
         same(output, torch.full_like(output, fill))
 
 
@@ -509,9 +514,9 @@ def test_windows_over_patches_are_those_of_the_maps(device: torch.device) -> Non
     for kernel, stride, padding, dilation in WINDOWS:
         patches, have, want, rows = windows_over(device, (kernel, stride, padding, dilation), 5)
         settings = dict(kernel_size=kernel, stride=stride, padding=padding, dilation=dilation)
-        unfolded = ops.unfold_patches(base, patches, have, want, rows, **settings)
-        largest = ops.pool_patches(base, patches, have, want, rows, **settings)
-        sums = ops.pool_patches(base, patches, have, want, rows, **settings, sum=True)
+        unfolded = patch_ops.unfold_patches(base, patches, have, want, rows, **settings)
+        largest = patch_ops.pool_patches(base, patches, have, want, rows, **settings)
+        sums = patch_ops.pool_patches(base, patches, have, want, rows, **settings, sum=True)
         for h, w in zip(have.tolist(), want.tolist(), strict=True):
             full = base[0].clone()
             size = [max(0, h[2] - h[0]), max(0, h[3] - h[1])]
@@ -545,13 +550,13 @@ def test_windows_over_patches_of_nothing(device: torch.device) -> None:
     none, _ = tables(device)
     empty, _ = tables(device, (2, 2, 2, 2), (0, 3, 4, 3))
     for have in (none, empty):
-        assert ops.unfold_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 27)
-        assert ops.pool_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 3)
+        assert patch_ops.unfold_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 27)
+        assert patch_ops.pool_patches(base, patches, have, have, 0, kernel_size=3).shape == (0, 3)
     want, rows = tables(device, (0, 0, 2, 3), (0, 1, 2, 2))
     args = (base[:, :0], patches[:, :0], empty, want, rows)
-    assert ops.unfold_patches(*args, kernel_size=3).shape == (rows, 0)
-    assert ops.pool_patches(*args, kernel_size=3).shape == (rows, 0)
-    unfolded = ops.unfold_patches(base, patches[:0], empty, want, rows, kernel_size=3)
+    assert patch_ops.unfold_patches(*args, kernel_size=3).shape == (rows, 0)
+    assert patch_ops.pool_patches(*args, kernel_size=3).shape == (rows, 0)
+    unfolded = patch_ops.unfold_patches(base, patches[:0], empty, want, rows, kernel_size=3)
     same(unfolded, reference.unfold_patches(base, patches[:0], empty, want, rows, [3, 3], [1, 1], [0, 0], [1, 1]))
 
 
@@ -647,7 +652,7 @@ def test_compiles_whole(dynamic: bool, device: torch.device) -> None:
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_gather_patches_compiles_whole(dynamic: bool, device: torch.device) -> None:
     def run(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int) -> Tensor:
-        return ops.gather_patches(base * 2, patches, have, want, rows, 0.5).relu()
+        return patch_ops.gather_patches(base * 2, patches, have, want, rows, 0.5).relu()
 
     compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for count in (5, 9, len(PATCHES)):
@@ -696,10 +701,10 @@ def test_narrower_instruction_sets(isa: str) -> None:
 
 
 def test_a_device_without_kernels_runs_the_twin() -> None:
-    from zfcuda.ops import _falling_back
+    from zfcuda.ops.fallback import falling_back
 
     ops._warned.clear()
-    run = _falling_back("local_response_norm", reference.local_response_norm)
+    run = falling_back("local_response_norm", reference.local_response_norm)
     x = torch.randn(1, 5, 2, 2)
     with pytest.warns(UserWarning, match="no compiled kernels for cpu"):
         same(run(x, 3, 0.1, 0.5, 1.0), reference.local_response_norm(x, 3, 0.1, 0.5, 1.0))
@@ -778,7 +783,7 @@ def table(window: int, column: int, value: int) -> Tensor:
 
 def gathered(**changes: Any) -> Tensor:
     """gather_patches where all is well but `changes`."""
-    return ops.gather_patches(
+    return patch_ops.gather_patches(
         **{"base": X, "patches": torch.zeros(8, 2), "have": T, "want": T, "rows": 8, "fill": 0.0, **changes}
     )
 
@@ -824,7 +829,7 @@ BAD_WINDOWS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("operator", [ops.unfold_patches, ops.pool_patches])
+@pytest.mark.parametrize("operator", [patch_ops.unfold_patches, patch_ops.pool_patches])
 @pytest.mark.parametrize("message", BAD_WINDOWS)
 def test_bad_windows_over_patches_are_named(message: str, operator: Any) -> None:
     good: dict[str, Any] = {

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.ops.test_operators import laid_out, same, tables
-from zfcuda import ops, reference
+from zfcuda.ops import patches as patch_ops
+from zfcuda.ops import reference
 
 CPU = torch.device("cpu")
 Corners = tuple[int, int, int, int]  # top, left, bottom, right
@@ -49,7 +50,7 @@ class Conv:
         return span[0] // self.stride[0] + 1, span[1] // self.stride[1] + 1
 
     def pack(self, weight: Tensor) -> Tensor:
-        return ops.pack_filters(weight, self.stride, self.dilation)
+        return patch_ops.pack_filters(weight, self.stride, self.dilation)
 
     def __str__(self) -> str:
         values = (self.inputs, self.outputs, self.kernel, self.stride, self.padding, self.dilation, self.size)
@@ -73,7 +74,7 @@ class Problem:
 
     def run(self) -> Tensor:
         c = self.conv
-        return ops.conv_patches(
+        return patch_ops.conv_patches(
             self.base,
             self.patches,
             self.have,
@@ -407,7 +408,7 @@ def zero_outside(rows: Tensor, have: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: tuple[int, int]) -> Tensor:
-    output = ops.linear_rows(x, weight, bias, have, size)
+    output = patch_ops.linear_rows(x, weight, bias, have, size)
     assert output.shape == (len(x), len(weight)) and output.dtype == torch.float32 and output.is_contiguous()
     x, weight, bias = x.double(), weight.double(), None if bias is None else bias.double()
     magnitudes = reference.linear_rows(x.abs(), weight.abs(), None if bias is None else bias.abs(), None, size)
@@ -427,39 +428,39 @@ def test_linear_rows(inputs: int, size: tuple[int, int], outputs: int) -> None:
         zeroed = zero_outside(x, have, size)
         with_have = check_linear(zeroed, weight, bias, have, size)
         # The same numbers, whatever is known of them: what is left out are sums of zeros.
-        same(with_have, ops.linear_rows(zeroed, weight, bias, None, size))
+        same(with_have, patch_ops.linear_rows(zeroed, weight, bias, None, size))
 
 
 def test_linear_rows_is_torchs() -> None:
     """A flattened [C,H,W] as its layer takes it."""
     x, layer = torch.randn(40, 7, 3, 5), torch.nn.Linear(105, 11)
     rows = x.permute(0, 2, 3, 1).flatten(1)
-    torch.testing.assert_close(ops.linear_rows(rows, layer.weight, layer.bias, None, (3, 5)), layer(x.flatten(1)))
+    torch.testing.assert_close(patch_ops.linear_rows(rows, layer.weight, layer.bias, None, (3, 5)), layer(x.flatten(1)))
 
 
 def test_linear_rows_of_nothing() -> None:
     weight, bias = torch.randn(5, 8), torch.randn(5)
     nothing = torch.empty(0, 5, dtype=torch.int64)
     for size in ((1, 1), (2, 2)):
-        assert ops.linear_rows(torch.empty(0, 8), weight, bias, nothing, size).shape == (0, 5)
-        assert ops.linear_rows(torch.randn(3, 8), weight[:0], bias[:0], None, size).shape == (3, 0)
-        same(ops.linear_rows(torch.empty(3, 0), weight[:, :0], bias, None, size), bias.expand(3, 5))
-        same(ops.linear_rows(torch.empty(3, 0), weight[:, :0], None, None, size), torch.zeros(3, 5))
+        assert patch_ops.linear_rows(torch.empty(0, 8), weight, bias, nothing, size).shape == (0, 5)
+        assert patch_ops.linear_rows(torch.randn(3, 8), weight[:0], bias[:0], None, size).shape == (3, 0)
+        same(patch_ops.linear_rows(torch.empty(3, 0), weight[:, :0], bias, None, size), bias.expand(3, 5))
+        same(patch_ops.linear_rows(torch.empty(3, 0), weight[:, :0], None, None, size), torch.zeros(3, 5))
         empty = torch.zeros(3, 5, dtype=torch.int64)
-        same(ops.linear_rows(torch.zeros(3, 8), weight, bias, empty, size), bias.expand(3, 5))
+        same(patch_ops.linear_rows(torch.zeros(3, 8), weight, bias, empty, size), bias.expand(3, 5))
         assert reference.linear_rows(torch.empty(0, 8), weight, bias, nothing, size).shape == (0, 5)
 
 
 def test_linear_rows_takes_any_strides() -> None:
     x, weight, bias = torch.randn(8, 29).T, torch.randn(8, 33).T, torch.randn(66)[::2]
     expected = check_linear(x.contiguous(), weight.contiguous(), bias.contiguous(), None, (2, 2))
-    same(ops.linear_rows(x, weight, bias, None, (2, 2)), expected)
+    same(patch_ops.linear_rows(x, weight, bias, None, (2, 2)), expected)
 
 
 def test_nan_in_a_row_is_in_its_outputs() -> None:
     x, weight = torch.randn(30, 600), torch.randn(20, 600)
     x[17, 599], x[3, 0] = torch.nan, torch.inf
-    output = ops.linear_rows(x, weight)
+    output = patch_ops.linear_rows(x, weight)
     expected = F.linear(x, weight)
     assert torch.equal(output.isnan(), expected.isnan()) and torch.equal(output.isinf(), expected.isinf())
 
@@ -473,8 +474,8 @@ def samples() -> dict[str, tuple[Any, ...]]:
     have, _ = tables(CPU, (2, 3, 5, 6), (0, 0, 0, 0))
     want, rows = tables(CPU, (1, 2, 6, 7), (6, 10, 8, 11))
     before = (x, torch.randn(9, 16), have, want, rows)
-    winograd = (ops.pack_filters(weight), bias, torch.randn(rows, 20), 20, [3, 3], [1, 1], [1, 1], [1, 1], True)
-    direct = (ops.pack_filters(weight[:7], 2), None, None, 7, [3, 3], [2, 2], [4, 6], [1, 1], False)
+    winograd = (patch_ops.pack_filters(weight), bias, torch.randn(rows, 20), 20, [3, 3], [1, 1], [1, 1], [1, 1], True)
+    direct = (patch_ops.pack_filters(weight[:7], 2), None, None, 7, [3, 3], [2, 2], [4, 6], [1, 1], False)
     rectangle = torch.tensor([[0, 1, 2, 2, 0]] * 4)
     return {
         "pack_filters": (weight, [1, 1], [1, 1]),
@@ -501,7 +502,7 @@ def test_inference_mode(name: str) -> None:
 @pytest.mark.parametrize("conv", [Conv(16, 16), Conv(5, 7, (2, 3), (2, 1))], ids=str)
 def test_conv_patches_compiles_whole(conv: Conv, dynamic: bool) -> None:
     def run(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, filters: Tensor) -> Tensor:
-        output = ops.conv_patches(
+        output = patch_ops.conv_patches(
             base * 2,
             patches,
             have,
@@ -525,7 +526,7 @@ def test_conv_patches_compiles_whole(conv: Conv, dynamic: bool) -> None:
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_linear_rows_compiles_whole(dynamic: bool) -> None:
     def run(x: Tensor, weight: Tensor, bias: Tensor, have: Tensor | None) -> Tensor:
-        return ops.linear_rows(x * 2, weight, bias, have, (2, 3)).relu()
+        return patch_ops.linear_rows(x * 2, weight, bias, have, (2, 3)).relu()
 
     compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     weight, bias = torch.randn(5, 24), torch.randn(5)
@@ -546,7 +547,7 @@ def test_deterministic_whatever_the_threads() -> None:
     x = zero_outside(x, have, (6, 5))
 
     def run() -> list[Tensor]:
-        linear = [ops.linear_rows(x, weight, bias, *rest) for rest in ((), (have, (6, 5)))]
+        linear = [patch_ops.linear_rows(x, weight, bias, *rest) for rest in ((), (have, (6, 5)))]
         return [*(p.run() for p in problems), *linear]
 
     try:
@@ -596,14 +597,14 @@ def convolved(**changes: Any) -> Tensor:
         "have": HAVE,
         "want": HAVE,
         "rows": 8,
-        "filters": ops.pack_filters(WEIGHT),
+        "filters": patch_ops.pack_filters(WEIGHT),
         "bias": torch.zeros(5),
         "residual": torch.zeros(8, 5),
         "channels": 5,
         "kernel_size": 3,
         "padding": 1,
     }
-    return ops.conv_patches(**{**arguments, **changes})
+    return patch_ops.conv_patches(**{**arguments, **changes})
 
 
 def wide(**changes: Any) -> Tensor:
@@ -611,7 +612,7 @@ def wide(**changes: Any) -> Tensor:
     arguments = {
         "base": torch.zeros(1, 16, 9, 11),
         "patches": torch.zeros(8, 16),
-        "filters": ops.pack_filters(WIDE),
+        "filters": patch_ops.pack_filters(WIDE),
         "bias": None,
         "residual": None,
         "channels": 32,
@@ -629,15 +630,15 @@ def table(window: int, column: int, value: int) -> Tensor:
 def lined(**changes: Any) -> Tensor:
     """linear_rows where all is well but `changes`."""
     arguments = {"input": torch.zeros(2, 12), "weight": torch.zeros(5, 12), "bias": torch.zeros(5), "have": HAVE}
-    return ops.linear_rows(**{**arguments, "size": (2, 3), **changes})
+    return patch_ops.linear_rows(**{**arguments, "size": (2, 3), **changes})
 
 
 BAD = {
-    "weight: expected .O,C,kh,kw., got shape .5, 3, 3": lambda: ops.pack_filters(WEIGHT[..., 0]),
-    "weight: expected .O,C,kh,kw., got shape .0, 3, 3, 3": lambda: ops.pack_filters(WEIGHT[:0]),
-    "weight: expected float32, got Double": lambda: ops.pack_filters(WEIGHT.double()),
-    "stride: expected at least 1, got .1, 0": lambda: ops.pack_filters(WEIGHT, (1, 0)),
-    "dilation: expected one or two integers, got .1, 2, 3": lambda: ops.pack_filters(WEIGHT, 1, (1, 2, 3)),
+    "weight: expected .O,C,kh,kw., got shape .5, 3, 3": lambda: patch_ops.pack_filters(WEIGHT[..., 0]),
+    "weight: expected .O,C,kh,kw., got shape .0, 3, 3, 3": lambda: patch_ops.pack_filters(WEIGHT[:0]),
+    "weight: expected float32, got Double": lambda: patch_ops.pack_filters(WEIGHT.double()),
+    "stride: expected at least 1, got .1, 0": lambda: patch_ops.pack_filters(WEIGHT, (1, 0)),
+    "dilation: expected one or two integers, got .1, 2, 3": lambda: patch_ops.pack_filters(WEIGHT, 1, (1, 2, 3)),
     "base: expected .N,C,H,W., got 3": lambda: convolved(base=BASE[0]),
     "base: expected float32.*got Long": lambda: convolved(base=BASE.long()),
     "base: expected float32, got Double": lambda: convolved(base=BASE.double(), patches=PATCHES.double()),
@@ -666,9 +667,9 @@ BAD = {
     # Filters of another kind.
     "filters: expected .* float32 numbers from pack_filters, got Float .5, 3, 3, 3": lambda: convolved(filters=WEIGHT),
     "filters: expected .* numbers from pack_filters, got Double": lambda: convolved(
-        filters=ops.pack_filters(WEIGHT).double()
+        filters=patch_ops.pack_filters(WEIGHT).double()
     ),
-    "filters: expected 8192 float32 numbers.*got Float .4608": lambda: wide(filters=ops.pack_filters(WIDE, 2)),
+    "filters: expected 8192 float32 numbers.*got Float .4608": lambda: wide(filters=patch_ops.pack_filters(WIDE, 2)),
     "filters: expected 4608 float32 numbers.*got Float .8192": lambda: wide(stride=2),
     "filters: expected 4608 .*got Float .8192": lambda: wide(dilation=(1, 2)),
     "filters: expected 2048 float32 numbers.*got Float .8192": lambda: wide(kernel_size=2),

@@ -23,7 +23,8 @@ from torch import Tensor
 from tests.harness.emulation import build
 from tests.ops import test_operators as operators
 from tests.ops.test_operators import DTYPES, near, same
-from zfcuda import ops, reference
+from zfcuda import ops
+from zfcuda.ops import reference
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host compiler")
 

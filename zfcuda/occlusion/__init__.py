@@ -1,6 +1,6 @@
 """Occlusion sensitivity: what the network answers while a window of the picture is covered."""
 
-from zfcuda.occlusion.attribution import Occlusion
+from zfcuda.occlusion.captum_api import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map
 from zfcuda.occlusion.mapper import OcclusionMapper
 from zfcuda.occlusion.result import OcclusionMap

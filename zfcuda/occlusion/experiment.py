@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.occlusion.answers import Answers, Way, answers
+from zfcuda.occlusion.dispatch import Answers, Way, answers
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 

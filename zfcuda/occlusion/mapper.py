@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda.captured import Captured
+from zfcuda.cuda_graph import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.answers import (
+from zfcuda.occlusion.brute_force import Probe, total_activity
+from zfcuda.occlusion.dispatch import (
     Answers,
     Computed,
     RefusedError,
@@ -22,7 +23,6 @@ from zfcuda.occlusion.answers import (
     check_finite,
     computed,
 )
-from zfcuda.occlusion.batched import Probe, total_activity
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Result
 from zfcuda.occlusion.result import OcclusionMap

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zfcuda.backward.deconvnet import project, strongest
 from zfcuda.data.pictures import one_line
-from zfcuda.deconv import project, strongest
 from zfcuda.network import Network, receptive_field, trace
 from zfcuda.occlusion import OcclusionMap, occlusion_map
 from zfcuda.report.layers import ConvLayer, chosen, conv_layers

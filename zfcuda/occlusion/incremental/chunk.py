@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.network.regions import Intervals
-from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole
+from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
+from zfcuda.occlusion.incremental.regions import Intervals
 
 T = TypeVar("T")
 

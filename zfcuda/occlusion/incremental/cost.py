@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from zfcuda.network import Node
+from zfcuda.occlusion.incremental.change_analysis import Local, Whole
 from zfcuda.occlusion.incremental.engine import Plan
-from zfcuda.occlusion.incremental.forms import Local, Whole
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zfcuda.network import Network
-from zfcuda.network.regions import Intervals
-from zfcuda.occlusion.batched import out_of_memory, total_activity
+from zfcuda.occlusion.brute_force import out_of_memory, total_activity
+from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
-from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, classify
-from zfcuda.occlusion.incremental.lower import lower
+from zfcuda.occlusion.incremental.fusion import lower
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
+from zfcuda.occlusion.incremental.regions import Intervals
 from zfcuda.occlusion.incremental.steps import Convolution, FirstLinear, Step, sums_of_differences
 from zfcuda.occlusion.windows import starts
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.network.regions import Lookup
+from zfcuda.occlusion.incremental.regions import Lookup
 
 _FUNCTIONS = {operator.getitem, F.pad, torch.flip, torch.roll, torch.narrow, F.interpolate, F.upsample}
 _METHODS = {"flip", "roll", "narrow", "__getitem__"}

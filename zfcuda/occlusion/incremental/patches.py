@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zfcuda import ops
-from zfcuda.network.regions import Lookup
+from zfcuda.occlusion.incremental.regions import Lookup
+from zfcuda.ops import patches as patch_ops
 
 Table = npt.NDArray[np.int64]
 
@@ -93,7 +93,7 @@ def gather(base: Tensor, patches: Patches, wanted: Layout, fill: float = 0.0) ->
     `fill` outside of it.
     """
     have, want = tables(patches.layout, wanted, base.device)
-    return ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
+    return patch_ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
 
 
 def tables(have: Layout, want: Layout, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda import ops
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
+from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole, sized
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
-from zfcuda.occlusion.incremental.forms import Flattened, Forms, Local, Whole, sized
 from zfcuda.occlusion.incremental.patches import (
     Layout,
     Moves,
@@ -30,6 +29,7 @@ from zfcuda.occlusion.incremental.patches import (
     tables,
 )
 from zfcuda.occlusion.incremental.precision import as_convolution
+from zfcuda.ops import patches as patch_ops
 
 
 class Step(Protocol):
@@ -171,7 +171,7 @@ class Pooling(_OfNode):
         layout, patches = chunk.layout(self.index), chunk.values[source]
         base, average = chunk.base.map(source), self.node.kind != "max_pool"
         have, want = tables(patches.layout, layout, base.device)
-        values = ops.pool_patches(
+        values = patch_ops.pool_patches(
             base, patches.values, have, want, layout.rows, **window_settings(chunk, self.index), sum=average
         )
         return Patches(values.mul_(self._divided(chunk, layout)) if average else values, layout)
@@ -205,7 +205,7 @@ class NormWithin(_OfNode):
         if self.index not in prepared:
             prepared[self.index] = base * base
         have, want = tables(patches.layout, layout, base.device)
-        sums = ops.pool_patches(
+        sums = patch_ops.pool_patches(
             prepared[self.index],
             patches.values * patches.values,
             have,
@@ -276,7 +276,7 @@ class Linear(_OfNode):
         arguments = chunk.resolve(self.node)
         if not suits_rows(chunk) or arguments["input"].dim() != 2:
             return self.node.run(arguments)
-        return ops.linear_rows(**arguments)
+        return patch_ops.linear_rows(**arguments)
 
 
 class FirstLinear(_OfNode):
@@ -299,7 +299,7 @@ class FirstLinear(_OfNode):
         added -= base.permute(0, 2, 3, 1).reshape(1, -1)
         weight = chunk.base.cast(self.node.arguments["weight"].index)
         before = chunk.base.cast(self.index)[0]
-        sums = ops.linear_rows(added, weight, before, torch.from_numpy(table[order]), (height, width))
+        sums = patch_ops.linear_rows(added, weight, before, torch.from_numpy(table[order]), (height, width))
         result = torch.empty_like(sums)
         result[torch.from_numpy(order)] = sums
         return result
@@ -378,14 +378,14 @@ class Convolution:
         settings = window_settings(chunk, self.conv.index)
 
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
-            return ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
+            return patch_ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
 
         filters, bias, channels = self._prepared(chunk, pack)
         source = self.conv.arguments["input"].index
         layout, patches = chunk.layout(self.conv.index), chunk.values[source]
         base = chunk.base.map(source)
         have, want = tables(patches.layout, layout, base.device)
-        values = ops.conv_patches(
+        values = patch_ops.conv_patches(
             base,
             patches.values,
             have,
@@ -413,7 +413,7 @@ class Convolution:
         read = patches.values
         if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
             have, want = tables(patches.layout, layout, base.device)
-            read = ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
+            read = patch_ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
         with as_convolution(base.device):
             values = read @ weight if bias is None else torch.addmm(bias, read, weight)
         return Patches(self._finish(values, self._residual(chunk, layout)), layout)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zfcuda.captured import Captured
-from zfcuda.deconv import Route, asked, check_finite, deterministic, project, warn_of_silence
+from zfcuda.backward.deconvnet import Route, asked, check_finite, deterministic, project, warn_of_silence
+from zfcuda.backward.units import Chosen
+from zfcuda.cuda_graph import Captured
 from zfcuda.network import Network, trace
 from zfcuda.network.hooks import hooked
-from zfcuda.seeds import Chosen
 
 
 class Projector:

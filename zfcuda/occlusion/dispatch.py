@@ -16,7 +16,7 @@ from tqdm import tqdm
 from zfcuda import ops
 from zfcuda.network import Network, evaluating, trace
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.batched import Probe, chunk_size, free_memory, out_of_memory, run_batched, total_activity
+from zfcuda.occlusion.brute_force import Probe, chunk_size, free_memory, out_of_memory, run_batched, total_activity
 from zfcuda.occlusion.incremental import Plan, Result, costs
 from zfcuda.occlusion.incremental.precision import convolutions_in_tf32
 from zfcuda.occlusion.windows import grid

@@ -1,12 +1,31 @@
-"""What was compiled in, and what runs."""
+"""Loads the compiled part, says what is wrong where it cannot be loaded, and what runs."""
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
 from typing import Any
 
 import torch
 
-from zfcuda import _build
+_BUILD = "pip install --no-build-isolation ."
+
+
+def load() -> ModuleType:
+    """The compiled module; importing it registers the operators.
+
+    Raises:
+        ImportError: where nothing was built, or it was built for another torch.
+    """
+    try:
+        from zfcuda._built_for import TORCH
+    except ImportError:
+        raise ImportError(f"zfcuda is not built: run `{_BUILD}` in its folder") from None
+    if torch.__version__ != TORCH:
+        raise ImportError(
+            f"zfcuda was built for torch {TORCH}, found torch {torch.__version__}: run `{_BUILD}` in its folder again"
+        )
+    return importlib.import_module("zfcuda._C")
 
 
 def backend() -> dict[str, Any]:
@@ -20,7 +39,7 @@ def backend() -> dict[str, Any]:
         "cuda": whether CUDA kernels were compiled; "cuda_architectures": which, as in TORCH_CUDA_ARCH_LIST;
         "cuda_devices": names of the GPUs that torch sees.
     """
-    info: dict[str, Any] = dict(_build.load().build_info())
+    info: dict[str, Any] = dict(load().build_info())
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if info["cuda"] else []
     return {
         "torch": torch.__version__,

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.backward.rules import RULES, Transpose, UnsupportedError, signal_slots
+from zfcuda.backward.units import Chosen, Question, Strongest, integer, strongest_units
 from zfcuda.network import Network, Node, Ref, evaluating, trace
 from zfcuda.network.hooks import watch
-from zfcuda.seeds import Chosen, Question, Strongest, integer, strongest_units
-from zfcuda.transposes import RULES, Transpose, UnsupportedError, signal_slots
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from zfcuda.network import Network, Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.network.regions import Axis, Intervals, Lookup, adaptive, axes, looked_up, padded, union
 from zfcuda.occlusion.incremental.lookups import lookup_of
+from zfcuda.occlusion.incremental.regions import Axis, Intervals, Lookup, adaptive, axes, looked_up, padded, union
 
 
 class Whole(Enum):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from zfcuda.network import Node, Ref
-from zfcuda.occlusion.incremental.forms import Forms, Local, Whole
+from zfcuda.occlusion.incremental.change_analysis import Forms, Local, Whole
 from zfcuda.occlusion.incremental.steps import Convolution, Step, step_of
 
 
