@@ -539,18 +539,20 @@ def test_bad_arguments() -> None:
         position="all",
     )
     refused(ValueError, "lrn: expected 'identity' or 'divide', got 'skip'", model, image, "0", lrn="skip")
-    refused(TypeError, "image: expected a torch.Tensor, got list", model, image.tolist(), "0")
+    refused(TypeError, "image: expected a Tensor .*, got list", model, image.tolist(), "0")
     refused(TypeError, "image: expected a floating dtype, got torch.uint8", model, image.byte(), "0")
     refused(
         ValueError,
-        r"image: expected \[C,H,W\] or \[1,C,H,W\], got \[2,3,10,12\]",
+        r"image: expected \[C,H,W\] or \[1,C,H,W\], got shape \[2, 3, 10, 12\]",
         model,
         image.expand(2, 3, 10, 12),
         "0",
     )
-    refused(ValueError, r"image: expected .*, got \[10,12\]", model, image[0], "0")
-    refused(TypeError, "image: is torch.float64, the model's weights are torch.float32", model, image.double(), "0")
-    refused(ValueError, "image: contains NaN or infinite", model, image / 0, "0")
+    refused(ValueError, r"image: expected .*, got shape \[10, 12\]", model, image[0], "0")
+    refused(
+        TypeError, "image: expected the model's dtype, torch.float32, got torch.float64", model, image.double(), "0"
+    )
+    refused(ValueError, "image: expected finite values", model, image / 0, "0")
     refused(ValueError, r"image: \[1,1,10,12\] does not fit layer '0' \(Conv2d\): .*3 channels", model, image[:1], "0")
     refused(ValueError, r"image: \[1,3,12,14\] does not fit layer '4'", model, torch.randn(3, 12, 14), "4")
     refused(TypeError, "model: expected a torch.nn.Module, got str", "zfnet", image, "0")

@@ -149,8 +149,8 @@ def test_reduced_precision_says_how_far_it_is_off(model: nn.Module, device: torc
 
 BAD: dict[str, Callable[[zfcuda.OcclusionMapper, Tensor], Any]] = {
     "image: expected torch.float32 .3, 41, 37. on cpu, as the first one": lambda m, x: m(x[:, :40]),
-    "image: it is torch.float64": lambda m, x: m(x.double()),
-    "image: it holds NaN": lambda m, x: m(x / 0 * 0),
+    "image: expected the model's dtype": lambda m, x: m(x.double()),
+    "image: expected finite values": lambda m, x: m(x / 0 * 0),
     "image: expected a Tensor": lambda m, x: m(x.numpy()),
 }
 

@@ -270,7 +270,7 @@ IMAGE = torch.zeros(3, 20, 20)
         ({"image": np.zeros((3, 20, 20))}, TypeError, "image: .*ndarray"),
         ({"image": IMAGE.long()}, TypeError, "image: .*int64"),
         ({"image": IMAGE.double()}, TypeError, "image: .*float64"),
-        ({"image": IMAGE / 0}, ValueError, "image: it holds NaN"),
+        ({"image": IMAGE / 0}, ValueError, "image: expected finite values"),
         ({"window": 0}, ValueError, "window: .*0"),
         ({"window": (4, 5, 6)}, ValueError, "window: .*4, 5, 6"),
         ({"window": 21}, ValueError, "window: 21 x 21 is larger than the picture, 20 x 20"),

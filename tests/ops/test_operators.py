@@ -701,14 +701,14 @@ def test_narrower_instruction_sets(isa: str) -> None:
 
 
 def test_a_device_without_kernels_runs_the_twin() -> None:
-    from zfcuda.ops.fallback import falling_back
+    from zfcuda.ops import fallback
 
-    ops._warned.clear()
-    run = falling_back("local_response_norm", reference.local_response_norm)
+    fallback.warned.clear()
+    run = fallback.falling_back("local_response_norm", reference.local_response_norm)
     x = torch.randn(1, 5, 2, 2)
     with pytest.warns(UserWarning, match="no compiled kernels for cpu"):
         same(run(x, 3, 0.1, 0.5, 1.0), reference.local_response_norm(x, 3, 0.1, 0.5, 1.0))
-    ops._warned.clear()
+    fallback.warned.clear()
 
 
 # ---------------------------------------------------------------- bad input

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.rules import RULES, Transpose, UnsupportedError, signal_slots
-from zfcuda.backward.units import Chosen, Question, Strongest, integer, strongest_units
+from zfcuda.backward.units import Chosen, Question, Strongest, strongest_units
+from zfcuda.inputs import checked_image, integer
 from zfcuda.network import Network, Node, Ref, evaluating, trace
 from zfcuda.network.hooks import watch
 
@@ -101,7 +102,7 @@ def check_finite(finite: Tensor, layer: str) -> None:
     """finite: bool [2], of the picture and of the layer."""
     picture, activation = finite.tolist()
     if not picture:
-        raise ValueError("image: contains NaN or infinite values")
+        raise ValueError("image: expected finite values, got NaN or infinity")
     if not activation:
         raise ValueError(f"layer: the output of {layer!r} contains NaN or infinite values")
 
@@ -192,7 +193,7 @@ class Route:
 
     def checked(self, image: Tensor) -> Tensor:
         """The picture as [1,C,H,W]."""
-        return _checked(self.network, image)
+        return checked_image(image, self.network.model)
 
     def forward(self, batch: Tensor) -> _Pass:
         """Runs the network up to the layer; with lrn also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
@@ -257,25 +258,6 @@ def _only(sees: set[int], node: Node, transpose: Transpose) -> tuple[list[int], 
     kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
     sources = [slots[i].index for i in kept]
     return sources, transpose if len(kept) == len(slots) else lambda signal: [transpose(signal)[i] for i in kept]
-
-
-def _checked(network: Network, image: Tensor) -> Tensor:
-    """The picture as [1,C,H,W]."""
-    if not isinstance(image, Tensor):
-        raise TypeError(f"image: expected a torch.Tensor, got {type(image).__name__}")
-    if not image.is_floating_point():
-        raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
-    if image.ndim not in (3, 4) or (image.ndim == 4 and image.shape[0] != 1) or image.numel() == 0:
-        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got {_shape(image)}")
-    weights = [x for x in network.model.parameters() if x.is_floating_point()]
-    if weights and image.device not in {x.device for x in weights}:
-        raise ValueError(f"image: is on {image.device}, the model on {weights[0].device}")
-    if weights and image.dtype not in {x.dtype for x in weights} and not torch.is_autocast_enabled(image.device.type):
-        raise TypeError(f"image: is {image.dtype}, the model's weights are {weights[0].dtype}")
-    if not image.isfinite().all():
-        raise ValueError("image: contains NaN or infinite values")
-    batch = image.detach() if image.ndim == 4 else image.detach()[None]
-    return batch
 
 
 def _shape(x: Tensor) -> str:

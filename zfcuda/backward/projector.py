@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from zfcuda.backward.deconvnet import Route, asked, check_finite, deterministic, project, warn_of_silence
 from zfcuda.backward.units import Chosen
 from zfcuda.cuda_graph import Captured
+from zfcuda.inputs import same_size
 from zfcuda.network import Network, trace
 from zfcuda.network.hooks import hooked
 
@@ -49,7 +50,7 @@ class Projector:
         self._route = Route.of(self._network, layer, lrn)
         batch = self._route.checked(image)
         self._network.check(batch.shape)
-        self._shape, self._dtype, self._device = batch.shape, batch.dtype, batch.device
+        self._first = batch
         with torch.no_grad(), deterministic():
             self._question.chosen(self._route.forward(batch).activation[0])  # what does not fit is refused now
         self._captured: Captured | None = None
@@ -65,7 +66,7 @@ class Projector:
         Raises:
             As project; also ValueError where the image's shape, dtype or device is not the first one's.
         """
-        batch = self._batch(image)
+        batch = same_size(image, self._first)
         if _has_graphs(batch) and not self._refused and not hooked(self._network.model):
             with torch.inference_mode(), deterministic():
                 found = self._replayed(batch)
@@ -81,21 +82,6 @@ class Projector:
             top=question.top,
             lrn=self._lrn,
         )
-
-    def _batch(self, image: Tensor) -> Tensor:
-        if isinstance(image, Tensor) and image.dim() == 3:
-            image = image[None]
-        if not isinstance(image, Tensor) or (image.shape, image.dtype, image.device) != (
-            self._shape,
-            self._dtype,
-            self._device,
-        ):
-            kind = type(image).__name__
-            got = f"{image.dtype} {list(image.shape)} on {image.device}" if isinstance(image, Tensor) else kind
-            raise ValueError(
-                f"image: expected {self._dtype} {list(self._shape)} on {self._device}, as the first one, got {got}"
-            )
-        return image.detach()
 
     # ------------------------------------------------------------ the CUDA graph
 

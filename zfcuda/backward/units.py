@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from zfcuda.inputs import integer
 
 Position = tuple[int, int] | str | None
 
@@ -105,15 +106,6 @@ def strongest_units(activation: Tensor, layer: str, top: int, position: tuple[in
         places = torch.full_like(values, position[0] * activation.shape[2] + position[1], dtype=torch.int64)
     order = values.sort(descending=True, stable=True).indices[:top]
     return Chosen(order, places[order], values[order])
-
-
-def integer(name: str, value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
 def _position(activation: Tensor, layer: str, position: Any) -> tuple[int, int]:

@@ -114,8 +114,7 @@ class Network:
         if layer in self.unusable:
             raise ValueError(f"layer: {layer!r} {self.unusable[layer]}")
         if layer not in self.names:
-            name = type(self.model).__name__
-            raise ValueError(f"layer: {name} has no layer {layer!r}; there are: {', '.join(self.layers)}")
+            raise no_such_layer(self.model, layer, self.layers)
         return self.nodes[self.names[layer]]
 
     def ancestors(self, wanted: Iterable[int]) -> list[Node]:
@@ -181,6 +180,11 @@ def unwrap(module: nn.Module) -> nn.Module:
 def spoken_shape(shape: Iterable[int]) -> str:
     """As messages write it: "[3,224,224]"."""
     return f"[{','.join(map(str, shape))}]"
+
+
+def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueError:
+    """The error for a layer that a model does not have, with the names of those that it has."""
+    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; there are: {', '.join(layers)}")
 
 
 def plain_name(name: str) -> str:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from tqdm import tqdm
 
-from zfcuda.occlusion.any_function import Forward, Grid, repeat_target, run, select_target
+from zfcuda.inputs import repeat_target, select_target
+from zfcuda.occlusion.any_function import Forward, Grid, run
 from zfcuda.occlusion.dispatch import answers
 
 Number = int | float

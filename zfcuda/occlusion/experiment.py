@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from zfcuda.inputs import (
+    PROBABILITIES,
+    ClassTarget,
+    check_layer,
+    checked_image,
+    class_target,
+    probabilities,
+    target_score,
+)
 from zfcuda.occlusion.dispatch import Answers, Way, answers
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 
-Target = int | Callable[[Tensor], Tensor] | None
 Fill = float | Sequence[float] | Tensor
 METHODS = ("auto", "batched", "incremental")
-PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
 
 
 def occlusion_map(
@@ -24,7 +31,7 @@ def occlusion_map(
     window: int | Sequence[int] = 32,
     stride: int | Sequence[int] = 8,
     fill: Fill = 0.0,
-    target: Target = None,
+    target: ClassTarget = None,
     layer: str | None = None,
     unit: int | None = None,
     method: str = "auto",
@@ -93,7 +100,7 @@ class Experiment:
         window: int | Sequence[int] = 32,
         stride: int | Sequence[int] = 8,
         fill: Fill = 0.0,
-        target: Target = None,
+        target: ClassTarget = None,
         layer: str | None = None,
         unit: int | None = None,
         method: str = "auto",
@@ -115,9 +122,8 @@ class Experiment:
         _choices(method, probability, dtype, memory_budget)
         if unit is not None and layer is None:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
-        if layer is not None and layer not in dict(self.model.named_modules()):
-            known = ", ".join(name for name, _ in self.model.named_modules() if name)
-            raise ValueError(f"layer: the model has no {layer!r}; it has {known}")
+        if layer is not None:
+            check_layer(layer, self.model)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
@@ -155,24 +161,24 @@ class Experiment:
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:
         """What can only be told once the network has run, but before the windows are."""
-        _score(_target(self.target, base), base[None])
+        target_score(class_target(self.target, base), base[None])
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
     def map(self, answer: Answers) -> OcclusionMap:
         """What the answers to one picture say about the target."""
         logits, base = answer.outputs[0], answer.base[0]
-        chosen = _target(self.target, base)
+        chosen = class_target(self.target, base)
         unit = _unit(self.unit, self.layer, None if answer.base_activity is None else answer.base_activity[0])
-        probabilities = _probabilities(torch.cat([base[None], logits]), self.probability)[1:]
+        probability = probabilities(torch.cat([base[None], logits]), self.probability)[1:]
         best = int(base.argmax()) if callable(chosen) else chosen
-        score, base_score = _score(chosen, logits), _score(chosen, base[None])[0]
-        label = logits.argmax(1) if len(base) > 1 else (probabilities[:, 0] > 0.5).long()
+        score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]
+        label = logits.argmax(1) if len(base) > 1 else (probability[:, 0] > 0.5).long()
         rows, columns = self.origins.shape[:2]
         return OcclusionMap(
             logits=logits.view(rows, columns, -1),
             score=score.view(rows, columns),
-            probability=probabilities[:, best].view(rows, columns),
+            probability=probability[:, best].view(rows, columns),
             label=label.view(rows, columns),
             activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
             unit=unit,
@@ -186,34 +192,6 @@ class Experiment:
             method=answer.method,
             reason=answer.reason,
         )
-
-
-def _picture(image: Tensor, model: nn.Module) -> Tensor:
-    """[C,H,W], in the memory format that the model computes in."""
-    if not isinstance(image, Tensor):
-        raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
-    if image.dim() == 4 and image.shape[0] == 1:
-        batch = image
-    elif image.dim() == 3:
-        batch = image[None]
-    else:
-        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}")
-    if not image.is_floating_point():
-        raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
-    if image.numel() == 0:
-        raise ValueError(f"image: it is empty, shape {list(image.shape)}")
-    weights = [p for p in model.parameters() if p.is_floating_point()]
-    if weights and weights[0].device != image.device:
-        raise ValueError(f"image: it is on {image.device}, the model on {weights[0].device}")
-    if weights and weights[0].dtype != image.dtype:
-        raise TypeError(f"image: it is {image.dtype}, the model {weights[0].dtype}")
-    if not torch.isfinite(image).all():
-        raise ValueError("image: it holds NaN or infinity")
-    if any(
-        w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights
-    ):
-        batch = batch.contiguous(memory_format=torch.channels_last)
-    return batch.detach()[0]
 
 
 def _filled(fill: Fill, picture: Tensor) -> Tensor:
@@ -255,18 +233,6 @@ def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_bu
         raise ValueError(f"memory_budget: expected a positive number of bytes, got {memory_budget!r}")
 
 
-def _target(target: Target, base: Tensor) -> int | Callable[[Tensor], Tensor]:
-    if target is None:
-        return int(base.argmax())
-    if callable(target):
-        return target
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise TypeError(f"target: expected a class index, a callable or None, got {target!r}")
-    if not 0 <= target < len(base):
-        raise ValueError(f"target: the model has classes 0 to {len(base) - 1}, got {target}")
-    return target
-
-
 def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int | None:
     if layer is None:
         return None
@@ -279,19 +245,10 @@ def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int |
     return unit
 
 
-def _score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
-    if not callable(target):
-        return logits[:, target]
-    score = target(logits)
-    if not isinstance(score, Tensor) or score.shape != logits.shape[:1]:
-        got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
-        raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
-    return score.float()
-
-
-def _probabilities(logits: Tensor, how: str) -> Tensor:
-    """[n,classes] -> same."""
-    if how == "auto":
-        is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
-        how = "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
-    return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)
+def _picture(image: Tensor, model: nn.Module) -> Tensor:
+    """[C,H,W], in the memory format that the model computes in."""
+    batch = checked_image(image, model)
+    weights = [p for p in model.parameters() if p.is_floating_point() and p.dim() == 4]
+    if any(w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights):
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch[0]

@@ -30,14 +30,14 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "linear_rows",
     )
 }
-_warned: set[str] = set()
+warned: set[str] = set()
 
 
 def falling_back(name: str, twin: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
         device = str(next(x for x in args if isinstance(x, Tensor)).device)
-        if device not in _warned:
-            _warned.add(device)
+        if device not in warned:
+            warned.add(device)
             warnings.warn(
                 f"zfcuda has no compiled kernels for {device}; its operators run in plain torch there (slower)",
                 stacklevel=2,

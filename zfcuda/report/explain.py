@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zfcuda.backward.deconvnet import project, strongest
 from zfcuda.data.pictures import one_line
+from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
 from zfcuda.occlusion import OcclusionMap, occlusion_map
 from zfcuda.report.layers import ConvLayer, chosen, conv_layers
@@ -243,7 +244,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         name=p.name,
         pixels=p.pixels,
         class_names=tuple(p.subject.class_name(i) for i in range(len(p.logits))),
-        probabilities=probabilities(p.logits),
+        probabilities=probabilities(p.logits[None])[0],
         target=p.target,
         chosen_target=p.chosen_target,
         layers=layers,
@@ -272,15 +273,6 @@ def _first_run(subject: Subject, image: Tensor) -> tuple[list[ConvLayer], Tensor
 
 def _in_colour(subject: Subject, filters: Tensor) -> Tensor:
     return subject.in_colour(filters) if filters.shape[1] == 3 else filters
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """[classes] by the rule of occlusion_map: one output -> sigmoid, a distribution -> itself, else softmax."""
-    if len(logits) == 1:
-        return logits.sigmoid()
-    if (logits >= 0).all() and abs(float(logits.sum()) - 1) < 1e-3:
-        return logits
-    return logits.softmax(0)
 
 
 def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:

@@ -1,0 +1,167 @@
+"""What every method asks of its caller, checked and worded once: image, layer, target, probabilities."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.network.graph import no_such_layer
+
+ClassTarget = int | Callable[[Tensor], Tensor] | None
+PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
+
+
+def checked_image(image: Any, model: nn.Module) -> Tensor:
+    """The image as [1,C,H,W], without its history.
+
+    Raises:
+        TypeError: it is no Tensor, not of a floating dtype, or of a dtype that no weight has (autocast aside).
+        ValueError: it is not [C,H,W] or [1,C,H,W], is empty, on a device without weights of the model, or not finite.
+    """
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
+    if not image.is_floating_point():
+        raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
+    if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
+        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}")
+    if image.numel() == 0:
+        raise ValueError(f"image: expected at least one pixel, got shape {list(image.shape)}")
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    if weights and image.device not in {w.device for w in weights}:
+        raise ValueError(f"image: expected it on the model's device, {weights[0].device}, got {image.device}")
+    if weights and image.dtype not in {w.dtype for w in weights} and not torch.is_autocast_enabled(image.device.type):
+        raise TypeError(f"image: expected the model's dtype, {weights[0].dtype}, got {image.dtype}")
+    if not image.isfinite().all():
+        raise ValueError("image: expected finite values, got NaN or infinity")
+    return image.detach() if image.dim() == 4 else image.detach()[None]
+
+
+def same_size(image: Any, first: Tensor) -> Tensor:
+    """An image as [1,C,H,W], of the shape, dtype and device of the first one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    batch = image[None] if isinstance(image, Tensor) and image.dim() == first.dim() - 1 else image
+    if isinstance(batch, Tensor) and (batch.shape, batch.dtype, batch.device) == (
+        first.shape,
+        first.dtype,
+        first.device,
+    ):
+        return batch.detach()
+    is_tensor = isinstance(image, Tensor)
+    got = f"{image.dtype} {list(image.shape)} on {image.device}" if is_tensor else type(image).__name__
+    raise ValueError(
+        f"image: expected {first.dtype} {list(first.shape)} on {first.device}, as the first one, got {got}"
+    )
+
+
+def check_layer(layer: str, model: nn.Module) -> None:
+    """Raises ValueError, with the names that there are, where the model has no submodule of this dotted name."""
+    names = [name for name, _ in model.named_modules() if name]
+    if layer not in names:
+        raise no_such_layer(model, layer, names)
+
+
+def integer(name: str, value: Any) -> int:
+    """An argument that counts; raises TypeError, with its name, for anything that is not an integer."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+
+
+def class_target(target: ClassTarget, base: Tensor) -> int | Callable[[Tensor], Tensor]:
+    """The class index or callable that a target means; None is the most probable class. base: [classes].
+
+    Raises:
+        TypeError, ValueError: it is neither, or no class of the model.
+    """
+    if target is None:
+        return int(base.argmax())
+    if callable(target):
+        return target
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise TypeError(f"target: expected a class index, a callable or None, got {target!r}")
+    if not 0 <= target < len(base):
+        raise ValueError(f"target: the model has classes 0 to {len(base) - 1}, got {target}")
+    return target
+
+
+def target_score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    """What the target says of outputs [n,classes]: float32 [n].
+
+    Raises:
+        ValueError: a callable does not give one number for each.
+    """
+    if not callable(target):
+        return logits[:, target]
+    score = target(logits)
+    if not isinstance(score, Tensor) or score.shape != logits.shape[:1]:
+        got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
+    return score.float()
+
+
+def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
+    """Outputs [n,classes] as probabilities, in the same shape.
+
+    how: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid; outputs that already are a distribution -> as
+        they are; else softmax.
+    """
+    if how == "auto":
+        is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
+        how = "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+    return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)
+
+
+def repeat_target(target: Any, copies: int) -> Any:
+    """One target per example becomes one per example of each copy; a single target stays."""
+    if isinstance(target, list):
+        return target * copies
+    if isinstance(target, Tensor) and target.numel() > 1:
+        return torch.cat([target] * copies)
+    return target
+
+
+def select_target(output: Any, target: Any) -> Any:
+    """What Captum's target means. int, tuple, Tensor of one: an index into each example's output. list or Tensor [n]:
+    one index per example. None: the output itself. A callable gets the output as it is.
+    """
+    if target is None:
+        return output
+    if callable(target):
+        return target(output)
+    if not isinstance(output, Tensor):
+        raise AttributeError(f"target: {target!r} cannot be taken from a {type(output).__name__}, only from a Tensor")
+    if output.dim() == 0:
+        raise IndexError(f"target: {target!r} cannot be taken from a single value; forward_func returns no batch")
+    shape, examples = list(output.shape), len(output)
+    if isinstance(target, Tensor):
+        if target.numel() == 1 and isinstance(target.item(), int):
+            target = int(target.item())
+        elif target.dim() != 1 or len(target) != examples:
+            raise AssertionError(f"target: expected one index or {examples}, got shape {list(target.shape)}")
+    if isinstance(target, int | tuple):
+        index = (target,) if isinstance(target, int) else target
+        if len(index) >= output.dim():
+            raise AssertionError(f"target: {target!r} has too many indices for outputs of shape {shape}")
+        return output[(slice(None), *index)]
+    if not isinstance(target, list | Tensor):
+        raise AssertionError(f"target: expected int, tuple, list, Tensor, callable or None, got {target!r}")
+    if len(target) != examples:
+        raise AssertionError(f"target: {len(target)} indices for {examples} examples")
+    if isinstance(target, list) and isinstance(target[0], tuple):
+        return torch.stack([output[(i, *index)] for i, index in enumerate(target)])
+    if isinstance(target, list) and not isinstance(target[0], int):
+        raise AssertionError(f"target: expected indices or tuples of them, got {target[0]!r}")
+    if output.dim() != 2:
+        raise AssertionError(f"target: one index per example needs outputs [N,classes], got shape {shape}")
+    classes = target if isinstance(target, Tensor) else torch.tensor(target, device=output.device)
+    return output.gather(1, classes[:, None])[:, 0]
