@@ -391,7 +391,7 @@ def test_a_seed_that_is_not_positive_gives_zero_with_a_warning() -> None:
 def test_many_seeds_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = small(), torch.randn(3, 10, 12)
     expected = project(model, image, "0", top=6)
-    monkeypatch.setattr("zfcuda.backward.deconvnet._CHUNK", 1500)
+    monkeypatch.setattr("zfcuda.backward.walk._CHUNK", 1500)
     torch.testing.assert_close(project(model, image, "0", top=6), expected)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.deconvnet import Route, asked, check_finite, deterministic, project, warn_of_silence
+from zfcuda.backward.deconvnet import asked, project, warn_of_silence
 from zfcuda.backward.units import Chosen
+from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
 from zfcuda.cuda_graph import Captured
 from zfcuda.inputs import same_size
 from zfcuda.network import Network, trace
@@ -47,7 +48,7 @@ class Projector:
         self._question = asked(layer, unit, position, top, lrn)
         self._network = trace(model)
         self._lrn = lrn
-        self._route = Route.of(self._network, layer, lrn)
+        self._route = BackwardPath.of(self._network, layer, lrn)
         batch = self._route.checked(image)
         self._network.check(batch.shape)
         self._first = batch

@@ -1,0 +1,180 @@
+"""The walk: forward through a network to one layer, and back from there to the pixels, a rule per kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zfcuda.backward.rules import RULES, Transpose, UnsupportedError, signal_slots
+from zfcuda.inputs import checked_image
+from zfcuda.network import Network, Node, Ref, evaluating
+
+_CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node on the way: where its signal goes on to, and how."""
+
+    index: int
+    sources: list[int]
+    transpose: Transpose
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """A forward pass up to a layer, with the way back."""
+
+    activation: Tensor  # [1,K,h,w] or [1,K]
+    output: int
+    steps: list[_Step]
+    largest: int  # elements of the largest map
+
+    def finite(self, batch: Tensor) -> Tensor:
+        """bool [2]: whether the picture is, and the layer."""
+        return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
+
+    def projections(self, seeds: Tensor) -> Tensor:
+        """[n,*activation.shape[1:]] -> [n,C,H,W]."""
+        chunk = max(1, _CHUNK // self.largest)
+        return torch.cat([self._walk_back(part) for part in seeds.split(chunk)]).contiguous()
+
+    def _walk_back(self, seed: Tensor) -> Tensor:
+        signals = {self.output: seed}
+        for step in reversed(self.steps):
+            signal = signals.pop(step.index, None)
+            if signal is None:
+                continue
+            for source, part in zip(step.sources, step.transpose(signal), strict=True):
+                if part is None:
+                    raise ValueError("layer: cannot be projected through an addition of different ranks")
+                # A value with several readers gets the sum of what they send back.
+                signals[source] = signals[source] + part if source in signals else part
+        (picture,) = signals.values()
+        return picture
+
+
+@dataclass(frozen=True)
+class BackwardPath:
+    """The nodes from the picture to a layer. lrn: as in project(); None: no way back is needed."""
+
+    network: Network
+    layer: str
+    lrn: str | None
+    nodes: Sequence[Node]
+    sees: set[int]  # those whose value depends on the pixels
+    output: int
+
+    @staticmethod
+    def of(network: Network, layer: str, lrn: str | None) -> BackwardPath:
+        """Raises:
+        TypeError, ValueError: the layer is unknown, or something before it has no transpose.
+        """
+        output = network.node(layer).index
+        nodes = network.ancestors([output])
+        sees = _dependents(nodes)
+        if output not in sees:
+            raise ValueError(f"layer: the output of {layer!r} does not depend on the picture")
+        if lrn is not None:
+            for node in nodes:
+                if node.index in sees:
+                    _refuse_unless_known(node, sees, layer)
+        return BackwardPath(network, layer, lrn, nodes, sees, output)
+
+    def checked(self, image: Tensor) -> Tensor:
+        """The picture as [1,C,H,W]."""
+        return checked_image(image, self.network.model)
+
+    def forward(self, batch: Tensor) -> ForwardPass:
+        """Runs the network up to the layer; with lrn also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
+        values: dict[int, Any] = {}
+        steps: list[_Step] = []
+        largest = batch.numel()
+        with evaluating(self.network.model):
+            for node in self.nodes:
+                if node.kind == "input":
+                    values[node.index] = batch
+                    continue
+                arguments = node.resolve(values)
+                try:
+                    if self.lrn is None or node.index not in self.sees:
+                        values[node.index] = node.run(arguments)
+                        continue
+                    value, transpose = RULES[node.kind](arguments, self.lrn)
+                except UnsupportedError as refusal:
+                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    reason = str(error).splitlines()[0]
+                    raise ValueError(f"image: {_shape(batch)} does not fit {node.label}: {reason}") from error
+                values[node.index] = value
+                largest = max(largest, value.numel())
+                steps.append(_Step(node.index, *_only(self.sees, node, transpose)))
+        activation = values[self.output]
+        if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
+            kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
+            raise ValueError(f"layer: {self.layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
+        return ForwardPass(activation, self.output, steps, largest)
+
+
+def check_finite(finite: Tensor, layer: str) -> None:
+    """finite: bool [2], of the picture and of the layer."""
+    picture, activation = finite.tolist()
+    if not picture:
+        raise ValueError("image: expected finite values, got NaN or infinity")
+    if not activation:
+        raise ValueError(f"layer: the output of {layer!r} contains NaN or infinite values")
+
+
+def _dependents(nodes: Sequence[Node]) -> set[int]:
+    """Those whose value depends on the pixels, not just on the picture's size."""
+    found: set[int] = set()
+    for node in nodes:
+        if node.kind == "input" or (not node.is_shape_query and not found.isdisjoint(node.refs)):
+            found.add(node.index)
+    return found
+
+
+def _refuse_unless_known(node: Node, sees: set[int], layer: str) -> None:
+    if node.kind == "input":
+        return
+    if node.kind not in RULES:
+        raise ValueError(_refusal(layer, node, ""))
+    signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
+    if not sees.isdisjoint(set(node.refs) - signals):
+        raise ValueError(_refusal(layer, node, "its weights or settings depend on the picture"))
+
+
+def _refusal(layer: str, node: Node, reason: str) -> str:
+    because = f": {reason}" if reason else ""
+    return f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{because}"
+
+
+def _only(sees: set[int], node: Node, transpose: Transpose) -> tuple[list[int], Transpose]:
+    """The sources of a node that depend on the picture, and the transpose for them alone."""
+    slots = signal_slots(node)
+    kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
+    sources = [slots[i].index for i in kept]
+    return sources, transpose if len(kept) == len(slots) else lambda signal: [transpose(signal)[i] for i in kept]
+
+
+def _shape(x: Tensor) -> str:
+    return f"[{','.join(map(str, x.shape))}]"
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """cuDNN's transposed convolutions add in an order that changes from run to run, unless told otherwise."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
