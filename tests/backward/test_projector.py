@@ -15,6 +15,7 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda.backward import projector
 from zfcuda.backward import rules as transposes
+from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Question
 from zfcuda.backward.walk import BackwardPath
 from zfcuda.network import trace
@@ -175,7 +176,7 @@ def test_a_projection_never_waits_for_a_gpu(name: str) -> None:
     layer, arguments = ARGUMENTS[name]
     model = Net().eval()
     network = trace(model)
-    route = BackwardPath.of(network, layer, arguments.get("lrn", "identity"))
+    route = BackwardPath.of(network, layer, Rules(lrn=arguments.get("lrn", "identity")))
     question = Question(layer, arguments.get("unit"), arguments.get("position"), arguments.get("top", 1))
     with warnings.catch_warnings(), torch.no_grad(), fake_gpu() as on_gpu:
         for module in model.modules():

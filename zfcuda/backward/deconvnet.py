@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Chosen, Question, Strongest, strongest_units
-from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
+from zfcuda.backward.walk import BackwardPath, deterministic
 from zfcuda.inputs import integer
 from zfcuda.network import Network, trace
-from zfcuda.network.hooks import watch
 
 
 def project(
@@ -55,12 +55,7 @@ def project(
     question = asked(layer, unit, position, top, lrn)
     network = trace(model)
     with torch.no_grad(), deterministic():
-        route = BackwardPath.of(network, layer, lrn)
-        batch = route.checked(image)
-        check = watch(network, batch, layer)
-        there = route.forward(batch)
-        check_finite(there.finite(batch), layer)
-        check(there.activation)
+        there = BackwardPath.of(network, layer, Rules(lrn=lrn)).checked_forward(image)
         chosen = question.chosen(there.activation[0])
         warn_of_silence(chosen, layer)
         return there.projections(question.seeds(there.activation[0], chosen)).to(image.dtype)
@@ -73,13 +68,7 @@ def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 
     """
     network = trace(model)
     with torch.no_grad():
-        route = BackwardPath.of(network, layer, None)
-        batch = route.checked(image)
-        check = watch(network, batch, layer)
-        there = route.forward(batch)
-        activation = there.activation
-        check_finite(there.finite(batch), layer)
-        check(activation)
+        activation = BackwardPath.of(network, layer, None).checked_forward(image).activation
         return strongest_units(activation[0], layer, integer("top", top)).listed(activation.shape[-1])
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.deconvnet import asked, project, warn_of_silence
+from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Chosen
 from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
 from zfcuda.cuda_graph import Captured
@@ -48,7 +49,7 @@ class Projector:
         self._question = asked(layer, unit, position, top, lrn)
         self._network = trace(model)
         self._lrn = lrn
-        self._route = BackwardPath.of(self._network, layer, lrn)
+        self._route = BackwardPath.of(self._network, layer, Rules(lrn=lrn))
         batch = self._route.checked(image)
         self._network.check(batch.shape)
         self._first = batch

@@ -64,15 +64,19 @@ class Question:
         """Whether it is about whole maps."""
         return isinstance(self.position, str) and self.position == "all"
 
-    def seeds(self, activation: Tensor, chosen: Chosen) -> Tensor:
-        """[top,*activation.shape]: the layer with everything but the chosen activations set to zero."""
+    def seeds(self, activation: Tensor, chosen: Chosen, value: float | None = None) -> Tensor:
+        """[top,*activation.shape]: zero but at the chosen activations.
+
+        value: what is there, 1 for a gradient; None: the activation itself, where it is positive.
+        """
+        values = activation.clamp(min=0) if value is None else torch.full_like(activation, value)
         if self.whole or chosen.places is None:
             mask = torch.arange(len(activation), device=activation.device) == chosen.units[:, None]
             mask = mask.view(self.top, -1, *[1] * (activation.ndim - 1))
-            return torch.where(mask, activation.clamp(min=0), 0)
+            return torch.where(mask, values, 0)
         seeds = activation.new_zeros(self.top, activation.numel())
         at = chosen.units * activation[0].numel() + chosen.places
-        seeds.scatter_(1, at[:, None], activation.flatten()[at].clamp(min=0)[:, None])
+        seeds.scatter_(1, at[:, None], values.flatten()[at][:, None])
         return seeds.view(self.top, *activation.shape)
 
     def _of_unit(self, activation: Tensor, unit: int, place: tuple[int, int] | None) -> Chosen:

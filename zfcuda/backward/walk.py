@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from zfcuda.backward.rules import RULES, Transpose, UnsupportedError, signal_slots
+from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
 from zfcuda.inputs import checked_image
-from zfcuda.network import Network, Node, Ref, evaluating
+from zfcuda.network import Network, Node, Ref, evaluating, trace
+from zfcuda.network.hooks import watch
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 
@@ -23,7 +24,7 @@ class _Step:
 
     index: int
     sources: list[int]
-    transpose: Transpose
+    back: WayBack
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ForwardPass:
             signal = signals.pop(step.index, None)
             if signal is None:
                 continue
-            for source, part in zip(step.sources, step.transpose(signal), strict=True):
+            for source, part in zip(step.sources, step.back(signal), strict=True):
                 if part is None:
                     raise ValueError("layer: cannot be projected through an addition of different ranks")
                 # A value with several readers gets the sum of what they send back.
@@ -61,17 +62,17 @@ class ForwardPass:
 
 @dataclass(frozen=True)
 class BackwardPath:
-    """The nodes from the picture to a layer. lrn: as in project(); None: no way back is needed."""
+    """The nodes from the picture to a layer. rules: None where no way back is needed."""
 
     network: Network
     layer: str
-    lrn: str | None
+    rules: Rules | None
     nodes: Sequence[Node]
     sees: set[int]  # those whose value depends on the pixels
     output: int
 
     @staticmethod
-    def of(network: Network, layer: str, lrn: str | None) -> BackwardPath:
+    def of(network: Network, layer: str, rules: Rules | None) -> BackwardPath:
         """Raises:
         TypeError, ValueError: the layer is unknown, or something before it has no transpose.
         """
@@ -80,18 +81,27 @@ class BackwardPath:
         sees = _dependents(nodes)
         if output not in sees:
             raise ValueError(f"layer: the output of {layer!r} does not depend on the picture")
-        if lrn is not None:
+        if rules is not None:
             for node in nodes:
                 if node.index in sees:
-                    _refuse_unless_known(node, sees, layer)
-        return BackwardPath(network, layer, lrn, nodes, sees, output)
+                    _refuse_unless_known(node, sees, rules, layer)
+        return BackwardPath(network, layer, rules, nodes, sees, output)
 
     def checked(self, image: Tensor) -> Tensor:
-        """The picture as [1,C,H,W]."""
+        """The image as [1,C,H,W]."""
         return checked_image(image, self.network.model)
 
+    def checked_forward(self, image: Tensor) -> ForwardPass:
+        """As forward, with all that can be wrong with an image, an activation or the model's hooks refused."""
+        batch = self.checked(image)
+        check = watch(self.network, batch, self.layer)
+        forward = self.forward(batch)
+        check_finite(forward.finite(batch), self.layer)
+        check(forward.activation)
+        return forward
+
     def forward(self, batch: Tensor) -> ForwardPass:
-        """Runs the network up to the layer; with lrn also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
+        """Runs the network up to the layer; with rules also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
         values: dict[int, Any] = {}
         steps: list[_Step] = []
         largest = batch.numel()
@@ -102,10 +112,10 @@ class BackwardPath:
                     continue
                 arguments = node.resolve(values)
                 try:
-                    if self.lrn is None or node.index not in self.sees:
+                    if self.rules is None or node.index not in self.sees:
                         values[node.index] = node.run(arguments)
                         continue
-                    value, transpose = RULES[node.kind](arguments, self.lrn)
+                    value, back = self.rules.by_kind[node.kind](arguments)
                 except UnsupportedError as refusal:
                     raise ValueError(_refusal(self.layer, node, str(refusal))) from None
                 except torch.OutOfMemoryError:
@@ -115,12 +125,34 @@ class BackwardPath:
                     raise ValueError(f"image: {_shape(batch)} does not fit {node.label}: {reason}") from error
                 values[node.index] = value
                 largest = max(largest, value.numel())
-                steps.append(_Step(node.index, *_only(self.sees, node, transpose)))
+                steps.append(_Step(node.index, *_only(self.sees, node, back)))
         activation = values[self.output]
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
             kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
             raise ValueError(f"layer: {self.layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
         return ForwardPass(activation, self.output, steps, largest)
+
+
+def walk_back(
+    model: nn.Module | Network, image: Tensor, layer: str, seeds: Callable[[Tensor], Tensor], rules: Rules
+) -> Tensor:
+    """Walks seeds from a layer back to the pixels.
+
+    Args:
+        model, image, layer: as in project.
+        seeds: turns the layer's activation, [K,h,w] or [K], into n signals to start from, [n,K,h,w] or [n,K].
+        rules: those of the method.
+
+    Returns:
+        [n,C,H,W], the image's dtype and device. With Rules("gradient", "exact") each is the gradient of the sum of the
+        layer, weighted by its seed.
+
+    Raises:
+        As project.
+    """
+    with torch.no_grad(), deterministic():
+        forward = BackwardPath.of(trace(model), layer, rules).checked_forward(image)
+        return forward.projections(seeds(forward.activation[0])).to(image.dtype)
 
 
 def check_finite(finite: Tensor, layer: str) -> None:
@@ -141,10 +173,10 @@ def _dependents(nodes: Sequence[Node]) -> set[int]:
     return found
 
 
-def _refuse_unless_known(node: Node, sees: set[int], layer: str) -> None:
+def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -> None:
     if node.kind == "input":
         return
-    if node.kind not in RULES:
+    if node.kind not in rules.by_kind:
         raise ValueError(_refusal(layer, node, ""))
     signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
     if not sees.isdisjoint(set(node.refs) - signals):
@@ -156,12 +188,12 @@ def _refusal(layer: str, node: Node, reason: str) -> str:
     return f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{because}"
 
 
-def _only(sees: set[int], node: Node, transpose: Transpose) -> tuple[list[int], Transpose]:
-    """The sources of a node that depend on the picture, and the transpose for them alone."""
+def _only(sees: set[int], node: Node, back: WayBack) -> tuple[list[int], WayBack]:
+    """The sources of a node that depend on the picture, and the way back to them alone."""
     slots = signal_slots(node)
     kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
     sources = [slots[i].index for i in kept]
-    return sources, transpose if len(kept) == len(slots) else lambda signal: [transpose(signal)[i] for i in kept]
+    return sources, back if len(kept) == len(slots) else lambda signal: [back(signal)[i] for i in kept]
 
 
 def _shape(x: Tensor) -> str:
