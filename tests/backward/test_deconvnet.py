@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.backward.networks import inception, resnet, trained, vgg, zfnet_without_lrn
-from zfcuda.backward.deconvnet import Strongest, project, strongest
+from zfcuda.backward.deconvnet import Strongest, project, projections, strongest
+from zfcuda.backward.walk import BackwardPath
 from zfcuda.models import zfnet
 from zfcuda.network import receptive_field, trace
 
@@ -284,6 +285,46 @@ def test_a_seed_that_is_not_positive_gives_zero_with_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"layer '0' the activation is not positive for unit 1 \(-"):
         picture = project(model, image, "0", unit=1, position=(y, x))
     assert picture.shape == (1, 3, 10, 12) and not picture.any()
+
+
+@pytest.mark.parametrize("layer", ["0", "4"])
+def test_one_forward_pass_serves_projections_and_strongest_units(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image, passes = small(), torch.randn(3, 10, 12), 0
+    with torch.no_grad():
+        model[0].bias[:2] = -100  # type: ignore[index]
+        model[4].bias.copy_(torch.tensor([5.0, -100, 5, 5]))  # type: ignore[operator]
+    units = strongest(model, image, layer, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = project(model, image, layer, top=4)
+    forward = BackwardPath.forward
+
+    def counted(path: BackwardPath, batch: Tensor) -> Any:
+        nonlocal passes
+        passes += 1
+        return forward(path, batch)
+
+    monkeypatch.setattr(BackwardPath, "forward", counted)
+    projected = projections(model, image, layer, top=4)
+    assert passes == 1 and torch.equal(projected.images, images)
+    places = [None] * 4 if projected.positions is None else [(y, x) for y, x in projected.positions.tolist()]
+    listed = zip(projected.units.tolist(), places, projected.values.tolist(), strict=True)
+    assert [Strongest(*one) for one in listed] == units
+
+
+@pytest.mark.parametrize("arguments", [{"top": 6}, {"unit": 1, "position": "all"}, {"unit": 1}])
+def test_what_is_not_positive_is_left_out_in_silence(arguments: dict[str, Any]) -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    with torch.no_grad():
+        model[0].bias[1:3] = -100  # type: ignore[index]
+    units = [unit.unit for unit in strongest(model, image, "0", 6) if unit.value > 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        projected = projections(model, image, "0", positive=True, **arguments)
+    assert projected.units.tolist() == ([] if "unit" in arguments else units)
+    assert projected.images.shape == (len(projected.units), 3, 10, 12)
+    if len(projected.units):
+        assert torch.equal(projected.images, project(model, image, "0", top=len(units)))
 
 
 def test_many_seeds_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.units import Chosen, Question, Strongest, strongest_units
+from zfcuda.backward.units import Question, Strongest, strongest_units
 from zfcuda.backward.walk import BackwardPath, deterministic
 from zfcuda.inputs import integer
 from zfcuda.network import Network, trace
@@ -52,13 +53,54 @@ def project(
             picture that does not fit the network, or, by name, something between the layer and the pixels that has no
             transpose here.
     """
+    projected = projections(model, image, layer, unit=unit, position=position, top=top, lrn=lrn)
+    warn_of_silence(projected.units, projected.values, layer)
+    return projected.images
+
+
+@dataclass(frozen=True)
+class Projections:
+    """The chosen activations of a layer, strongest first, and their projections, all on the image's device.
+
+    Attributes:
+        images: [n,C,H,W].
+        units: int64 [n].
+        positions: int64 [n,2], (y, x) on the map, where a whole map is projected that of its strongest place; None for
+            a vector.
+        values: [n], the activations.
+    """
+
+    images: Tensor
+    units: Tensor
+    positions: Tensor | None
+    values: Tensor
+
+
+def projections(
+    model: nn.Module | Network,
+    image: Tensor,
+    layer: str,
+    *,
+    unit: int | None = None,
+    position: tuple[int, int] | str | None = None,
+    top: int = 1,
+    lrn: str = "identity",
+    positive: bool = False,
+) -> Projections:
+    """Projects as project() does, and says what was projected, all from one forward pass; without the warning.
+
+    positive: leave out the chosen activations that are not positive; without any, nothing is walked back.
+    """
     question = asked(layer, unit, position, top, lrn)
     network = trace(model)
     with torch.no_grad(), deterministic():
         there = BackwardPath.of(network, layer, Rules(lrn=lrn)).checked_forward(image)
-        chosen = question.chosen(there.activation[0])
-        warn_of_silence(chosen, layer)
-        return there.projections(question.seeds(there.activation[0], chosen)).to(image.dtype)
+        activation = there.activation[0]
+        chosen = question.chosen(activation)
+        if positive:
+            chosen = chosen.positive()
+        images = there.projections(question.seeds(activation, chosen)).to(image.dtype)
+        return Projections(images, chosen.units, chosen.positions(activation.shape[-1]), chosen.values)
 
 
 def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 9) -> list[Strongest]:
@@ -82,10 +124,9 @@ def asked(layer: str, unit: int | None, position: Any, top: int, lrn: str) -> Qu
     return Question(layer, unit, position, top)
 
 
-def warn_of_silence(chosen: Chosen, layer: str) -> None:
+def warn_of_silence(units: Tensor, values: Tensor, layer: str) -> None:
     """Says which of the chosen activations are not positive."""
-    values = chosen.values.tolist()
-    silent = [f"{unit} ({v:.3g})" for unit, v in zip(chosen.units.tolist(), values, strict=True) if v <= 0]
+    silent = [f"{unit} ({v:.3g})" for unit, v in zip(units.tolist(), values.tolist(), strict=True) if v <= 0]
     if silent:
         warnings.warn(
             f"project: of layer {layer!r} the activation is not positive for unit {', '.join(silent[:9])}; its "

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from zfcuda.backward.deconvnet import asked, project, warn_of_silence
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.units import Chosen
 from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
 from zfcuda.cuda_graph import Captured
 from zfcuda.inputs import same_size
@@ -99,7 +98,7 @@ class Projector:
             self._captured, self._refused = None, str(error).splitlines()[0]
             return None
         check_finite(finite, self._question.layer)
-        warn_of_silence(Chosen(units, None, values), self._question.layer)
+        warn_of_silence(units, values, self._question.layer)
         return projections.clone()
 
     def _work(self, batch: Tensor) -> list[Tensor]:

@@ -32,6 +32,17 @@ class Chosen:
     places: Tensor | None
     values: Tensor
 
+    def positions(self, width: int) -> Tensor | None:
+        """int64 [top,2], (y, x) on maps of this width; None for a vector."""
+        if self.places is None:
+            return None
+        return torch.stack([self.places.div(width, rounding_mode="floor"), self.places % width], dim=1)
+
+    def positive(self) -> Chosen:
+        """Those whose activation is positive. Waits for the GPU."""
+        kept = self.values > 0
+        return Chosen(self.units[kept], None if self.places is None else self.places[kept], self.values[kept])
+
     def listed(self, width: int) -> list[Strongest]:
         """width: of the map."""
         places = [None] * len(self.units) if self.places is None else self.places.tolist()
@@ -65,19 +76,19 @@ class Question:
         return isinstance(self.position, str) and self.position == "all"
 
     def seeds(self, activation: Tensor, chosen: Chosen, value: float | None = None) -> Tensor:
-        """[top,*activation.shape]: zero but at the chosen activations.
+        """[n,*activation.shape], n as many as are chosen: zero but at the chosen activations.
 
         value: what is there, 1 for a gradient; None: the activation itself, where it is positive.
         """
         values = activation.clamp(min=0) if value is None else torch.full_like(activation, value)
         if self.whole or chosen.places is None:
             mask = torch.arange(len(activation), device=activation.device) == chosen.units[:, None]
-            mask = mask.view(self.top, -1, *[1] * (activation.ndim - 1))
+            mask = mask.view(*mask.shape, *[1] * (activation.ndim - 1))
             return torch.where(mask, values, 0)
-        seeds = activation.new_zeros(self.top, activation.numel())
+        seeds = activation.new_zeros(len(chosen.units), activation.numel())
         at = chosen.units * activation[0].numel() + chosen.places
         seeds.scatter_(1, at[:, None], values.flatten()[at][:, None])
-        return seeds.view(self.top, *activation.shape)
+        return seeds.view(-1, *activation.shape)
 
     def _of_unit(self, activation: Tensor, unit: int, place: tuple[int, int] | None) -> Chosen:
         units = len(activation)

@@ -32,6 +32,7 @@ class ForwardPass:
     """A forward pass up to a layer, with the way back."""
 
     activation: Tensor  # [1,K,h,w] or [1,K]
+    image_shape: torch.Size  # [C,H,W]
     output: int
     steps: list[_Step]
     largest: int  # elements of the largest map
@@ -42,6 +43,8 @@ class ForwardPass:
 
     def projections(self, seeds: Tensor) -> Tensor:
         """[n,*activation.shape[1:]] -> [n,C,H,W]."""
+        if not len(seeds):
+            return seeds.new_empty(0, *self.image_shape)
         chunk = max(1, _CHUNK // self.largest)
         return torch.cat([self._walk_back(part) for part in seeds.split(chunk)]).contiguous()
 
@@ -130,7 +133,7 @@ class BackwardPath:
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
             kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
             raise ValueError(f"layer: {self.layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
-        return ForwardPass(activation, self.output, steps, largest)
+        return ForwardPass(activation, batch.shape[1:], self.output, steps, largest)
 
 
 def walk_back(
