@@ -22,7 +22,7 @@ from zfcuda.network import receptive_field, trace
 
 # ---------------------------------------------------------------- on paper
 
-PICTURE = torch.tensor([[[1.0, 2, 0, 1], [0, 1, 3, 0], [2, 0, 1, 1], [1, 1, 0, 2]]])
+IMAGE = torch.tensor([[[1.0, 2, 0, 1], [0, 1, 3, 0], [2, 0, 1, 1], [1, 1, 0, 2]]])
 
 
 def paper_network() -> nn.Sequential:
@@ -44,17 +44,17 @@ def test_worked_out_on_paper() -> None:
     # each leaves its value where it is and takes it away one down and to the right.
     expected = torch.tensor([[[[9.0, 0, 0, 0], [0, -9, 45, 0], [0, 0, 0, -45], [0, 0, 0, 0]]]])
     for layer in ("3", "4"):
-        assert torch.equal(project(paper_network(), PICTURE, layer), expected)
+        assert torch.equal(project(paper_network(), IMAGE, layer), expected)
     # From the pooled map: its strongest are the two 2s, both from (1,2).
     pooled = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, -2], [0, 0, 0, 0]]]])
-    assert torch.equal(project(paper_network(), PICTURE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
+    assert torch.equal(project(paper_network(), IMAGE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
     assert torch.equal(
-        project(paper_network(), PICTURE, "2", position=(1, 0)),
+        project(paper_network(), IMAGE, "2", position=(1, 0)),
         torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0]]]]),
     )
     # The whole map: 0, 2, 1 and 2 at once.
     everything = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 4, 0], [1, 0, 0, -4], [0, -1, 0, 0]]]])
-    assert torch.equal(project(paper_network(), PICTURE, "2", position="all"), everything)
+    assert torch.equal(project(paper_network(), IMAGE, "2", position="all"), everything)
 
 
 def test_lrn_divides_by_the_forward_scale() -> None:
@@ -97,13 +97,13 @@ def test_parallel_to_captum(name: str, device: torch.device) -> None:
         for layer, module in model.named_modules():
             if not layer or layer not in network.names:
                 continue
-            found = strongest(network, image, layer, 2)
+            units = strongest(network, image, layer, 2)
             ours = project(network, image, layer, top=2)
             oracle = captum.NeuronDeconvolution(model, module)
-            for unit, picture in zip(found, ours, strict=True):
+            for unit, projection in zip(units, ours, strict=True):
                 theirs = oracle.attribute(image[None], (unit.unit, *(unit.position or ())))[0]
                 if unit.value > 0:
-                    assert_parallel(picture, theirs * unit.value)
+                    assert_parallel(projection, theirs * unit.value)
                     compared += 1
     assert compared >= 10
 
@@ -201,14 +201,14 @@ def test_linear_network_gives_gradient_times_activation(data: st.DataObject) -> 
     model.eval()(image)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of outputs that are not positive
-        pictures = project(model, image, "7", top=5)
+        vectors = project(model, image, "7", top=5)
         maps = project(model, image, "4", top=2)
-    for layer, ours, top in (("7", pictures, 5), ("4", maps, 2)):
-        for picture, found in zip(ours, strongest(model, image, layer, top), strict=True):
-            value = model[: int(layer) + 1](image)[(0, found.unit, *(found.position or ()))]
+    for layer, ours, top in (("7", vectors, 5), ("4", maps, 2)):
+        for projection, unit in zip(ours, strongest(model, image, layer, top), strict=True):
+            value = model[: int(layer) + 1](image)[(0, unit.unit, *(unit.position or ()))]
             (gradient,) = torch.autograd.grad(value, image)
-            torch.testing.assert_close(picture, gradient[0] * value.detach().clamp(min=0))
-            assert found.value == value.item()
+            torch.testing.assert_close(projection, gradient[0] * value.detach().clamp(min=0))
+            assert unit.value == value.item()
 
 
 @pytest.mark.parametrize("lrn", ["identity", "divide"])
@@ -219,29 +219,29 @@ def test_zfnet_is_deterministic_and_confined(lrn: str, device: torch.device) -> 
     first = project(model, image, "conv5", top=3, lrn=lrn)
     assert first.shape == (3, 3, 224, 224) and first.dtype == image.dtype and first.device == image.device
     assert torch.equal(first, project(network, image[None], "conv5", top=3, lrn=lrn))
-    # A single projection, and many, give the same picture; only its receptive field is lit.
+    # A single projection, and many, give the same; only its receptive field is lit.
     field = receptive_field(model, "conv5", image.shape)
-    for found, picture in zip(strongest(model, image, "conv5", 3), first, strict=True):
-        assert found.position is not None
-        alone = project(model, image, "conv5", unit=found.unit, position=found.position, lrn=lrn)[0]
-        torch.testing.assert_close(alone, picture)
-        top, left, bottom, right = field.rectangle(*found.position)
-        outside = picture.clone()
+    for unit, projection in zip(strongest(model, image, "conv5", 3), first, strict=True):
+        assert unit.position is not None
+        alone = project(model, image, "conv5", unit=unit.unit, position=unit.position, lrn=lrn)[0]
+        torch.testing.assert_close(alone, projection)
+        top, left, bottom, right = field.rectangle(*unit.position)
+        outside = projection.clone()
         outside[:, top:bottom, left:right] = 0
-        assert picture.abs().max() > 0 and outside.abs().max() == 0
+        assert projection.abs().max() > 0 and outside.abs().max() == 0
 
 
 def test_identity_ignores_lrn_and_divide_does_not() -> None:
     model = trained(zfnet(9, width=0.1), torch.device("cpu"))
     image = torch.randn(3, 224, 224)
     passed, divided = (project(model, image, "norm1", lrn=lrn) for lrn in ("identity", "divide"))
-    found = strongest(model, image, "norm1", 1)[0]
+    unit = strongest(model, image, "norm1", 1)[0]
     norm = model.norm1
     with torch.no_grad():
         x = model[:3](image[None])
     squares = sum(
-        float(x[(0, c, *found.position)]) ** 2  # type: ignore[misc]
-        for c in range(max(0, found.unit - 2), min(x.shape[1], found.unit + 3))
+        float(x[(0, c, *unit.position)]) ** 2  # type: ignore[misc]
+        for c in range(max(0, unit.unit - 2), min(x.shape[1], unit.unit + 3))
     )
     scale = (norm.k + norm.alpha / norm.size * squares) ** norm.beta
     torch.testing.assert_close(passed, divided * scale)
@@ -261,9 +261,9 @@ def test_strongest_and_seeds() -> None:
     with torch.no_grad():
         maps = model[0](image[None])[0]
         vector = model(image[None])[0]
-    found = strongest(model, image, "0", 6)
-    assert [f.value for f in found] == sorted(maps.amax((1, 2)).tolist(), reverse=True)
-    assert all(maps[(f.unit, *f.position)].item() == f.value for f in found)  # type: ignore[misc]
+    units = strongest(model, image, "0", 6)
+    assert [f.value for f in units] == sorted(maps.amax((1, 2)).tolist(), reverse=True)
+    assert all(maps[(f.unit, *f.position)].item() == f.value for f in units)  # type: ignore[misc]
     assert strongest(model, image, "4", 1) == [Strongest(int(vector.argmax()), None, float(vector.max()))]
     # Strongest at one place; of one unit at its strongest places; its whole map is the sum of all its places.
     y, x = 2, 3
@@ -283,8 +283,8 @@ def test_a_seed_that_is_not_positive_gives_zero_with_a_warning() -> None:
     maps = model[0](image[None])[0]
     y, x = divmod(int(maps[1].argmin()), maps.shape[2])
     with pytest.warns(UserWarning, match=r"layer '0' the activation is not positive for unit 1 \(-"):
-        picture = project(model, image, "0", unit=1, position=(y, x))
-    assert picture.shape == (1, 3, 10, 12) and not picture.any()
+        projection = project(model, image, "0", unit=1, position=(y, x))
+    assert projection.shape == (1, 3, 10, 12) and not projection.any()
 
 
 @pytest.mark.parametrize("layer", ["0", "4"])
@@ -364,8 +364,8 @@ def test_dtypes_and_layouts(device: torch.device) -> None:
     image = torch.randn(3, 41, 50, device=device)
     expected = project(model, image, "4", top=3)
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    picture = image[None].to(memory_format=torch.channels_last)
-    torch.testing.assert_close(project(last, picture, "4", top=3), expected, rtol=1e-3, atol=1e-3)
+    batch = image[None].to(memory_format=torch.channels_last)
+    torch.testing.assert_close(project(last, batch, "4", top=3), expected, rtol=1e-3, atol=1e-3)
     precise = project(copy.deepcopy(model).double(), image.double(), "4", top=3)
     assert precise.dtype == torch.float64
     torch.testing.assert_close(precise.float(), expected, rtol=1e-3, atol=1e-3)
@@ -460,16 +460,28 @@ def test_bad_arguments() -> None:
     refused(TypeError, "unit: expected an integer, got 1.5", model, image, "0", unit=1.5)
     refused(TypeError, "unit: expected an integer, got True", model, image, "0", unit=True)
     refused(
-        ValueError, r"position: \(8, 0\) is outside the map of layer '0', 8 x 10", model, image, "0", position=(8, 0)
+        ValueError,
+        r"position: expected a place on the 8 x 10 map of layer '0', got \(8, 0\)",
+        model,
+        image,
+        "0",
+        position=(8, 0),
     )
     refused(ValueError, "position: expected .* got 'peak'", model, image, "0", position="peak")
     refused(ValueError, "position: expected .* got 3", model, image, "0", position=3)
-    refused(ValueError, "position: layer '4' is a vector", model, image, "4", position=(0, 0))
+    refused(
+        ValueError,
+        r"position: expected None, as layer '4' is a vector, got \(0, 0\)",
+        model,
+        image,
+        "4",
+        position=(0, 0),
+    )
     refused(ValueError, "top: expected at least 1, got 0", model, image, "0", top=0)
     refused(ValueError, "top: expected 1 to 6, the units of layer '0', got 7", model, image, "0", top=7)
     refused(
         ValueError,
-        r"top: unit 1 of layer '0' has 1 such place\(s\), got 2",
+        r"top: expected at most 1 for unit 1 of layer '0', got 2",
         model,
         image,
         "0",
@@ -497,14 +509,14 @@ def test_bad_arguments() -> None:
     refused(TypeError, "model: expected a torch.nn.Module, got str", "zfnet", image, "0")
     refused(
         ValueError,
-        r"layer: '0' gives \[1,1,3,10,12\], neither a map",
+        r"layer: expected a map .* or a vector .*, got \[1,1,3,10,12\] from '0'",
         nn.Sequential(nn.Unflatten(1, (1, 3))),
         image,
         "0",
     )
 
 
-def test_a_layer_that_does_not_see_the_picture() -> None:
+def test_a_layer_that_does_not_see_the_image() -> None:
     class Blind(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -514,5 +526,5 @@ def test_a_layer_that_does_not_see_the_picture() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3))[:, :2] + self.fc(self.fixed)
 
-    with pytest.raises(ValueError, match="layer: the output of 'fc' does not depend on the picture"):
+    with pytest.raises(ValueError, match="layer: expected one that depends on the image, got 'fc'"):
         project(Blind(), torch.randn(3, 4, 4), "fc")

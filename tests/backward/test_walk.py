@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.backward.networks import inception, resnet, trained, vgg
 from tests.backward.test_rules import EXACT, assert_exact, gradients
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.units import Question
+from zfcuda.backward.units import UnitSelection
 from zfcuda.backward.walk import walk_back
 from zfcuda.models import zfnet
 from zfcuda.network import trace
@@ -112,24 +112,31 @@ def test_guided_relus(name: str, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize(
-    "question",
-    [Question("4", 3, None, 2), Question("4", 2, (1, 2), 1), Question("4", 1, "all", 1), Question("11", None, None, 3)],
+    "selection",
+    [
+        UnitSelection("4", 3, None, 2),
+        UnitSelection("4", 2, (1, 2), 1),
+        UnitSelection("4", 1, "all", 1),
+        UnitSelection("11", None, None, 3),
+    ],
 )
-def test_a_seed_of_one_gives_the_gradient_of_the_chosen_activations(question: Question, device: torch.device) -> None:
+def test_a_seed_of_one_gives_the_gradient_of_the_chosen_activations(
+    selection: UnitSelection, device: torch.device
+) -> None:
     model, image = built("vgg", device)
-    layer = question.layer
+    layer = selection.layer
 
     def seeds(activation: Tensor) -> Tensor:
-        return question.seeds(activation, question.chosen(activation), 1)
+        return selection.seeds(activation, selection.chosen(activation), 1)
 
     signals = walk_back(model, image, layer, seeds, EXACT)
     assert isinstance(model, nn.Sequential)
     x = image.clone().requires_grad_()
     activation = model[: int(layer) + 1](x)[0]
-    chosen = question.chosen(activation.detach())
+    selected = selection.chosen(activation.detach())
     for i, signal in enumerate(signals):
-        own = activation[int(chosen.units[i])]
-        whole = question.whole or chosen.places is None
-        value = own.sum() if whole else own.flatten()[int(chosen.places[i])]  # type: ignore[index]
+        own = activation[int(selected.units[i])]
+        whole = selection.whole or selected.places is None
+        value = own.sum() if whole else own.flatten()[int(selected.places[i])]  # type: ignore[index]
         (gradient,) = torch.autograd.grad(value, x, retain_graph=True)
         assert_exact(signal, gradient[0])

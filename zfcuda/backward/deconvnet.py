@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.units import Question, Strongest, strongest_units
+from zfcuda.backward.units import Strongest, UnitSelection, strongest_units
 from zfcuda.backward.walk import BackwardPath, deterministic
 from zfcuda.inputs import integer
 from zfcuda.network import Network, trace
@@ -26,9 +25,9 @@ def project(
     top: int = 1,
     lrn: str = "identity",
 ) -> Tensor:
-    """Projects activations of a layer back to the pixels: what in the picture made them (Zeiler & Fergus, section 2.1).
+    """Projects activations of a layer back to the pixels: what in the image made them (Zeiler & Fergus, section 2.1).
 
-    All activations of the layer but the chosen one are set to zero. From there back to the picture: max pooling is
+    All activations of the layer but the chosen one are set to zero. From there back to the pixels: max pooling is
     undone by the switches recorded forward, a ReLU rectifies the signal, filters are applied transposed, and so are
     average pooling, batch norm, concatenation and addition. Nothing is rectified after the last filter.
 
@@ -40,18 +39,18 @@ def project(
         unit: a channel, or an element of a vector layer. None: the `top` strongest units, by their largest activation.
         position: (y, x) on the map; None: the strongest place of the unit; "all": its whole map at once.
         top: how many projections; with a unit and no position, of that many of its strongest places.
-        lrn: what happens at local response normalisation: "identity", as the paper's method implies, or "divide" by the
-            forward scale (k + alpha / size * sum) ** beta.
+        lrn: what happens to the signal at local response normalisation: "identity", as the paper's method implies, or
+            "divide" by the forward scale (k + alpha / size * sum) ** beta.
 
     Returns:
-        [top,C,H,W], image's dtype and device, strongest first. The seed is the activation itself; where that is not
+        [top,C,H,W], the image's dtype and device, strongest first. The seed is the activation itself; where that is not
         positive the projection is zero, with a warning.
 
     Raises:
         TypeError: a model, image, layer or number of the wrong type.
-        ValueError: naming the argument: an unknown layer (those there are are listed), a unit or position outside it, a
-            picture that does not fit the network, or, by name, something between the layer and the pixels that has no
-            transpose here.
+        ValueError: naming the argument: an unknown layer (those there are are listed), a unit or position outside it,
+            an image that does not fit the network, or, by name, something between the layer and the pixels that has
+            no rule here.
     """
     projected = projections(model, image, layer, unit=unit, position=position, top=top, lrn=lrn)
     warn_of_silence(projected.units, projected.values, layer)
@@ -60,14 +59,14 @@ def project(
 
 @dataclass(frozen=True)
 class Projections:
-    """The chosen activations of a layer, strongest first, and their projections, all on the image's device.
+    """Selected activations of a layer, strongest first, and their projections, all on the image's device.
 
     Attributes:
         images: [n,C,H,W].
         units: int64 [n].
-        positions: int64 [n,2], (y, x) on the map, where a whole map is projected that of its strongest place; None for
-            a vector.
-        values: [n], the activations.
+        positions: int64 [n,2], (y, x) on the map, the strongest place where the whole map is projected; None for a
+            vector.
+        values: [n], the activations there.
     """
 
     images: Tensor
@@ -87,26 +86,28 @@ def projections(
     lrn: str = "identity",
     positive: bool = False,
 ) -> Projections:
-    """Projects as project() does, and says what was projected, all from one forward pass; without the warning.
+    """Projects as project() does, without its warning, and says what was projected, all from one forward pass.
 
-    positive: leave out the chosen activations that are not positive; without any, nothing is walked back.
+    Args:
+        positive: leave out the selected activations that are not positive; where none is, nothing is walked back.
     """
-    question = asked(layer, unit, position, top, lrn)
+    selection = UnitSelection.of(layer, unit, position, top)
+    rules = deconvnet_rules(lrn)
     network = trace(model)
     with torch.no_grad(), deterministic():
-        there = BackwardPath.of(network, layer, Rules(lrn=lrn)).checked_forward(image)
-        activation = there.activation[0]
-        chosen = question.chosen(activation)
+        forward = BackwardPath.of(network, layer, rules).checked_forward(image)
+        activation = forward.activation[0]
+        selected = selection.chosen(activation)
         if positive:
-            chosen = chosen.positive()
-        images = there.projections(question.seeds(activation, chosen)).to(image.dtype)
-        return Projections(images, chosen.units, chosen.positions(activation.shape[-1]), chosen.values)
+            selected = selected.positive()
+        images = forward.projections(selection.seeds(activation, selected)).to(image.dtype)
+        return Projections(images, selected.units, selected.positions(activation.shape[-1]), selected.values)
 
 
 def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 9) -> list[Strongest]:
-    """The units of a layer with the largest activations, strongest first: those that project() takes.
+    """Lists the units of a layer with the largest activations, strongest first: those that project() takes.
 
-    Args and errors: as for project; what lies between the layer and the pixels does not matter.
+    Arguments and errors are those of project; what lies between the layer and the pixels does not matter.
     """
     network = trace(model)
     with torch.no_grad():
@@ -114,18 +115,19 @@ def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 
         return strongest_units(activation[0], layer, integer("top", top)).listed(activation.shape[-1])
 
 
-def asked(layer: str, unit: int | None, position: Any, top: int, lrn: str) -> Question:
-    """The arguments of project(), as far as they can be checked without the network."""
-    top = integer("top", top)
-    if top < 1:
-        raise ValueError(f"top: expected at least 1, got {top}")
+def deconvnet_rules(lrn: str) -> Rules:
+    """The rules of the deconvnet, with project()'s setting.
+
+    Raises:
+        ValueError: the setting is none of the deconvnet's.
+    """
     if lrn not in ("identity", "divide"):
         raise ValueError(f"lrn: expected 'identity' or 'divide', got {lrn!r}")
-    return Question(layer, unit, position, top)
+    return Rules("deconvnet", lrn)
 
 
 def warn_of_silence(units: Tensor, values: Tensor, layer: str) -> None:
-    """Says which of the chosen activations are not positive."""
+    """Warns of the selected activations that are not positive."""
     silent = [f"{unit} ({v:.3g})" for unit, v in zip(units.tolist(), values.tolist(), strict=True) if v <= 0]
     if silent:
         warnings.warn(

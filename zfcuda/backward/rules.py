@@ -30,11 +30,11 @@ LRN = ("identity", "divide", "exact")
 
 
 class UnsupportedError(Exception):
-    """A setting for which there is no rule; the message says which."""
+    """Raised for a setting that no rule covers; the message says which."""
 
 
 def signal_slots(node: Node) -> list[Any]:
-    """The arguments that a node sends its signal back to, unresolved, in the order of what the way back gives."""
+    """Lists the arguments that a node sends its signal back to, unresolved, in the order of what the way back gives."""
     if node.kind == "cat":
         return list(node.arguments["tensors"])
     if node.kind == "add":
@@ -48,7 +48,7 @@ def signal_slots(node: Node) -> list[Any]:
 
 
 def _conv(arguments: Arguments) -> tuple[Tensor, WayBack]:
-    """Filters, applied transposed."""
+    """Applies the filters transposed."""
     if arguments["padding_mode"] != "zeros":
         raise UnsupportedError(f"padding mode {arguments['padding_mode']!r}")
     input, weight = arguments["input"], arguments["weight"]
@@ -71,7 +71,7 @@ def _transposed_conv(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """signal [n,K,h,w] -> [n,C,*size], the transpose of a convolution that padded so much at the top and left."""
+    """Applies the transpose of a convolution with this padding at the top and left: [n,K,h,w] -> [n,C,*size]."""
     cut = _in_full if signal.is_cuda else _where_it_is
     crops, tops, lefts = cut(signal)
     patches = F.conv_transpose2d(crops, weight, None, stride, 0, 0, groups, dilation)
@@ -87,12 +87,12 @@ def _transposed_conv(
 
 
 def _in_full(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
-    """To find where a signal is, a GPU would have to be waited for."""
+    """Takes the signal as it is: to find where in it the values are, a GPU would have to be waited for."""
     return signal, [0] * len(signal), [0] * len(signal)
 
 
 def _where_it_is(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
-    """A single activation has a small footprint: of each seed the rectangle that holds its signal, all of one size."""
+    """Cuts out of each seed the rectangle that holds its signal, all of one size: a single activation's is small."""
     used = (signal != 0).any(dim=1)  # [n,h,w]
     tops, tall = _support(used.any(dim=2))
     lefts, wide = _support(used.any(dim=1))
@@ -101,7 +101,7 @@ def _where_it_is(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
 
 
 def _support(used: Tensor) -> tuple[list[int], int]:
-    """bool [n,length] -> (n starts, extent): intervals of one extent that hold all that is used."""
+    """Finds intervals of one extent that hold all that is used: bool [n,length] -> (n starts, extent)."""
     length = used.shape[1]
     place = torch.arange(length, device=used.device)
     first = torch.where(used, place, length).amin(dim=1)
@@ -111,7 +111,7 @@ def _support(used: Tensor) -> tuple[list[int], int]:
 
 
 def _overlap(start: int, extent: int, length: int) -> tuple[slice, slice]:
-    """A patch that covers start ... start+extent-1 of a line: (where on the line, which part of the patch)."""
+    """Places a patch that covers start ... start+extent-1 of a line: (where on the line, which part of the patch)."""
     low, high = max(0, start), min(length, start + extent)
     return slice(low, max(low, high)), slice(low - start, max(low, high) - start)
 
@@ -121,7 +121,7 @@ def _linear(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 
 def _batch_norm(arguments: Arguments) -> tuple[Tensor, WayBack]:
-    """gamma / sqrt(variance + eps), a fixed factor per map; the shift drops out."""
+    """Multiplies by gamma / sqrt(variance + eps), a fixed factor per map; the shift drops out."""
     input = arguments["input"]
     scale = (arguments["running_var"] + arguments["eps"]).rsqrt()
     if arguments["weight"] is not None:
@@ -134,7 +134,7 @@ def _batch_norm(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 
 def _max_pool(arguments: Arguments) -> tuple[Tensor, WayBack]:
-    """Each value returns to where its maximum was: the switches."""
+    """Returns each value to where its maximum was, by the switches; where windows overlap, values add up."""
     input = arguments["input"]
     kernel = kinds.pair(arguments["kernel_size"])
     stride = kinds.window_stride(arguments)
@@ -186,7 +186,7 @@ def _adaptive_avg_pool(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 
 def _averaging(rows: Tensor, columns: Tensor) -> WayBack:
-    """Average pooling is rows [h,H] @ input [H,W] @ columns^T [W,w]; this is the way back, [n,C,h,w] -> [n,C,H,W]."""
+    """Gives the way back, [n,C,h,w] -> [n,C,H,W], through rows [h,H] @ input [H,W] @ columns^T [W,w]."""
     return lambda signal: [rows.T @ (signal @ columns)]
 
 
@@ -218,7 +218,7 @@ def _identity(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 
 def _reshape(arguments: Arguments) -> tuple[Tensor, WayBack]:
-    """Flattening, and dimensions of one element that come or go."""
+    """Undoes flattening, and dimensions of one element that come or go."""
     input = arguments["args"][0]
     output = kinds.apply(**arguments)
     real = [[n for n in x.shape[1:] if n != 1] for x in (input, output)]
@@ -236,7 +236,7 @@ def _cat(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 
 def _add(arguments: Arguments) -> tuple[Tensor, WayBack]:
-    """To both summands; one that was repeated to fit gets the sum."""
+    """Sends the signal to both summands; one that was repeated to fit gets the sum."""
     output = kinds.add(**arguments)
     shapes = [getattr(arguments[name], "shape", ())[1:] for name in ("input", "other")]
 
@@ -340,7 +340,7 @@ class Rules:
         neighbours: Callable[[Tensor], Tensor],
         readers: Callable[[Tensor], Tensor],
     ) -> WayBack:
-        """The way back through x * scale ** -beta, where scale is k + alpha * neighbours(x * x).
+        """Gives the way back through x * scale ** -beta, where scale is k + alpha * neighbours(x * x).
 
         neighbours: the mean of each element's neighbours; readers: its transpose, the same share of each element that
         has this one for a neighbour. The derivative is written out rather than left to autograd, which inference mode

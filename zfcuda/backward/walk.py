@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
 from zfcuda.inputs import checked_image
 from zfcuda.network import Network, Node, Ref, evaluating, trace
+from zfcuda.network.graph import spoken_shape
 from zfcuda.network.hooks import watch
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
@@ -33,16 +34,16 @@ class ForwardPass:
 
     activation: Tensor  # [1,K,h,w] or [1,K]
     image_shape: torch.Size  # [C,H,W]
-    output: int
+    output: int  # the layer's node
     steps: list[_Step]
     largest: int  # elements of the largest map
 
     def finite(self, batch: Tensor) -> Tensor:
-        """bool [2]: whether the picture is, and the layer."""
+        """Whether the image is finite, and whether the layer is: bool [2], which waits for no GPU."""
         return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
 
     def projections(self, seeds: Tensor) -> Tensor:
-        """[n,*activation.shape[1:]] -> [n,C,H,W]."""
+        """Walks seeds, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
         if not len(seeds):
             return seeds.new_empty(0, *self.image_shape)
         chunk = max(1, _CHUNK // self.largest)
@@ -59,31 +60,33 @@ class ForwardPass:
                     raise ValueError("layer: cannot be projected through an addition of different ranks")
                 # A value with several readers gets the sum of what they send back.
                 signals[source] = signals[source] + part if source in signals else part
-        (picture,) = signals.values()
-        return picture
+        (pixels,) = signals.values()
+        return pixels
 
 
 @dataclass(frozen=True)
 class BackwardPath:
-    """The nodes from the picture to a layer. rules: None where no way back is needed."""
+    """The nodes from the image to a layer."""
 
     network: Network
     layer: str
-    rules: Rules | None
+    rules: Rules | None  # None where no way back is needed
     nodes: Sequence[Node]
     sees: set[int]  # those whose value depends on the pixels
-    output: int
+    output: int  # the layer's node
 
     @staticmethod
     def of(network: Network, layer: str, rules: Rules | None) -> BackwardPath:
-        """Raises:
-        TypeError, ValueError: the layer is unknown, or something before it has no transpose.
+        """Finds the path.
+
+        Raises:
+            TypeError, ValueError: the layer is unknown, or something before it has no rule.
         """
         output = network.node(layer).index
         nodes = network.ancestors([output])
         sees = _dependents(nodes)
         if output not in sees:
-            raise ValueError(f"layer: the output of {layer!r} does not depend on the picture")
+            raise ValueError(f"layer: expected one that depends on the image, got {layer!r}")
         if rules is not None:
             for node in nodes:
                 if node.index in sees:
@@ -95,7 +98,7 @@ class BackwardPath:
         return checked_image(image, self.network.model)
 
     def checked_forward(self, image: Tensor) -> ForwardPass:
-        """As forward, with all that can be wrong with an image, an activation or the model's hooks refused."""
+        """Runs forward; refuses an unfit image, values that are not finite, and a hook that changes the layer."""
         batch = self.checked(image)
         check = watch(self.network, batch, self.layer)
         forward = self.forward(batch)
@@ -104,7 +107,10 @@ class BackwardPath:
         return forward
 
     def forward(self, batch: Tensor) -> ForwardPass:
-        """Runs the network up to the layer; with rules also keeps the way back. Waits for no GPU. batch: [1,C,H,W]."""
+        """Runs the network up to the layer and, with rules, keeps the way back. Waits for no GPU.
+
+        batch: [1,C,H,W].
+        """
         values: dict[int, Any] = {}
         steps: list[_Step] = []
         largest = batch.numel()
@@ -125,14 +131,16 @@ class BackwardPath:
                     raise
                 except RuntimeError as error:
                     reason = str(error).splitlines()[0]
-                    raise ValueError(f"image: {_shape(batch)} does not fit {node.label}: {reason}") from error
+                    raise ValueError(
+                        f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {reason}"
+                    ) from error
                 values[node.index] = value
                 largest = max(largest, value.numel())
                 steps.append(_Step(node.index, *_only(self.sees, node, back)))
         activation = values[self.output]
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
-            kind = _shape(activation) if isinstance(activation, Tensor) else type(activation).__name__
-            raise ValueError(f"layer: {self.layer!r} gives {kind}, neither a map [1,K,h,w] nor a vector [1,K]")
+            kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
+            raise ValueError(f"layer: expected a map [1,K,h,w] or a vector [1,K], got {kind} from {self.layer!r}")
         return ForwardPass(activation, batch.shape[1:], self.output, steps, largest)
 
 
@@ -147,8 +155,8 @@ def walk_back(
         rules: those of the method.
 
     Returns:
-        [n,C,H,W], the image's dtype and device. With Rules("gradient", "exact") each is the gradient of the sum of the
-        layer, weighted by its seed.
+        [n,C,H,W], the image's dtype and device. With Rules("gradient", "exact") each is the gradient of the layer's
+        sum, weighted by its seed.
 
     Raises:
         As project.
@@ -159,21 +167,21 @@ def walk_back(
 
 
 def check_finite(finite: Tensor, layer: str) -> None:
-    """finite: bool [2], of the picture and of the layer."""
-    picture, activation = finite.tolist()
-    if not picture:
+    """Refuses an image or a layer that is not finite. finite: from ForwardPass.finite."""
+    image, activation = finite.tolist()
+    if not image:
         raise ValueError("image: expected finite values, got NaN or infinity")
     if not activation:
-        raise ValueError(f"layer: the output of {layer!r} contains NaN or infinite values")
+        raise ValueError(f"layer: expected finite values from {layer!r}, got NaN or infinity")
 
 
 def _dependents(nodes: Sequence[Node]) -> set[int]:
-    """Those whose value depends on the pixels, not just on the picture's size."""
-    found: set[int] = set()
+    """The nodes whose value depends on the pixels, not just on the image's size."""
+    dependents: set[int] = set()
     for node in nodes:
-        if node.kind == "input" or (not node.is_shape_query and not found.isdisjoint(node.refs)):
-            found.add(node.index)
-    return found
+        if node.kind == "input" or (not node.is_shape_query and not dependents.isdisjoint(node.refs)):
+            dependents.add(node.index)
+    return dependents
 
 
 def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -> None:
@@ -183,7 +191,7 @@ def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -
         raise ValueError(_refusal(layer, node, ""))
     signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
     if not sees.isdisjoint(set(node.refs) - signals):
-        raise ValueError(_refusal(layer, node, "its weights or settings depend on the picture"))
+        raise ValueError(_refusal(layer, node, "its weights or settings depend on the image"))
 
 
 def _refusal(layer: str, node: Node, reason: str) -> str:
@@ -192,20 +200,16 @@ def _refusal(layer: str, node: Node, reason: str) -> str:
 
 
 def _only(sees: set[int], node: Node, back: WayBack) -> tuple[list[int], WayBack]:
-    """The sources of a node that depend on the picture, and the way back to them alone."""
+    """The sources of a node that depend on the image, and the way back to them alone."""
     slots = signal_slots(node)
     kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
     sources = [slots[i].index for i in kept]
     return sources, back if len(kept) == len(slots) else lambda signal: [back(signal)[i] for i in kept]
 
 
-def _shape(x: Tensor) -> str:
-    return f"[{','.join(map(str, x.shape))}]"
-
-
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """cuDNN's transposed convolutions add in an order that changes from run to run, unless told otherwise."""
+    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
