@@ -32,6 +32,9 @@ SANITIZED = (
     "cuda and (on_paper or corrupted or single_seeds or empty_batch or inference_mode or occlude or gather_patches "
     "or gathered)"
 )
+OPERATORS = [
+    f"tests/ops/test_{name}.py" for name in ("switches", "unpool", "lrn", "stage", "occlude", "patches", "operators")
+]
 OPTIONAL = ("captum", "hypothesis", "expecttest", "xdist", "triton", "ruff", "mypy")
 
 
@@ -66,7 +69,7 @@ def parts(out: Path, name: str) -> list[Part]:
         *(
             Part(
                 tool,
-                [*sanitizer, "--tool", tool, *pytest, "tests/ops/test_operators.py", "-k", SANITIZED],
+                [*sanitizer, "--tool", tool, *pytest, *OPERATORS, "-k", SANITIZED],
                 "sanitizers.log",
                 45,
                 "compute-sanitizer",

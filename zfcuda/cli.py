@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import os
 import sys
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="zfcuda", description="Shows what a convolutional network looks at.")
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {_version()}", help="say which version this is"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     explain = commands.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
@@ -117,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     backend = commands.add_parser("backend", help="say what was compiled in and what runs")
     backend.set_defaults(run=_backend)
     return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("zfcuda")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 _MODEL = (

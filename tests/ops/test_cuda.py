@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.ops import test_operators as operators
-from tests.ops.test_operators import BATCHED, DIFFERENTIABLE, OPERATORS, near, same
+from tests.ops.tensors import near, same
+from tests.ops.test_operators import BATCHED, DIFFERENTIABLE, OPERATORS
 from zfcuda import ops
 from zfcuda.ops import patches as patch_ops
 from zfcuda.ops import reference

@@ -6,6 +6,7 @@ At the end bugs are planted in a copy of the sources, and each is caught.
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import re
@@ -21,9 +22,9 @@ import torch
 from torch import Tensor
 
 from tests.harness.emulation import build
+from tests.ops import test_lrn, test_occlude, test_patches, test_stage, test_switches, test_unpool
 from tests.ops import test_operators as operators
-from tests.ops.test_operators import DTYPES, near, same
-from zfcuda import ops
+from tests.ops.tensors import DTYPES, near, same, tables
 from zfcuda.ops import reference
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host compiler")
@@ -63,9 +64,12 @@ def poisoned() -> Iterator[None]:
 
 def instead(monkeypatch: pytest.MonkeyPatch, emulation: build.Emulation) -> None:
     """From here on the operators' tests test the emulated kernels, on small pictures."""
-    monkeypatch.setattr(ops, "_ops", emulation.ops)
+    for name in ("lrn", "occlude", "patches", "stage", "switches", "unpool"):
+        # Not by attribute: zfcuda.ops.occlude is the function.
+        monkeypatch.setattr(importlib.import_module(f"zfcuda.ops.{name}"), "kernels", emulation.ops)
     monkeypatch.setattr(torch.ops, "zfcuda", emulation.ops)
-    monkeypatch.setattr(operators, "SIZES", SIZES)
+    for module in (test_switches, test_unpool, test_lrn, test_stage):
+        monkeypatch.setattr(module, "SIZES", SIZES)
 
 
 @pytest.fixture(params=GRIDS)
@@ -87,31 +91,31 @@ def emulated(
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("noise", "special"):
-        operators.test_pool_is_torchs(dtype, layout, kind, CPU)
-        operators.test_lrn_is_torchs(dtype, layout, kind, CPU)
-    operators.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
-    operators.test_occlude(dtype, layout, CPU)
-    operators.test_gather_patches(dtype, layout, CPU)
-    operators.test_windows_over_patches(dtype, layout, CPU)
+        test_switches.test_pool_is_torchs(dtype, layout, kind, CPU)
+        test_lrn.test_lrn_is_torchs(dtype, layout, kind, CPU)
+    test_unpool.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
+    test_occlude.test_occlude(dtype, layout, CPU)
+    test_patches.test_gather_patches(dtype, layout, CPU)
+    test_patches.test_windows_over_patches(dtype, layout, CPU)
     # Its threads have to be switched at each barrier, which takes time.
-    monkeypatch.setattr(operators, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
-    operators.test_stage_is_the_three_in_one(dtype, layout, CPU)
+    monkeypatch.setattr(test_stage, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
+    test_stage.test_stage_is_the_three_in_one(dtype, layout, CPU)
 
 
 def test_worked_out_by_hand(emulated: build.Emulation) -> None:
-    operators.test_pool_on_paper(CPU)
-    operators.test_switch_of_a_window_without_anything_positive(CPU)
-    operators.test_occluders_that_begin_anywhere(CPU)
-    operators.test_unpool_on_paper(CPU)
-    operators.test_single_seeds_survive(CPU)
-    operators.test_lrn_on_paper(CPU)
+    test_switches.test_pool_on_paper(CPU)
+    test_switches.test_switch_of_a_window_without_anything_positive(CPU)
+    test_occlude.test_occluders_that_begin_anywhere(CPU)
+    test_unpool.test_unpool_on_paper(CPU)
+    test_unpool.test_single_seeds_survive(CPU)
+    test_lrn.test_lrn_on_paper(CPU)
     for layout in ("contiguous", "channels_last"):
-        operators.test_corrupted_switches_add_nothing(layout, CPU)
+        test_unpool.test_corrupted_switches_add_nothing(layout, CPU)
     for name in operators.BATCHED:
         operators.test_empty_batch(name, CPU)
-    operators.test_gathered_maps_are_the_maps(CPU)
-    operators.test_gather_patches_of_nothing(CPU)
-    operators.test_gather_patches_fills_with_what_the_dtype_holds(CPU)
+    test_patches.test_gathered_maps_are_the_maps(CPU)
+    test_patches.test_gather_patches_of_nothing(CPU)
+    test_patches.test_gather_patches_fills_with_what_the_dtype_holds(CPU)
 
 
 # ---------------------------------------------------------------- what the operators' tests do not reach
@@ -145,8 +149,8 @@ def compare(emulation: build.Emulation, x: Tensor, window: tuple[Any, ...], norm
     origins = torch.randint(-rows, 2 * columns, (5, 2))
     occluded = (x[0], torch.randn_like(x[0]), origins, [1 + rows // 2, 1 + columns // 3])
     same(emulation.ops.occlude(*occluded), reference.occlude(*occluded))
-    have, kept = operators.tables(CPU, *(random_corners(0, rows, columns) for _ in range(7)))
-    want, wanted = operators.tables(CPU, *(random_corners(5, rows, columns) for _ in range(7)))
+    have, kept = tables(CPU, *(random_corners(0, rows, columns) for _ in range(7)))
+    want, wanted = tables(CPU, *(random_corners(5, rows, columns) for _ in range(7)))
     patched_rows = (x[:1], torch.randn(kept, x.shape[1]).to(x.dtype), have, want, wanted, 0.5)
     same(emulation.ops.gather_patches(*patched_rows), reference.gather_patches(*patched_rows))
 
@@ -209,7 +213,7 @@ def test_tables_that_say_anything(emulated: build.Emulation) -> None:
             have, want = numbers[torch.randint(len(numbers), (2, 6, 5))]
             emulated.ops.gather_patches(x, patches, have, want, 40, 0.5)
         # Rows that no window wants, and rows without any window.
-        want, _ = operators.tables(CPU, (2, 2, 4, 4), (0, 0, 1, 2))
+        want, _ = tables(CPU, (2, 2, 4, 4), (0, 0, 1, 2))
         none = want[:0]
         output = emulated.ops.gather_patches(x, patches, want * 0, want, 8, 0.5)
         same(output[:6], reference.gather_patches(x, patches, want * 0, want, 6, 0.5))
@@ -606,8 +610,8 @@ def examine(emulation: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None
             compare(emulation, x, ([3, 2], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
             x = torch.randn(2, 24, 9, 56).to(dtype).contiguous(memory_format=format)
             compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (5, 0.3, 0.75, 2.0))
-        operators.test_corrupted_switches_add_nothing("contiguous", CPU)
-        operators.test_gather_patches(torch.float32, "channels_last", CPU)
+        test_unpool.test_corrupted_switches_add_nothing("contiguous", CPU)
+        test_patches.test_gather_patches(torch.float32, "channels_last", CPU)
 
 
 @pytest.mark.parametrize("bug", BUGS)
