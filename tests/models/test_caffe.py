@@ -319,9 +319,9 @@ def test_the_two_files_find_each_other(tmp_path: Path) -> None:
 def test_a_prototxt_alone_has_random_weights(tmp_path: Path) -> None:
     prototxt, weights = files(tmp_path, "caffenet")
     weights.unlink()
-    found = find(prototxt)
-    assert not found.trained and found.num_classes == 4 and found.input_size == (3, 42, 42)
-    assert torch.isfinite(found.model(torch.randn(1, 3, 42, 42))).all()
+    loaded = find(prototxt)
+    assert not loaded.trained and loaded.num_classes == 4 and loaded.input_size == (3, 42, 42)
+    assert torch.isfinite(loaded.model(torch.randn(1, 3, 42, 42))).all()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -28,10 +28,10 @@ ANY_SIZE = [name for name in models.NAMES if name in LISTED]  # with adaptive po
 
 @pytest.fixture(scope="module")
 def torchvision() -> Iterator[ModuleType]:
-    with torchvision_models() as found:
-        if found is None:
+    with torchvision_models() as module:
+        if module is None:
             pytest.skip("no torchvision")
-        yield found
+        yield module
 
 
 def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
@@ -121,8 +121,8 @@ def test_numbers_are_torchvisions(name: str, torchvision: ModuleType) -> None:
     ours.load_state_dict(networks.without_ignored(ours, theirs.state_dict()), assign=True)
     image = torch.randn(2, 3, 96, 96)
     with torch.inference_mode():
-        expected, found = theirs(image), ours.eval()(image)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+        expected, logits = theirs(image), ours.eval()(image)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_googlenet_ignores_the_side_classifiers_and_changes_the_colours() -> None:
@@ -332,34 +332,34 @@ def test_imagenets_crop_is_scaling_then_cutting(size: tuple[int, int]) -> None:
     cut = picture.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
     pixels = torch.from_numpy(np.array(cut)).permute(2, 0, 1) / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
-    found = Preprocess(interpolation="bilinear")(picture)[0] * std + mean
-    assert (found - pixels).abs().max() < 1.5 / 255  # each way of scaling rounds to whole numbers
+    restored = Preprocess(interpolation="bilinear")(picture)[0] * std + mean
+    assert (restored - pixels).abs().max() < 1.5 / 255  # each way of scaling rounds to whole numbers
 
 
 def test_imagenets_pictures_are_torchvisions(torchvision: ModuleType) -> None:
     picture = photograph(500, 375)
     expected = torchvision.ResNet18_Weights.DEFAULT.transforms()(picture)
-    found = Preprocess(interpolation="bilinear")(picture)[0]
-    assert (found - expected).abs().max() < 1.5 / 255 / 0.224
+    image = Preprocess(interpolation="bilinear")(picture)[0]
+    assert (image - expected).abs().max() < 1.5 / 255 / 0.224
 
 
 def test_caffenets_pictures_are_blue_first_less_the_mean() -> None:
-    found = registry.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
-    assert found.shape == (1, 3, 227, 227) and found.dtype == torch.float32
+    image = registry.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
+    assert image.shape == (1, 3, 227, 227) and image.dtype == torch.float32
     expected = torch.tensor([30 - 104.00698793, 20 - 116.66876762, 10 - 122.67891434]).view(1, 3, 1, 1)
-    torch.testing.assert_close(found, expected.expand_as(found))
+    torch.testing.assert_close(image, expected.expand_as(image))
 
 
 def test_digits_stand_in_the_middle() -> None:
-    found = DigitPreprocess()(Image.new("L", (28, 28), 255))
-    assert found.shape == (1, 1, 32, 32)
-    torch.testing.assert_close(found[..., 2:30, 2:30], torch.full((1, 1, 28, 28), 1.175))
-    assert (found == -0.1).sum() == 32 * 32 - 28 * 28
+    image = DigitPreprocess()(Image.new("L", (28, 28), 255))
+    assert image.shape == (1, 1, 32, 32)
+    torch.testing.assert_close(image[..., 2:30, 2:30], torch.full((1, 1, 28, 28), 1.175))
+    assert (image == -0.1).sum() == 32 * 32 - 28 * 28
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 @pytest.mark.parametrize("preprocess", [Preprocess(interpolation="bilinear"), DigitPreprocess()])
 def test_pictures_of_any_mode_and_shape(preprocess: Callable[[Image.Image], torch.Tensor], mode: str) -> None:
     for size in ((40, 40), (5000, 1), (1, 5000)):
-        found = preprocess(photograph(*size, mode))
-        assert found.dtype == torch.float32 and found.is_contiguous() and found.isfinite().all()
+        image = preprocess(photograph(*size, mode))
+        assert image.dtype == torch.float32 and image.is_contiguous() and image.isfinite().all()

@@ -273,8 +273,8 @@ def test_memory_is_what_torch_allocates(name: str, channels_last: bool, training
     size = (3, 224, 224) if name == "zfnet" else (3, 48, 48)
     need = memory_need(network, size, training=training)
     for batch in (3, 8):
-        found = measured_peak(network, size, batch, torch.device("cpu"), training=training)
-        assert need.bytes(batch) == pytest.approx(found, rel=0.15)
+        measured = measured_peak(network, size, batch, torch.device("cpu"), training=training)
+        assert need.bytes(batch) == pytest.approx(measured, rel=0.15)
 
 
 def test_the_largest_batch_fits_and_one_more_does_not() -> None:

@@ -76,7 +76,7 @@ class LocallyConnected2d(nn.Module):
         Raises:
             ValueError: the maps are not those that the layer was made for.
         """
-        traced = isinstance(input, torch.fx.Proxy)  # which has no shape to look at
+        traced = isinstance(input, torch.fx.Proxy)  # a stand-in, which has no shape to look at
         if not traced and tuple(input.shape[1:]) != (self.in_channels, *self.input_size):
             made_for = (self.in_channels, *self.input_size)
             raise ValueError(f"input: expected maps {made_for} without the batch, got {tuple(input.shape[1:])}")
