@@ -75,7 +75,7 @@ def same(a: Tensor, b: Tensor) -> None:
 
 
 def near(a: Tensor, b: Tensor, roundings: int = 1) -> None:
-    """Within the rounding of the dtype; `roundings` more where large terms cancel."""
+    """Asserts equality within the rounding of the dtype; `roundings` more where large terms cancel."""
     tolerance = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 1e-3, torch.bfloat16: 1e-2}[a.dtype]
     tolerance *= roundings
     if a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance, equal_nan=True):
@@ -214,7 +214,7 @@ def test_corrupted_switches_add_nothing(layout: str, device: torch.device) -> No
 
 
 def test_single_seeds_survive(device: torch.device) -> None:
-    """Where torch's max_unpool2d loses a third of them."""
+    """Single seeds survive where torch's max_unpool2d loses a third of them."""
     x = torch.randn(1, 1, 33, 33, device=device)
     pooled, switches = ops.max_pool2d_with_switches(x, 3, 2, 1)
     n = pooled.shape[2]
@@ -353,8 +353,8 @@ def test_occluders_that_begin_anywhere(device: torch.device) -> None:
             [[oy <= y < oy + window[0] and ox <= x < ox + window[1] for x in range(6)] for y in range(5)]
             for oy, ox in origins.tolist()
         ]
-        found = torch.ops.zfcuda.occlude(image, fill, origins, window)
-        assert torch.equal(found[:, 0].bool().cpu(), torch.tensor(inside))
+        occluded = torch.ops.zfcuda.occlude(image, fill, origins, window)
+        assert torch.equal(occluded[:, 0].bool().cpu(), torch.tensor(inside))
 
 
 # ---------------------------------------------------------------- rectangles of maps that differ in a patch
@@ -409,7 +409,7 @@ def test_gather_patches(dtype: torch.dtype, layout: str, device: torch.device) -
 
 
 def test_gathered_maps_are_the_maps(device: torch.device) -> None:
-    """Without tables: the full maps, padded, sliced."""
+    """The expected rows come without tables, from the full maps, padded and sliced."""
     base = torch.randn(1, 5, 7, 9, device=device)
     have, kept = tables(device, *(have for have, _ in PATCHES))
     want, rows = tables(device, *(want for _, want in PATCHES))
@@ -509,7 +509,7 @@ def test_windows_over_patches(dtype: torch.dtype, layout: str, device: torch.dev
 
 
 def test_windows_over_patches_are_those_of_the_maps(device: torch.device) -> None:
-    """Without tables: each full map through torch's own layers."""
+    """The expected rows come without tables, from each full map through torch's own layers."""
     base = torch.randn(1, 5, 7, 9, device=device)
     for kernel, stride, padding, dilation in WINDOWS:
         patches, have, want, rows = windows_over(device, (kernel, stride, padding, dilation), 5)
@@ -671,7 +671,7 @@ def test_inference_mode(device: torch.device) -> None:
 @pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="one instruction set only")
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_narrower_instruction_sets(isa: str) -> None:
-    """The same tests again, in a process that may use less of this processor."""
+    """Runs these tests again, in a process that may use less of this processor."""
     if os.environ.get("ZFCUDA_ISA"):
         pytest.skip("already in such a process")
     if isa == "avx2" and torch.backends.cpu.get_cpu_capability() == "AVX2":
@@ -752,7 +752,7 @@ BAD = {
     "rows: expected at least 0, got -1": lambda: gathered(rows=-1),
     "fill: expected a value that Float can hold, got 1e.300": lambda: gathered(fill=1e300),
 }
-# What a GPU could not know without waiting.
+# Mistakes that a GPU could not see without waiting.
 BAD_TABLES = {
     "have: window 1 holds positions -1, 0 to 2, 2, beyond base's 8 x 8": lambda: gathered(have=table(1, 0, -1)),
     "have: window 1 holds positions 0, -1 to": lambda: gathered(have=table(1, 1, -1)),
