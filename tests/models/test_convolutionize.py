@@ -33,7 +33,7 @@ def crops(model: nn.Module, image: Tensor, window: tuple[int, int], stride: tupl
 
 
 def check(model: nn.Module, size: tuple[int, int, int], larger: tuple[int, int], exact: bool = True) -> ScoreMap:
-    """Exact: every score is that of its crop. Otherwise on a picture of the model's own size alone."""
+    """Asserts that every score is that of its crop; where not `exact`, on an image of the model's own size alone."""
     sliding = convolutionize(model, size)
     assert sliding.exact is exact and sliding.window == size[1:]
     image = torch.randn(2, size[0], *(larger if exact else size[1:]), dtype=next(model.parameters()).dtype)
@@ -70,7 +70,7 @@ def test_a_picture_that_no_stride_divides() -> None:
 
 
 def test_padding_sees_what_lies_around() -> None:
-    """Equal on a picture of the model's size; elsewhere the neighbours take the place of the crop's zeros."""
+    """Scores are equal on an image of the model's size; elsewhere neighbours take the place of the crop's zeros."""
     model = from_pattern("[conv6 relu pool]*2 fc12 relu fc3", (3, 16, 16))
     sliding = check(model, (3, 16, 16), (32, 32), exact=False)
     image = torch.randn(1, 3, 32, 32)
@@ -80,7 +80,7 @@ def test_padding_sees_what_lies_around() -> None:
 
 
 def test_with_padding_a_score_is_a_function_of_its_receptive_field() -> None:
-    """Which is larger than the crop, and the same at every place away from the border."""
+    """That field is larger than the crop, and the function the same at every place away from the border."""
     model = from_pattern("[conv6 relu pool]*2 fc12 relu fc3", (3, 16, 16))
     sliding = convolutionize(model, (3, 16, 16))
     field = zfcuda.network.receptive_field(sliding, "fc4", (3, 48, 48))
@@ -94,7 +94,7 @@ def test_with_padding_a_score_is_a_function_of_its_receptive_field() -> None:
 
 
 def test_padding_of_the_first_layer_is_padding_of_the_picture() -> None:
-    """There it can be said what the scores are: those of the crops, two pixels wider, of the padded picture."""
+    """There it can be said what the scores are: those of the crops, two pixels wider, of the padded image."""
     model = from_pattern("conv6/5p2 relu pool fc3", (3, 16, 16))
     unpadded = copy.deepcopy(model)
     unpadded.conv1_1.padding = (0, 0)

@@ -44,7 +44,7 @@ def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_every_network_is_projected_occluded_and_explained(name: str, tmp_path: Path) -> None:
-    """On small pictures where the network takes them; on its own in docs/networks.md."""
+    """The images are small where the network takes them; docs/networks.md shows it on its own size."""
     subject = networks.case(name, num_classes=5, size=64 if name in ANY_SIZE else None)
     networks.check_projection(subject)
     networks.check_occlusion(subject)
@@ -54,7 +54,7 @@ def test_every_network_is_projected_occluded_and_explained(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", ["lenet5", "googlenet"])
 def test_the_command_explains_a_network_by_name(name: str, tmp_path: Path) -> None:
-    """From a file of weights; all others in docs/networks.md."""
+    """The weights come from a file; docs/networks.md has all other networks."""
     networks.check_command(networks.case(name), tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_the_list_has_the_published_numbers() -> None:
 
 @pytest.mark.parametrize("name", LISTED)
 def test_numbers_are_torchvisions(name: str, torchvision: ModuleType) -> None:
-    """The same weights, picture and mode give the same logits; so do the names in the same order."""
+    """Equal weights, image and mode give equal logits, and the names stand in the same order."""
     theirs = networks.of_torchvision(torchvision, name)
     ours = on_meta(name)
     state = networks.without_ignored(ours, theirs.state_dict())
@@ -317,7 +317,7 @@ def test_imagenets_classes_are_torchvisions(torchvision: ModuleType) -> None:
 
 
 def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Smooth and coloured, no two corners alike."""
+    """A picture that is smooth and coloured, no two corners alike."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [np.sin(9 * x + 3 * y), np.cos(7 * y - 2 * x), x * y * 2 - 1]
     return Image.fromarray((np.stack(waves, -1) * 127 + 128).clip(0, 255).astype(np.uint8)).convert(mode)

@@ -266,7 +266,7 @@ NETWORKS = {
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_memory_is_what_torch_allocates(name: str, channels_last: bool, training: bool) -> None:
-    """Within 15 % of the peak that torch's profiler sees its allocator give, operators' own copies included."""
+    """It is within 15 % of the peak that torch's profiler sees allocated, operators' own copies included."""
     network = NETWORKS[name]()
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
