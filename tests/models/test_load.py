@@ -100,7 +100,7 @@ def test_unknown_names(name: str, message: str) -> None:
 
 def test_numbers_of_classes_that_cannot_be() -> None:
     assert "num_classes: expected at least 1, got 0" in error("resnet18", num_classes=0)
-    assert "num_classes: 3, but the demo network has 12" in error("demo", num_classes=3)
+    assert "num_classes: expected 12, as the demo network has, got 3" in error("demo", num_classes=3)
 
 
 # ---------------------------------------------------------------- published layouts of files

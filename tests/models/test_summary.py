@@ -227,7 +227,7 @@ def test_gradient_of_a_locally_connected_layer() -> None:
         ((0, 1, 5, 3), "in_channels: .*0"),
         ((1, 1, 5, 3, 0), "stride: .*0"),
         ((1, 1, 5, 3, 1, -1), "padding: .*-1"),
-        ((1, 1, (5, 2), 3), "kernel_size: .*larger"),
+        ((1, 1, (5, 2), 3), r"kernel_size: expected at most a map of \(5, 2\) padded by \(0, 0\), got \(3, 3\)"),
     ],
 )
 def test_a_locally_connected_layer_refuses(arguments: tuple[Any, ...], message: str) -> None:

@@ -32,9 +32,9 @@ class Inception(nn.Module):
     Args:
         before: maps of the input.
         one: maps of the 1x1 branch.
-        three: of the 3x3 branch: (its 1x1 reduction, the 3x3 after it).
-        five: of the "5x5" branch, likewise; it is 3x3 in torchvision, so in all its weights.
-        pooled: of the 1x1 after the pooling.
+        three: maps of the 3x3 branch: (its 1x1 reduction, the 3x3 after it).
+        five: maps of the "5x5" branch, likewise; it is 3x3 in torchvision, so in all its weights.
+        pooled: maps of the 1x1 after the pooling.
     """
 
     def __init__(self, before: int, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int) -> None:

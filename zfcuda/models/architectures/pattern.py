@@ -304,7 +304,7 @@ def _sides(layer: _Layer) -> tuple[_Side, _Side]:
 
 
 def _nearest(value: int, low: int, high: int, fits: Callable[[int], bool]) -> list[int]:
-    """At most the two numbers nearest to `value` within low ... high that fit, in their order."""
+    """Finds at most the two numbers nearest to `value` within low ... high that fit, in their order."""
     others: Iterator[int] = (n for step in range(1, high - low + 2) for n in (value - step, value + step))
     nearest: list[int] = []
     for n in others:

@@ -156,7 +156,7 @@ def _demo(weights: Path | None, num_classes: int | None) -> Loaded:
         raise ValueError("the demo network has its own weights; name the network that the others are for")
     model = load_demo()
     if num_classes not in (None, len(model.classes)):
-        raise ValueError(f"num_classes: {num_classes}, but the demo network has {len(model.classes)}")
+        raise ValueError(f"num_classes: expected {len(model.classes)}, as the demo network has, got {num_classes}")
     title = "demo, a small ZFNet trained on drawn pictures"
     return Loaded(model, title, None, True, len(model.classes), (3, 224, 224))
 
