@@ -258,7 +258,7 @@ def test_the_model_is_left_as_it_was() -> None:
     state = {name: x.clone() for name, x in model.state_dict().items()}
     network = trace(model, torch.randn(1, *SHAPE))
     network.run(torch.ones(2, *SHAPE), network.names.values())
-    with pytest.raises(ValueError, match=r"; nor by torch\.export for pictures \[3,16,13\]: 13"):
+    with pytest.raises(ValueError, match=r"; nor by torch\.export for images \[3,16,13\]: 13"):
         trace(model, torch.randn(1, 3, 16, 13))
     handle.remove()
     assert calls == []
@@ -319,7 +319,7 @@ def of_two(model: Any, x: Tensor) -> Tensor:
 def test_what_torch_export_refuses_too(
     function: Callable[[Any, Tensor], Tensor], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    message = rf"Written cannot be recorded by torch\.fx .*; nor by torch\.export for pictures \[3,16,14\]: {reason}"
+    message = rf"Written cannot be recorded by torch\.fx .*; nor by torch\.export for images \[3,16,14\]: {reason}"
     with pytest.raises(ValueError, match=message):
         trace(Written(function), torch.randn(1, *SHAPE))
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""From a record of a model's forward to a Network: every write in place becomes a new value."""
+"""Turns the record of a model's forward into a Network: every write in place becomes a new value."""
 
 from __future__ import annotations
 

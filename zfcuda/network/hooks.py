@@ -17,7 +17,7 @@ Check = Callable[[Tensor], None]
 
 
 def hooked(model: nn.Module, renewing: bool = True) -> list[str]:
-    """Where a model has forward hooks, in words.
+    """Says where a model has forward hooks.
 
     renewing: whether those of torch.nn.utils.weight_norm and spectral_norm count, which renew a weight, and those that
         torch's own tools count calls with.

@@ -1,4 +1,4 @@
-"""From a model to a Network: torch.fx records its forward, and torch.export where that cannot."""
+"""Turns a model into a Network: torch.fx records its forward, and torch.export where that cannot."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
             return export.network(model, example)
         except Exception as error:
             shape = spoken_shape(example.shape[1:])
-            raise ValueError(f"{refusal}; nor by torch.export for pictures {shape}: {_reason(error)}") from error
+            raise ValueError(f"{refusal}; nor by torch.export for images {shape}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
