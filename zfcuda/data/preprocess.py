@@ -1,4 +1,4 @@
-"""From a picture to what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
+"""Turns a picture into what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
 
 A preprocess is a function PIL picture -> Tensor [1,C,H,W] float32 on the CPU. The picture may have any size and mode.
 """

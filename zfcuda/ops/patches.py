@@ -63,7 +63,7 @@ def unfold_patches(
         base, patches, have: as in gather_patches.
         want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
             one line more after the map than before, as padding="same" has it with an even kernel.
-        rows: of the result: the sum of want's areas.
+        rows: how many the result has: the sum of want's areas.
         kernel_size, stride, padding, dilation: int or (rows, columns), as in torch.nn.functional.conv2d.
 
     Returns:
@@ -166,7 +166,7 @@ def conv_patches(
         patches, have: what is changed of each map, as in gather_patches.
         want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
             one line more after the map than before, as padding="same" has it with an even kernel.
-        rows: of the result: the sum of want's areas.
+        rows: how many the result has: the sum of want's areas.
         filters: what pack_filters made of the weight [O,C,kh,kw] for this stride and dilation.
         bias: [O]. residual: [rows,O], added before relu.
         channels: O. kernel_size, stride, padding, dilation, as in torch.nn.functional.conv2d. relu: at the end.

@@ -74,7 +74,7 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
 
 
 def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
-    """At most `most` of the layers, evenly spaced, the first and the last among them."""
+    """Chooses at most `most` of the layers, evenly spaced, the first and the last among them."""
     if len(layers) <= most:
         return layers
     return [layers[round(i * (len(layers) - 1) / (most - 1))] for i in range(most)]

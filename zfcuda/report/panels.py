@@ -122,7 +122,7 @@ def first_filters(e: Explanation) -> Panel | None:
 
 
 def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
-    """For each layer, one picture with a column per unit: activity, projection and patch below each other."""
+    """Draws one picture for each layer, with a column per unit: activity, projection and patch below each other."""
     out = {}
     for layer, units in zip(e.layers, drawn.units, strict=True):
         if units:
