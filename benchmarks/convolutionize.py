@@ -23,7 +23,7 @@ from zfcuda.models.architectures.pattern import from_pattern
 
 
 def _unpadded() -> nn.Module:
-    """Like AlexNet, but with nothing padded, so that every score is a crop's: 227 -> 55 -> 27 -> 23 -> 11 -> 7 -> 3."""
+    """An AlexNet with nothing padded, so that every score is a crop's: 227 -> 55 -> 27 -> 23 -> 11 -> 7 -> 3."""
     stages = "conv96/11s4p0 relu pool/3s2 lrn conv256/5p0 relu pool/3s2 lrn [conv384/3p0 relu]*2 pool/3s2"
     return from_pattern(f"{stages} fc1024 relu fc1000", (3, 227, 227))
 

@@ -30,7 +30,7 @@ NETWORKS = ("zfnet", "alexnet", "vgg16", "resnet18", "resnet50")
 def measured_peak(
     network: nn.Module, size: tuple[int, int, int], batch: int, device: torch.device, *, training: bool = False
 ) -> int:
-    """Bytes at the peak of a forward (or a training step of SGD with momentum), parameters and pictures included.
+    """Bytes at the peak of a forward (or a training step of SGD with momentum), parameters and images included.
 
     The network is moved to the device; training changes its weights.
     """

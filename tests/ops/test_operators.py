@@ -56,7 +56,7 @@ def fits(size: tuple[int, ...], pool: tuple) -> bool:
     return all(size[2 + i] + 2 * padding[i] >= kernel[i] for i in (0, 1))
 
 
-def picture(size: tuple[int, ...], dtype: torch.dtype, device: torch.device, kind: str = "noise") -> Tensor:
+def made(size: tuple[int, ...], dtype: torch.dtype, device: torch.device, kind: str = "noise") -> Tensor:
     """Noise; or "special": ties, NaN, infinities and long stretches below zero."""
     x = torch.randn(size, dtype=torch.float64)
     if kind == "special":
@@ -94,7 +94,7 @@ def test_pool_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torc
         if not fits(size, pool):
             continue
         kernel, stride, padding, ceil = pairs(pool)
-        x = laid_out(picture(size, dtype, device, kind), layout)
+        x = laid_out(made(size, dtype, device, kind), layout)
         output, switches = ops.max_pool2d_with_switches(x, kernel, stride, padding, ceil, relu=relu)
         expected, expected_switches = reference.max_pool2d_with_switches(x, kernel, stride, padding, ceil, relu)
         same(output, expected)
@@ -126,7 +126,7 @@ def test_pool_on_paper(device: torch.device) -> None:
     assert output.tolist() == [[[[5, 2], [0, 0]]]]
     assert switches.tolist() == [[[[1, 0], [0, 0]]]]  # nothing positive: the first element
     output, switches = ops.max_pool2d_with_switches(x, 3, 2, 1, relu=True)
-    # windows start at -1 and 1; at the corner the first element inside the picture is offset 4
+    # windows start at -1 and 1; at the corner the first element inside the map is offset 4
     assert output.tolist() == [[[[5, 5], [5, 5]]]]
     assert switches.tolist() == [[[[5, 3], [2, 0]]]]
 
@@ -146,7 +146,7 @@ def test_pool_gradient_is_torchs(relu: bool, layout: str, device: torch.device) 
         if not fits(size, pool):
             continue
         kernel, stride, padding, ceil = pairs(pool)
-        x = laid_out((picture(size, torch.float64, device) * 4).round(), layout)  # with ties
+        x = laid_out((made(size, torch.float64, device) * 4).round(), layout)  # with ties
         a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
         output, _ = ops.max_pool2d_with_switches(a, kernel, stride, padding, ceil, relu=relu)
         expected = F.max_pool2d(F.relu(b) if relu else b, kernel, stride, padding, ceil_mode=ceil)
@@ -166,7 +166,7 @@ def test_unpool_adds_where_windows_overlap(dtype: torch.dtype, layout: str, devi
         if not fits(size, pool):
             continue
         kernel, stride, padding, ceil = pairs(pool)
-        x = picture(size, dtype, device)
+        x = made(size, dtype, device)
         pooled, switches = reference.max_pool2d_with_switches(x, kernel, stride, padding, ceil, True)
         values = laid_out(torch.randn_like(pooled), layout)
         switches = laid_out(switches, layout)
@@ -179,7 +179,7 @@ def test_unpool_adds_where_windows_overlap(dtype: torch.dtype, layout: str, devi
             assert output.stride() == expected.stride()
             back = (x, switches, kernel, stride, padding, g)
             same(torch.ops.zfcuda.gather_by_switch(*back), reference.gather_by_switch(*back))
-        # Nothing is lost: all windows' values are in the picture.
+        # Nothing is lost: all windows' values are in the map.
         total = ops.max_unpool2d(values, switches, kernel, stride, padding, output_size=size[2:]).double().sum((2, 3))
         scale = 1e-4 if dtype in (torch.float32, torch.float64) else 0.1
         torch.testing.assert_close(total, values.double().sum((2, 3)), rtol=scale, atol=10 * scale)
@@ -203,7 +203,7 @@ def test_corrupted_switches_add_nothing(layout: str, device: torch.device) -> No
     for pool in POOLS:
         kernel, stride, padding, ceil = pairs(pool)
         size = (2, 5, 17, 19)
-        x = picture(size, torch.float32, device)
+        x = made(size, torch.float32, device)
         pooled, _ = ops.max_pool2d_with_switches(x, kernel, stride, padding, ceil)
         values = laid_out(torch.randn_like(pooled), layout)
         switches = laid_out(torch.randint(0, 256, pooled.shape, dtype=torch.uint8, device=device), layout)
@@ -249,7 +249,7 @@ NORMS = [
 @pytest.mark.parametrize("kind", ["noise", "special"])
 def test_lrn_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torch.device) -> None:
     for size, norm in itertools.product(SIZES, NORMS):
-        x = laid_out(picture(size, dtype, device, kind), layout)
+        x = laid_out(made(size, dtype, device, kind), layout)
         output = ops.local_response_norm(x, *norm)
         expected = reference.local_response_norm(x, *norm)
         near(output, expected)
@@ -266,7 +266,7 @@ def test_lrn_is_torchs(dtype: torch.dtype, layout: str, kind: str, device: torch
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_lrn_gradient_is_torchs(layout: str, device: torch.device) -> None:
     for size, norm in itertools.product(SIZES, NORMS):
-        x = laid_out(picture(size, torch.float64, device), layout)
+        x = laid_out(made(size, torch.float64, device), layout)
         a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
         output, expected = ops.local_response_norm(a, *norm), F.local_response_norm(b, *norm)
         grad = torch.randn_like(output)
@@ -298,7 +298,7 @@ def test_stage_is_the_three_in_one(dtype: torch.dtype, layout: str, device: torc
             continue
         kernel, stride, padding, ceil = pairs(pool)
         for kind in ("noise", "special"):
-            x = laid_out(picture(size, dtype, device, kind), layout)
+            x = laid_out(made(size, dtype, device, kind), layout)
             args = (x, kernel, stride, padding, ceil, *norm)
             output, switches, pooled = torch.ops.zfcuda.relu_max_pool2d_lrn(*args, True)
             expected = reference.relu_max_pool2d_lrn(*args, True)
@@ -317,7 +317,7 @@ def test_stage_gradient_is_torchs(layout: str, device: torch.device) -> None:
         if not fits(size, pool):
             continue
         kernel, stride, padding, ceil = pairs(pool)
-        x = laid_out(picture(size, torch.float64, device), layout)
+        x = laid_out(made(size, torch.float64, device), layout)
         a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
         output, _ = ops.relu_max_pool2d_lrn(a, kernel, stride, padding, ceil, size=5, alpha=0.3, beta=0.75, k=2.0)
         pooled = F.max_pool2d(F.relu(b), kernel, stride, padding, ceil_mode=ceil)

@@ -284,7 +284,7 @@ def test_many_windows(conv: Conv) -> None:
 
 
 def test_conv_of_the_whole_map_is_torchs() -> None:
-    """Without tables: what F.conv2d gives for a map that is all patch."""
+    """The result is, without tables, what F.conv2d gives for a map that is all patch."""
     for conv in CONVS:
         p = problem(conv, [((0, 0, *conv.size), (0, 0, *conv.map))], relu=True)
         x = p.patches.T.reshape(1, conv.inputs, *conv.size)
