@@ -249,13 +249,13 @@ def _summary(arguments: argparse.Namespace) -> int:
     from zfcuda.models.accounts.memory import memory_need
     from zfcuda.models.checkpoints.load import find
 
-    found = find(arguments.model, weights=arguments.weights)
-    size = arguments.input or found.input_size or (3, 224, 224)
-    table = summary(found.model, size)
+    loaded = find(arguments.model, weights=arguments.weights)
+    size = arguments.input or loaded.input_size or (3, 224, 224)
+    table = summary(loaded.model, size)
     lines = [str(table)]
     if arguments.memory is not None:
         counts = [
-            memory_need(found.model, size, training=training).largest_batch(arguments.memory)
+            memory_need(loaded.model, size, training=training).largest_batch(arguments.memory)
             for training in (False, True)
         ]
         lines.append(f"pictures at once in {arguments.memory}: {counts[0]:,} forward, {counts[1]:,} in training")

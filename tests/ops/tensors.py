@@ -62,7 +62,7 @@ def same(a: Tensor, b: Tensor) -> None:
 
 
 def near(a: Tensor, b: Tensor, roundings: int = 1) -> None:
-    """Within the rounding of the dtype; `roundings` more where large terms cancel."""
+    """Asserts equality within the rounding of the dtype; `roundings` more where large terms cancel."""
     tolerance = {torch.float32: 2e-6, torch.float64: 1e-13, torch.float16: 1e-3, torch.bfloat16: 1e-2}[a.dtype]
     tolerance *= roundings
     if a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance, equal_nan=True):

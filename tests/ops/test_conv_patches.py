@@ -87,7 +87,7 @@ class Problem:
         )
 
     def twin(self, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        """In float64, of changed numbers."""
+        """What the twin gives in float64, of changed numbers."""
         c = self.conv
         base, patches, weight, bias, residual = (
             None if x is None else change(x.double())
@@ -154,7 +154,7 @@ def problem(
 
 
 def rectangles(height: int, width: int) -> list[Corners]:
-    """Of a map: the whole of it, at each border, inside, nothing."""
+    """Rectangles of a map: the whole of it, some at each border, one inside, an empty one."""
     return [
         (0, 0, height, width),
         (0, 0, 1, 1),
@@ -176,7 +176,7 @@ def windows_of(conv: Conv) -> list[tuple[Corners, Corners]]:
 
 
 def random_windows(conv: Conv, n: int, most: int) -> list[tuple[Corners, Corners]]:
-    """Of all sizes up to `most`, also empty."""
+    """Rectangles of all sizes up to `most`, also empty ones."""
 
     def corners(size: tuple[int, int]) -> Corners:
         top, left = (int(torch.randint(0, length + 1, ())) for length in size)
@@ -279,7 +279,7 @@ def test_many_windows(conv: Conv) -> None:
 
 
 def test_conv_of_the_whole_map_is_torchs() -> None:
-    """Without tables: what F.conv2d gives for a map that is all patch."""
+    """The result is, without tables, what F.conv2d gives for a map that is all patch."""
     for conv in CONVS:
         p = problem(conv, [((0, 0, *conv.size), (0, 0, *conv.map))], relu=True)
         x = p.patches.T.reshape(1, conv.inputs, *conv.size)

@@ -75,7 +75,7 @@ def test_deterministic_whatever_the_threads() -> None:
 @pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="one instruction set only")
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_narrower_instruction_sets(isa: str) -> None:
-    """The same tests again, in a process that may use less of this processor."""
+    """Runs these tests again, in a process that may use less of this processor."""
     if os.environ.get("ZFCUDA_ISA"):
         pytest.skip("already in such a process")
     if isa == "avx2" and torch.backends.cpu.get_cpu_capability() == "AVX2":
@@ -121,7 +121,7 @@ def convolved(**changes: Any) -> Tensor:
 
 
 def wide(**changes: Any) -> Tensor:
-    """The same with Winograd's filters."""
+    """conv_patches with Winograd's filters, where all is well but `changes`."""
     arguments = {
         "base": torch.zeros(1, 16, 9, 11),
         "patches": torch.zeros(8, 16),
@@ -173,7 +173,7 @@ BAD = {
     "stride: expected at most 2147483647, got .1, 2147483648": lambda: convolved(stride=(1, HUGE)),
     "padding: expected at most 2147483647, got .2147483648": lambda: convolved(padding=HUGE),
     "dilation: expected at most 2147483647, got .2147483648": lambda: convolved(dilation=HUGE),
-    # Products that int64 does not hold.
+    # Sizes whose product int64 does not hold.
     "kernel_size: .2147483647, 2147483647. makes .* numbers of one position": lambda: convolved(kernel_size=HUGE - 1),
     "kernel_size: .3, 3. makes .* weights for 9223372036854775807 channels": lambda: convolved(channels=2**63 - 1),
     "padding: .2147483647, 2147483647. makes .* numbers of base's .1, 3, 9, 11": lambda: convolved(padding=HUGE - 1),
@@ -220,7 +220,7 @@ BAD = {
     "size: expected at least 1, got .0, 3": lambda: lined(size=(0, 3)),
     "size: expected one or two integers, got .1, 2, 3": lambda: lined(size=(1, 2, 3)),
     "size: .5, 1. positions do not divide input's 12": lambda: lined(size=(5, 1)),
-    # Of which the product is 0 in int64.
+    # A height and a width whose product is 0 in int64.
     "size: expected at most 2147483647, got .4294967296": lambda: lined(size=2**32),
     "bias: expected float32 .5., got Float .6": lambda: lined(bias=torch.zeros(6)),
     "bias: expected float32 .5., got Long .5": lambda: lined(bias=torch.zeros(5).long()),

@@ -71,7 +71,7 @@ def test_linear_rows(inputs: int, size: tuple[int, int], outputs: int) -> None:
         have = random_rectangles(n, size)
         zeroed = zero_outside(x, have, size)
         with_have = check_linear(zeroed, weight, bias, have, size)
-        # The same numbers, whatever is known of them: what is left out are sums of zeros.
+        # What is known to be zero changes no number: the sums that are left out are of zeros.
         same(with_have, patch_ops.linear_rows(zeroed, weight, bias, None, size))
 
 

@@ -196,7 +196,7 @@ BAD = {
     "rows: expected at least 0, got -1": lambda: gathered(rows=-1),
     "fill: expected a value that Float can hold, got 1e.300": lambda: gathered(fill=1e300),
 }
-# What a GPU could not know without waiting.
+# Mistakes that a GPU could not see without waiting.
 BAD_TABLES = {
     "have: window 1 holds positions -1, 0 to 2, 2, beyond base's 8 x 8": lambda: gathered(have=table(1, 0, -1)),
     "have: window 1 holds positions 0, -1 to": lambda: gathered(have=table(1, 1, -1)),

@@ -33,7 +33,7 @@ def test_gather_patches(dtype: torch.dtype, layout: str, device: torch.device) -
 
 
 def test_gathered_maps_are_the_maps(device: torch.device) -> None:
-    """Without tables: the full maps, padded, sliced."""
+    """The expected rows come without tables, from the full maps, padded and sliced."""
     base = torch.randn(1, 5, 7, 9, device=device)
     have, kept = tables(device, *(have for have, _ in PATCHES))
     want, rows = tables(device, *(want for _, want in PATCHES))
@@ -133,7 +133,7 @@ def test_windows_over_patches(dtype: torch.dtype, layout: str, device: torch.dev
 
 
 def test_windows_over_patches_are_those_of_the_maps(device: torch.device) -> None:
-    """Without tables: each full map through torch's own layers."""
+    """The expected rows come without tables, from each full map through torch's own layers."""
     base = torch.randn(1, 5, 7, 9, device=device)
     for kernel, stride, padding, dilation in WINDOWS:
         patches, have, want, rows = windows_over(device, (kernel, stride, padding, dilation), 5)

@@ -32,7 +32,7 @@ def test_unpool_adds_where_windows_overlap(dtype: torch.dtype, layout: str, devi
             assert output.stride() == expected.stride()
             back = (x, switches, kernel, stride, padding, g)
             same(torch.ops.zfcuda.gather_by_switch(*back), reference.gather_by_switch(*back))
-        # Nothing is lost: all windows' values are in the picture.
+        # Nothing is lost: all windows' values are in the map.
         total = ops.max_unpool2d(values, switches, kernel, stride, padding, output_size=size[2:]).double().sum((2, 3))
         scale = 1e-4 if dtype in (torch.float32, torch.float64) else 0.1
         torch.testing.assert_close(total, values.double().sum((2, 3)), rtol=scale, atol=10 * scale)
@@ -67,7 +67,7 @@ def test_corrupted_switches_add_nothing(layout: str, device: torch.device) -> No
 
 
 def test_single_seeds_survive(device: torch.device) -> None:
-    """Where torch's max_unpool2d loses a third of them."""
+    """Single seeds survive where torch's max_unpool2d loses a third of them."""
     x = torch.randn(1, 1, 33, 33, device=device)
     pooled, switches = ops.max_pool2d_with_switches(x, 3, 2, 1)
     n = pooled.shape[2]
