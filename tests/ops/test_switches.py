@@ -73,7 +73,7 @@ def test_pool_gradient_is_torchs(relu: bool, layout: str, device: torch.device) 
         if not fits(size, pool):
             continue
         kernel, stride, padding, ceil = pairs(pool)
-        x = laid_out((made(size, torch.float64, device) * 4).round(), layout)  # with ties
+        x = laid_out((picture(size, torch.float64, device) * 4).round(), layout)  # with ties
         a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
         output, _ = ops.max_pool2d_with_switches(a, kernel, stride, padding, ceil, relu=relu)
         expected = F.max_pool2d(F.relu(b) if relu else b, kernel, stride, padding, ceil_mode=ceil)
