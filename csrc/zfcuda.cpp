@@ -4,8 +4,8 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
-#include "cpu/conv.h"
-#include "cpu/linear.h"
+#include "cpu/conv_patches.h"
+#include "cpu/linear_rows.h"
 #include "cpu/tables.h"
 #include "kernels.h"
 

@@ -2,11 +2,6 @@
 // stage. No include guard: see foreach_isa.h. A `Sink` takes (first element, winners, their offsets).
 
 template <class T>
-inline typename Simd<T>::Index splat(int64_t v) {
-  return typename Simd<T>::Index{} + static_cast<std::remove_reference_t<decltype(typename Simd<T>::Index{}[0])>>(v);
-}
-
-template <class T>
 inline typename Simd<T>::Value pool_start(bool relu) {
   return typename Simd<T>::Value{} +
          (relu ? 0 : -std::numeric_limits<typename Simd<T>::Number>::infinity());

@@ -140,6 +140,12 @@ struct Simd<c10::BFloat16> : Simd<float> {
   }
 };
 
+// One index in all lanes.
+template <class T>
+inline typename Simd<T>::Index splat(int64_t v) {
+  return typename Simd<T>::Index{} + static_cast<std::remove_reference_t<decltype(typename Simd<T>::Index{}[0])>>(v);
+}
+
 // Switches: `lanes` bytes as indices.
 template <class Index>
 inline Index load_switches(const uint8_t* p) {

@@ -198,7 +198,7 @@ struct Stage {
   uint8_t* switches;
   T* pooled;
   PoolingOf<I> p;
-  I depth;        // memory order as in pooling.cu: 1, or C for channels_last
+  I depth;        // memory order as in switches.cu: 1, or C for channels_last
   I pixels;       // batch * Ho * Wo
   int per_block;  // pixels of one block
   Divider<I> columns, rows;

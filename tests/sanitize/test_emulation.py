@@ -408,19 +408,19 @@ def test_past_two_to_the_31(elements: int, channels_last: bool, usual: bool, lib
 EACH_ITEM = "for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x))"
 BUGS = {
     # Any windows.
-    "offset_off_by_one": ("pooling.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
+    "offset_off_by_one": ("switches.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
     "window_not_cut_at_the_border": (
-        "pooling.cu",
+        "switches.cu",
         "p.y.last_offset(oy)",
         "(PLANTED ? p.y.kernel : p.y.last_offset(oy))",
     ),
-    "last_window_forgotten": ("unpooling.cu", "past = end <", "past = PLANTED ? first : end <"),
+    "last_window_forgotten": ("unpool.cu", "past = end <", "past = PLANTED ? first : end <"),
     "any_switch_followed": (
-        "pooling.cu",
+        "switches.cu",
         "tap < p.y.kernel * p.x.kernel",
         "(PLANTED || tap < p.y.kernel * p.x.kernel)",
     ),
-    "pack_of_other_channels": ("pooling.cu", "take(plane, packs) * N", "take(plane, packs) * N * !PLANTED"),
+    "pack_of_other_channels": ("switches.cu", "take(plane, packs) * N", "take(plane, packs) * N * !PLANTED"),
     # Windows of a known size.
     "edge_clamped_too_far_in": ("windows.cuh", "i > 0 ? i : 0", "i > PLANTED ? i : PLANTED"),
     "offset_of_the_window_above": ("windows.cuh", "at -= first *", "at -= (first - PLANTED) *"),
@@ -429,17 +429,17 @@ BUGS = {
         "+ column.column_offsets[0];",
         "+ (PLANTED ? 1 : column.column_offsets[0]);",
     ),
-    "last_row_of_the_walk": ("pooling.cu", "oy + o >= y.outputs", "oy + o >= y.outputs - PLANTED"),
-    "last_row_of_the_cells": ("unpooling.cu", "at_y + row >= y.inputs", "at_y + row >= y.inputs - PLANTED"),
+    "last_row_of_the_walk": ("switches.cu", "oy + o >= y.outputs", "oy + o >= y.outputs - PLANTED"),
+    "last_row_of_the_cells": ("unpool.cu", "at_y + row >= y.inputs", "at_y + row >= y.inputs - PLANTED"),
     "window_on_the_left_forgotten": (
-        "unpooling.cu",
+        "unpool.cu",
         "b < kWide; ++b) {\n        const int ky",
         "b < kWide; ++b) {\n        if (PLANTED && b + 1 < kWide) continue;\n        const int ky",
     ),
-    "window_above_forgotten": ("unpooling.cu", "int a = 0; a <= kAbove", "int a = PLANTED; a <= kAbove"),
-    "window_outside_counted": ("unpooling.cu", "(row == oy + a ?", "(PLANTED || row == oy + a ?"),
-    "gate_ignored": ("unpooling.cu", "if (is_gated)", "if (is_gated && !PLANTED)"),
-    "cells_begin_in_the_wrong_phase": ("unpooling.cu", "kx = Phase + t", "kx = Phase + t - PLANTED"),
+    "window_above_forgotten": ("unpool.cu", "int a = 0; a <= kAbove", "int a = PLANTED; a <= kAbove"),
+    "window_outside_counted": ("unpool.cu", "(row == oy + a ?", "(PLANTED || row == oy + a ?"),
+    "gate_ignored": ("unpool.cu", "if (is_gated)", "if (is_gated && !PLANTED)"),
+    "cells_begin_in_the_wrong_phase": ("unpool.cu", "kx = Phase + t", "kx = Phase + t - PLANTED"),
     # Normalisation of any size.
     "channels_not_cut_at_the_last": (
         "lrn.cuh",
@@ -535,17 +535,17 @@ BUGS = {
     "rows_of_all_planes": ("occlude.cu", "y = take(line, height)", "y = PLANTED ? line : take(line, height)"),
     "pack_of_one_pixel": ("occlude.cu", "if (++c == depth)", "if (++c == depth + PLANTED)"),
     "patch_without_its_row": (
-        "gather.cu",
+        "patches.cu",
         "patches + static_cast<int64_t>(row) * units",
         "patches + !PLANTED * static_cast<int64_t>(row) * units",
     ),
     "padding_not_seen_on_the_right": (
-        "gather.cu",
+        "patches.cu",
         "|| x >= static_cast<uint64_t>(width))",
         "|| (!PLANTED && x >= static_cast<uint64_t>(width)))",
     ),
     "first_units_only": (
-        "gather.cu",
+        "patches.cu",
         "if (unit < sources.units) to",
         "if (unit < sources.units && !(PLANTED && k > 0)) to",
     ),
@@ -560,7 +560,7 @@ HIDDEN_BUGS = {
     ),
     "index_overflows": ("occlude.cu", "I n = i;", "I n = PLANTED ? 16 * i / 16 : i;"),
     "patches_not_guarded": (
-        "gather.cu",
+        "patches.cu",
         "row < static_cast<uint64_t>(kept) ?",
         "PLANTED || row < static_cast<uint64_t>(kept) ?",
     ),
@@ -674,7 +674,7 @@ def test_hidden_bug_is_found_by_the_sanitizers(bug: str, sanitizers: list[str], 
     chosen, sign = {
         "read_beyond_the_end": ("test_random_shapes", r"heap-buffer-overflow[^#]*#0[^#]*occlude.cu"),
         "index_overflows": ("int32-channels_last", r"occlude.cu:\d+:\d+: runtime error: signed integer overflow"),
-        "patches_not_guarded": ("tables_that_say_anything", r"AddressSanitizer: [^#]*#0[^#]*gather.cu"),
+        "patches_not_guarded": ("tables_that_say_anything", r"AddressSanitizer: [^#]*#0[^#]*patches.cu"),
     }[bug]
     result = run_sanitized(path, chosen, NUMBERS[bug])
     assert result.returncode != 0 and re.search(sign, result.stdout + result.stderr), result.stdout + result.stderr

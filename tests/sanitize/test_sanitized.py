@@ -80,13 +80,13 @@ BUGS = {
         WRONG,
     ),
     "stride_of_the_outputs_over_the_inputs": (
-        "cpu/pooling_loops.h",
+        "cpu/switches_loops.h",
         "const int64_t picture = p.y.inputs * p.x.inputs * p.channels;",
         "const int64_t picture = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
         WRONG,
     ),
     "switch_followed_out_of_the_picture": (
-        "cpu/pooling_loops.h",
+        "cpu/switches_loops.h",
         "const bool inside = tap < taps && y >= 0 &&",
         "const bool inside = (PLANTED || tap < taps) && (PLANTED || y >= 0) &&",
         rf"AddressSanitizer|{WRONG}",
@@ -112,7 +112,7 @@ BUGS = {
 }
 NUMBERS = {bug: i for i, bug in enumerate(BUGS, 1)}
 # Compiled from the copy: what has the bugs in it, without the halves, which would only take time.
-CHANGED = ["cpu/pooling.cpp", "cpu/gather.cpp", "cpu/linear.cpp"]
+CHANGED = ["cpu/switches.cpp", "cpu/patches.cpp", "cpu/linear_rows.cpp"]
 NO_HALVES = ("AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, ", "AT_DISPATCH_FLOATING_TYPES(")
 PLANTED_HEADER = f"""#pragma once
 #include <cstdlib>

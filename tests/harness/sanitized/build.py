@@ -106,7 +106,10 @@ def build(
         jobs.append((HERE / "reached.cpp", ()))
     # The slowest first.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        started = {job[0]: pool.submit(compile_one, *job) for job in sorted(jobs, key=lambda j: j[0].stem != "lrn")}
+        started = {
+            job[0]: pool.submit(compile_one, *job)
+            for job in sorted(jobs, key=lambda j: j[0].stem not in ("lrn", "stage"))
+        }
     objects = [started[source].result() for source, _ in jobs]
     libraries = cpp_extension.library_paths()[0]
     command = [found, "-shared", *map(str, objects), *([] if reached else instruments), "-fopenmp", f"-L{libraries}"]

@@ -1,6 +1,6 @@
 // Convolution of patches on the CPU, in float32. Each window's inputs are read into working memory, where nothing is left of
 // maps, patches and padding; what remains is one matrix product over the rows of many windows, whatever their sizes.
-#include "cpu/conv.h"
+#include "cpu/conv_patches.h"
 
 #include <vector>
 
@@ -8,7 +8,7 @@
 #include "cpu/parallel.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/conv_loops.h"
+#define ZFCUDA_LOOPS "cpu/conv_patches_loops.h"
 #include "cpu/foreach_isa.h"
 
 namespace zfcuda::cpu {

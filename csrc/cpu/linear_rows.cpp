@@ -1,11 +1,11 @@
 // Linear layers on many rows on the CPU, in float32. The weights are read once for all rows.
-#include "cpu/linear.h"
+#include "cpu/linear_rows.h"
 
 #include <vector>
 
 #include "cpu/parallel.h"
 
-#define ZFCUDA_LOOPS "cpu/linear_loops.h"
+#define ZFCUDA_LOOPS "cpu/linear_rows_loops.h"
 #include "cpu/foreach_isa.h"
 
 namespace zfcuda::cpu {

@@ -120,7 +120,7 @@ struct UnpoolCells {
   }
 };
 
-// Any windows: a thread per output element, or pack of channels. Memory order as in pooling.cu.
+// Any windows: a thread per output element, or pack of channels. Memory order as in switches.cu.
 template <class T, class I, int N>
 struct Unpool {
   using V = Number<T>;
