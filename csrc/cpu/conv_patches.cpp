@@ -8,8 +8,8 @@
 #include "cpu/parallel.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/conv_patches_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/conv_patches_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 namespace {

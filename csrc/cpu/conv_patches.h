@@ -1,4 +1,4 @@
-// Convolution of patches: what its loops (conv_patches_loops.h) are given.
+// Convolution of patches: what its loops (conv_patches_loops.inl) are given.
 #pragma once
 
 #include <ATen/core/Tensor.h>

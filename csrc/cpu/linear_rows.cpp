@@ -5,8 +5,8 @@
 
 #include "cpu/parallel.h"
 
-#define ZFCUDA_LOOPS "cpu/linear_rows_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/linear_rows_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 

@@ -21,8 +21,8 @@ struct PooledRows {
 
 }  // namespace zfcuda::cpu
 
-#define ZFCUDA_LOOPS "cpu/patches_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/patches_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 namespace {

@@ -3,8 +3,8 @@
 #include "cpu/parallel.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/stage_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/stage_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 

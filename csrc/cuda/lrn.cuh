@@ -12,7 +12,7 @@ ZFCUDA_HOST_DEVICE double square_root(double v) { return sqrt(v); }
 ZFCUDA_HOST_DEVICE float power(float v, double exponent) { return powf(v, static_cast<float>(exponent)); }
 ZFCUDA_HOST_DEVICE double power(double v, double exponent) { return pow(v, exponent); }
 
-#include "lrn.h"
+#include "lrn.inl"
 
 // What the bodies need of a Norm, in the number type.
 template <class V>

@@ -10,7 +10,7 @@
 namespace zfcuda::cuda {
 namespace {
 
-#include "pooling.h"
+#include "pooling.inl"
 
 constexpr int kEach = 4;  // units that a thread moves at most, for one search of their window
 

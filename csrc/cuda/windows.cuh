@@ -7,7 +7,7 @@
 
 namespace zfcuda::cuda {
 
-#include "pooling.h"
+#include "pooling.inl"
 
 template <int K, int S>
 struct Square {

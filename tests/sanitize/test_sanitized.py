@@ -68,25 +68,25 @@ WRONG = r"AssertionError"
 BEYOND = r"ERROR: AddressSanitizer: (heap-buffer-overflow|unknown-crash)[\s\S]*zfcuda::cpu::"
 BUGS = {
     "row_read_beyond_its_end": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "return whole() ? Simd<T>::load(p) : load_part(p, n);",
         "return whole() || PLANTED ? Simd<T>::load(p) : load_part(p, n);",
         BEYOND,
     ),
     "end_of_a_row_not_written": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n);",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n - PLANTED);",
         WRONG,
     ),
     "stride_of_the_outputs_over_the_inputs": (
-        "cpu/switches_loops.h",
+        "cpu/switches_loops.inl",
         "const int64_t picture = p.y.inputs * p.x.inputs * p.channels;",
         "const int64_t picture = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
         WRONG,
     ),
     "switch_followed_out_of_the_picture": (
-        "cpu/switches_loops.h",
+        "cpu/switches_loops.inl",
         "const bool inside = tap < taps && y >= 0 &&",
         "const bool inside = (PLANTED || tap < taps) && (PLANTED || y >= 0) &&",
         rf"AddressSanitizer|{WRONG}",
@@ -104,7 +104,7 @@ BUGS = {
         rf"AddressSanitizer|{WRONG}",
     ),
     "bias_read_beyond_its_end": (
-        "cpu/gemm_tile.h",
+        "cpu/gemm_tile.inl",
         "if (count >= kLanes) return load_as<FloatV>(from);",
         "if (count >= kLanes || PLANTED) return load_as<FloatV>(from);",
         BEYOND,

@@ -87,7 +87,7 @@ def build(
 
     def compile_one(source: Path, flags: Sequence[str]) -> Path:
         root = next(root for root in (csrc, emulation.SOURCES, HERE) if source.is_relative_to(root))
-        headers = [*sorted(root.glob("*.h")), *sorted(root.glob("cpu/*.h"))]
+        headers = [p for folder in (root, root / "cpu") for end in ("*.h", "*.inl") for p in sorted(folder.glob(end))]
         command = [found, "-c", str(source), *_flags(root), *flags]
         parts = [p.read_bytes() for p in [source, *headers]]
         target = FOLDER / f"{source.stem}-{emulation._digest(version, *[c.encode() for c in command], *parts)}.o"

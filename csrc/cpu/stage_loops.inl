@@ -1,9 +1,10 @@
-// The fused stage ReLU -> pooling -> local response normalisation for one instruction set. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "lrn.h"
-#include "pooling.h"
-#include "cpu/pool_rows.h"
-#include "cpu/lrn_rows.h"
+// The fused stage ReLU -> pooling -> local response normalisation for one instruction set.
+// No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "lrn.inl"
+#include "pooling.inl"
+#include "cpu/pool_rows.inl"
+#include "cpu/lrn_rows.inl"
 
 // Pixels done together, so that the winners are long stored when they are read at other alignments.
 constexpr int64_t kTogether = 8;

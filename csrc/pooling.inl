@@ -1,5 +1,5 @@
 // Pooling and unpooling, the arithmetic of one element. V is a number or a vector of numbers, I its index type.
-// No include guard: this is compiled once per instruction set (cpu/foreach_isa.h), each time in another namespace.
+// No include guard: this is compiled once per instruction set (cpu/foreach_isa.inl), each time in another namespace.
 
 // Shows `value` at offset `tap` to a window whose winner so far is `best` at `at`. As torch: the first of equals wins, and a
 // NaN takes the place of everything before it. A fused ReLU costs nothing: it starts `best` at 0 instead of -infinity.

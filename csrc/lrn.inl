@@ -1,5 +1,5 @@
 // Local response normalisation, the arithmetic of one element. V is a number or a vector of numbers.
-// No include guard: this is compiled once per instruction set (cpu/foreach_isa.h), each time in another namespace.
+// No include guard: this is compiled once per instruction set (cpu/foreach_isa.inl), each time in another namespace.
 // Needs square_root(V) and power(V, double).
 
 // s ^ beta with the exponents that networks use made of square roots: an order faster than pow, and as exact.

@@ -1,5 +1,5 @@
 // Max pooling of one row (NCHW) or one pixel (channels_last), for whoever wants the winners: pooling itself and the fused
-// stage. No include guard: see foreach_isa.h. A `Sink` takes (first element, winners, their offsets).
+// stage. No include guard: see foreach_isa.inl. A `Sink` takes (first element, winners, their offsets).
 
 template <class T>
 inline typename Simd<T>::Value pool_start(bool relu) {

@@ -1,7 +1,7 @@
-// Pooling with switches and gathering by switch for one instruction set. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "pooling.h"
-#include "cpu/pool_rows.h"
+// Pooling with switches and gathering by switch for one instruction set. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "pooling.inl"
+#include "cpu/pool_rows.inl"
 
 template <class T>
 struct PoolSink {

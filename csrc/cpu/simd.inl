@@ -1,5 +1,5 @@
 // Vectors of one instruction set: VECTOR_BYTES wide, through the compiler's vector extension (GCC and Clang), so that the
-// element functions are written once for numbers and vectors. No include guard: see foreach_isa.h.
+// element functions are written once for numbers and vectors. No include guard: see foreach_isa.inl.
 
 typedef float FloatV __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t IntV __attribute__((vector_size(VECTOR_BYTES)));

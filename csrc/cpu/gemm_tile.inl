@@ -1,5 +1,5 @@
 // The multiply-add kernel under convolution and linear layers: a tile of rows times a panel of outputs, in registers.
-// No include guard: see foreach_isa.h.
+// No include guard: see foreach_isa.inl.
 
 constexpr int kLanes = VECTOR_BYTES / 4;
 constexpr int kPanelVectors = 2;

@@ -1,6 +1,6 @@
-// Unpooling by switches for one instruction set. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "pooling.h"
+// Unpooling by switches for one instruction set. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "pooling.inl"
 
 // The rows of one pooled picture [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
 template <class T>

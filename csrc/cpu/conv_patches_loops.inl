@@ -1,7 +1,7 @@
-// The loops of the convolution of patches over working memory. No include guard: see foreach_isa.h.
+// The loops of the convolution of patches over working memory. No include guard: see foreach_isa.inl.
 
-#include "cpu/simd.h"
-#include "cpu/gemm_tile.h"
+#include "cpu/simd.inl"
+#include "cpu/gemm_tile.inl"
 
 inline int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 

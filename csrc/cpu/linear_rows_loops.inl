@@ -1,9 +1,9 @@
-// The loops of linear layers over working memory. No include guard: see foreach_isa.h.
+// The loops of linear layers over working memory. No include guard: see foreach_isa.inl.
 
-#include "cpu/simd.h"
-#include "cpu/gemm_tile.h"
+#include "cpu/simd.inl"
+#include "cpu/gemm_tile.inl"
 
-// std's are shared templates, see foreach_isa.h.
+// std's are shared templates, see foreach_isa.inl.
 inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -1,7 +1,7 @@
-// Local response normalisation for one instruction set. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "lrn.h"
-#include "cpu/lrn_rows.h"
+// Local response normalisation for one instruction set. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "lrn.inl"
+#include "cpu/lrn_rows.inl"
 
 // Pixels done together, so that the squares are long stored when they are read at other alignments.
 constexpr int64_t kTogether = 8;
