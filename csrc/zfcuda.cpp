@@ -210,8 +210,8 @@ std::optional<Tensor> contiguous(const std::optional<Tensor>& t, MemoryFormat fo
   return t.has_value() ? std::optional<Tensor>(t->contiguous(format)) : std::nullopt;
 }
 
-// `Backend` is a struct with the backend's kernels as static functions.
-template <class Backend>
+// The operators over the Kernels of one backend.
+template <class Kernels>
 struct Operators {
   static std::tuple<Tensor, Tensor> max_pool2d_with_switches(const Tensor& input, IntArrayRef kernel,
                                                              IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
@@ -222,7 +222,7 @@ struct Operators {
     Tensor output = empty(input, shape, format, input.scalar_type());
     Tensor switches = empty(input, shape, format, at::kByte);
     if (output.numel() > 0)
-      Backend::max_pool(input.contiguous(format), p, relu, is_channels_last(format), output, switches);
+      Kernels::max_pool(input.contiguous(format), p, relu, is_channels_last(format), output, switches);
     return {output, switches};
   }
 
@@ -237,7 +237,7 @@ struct Operators {
     Tensor output = empty(input, {p.batch, p.channels, p.y.inputs, p.x.inputs}, format, input.scalar_type());
     const auto gate_ = contiguous(gate, format);
     if (output.numel() > 0)
-      Backend::max_unpool(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+      Kernels::max_unpool(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
                           is_channels_last(format), output);
     return output;
   }
@@ -254,7 +254,7 @@ struct Operators {
     Tensor output = empty(input, switches.sizes(), format, input.scalar_type());
     const auto gate_ = contiguous(gate, format);
     if (output.numel() > 0)
-      Backend::gather_by_switch(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+      Kernels::gather_by_switch(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
                                 is_channels_last(format), output);
     return output;
   }
@@ -264,7 +264,7 @@ struct Operators {
     const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
-    if (output.numel() > 0) Backend::lrn(input.contiguous(format), norm, is_channels_last(format), output);
+    if (output.numel() > 0) Kernels::lrn(input.contiguous(format), norm, is_channels_last(format), output);
     return output;
   }
 
@@ -278,7 +278,7 @@ struct Operators {
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
     if (output.numel() > 0)
-      Backend::lrn_backward(grad.contiguous(format), input.contiguous(format), norm, is_channels_last(format), output);
+      Kernels::lrn_backward(grad.contiguous(format), input.contiguous(format), norm, is_channels_last(format), output);
     return output;
   }
 
@@ -294,7 +294,7 @@ struct Operators {
     Tensor switches = empty(input, shape, format, at::kByte);
     Tensor pooled = keep_pooled ? at::empty_like(output) : at::empty({0}, output.options().memory_format(std::nullopt));
     if (output.numel() > 0)
-      Backend::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
+      Kernels::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
                                  keep_pooled ? &pooled : nullptr);
     return {output, switches, pooled};
   }
@@ -319,7 +319,7 @@ struct Operators {
     Tensor output = empty(image, {origins.size(0), image.size(0), image.size(1), image.size(2)}, format,
                           image.scalar_type());
     if (output.numel() > 0)
-      Backend::occlude(picture.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
+      Kernels::occlude(picture.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
                        origins.contiguous(), window[0], window[1], is_channels_last(format), output);
     return output;
   }
@@ -330,7 +330,7 @@ struct Operators {
     check_changed_maps(base, patches, have, want, rows);
     check_fits(fill, "fill", base.scalar_type());
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
-    Backend::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                             want.contiguous(), fill, output);
     return output;
   }
@@ -342,7 +342,7 @@ struct Operators {
     check_changed_maps(base, patches, have, want, rows);
     const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1) * kernel[0] * kernel[1]}, base.options().memory_format(std::nullopt));
-    Backend::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                             want.contiguous(), y, x, output);
     return output;
   }
@@ -354,7 +354,7 @@ struct Operators {
     check_changed_maps(base, patches, have, want, rows);
     const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
-    Backend::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                           want.contiguous(), y, x, sum, output);
     return output;
   }
@@ -461,31 +461,15 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   return output;
 }
 
-#define ZFCUDA_BACKEND(Name, space)                                  \
-  struct Name {                                                      \
-    static constexpr auto max_pool = space::max_pool;                \
-    static constexpr auto max_unpool = space::max_unpool;            \
-    static constexpr auto gather_by_switch = space::gather_by_switch; \
-    static constexpr auto lrn = space::lrn;                          \
-    static constexpr auto lrn_backward = space::lrn_backward;        \
-    static constexpr auto relu_max_pool_lrn = space::relu_max_pool_lrn; \
-    static constexpr auto occlude = space::occlude;                  \
-    static constexpr auto gather_patches = space::gather_patches;    \
-    static constexpr auto unfold_patches = space::unfold_patches;    \
-    static constexpr auto pool_patches = space::pool_patches;        \
-  };
-
-ZFCUDA_BACKEND(Cpu, cpu)
 TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
-  Operators<Cpu>::register_in(m);
+  Operators<cpu::Kernels>::register_in(m);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
 }
 
 #ifdef ZFCUDA_WITH_CUDA
-ZFCUDA_BACKEND(Cuda, cuda)
-TORCH_LIBRARY_IMPL(zfcuda, CUDA, m) { Operators<Cuda>::register_in(m); }
+TORCH_LIBRARY_IMPL(zfcuda, CUDA, m) { Operators<cuda::Kernels>::register_in(m); }
 #endif
 
 }  // namespace

@@ -18,7 +18,7 @@ int64_t items_of(const Tensor& t, bool channels_last) {
 
 }  // namespace
 
-void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
@@ -31,7 +31,8 @@ void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& outp
   });
 }
 
-void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last,
+                           Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm_backward", [&] {
     const scalar_t* g = grad.const_data_ptr<scalar_t>();

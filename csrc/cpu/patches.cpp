@@ -67,8 +67,8 @@ Lines<T> lines_of(const Tensor& base, const Tensor& patches, double fill) {
 
 }  // namespace
 
-void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,
-                    Tensor& output) {
+void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             double fill, Tensor& output) {
   const int64_t n = want.size(0), rows = output.size(0), channels = base.size(1);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
@@ -96,8 +96,8 @@ void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   });
 }
 
-void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                    const Side& x, Tensor& output) {
+void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             const Side& y, const Side& x, Tensor& output) {
   const int64_t n = want.size(0), rows = output.size(0);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
@@ -124,8 +124,8 @@ void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   });
 }
 
-void pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                  const Side& x, bool sum, Tensor& output) {
+void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                           const Side& y, const Side& x, bool sum, Tensor& output) {
   constexpr int64_t at_once = 32;  // rows whose inputs are looked up before any is read
   const int64_t n = want.size(0), rows = output.size(0), channels = base.size(1), width = base.size(3);
   const int64_t* const held = have.const_data_ptr<int64_t>();

@@ -8,8 +8,8 @@
 
 namespace zfcuda::cpu {
 
-void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last, Tensor& output,
-                       Tensor& switches, Tensor* pooled) {
+void Kernels::relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last,
+                                Tensor& output, Tensor& switches, Tensor* pooled) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "relu_max_pool2d_lrn", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();

@@ -8,7 +8,8 @@
 
 namespace zfcuda::cpu {
 
-void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output, Tensor& switches) {
+void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output,
+                       Tensor& switches) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "max_pool2d_with_switches", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
@@ -24,8 +25,8 @@ void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_la
   });
 }
 
-void gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
-                      bool channels_last, Tensor& output) {
+void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                               bool channels_last, Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "gather_by_switch", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();

@@ -8,8 +8,8 @@
 
 namespace zfcuda::cpu {
 
-void max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p, bool channels_last,
-                Tensor& output) {
+void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                         bool channels_last, Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "max_unpool2d", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();

@@ -312,7 +312,7 @@ void with_channels(const Tensor& t, bool channels_last, const F& f) {
 
 }  // namespace
 
-void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   with_type(input.scalar_type(), [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
@@ -339,7 +339,8 @@ void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& outp
   });
 }
 
-void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last,
+                           Tensor& output) {
   if (output.numel() == 0) return;
   with_type(input.scalar_type(), [&](auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;

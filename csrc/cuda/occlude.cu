@@ -42,8 +42,8 @@ struct Occlude {
 
 }  // namespace
 
-void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
-             int64_t window_columns, bool channels_last, Tensor& output) {
+void Kernels::occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
+                      int64_t window_columns, bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? image.size(1) : 1, row = image.size(3) * depth, rows = image.numel() / row;
   // Only copied, so only the size of an element counts.

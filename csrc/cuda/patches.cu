@@ -191,8 +191,8 @@ void with_unit(bool packed, int64_t element, const F& f) {
 
 }  // namespace
 
-void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,
-                    Tensor& output) {
+void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             double fill, Tensor& output) {
   if (output.numel() == 0) return;
   const Bytes16 blank = repeated(fill, base.scalar_type());
   const int64_t rows = output.size(0);
@@ -212,8 +212,8 @@ void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   });
 }
 
-void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                    const Side& x, Tensor& output) {
+void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             const Side& y, const Side& x, Tensor& output) {
   if (output.numel() == 0) return;
   with_unit(packs(base, patches, output), base.element_size(), [&](auto unit) {
     using T = decltype(unit);
@@ -226,8 +226,8 @@ void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   });
 }
 
-void pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                  const Side& x, bool sum, Tensor& output) {
+void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                           const Side& y, const Side& x, bool sum, Tensor& output) {
   if (output.numel() == 0) return;
   with_type(base.scalar_type(), [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;

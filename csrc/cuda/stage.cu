@@ -317,8 +317,8 @@ bool stage_any(const Tensor& input, const Pooling& p, const Norm& norm, int64_t 
 
 }  // namespace
 
-void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last, Tensor& output,
-                       Tensor& switches, Tensor* pooled) {
+void Kernels::relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last,
+                                Tensor& output, Tensor& switches, Tensor* pooled) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   bool done = false;

@@ -135,7 +135,8 @@ bool pool_columns(const Tensor& input, const Pooling& p, Number<T> start, int64_
 
 }  // namespace
 
-void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output, Tensor& switches) {
+void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output,
+                       Tensor& switches) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {
@@ -169,8 +170,8 @@ void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_la
   });
 }
 
-void gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
-                      bool channels_last, Tensor& output) {
+void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                               bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {

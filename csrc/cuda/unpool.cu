@@ -192,8 +192,8 @@ bool unpool_cells(const Tensor& input, const Tensor& switches, const Tensor* gat
 
 }  // namespace
 
-void max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p, bool channels_last,
-                Tensor& output) {
+void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                         bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {
