@@ -6,6 +6,7 @@
 
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
+#include "cpu/patch_lines.h"
 #include "kernels.h"
 
 #define ZFCUDA_LOOPS "cpu/conv_patches_loops.inl"
@@ -45,34 +46,16 @@ struct Work {
   }
 };
 
-// Lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
+// Writes lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
 void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
                     float* to) {
-  const int64_t channels = p.channels, pitch = p.pitch(), x1 = x0 + columns;
-  const auto blank = [&](int64_t count) { to = std::fill_n(to, count * pitch, 0.0f); };
-  const auto copy = [&](const float* from, int64_t row, int64_t count) {
-    if (count <= 0) return;
-    from += row * channels;
-    if (pitch == channels) {
-      to = std::copy_n(from, count * channels, to);
-      return;
-    }
-    for (; count > 0; --count, from += channels, to += pitch) std::copy_n(from, channels, to);
+  const auto read = [&](const auto& from) {
+    for (int64_t y = y0; y < y0 + lines; ++y) to = from.copy(have, y, x0, x0 + columns, to);
   };
-  for (int64_t y = y0; y < y0 + lines; ++y) {
-    if (y < 0 || y >= p.y.inputs) {
-      blank(columns);
-      continue;
-    }
-    const int64_t m0 = std::clamp<int64_t>(0, x0, x1), m1 = std::clamp(p.x.inputs, m0, x1);
-    const bool changed = y >= have.top && y < have.bottom;
-    const int64_t p0 = changed ? std::clamp(have.left, m0, m1) : m1, p1 = changed ? std::clamp(have.right, p0, m1) : m1;
-    blank(m0 - x0);
-    copy(p.base, y * p.x.inputs + m0, p0 - m0);
-    if (p1 > p0) copy(p.patches, static_cast<int64_t>(have.place(y, p0)), p1 - p0);
-    copy(p.base, y * p.x.inputs + p1, m1 - p1);
-    blank(x1 - m1);
-  }
+  if (p.pitch() == p.channels)
+    read(PatchLines<float>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f});
+  else
+    read(PatchLines<float, true>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f, p.pitch()});
 }
 
 int64_t whole_tiles(int64_t n) { return (n + kTile - 1) / kTile * kTile; }

@@ -1,9 +1,9 @@
 // Rectangles read from a map and its patches on the CPU: as they are, as the rows of a matrix product, or pooled.
-#include <cstring>
 #include <vector>
 
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
+#include "cpu/patch_lines.h"
 #include "cpu/tables.h"
 #include "kernels.h"
 
@@ -27,40 +27,8 @@ struct PooledRows {
 namespace zfcuda::cpu {
 namespace {
 
-// Lines of positions of one window's map: of its patch, else of the base map, `blank` outside.
 template <class T>
-struct Lines {
-  const T* map;
-  const T* patches;
-  int64_t height, width, channels;
-  T blank;
-
-  // Positions [x0, x1) of line y, `channels` numbers each; returns where they end.
-  T* copy(const Rectangle& h, int64_t y, int64_t x0, int64_t x1, T* to) const {
-    const auto paint = [&](int64_t count) { to = std::fill_n(to, count * channels, blank); };
-    const auto take = [&](const T* from, int64_t row, int64_t count) {
-      if (count > 0) std::memcpy(to, from + row * channels, count * channels * sizeof(T));
-      to += count * channels;
-    };
-    if (y < 0 || y >= height) {
-      paint(x1 - x0);
-      return to;
-    }
-    // Left to right: padding, map, patch, map, padding.
-    const int64_t m0 = std::clamp<int64_t>(0, x0, x1), m1 = std::clamp(width, m0, x1);
-    const bool in_patch = y >= h.top && y < h.bottom;
-    const int64_t p0 = in_patch ? std::clamp(h.left, m0, m1) : m1, p1 = in_patch ? std::clamp(h.right, p0, m1) : m1;
-    paint(m0 - x0);
-    take(map, y * width + m0, p0 - m0);
-    if (p1 > p0) take(patches, static_cast<int64_t>(h.place(y, p0)), p1 - p0);
-    take(map, y * width + p1, m1 - p1);
-    paint(x1 - m1);
-    return to;
-  }
-};
-
-template <class T>
-Lines<T> lines_of(const Tensor& base, const Tensor& patches, double fill) {
+PatchLines<T> lines_of(const Tensor& base, const Tensor& patches, double fill) {
   return {base.const_data_ptr<T>(), patches.const_data_ptr<T>(), base.size(2), base.size(3), base.size(1),
           static_cast<T>(fill)};
 }
