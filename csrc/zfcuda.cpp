@@ -134,8 +134,8 @@ void check_changed_maps(const Tensor& base, const Tensor& patches, const Tensor&
 }
 
 // A layer of windows over base.
-std::array<Side, 2> sides_of(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-                             IntArrayRef dilation) {
+std::array<WindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                      IntArrayRef dilation) {
   check_small_pair(kernel, "kernel_size", 1);
   check_small_pair(stride, "stride", 1);
   check_small_pair(padding, "padding", 0);
@@ -145,23 +145,30 @@ std::array<Side, 2> sides_of(const Tensor& base, IntArrayRef kernel, IntArrayRef
   TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
   const double numbers = static_cast<double>(base.size(1)) * kernel[0] * kernel[1];
   TORCH_CHECK(numbers < 1e15, "kernel_size: ", kernel, " makes ", numbers, " numbers of one position");
-  return {Side{base.size(2), kernel[0], stride[0], padding[0], dilation[0]},
-          Side{base.size(3), kernel[1], stride[1], padding[1], dilation[1]}};
+  std::array<WindowAxis, 2> axes;
+  for (const int i : {0, 1}) {
+    axes[i] = {base.size(2 + i), 0, kernel[i], stride[i], padding[i], dilation[i]};
+    // Padding is one line more after the map than before: "same" has that for an even kernel.
+    const int64_t span = axes[i].inputs + 2 * padding[i] + 1 - axes[i].reach();
+    axes[i].outputs = span < 0 ? 0 : span / stride[i] + 1;
+  }
+  return axes;
 }
 
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
-Axis axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
-  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding};
+WindowAxis pooling_axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
+  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding, 1};
 }
 
-Axis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode, const char* side) {
+WindowAxis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode,
+                       const char* side) {
   const int64_t span = length + 2 * padding - kernel;
   TORCH_CHECK(length > 0 && span + (ceil_mode ? stride - 1 : 0) >= 0, "input: its ", side, " ", length,
               " is too small for kernel_size ", kernel, " with padding ", padding);
   int64_t outputs = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
   // The last window has to start inside the picture or its left padding.
   if (ceil_mode && (outputs - 1) * stride >= length + padding) --outputs;
-  return axis(length, outputs, kernel, stride, padding);
+  return pooling_axis(length, outputs, kernel, stride, padding);
 }
 
 Pooling pooling_of(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode) {
@@ -184,7 +191,7 @@ Pooling pooling_into(const Tensor& switches, IntArrayRef kernel, IntArrayRef str
     TORCH_CHECK(outputs > 0 && size[i] > 0 && size[i] > exact - stride[i] && size[i] < exact + stride[i], name,
                 ": ", size, " does not pool to ", switches.sizes().slice(2), "; dimension ", i, " must be from ",
                 std::max<int64_t>(1, exact - stride[i] + 1), " to ", exact + stride[i] - 1);
-    (i == 0 ? p.y : p.x) = axis(size[i], outputs, kernel[i], stride[i], padding[i]);
+    (i == 0 ? p.y : p.x) = pooling_axis(size[i], outputs, kernel[i], stride[i], padding[i]);
   }
   return p;
 }
@@ -340,7 +347,7 @@ struct Operators {
                                IntArrayRef dilation) {
     check_picture(base, "base");
     check_changed_maps(base, patches, have, want, rows);
-    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1) * kernel[0] * kernel[1]}, base.options().memory_format(std::nullopt));
     Kernels::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                             want.contiguous(), y, x, output);
@@ -352,7 +359,7 @@ struct Operators {
                              IntArrayRef dilation, bool sum) {
     check_picture(base, "base");
     check_changed_maps(base, patches, have, want, rows);
-    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
     Kernels::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                           want.contiguous(), y, x, sum, output);
@@ -390,11 +397,12 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
-  const Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
+  const WindowAxis y{0, 0, weight.size(2), stride[0], 0, dilation[0]};
+  const WindowAxis x{0, 0, weight.size(3), stride[1], 0, dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
   const Tensor filters = weight.contiguous();
   Tensor packed =
-      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.taps * x.taps, winograd)}, weight.options());
+      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.kernel * x.kernel, winograd)}, weight.options());
   cpu::pack_filters(filters, winograd, packed);
   return packed;
 }
@@ -408,7 +416,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   check_changed_maps(base, patches, have, want, rows);
   TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
   TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
-  const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+  const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
   const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
   TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
@@ -424,7 +432,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), residual_ = contiguous(residual, MemoryFormat::Contiguous);
   cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), want.size(0), base, patches.size(0),
                     rows);
-  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs(), x.outputs());
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs, x.outputs);
   const cpu::PatchConv p{map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,

@@ -74,10 +74,10 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
     const Rectangle w = Rectangle::of(p.want, i);
     if (w.empty()) continue;
     const int64_t width = w.right - w.left, height = w.bottom - w.top;
-    const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.step + p.x.reach();
+    const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.stride + p.x.reach();
     // A large rectangle in several, each as high as the limits allow.
     const auto lines_of = [&](int64_t height) {
-      return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.step + p.y.reach();
+      return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.stride + p.y.reach();
     };
     int64_t most = std::clamp<int64_t>((most_rows + width / 2) / width, kTile, whole_tiles(height));
     while (most > kTile && lines_of(most) * columns * p.pitch() > most_inputs) --most;
@@ -106,7 +106,7 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
   // A line of taps is one run where nothing is dilated.
   const int64_t pitch = p.pitch();
   const bool runs = p.x.dilation == 1 && pitch == p.channels;
-  const int64_t length = runs ? p.x.taps * p.channels : p.channels;
+  const int64_t length = runs ? p.x.kernel * p.channels : p.channels;
   // Strips of one width have their segments at the same offsets.
   for (int64_t first = 0, last = 0; first < count; first = last) {
     const int64_t columns = strips[first].columns;
@@ -117,12 +117,12 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
       const Placed& at = strips[last];
       for (int64_t y = 0; y < at.height; ++y)
         for (int64_t x = 0; x < at.width; ++x) {
-          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.step * columns + x * p.x.step) * pitch);
+          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.stride * columns + x * p.x.stride) * pitch);
           work.outputs.push_back(at.row + y * at.width + x);
         }
     }
-    for (int64_t ky = 0; ky < p.y.taps; ++ky)
-      for (int64_t kx = 0; kx < (runs ? 1 : p.x.taps); ++kx)
+    for (int64_t ky = 0; ky < p.y.kernel; ++ky)
+      for (int64_t kx = 0; kx < (runs ? 1 : p.x.kernel); ++kx)
         work.offsets.push_back((ky * p.y.dilation * columns + kx * p.x.dilation) * pitch);
     const DirectWork w{work.rows.data(), work.outputs.data(), static_cast<int64_t>(work.rows.size()), work.offsets.data(),
                        static_cast<int64_t>(work.offsets.size()), length};
@@ -173,8 +173,8 @@ void conv_patches(const PatchConv& p, int64_t windows) {
       for (int64_t s = 0; s < count; ++s) {
         const Placed& at = strips[s];
         const Rectangle want = Rectangle::of(p.want, at.window);
-        read_rectangle(p, Rectangle::of(p.have, at.window), at.top * p.y.step - p.y.before,
-                       want.left * p.x.step - p.x.before, at.lines, at.columns, inputs + at.inputs);
+        read_rectangle(p, Rectangle::of(p.have, at.window), at.top * p.y.stride - p.y.padding,
+                       want.left * p.x.stride - p.x.padding, at.lines, at.columns, inputs + at.inputs);
       }
       if (p.winograd)
         winograd(p, strips, count, work);

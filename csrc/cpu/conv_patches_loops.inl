@@ -42,7 +42,7 @@ inline void pack_winograd(const float* weight, int64_t outputs, int64_t channels
 // Rows of inputs times the filters, one output row each.
 inline void direct_rows(const PatchConv& p, const DirectWork& w) {
   const Segments s{w.offsets, nullptr, w.segments, w.length};
-  const int64_t panel_size = p.y.taps * p.x.taps * p.channels * kPanel;
+  const int64_t panel_size = p.y.kernel * p.x.kernel * p.channels * kPanel;
   const int64_t tiles = (w.count + kTileRows - 1) / kTileRows;
   for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
     const int64_t o = panel * kPanel;

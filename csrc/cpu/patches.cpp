@@ -65,16 +65,16 @@ void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                             const Side& y, const Side& x, Tensor& output) {
+                             const WindowAxis& y, const WindowAxis& x, Tensor& output) {
   const int64_t n = want.size(0), rows = output.size(0);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
   check_tables(held, wanted, n, base, patches.size(0), rows);
-  check_wanted(wanted, n, y.outputs(), x.outputs());
+  check_wanted(wanted, n, y.outputs, x.outputs);
   if (output.numel() == 0) return;
   use_huge_pages(output);
   // Neighbouring taps are copied together.
-  const int64_t run = x.dilation == 1 ? x.taps : 1;
+  const int64_t run = x.dilation == 1 ? x.kernel : 1;
   ZFCUDA_DISPATCH(base, "unfold_patches", [&] {
     const auto lines = lines_of<scalar_t>(base, patches, 0);
     scalar_t* const out = output.mutable_data_ptr<scalar_t>();
@@ -82,8 +82,8 @@ void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Te
       each_wanted(wanted, n, begin, end, [&](int64_t row, int64_t window, int64_t oy, int64_t ox) {
         const Rectangle h = Rectangle::of(held, window);
         scalar_t* to = out + row * output.size(1);
-        for (int64_t ky = 0; ky < y.taps; ++ky)
-          for (int64_t kx = 0; kx < x.taps; kx += run) {
+        for (int64_t ky = 0; ky < y.kernel; ++ky)
+          for (int64_t kx = 0; kx < x.kernel; kx += run) {
             const auto from = static_cast<int64_t>(x.input(ox, kx));
             to = lines.copy(h, static_cast<int64_t>(y.input(oy, ky)), from, from + run, to);
           }
@@ -93,30 +93,30 @@ void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                           const Side& y, const Side& x, bool sum, Tensor& output) {
+                           const WindowAxis& y, const WindowAxis& x, bool sum, Tensor& output) {
   constexpr int64_t at_once = 32;  // rows whose inputs are looked up before any is read
   const int64_t n = want.size(0), rows = output.size(0), channels = base.size(1), width = base.size(3);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
   check_tables(held, wanted, n, base, patches.size(0), rows);
-  check_wanted(wanted, n, y.outputs(), x.outputs());
+  check_wanted(wanted, n, y.outputs, x.outputs);
   if (output.numel() == 0) return;
   use_huge_pages(output);
   ZFCUDA_DISPATCH(base, "pool_patches", [&] {
     const scalar_t* const map = base.const_data_ptr<scalar_t>();
     const scalar_t* const patch = patches.const_data_ptr<scalar_t>();
     scalar_t* const out = output.mutable_data_ptr<scalar_t>();
-    parallel(rows, channels * y.taps * x.taps, [&](int64_t begin, int64_t end) {
+    parallel(rows, channels * y.kernel * x.kernel, [&](int64_t begin, int64_t end) {
       std::vector<const scalar_t*> inputs;
       std::vector<int32_t> counts;
       int64_t first = begin;
       each_wanted(wanted, n, begin, end, [&](int64_t row, int64_t window, int64_t oy, int64_t ox) {
         const Rectangle h = Rectangle::of(held, window);
         const size_t before = inputs.size();
-        for (int64_t ky = 0; ky < y.taps; ++ky) {
+        for (int64_t ky = 0; ky < y.kernel; ++ky) {
           const auto iy = static_cast<int64_t>(y.input(oy, ky));
           if (iy < 0 || iy >= y.inputs) continue;
-          for (int64_t kx = 0; kx < x.taps; ++kx) {
+          for (int64_t kx = 0; kx < x.kernel; ++kx) {
             const auto ix = static_cast<int64_t>(x.input(ox, kx));
             if (ix < 0 || ix >= x.inputs) continue;
             inputs.push_back(h.holds(iy, ix) ? patch + static_cast<int64_t>(h.place(iy, ix)) * channels

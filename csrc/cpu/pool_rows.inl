@@ -85,7 +85,7 @@ class PhaseRows {
     }
   }
 
-  Axis x_, y_;
+  WindowAxis x_, y_;
   int64_t slots_, length_;
   Scratch<N> rows_;
   Scratch<int64_t> held_, offset_;

@@ -59,7 +59,7 @@ class PaddedRows {
 struct Residue {
   int64_t phase, first, windows;
 
-  Residue(const Axis& x, int64_t residue)
+  Residue(const WindowAxis& x, int64_t residue)
       : phase((residue + x.padding) % x.stride),
         first((residue + x.padding) / x.stride),
         windows(phase < x.kernel ? (x.kernel - 1 - phase) / x.stride + 1 : 0) {}
@@ -106,7 +106,7 @@ inline void store_two(T* to, typename Simd<T>::Value low, typename Simd<T>::Valu
 
 // A row of stride 2: its even and odd pixels are in EVEN and ODD windows of each of ROWS rows.
 template <int ROWS, int EVEN, int ODD, class T>
-inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
                               T* output) {
   using S = Simd<T>;
   for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
@@ -117,7 +117,7 @@ inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Re
 }
 
 template <int EVEN, int ODD, class T>
-inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
                               T* output) {
   switch (rows.count) {
     case 1: return unpool_row_by_two<1, EVEN, ODD>(rows, x, even, odd, output);
@@ -127,7 +127,7 @@ inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Re
 }
 
 template <class T>
-inline void unpool_row(const WindowRows<T>& rows, const Axis& x, T* output) {
+inline void unpool_row(const WindowRows<T>& rows, const WindowAxis& x, T* output) {
   using S = Simd<T>;
   const int64_t s = x.stride;
   if (s == 1) {

@@ -35,7 +35,7 @@ struct StageWalk {
   uint8_t* switches;
   T* pooled;  // something writable where it is not kept
   bool keep;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int channels, chunk;  // chunk: channels of a thread
   Divider<int> columns, groups, chunks;
   Settings<V> norm;
@@ -104,7 +104,7 @@ struct StageTiles {
   T* output;
   uint8_t* switches;
   T* pooled;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int channels, all, tile;  // all: columns of all pictures; tile: columns of a block
   Divider<int> packs, columns, groups;
   Settings<V> norm;

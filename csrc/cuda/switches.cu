@@ -17,7 +17,7 @@ struct PoolColumns {
   const T* input;
   T* output;
   uint8_t* switches;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int depth;
   V start;  // what the first element has to beat: -infinity, or 0 with a fused ReLU
   Divider<int> packs, columns, groups;

@@ -28,7 +28,7 @@ struct UnpoolCells {
   const T* gate;  // something readable where there is none
   bool is_gated;
   T* output;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int depth;
   int x_start, q_start;  // of the first cell: its first column (negative: in the padding), that column's q
   bool whole;            // rows begin at multiples of S elements, so that a cell's row is stored at once (N == 1)
@@ -133,7 +133,8 @@ struct Unpool {
   Divider<I> packs, columns, rows, y_stride, x_stride;
 
   // The windows [first, past) that read input i.
-  ZFCUDA_HOST_DEVICE static void windows_at(I i, const AxisOf<I>& axis, const Divider<I>& stride, I& first, I& past) {
+  ZFCUDA_HOST_DEVICE static void windows_at(I i, const WindowAxisOf<I>& axis, const Divider<I>& stride, I& first,
+                                            I& past) {
     const I reach = i + axis.padding - axis.kernel + 1, end = stride.quotient(i + axis.padding) + 1;
     first = reach <= 0 ? 0 : stride.quotient(reach + axis.stride - 1);
     past = end < axis.outputs ? end : axis.outputs;

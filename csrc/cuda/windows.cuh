@@ -58,7 +58,7 @@ struct WindowColumn {
   int row_offsets[kRows], column_offsets[kKernel];  // in the switch of a window that began where the first begins
 
   // Which windows: (oy .. oy + R - 1, ox); `depth` elements are between neighbouring pixels.
-  ZFCUDA_HOST_DEVICE WindowColumn(const AxisOf<int>& y, const AxisOf<int>& x, int depth, int oy, int ox) {
+  ZFCUDA_HOST_DEVICE WindowColumn(const WindowAxisOf<int>& y, const WindowAxisOf<int>& x, int depth, int oy, int ox) {
     const int y0 = oy * W::kStride - y.padding, x0 = ox * W::kStride - x.padding;
     ZFCUDA_UNROLL
     for (int k = 0; k < kKernel; ++k) column_offsets[k] = opaque(clamped(x0 + k, x.inputs) - x0);
