@@ -73,6 +73,9 @@ ZFCUDA_HOST_DEVICE int opaque(int offset) {
   return offset;
 }
 
+// Bytes of shared memory that every GPU gives a block without asking.
+constexpr int64_t kShared = 48 * 1024;
+
 // The block's memory of `launch`.
 template <class V>
 __device__ V* shared_memory() {

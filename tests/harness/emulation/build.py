@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SOURCES = ROOT / "csrc"
 FOLDER = ROOT / "build" / "emulation"
-KERNELS = ["switches", "unpool", "lrn", "stage", "patches", "occlude"]
+KERNELS = ["switches", "unpool", "lrn", "lrn_backward", "stage", "patches", "occlude"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1"]
 INT32_ELEMENTS = 2**31 - 1 - 1024  # as in launch.cuh
 
