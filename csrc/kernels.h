@@ -1,6 +1,6 @@
-// What each backend provides. Arguments were checked, outputs allocated, and all tensors of a call are contiguous in one
-// memory format (channels_last or not) by zfcuda.cpp. The list stands once, in kernels.inl: a backend that defines a
-// kernel with other arguments does not compile, and one that lacks a kernel does not link.
+// What each backend provides. Arguments were checked, outputs allocated, and all tensors of a call are contiguous in
+// one memory format (channels_last or not) by zfcuda.cpp. The list stands once, in kernels.inl: a backend that defines
+// a kernel with other arguments does not compile, and one that lacks a kernel does not link.
 #pragma once
 
 #include <ATen/core/Tensor.h>

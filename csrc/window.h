@@ -11,8 +11,8 @@
 
 namespace zfcuda {
 
-// One dimension of a layer of windows: `outputs` windows of `kernel` elements, `dilation` apart, over `inputs` elements. I: the
-// index type; on a GPU 32 bits where they are enough, since dividing 64 takes many times as long.
+// One dimension of a layer of windows: `outputs` windows of `kernel` elements, `dilation` apart, over `inputs`
+// elements. I: the index type; on a GPU 32 bits where they are enough, since dividing 64 takes many times as long.
 template <class I>
 struct WindowAxisOf {
   I inputs, outputs, kernel, stride, padding, dilation;
@@ -20,7 +20,8 @@ struct WindowAxisOf {
   // How far a window reaches, from its first element to behind its last.
   ZFCUDA_HOST_DEVICE I reach() const { return dilation * (kernel - 1) + 1; }
 
-  // The input that window o reads at `tap`; unsigned, so that it wraps around whatever o is, and is below `inputs` if inside.
+  // The input that window o reads at `tap`; unsigned, so that it wraps around whatever o is, and is below `inputs` if
+  // inside.
   ZFCUDA_HOST_DEVICE uint64_t input(I o, I tap) const {
     return static_cast<uint64_t>(o) * static_cast<uint64_t>(stride) + static_cast<uint64_t>(tap * dilation) -
            static_cast<uint64_t>(padding);
@@ -31,7 +32,7 @@ struct WindowAxisOf {
   // First input of window o; negative in the padding.
   ZFCUDA_HOST_DEVICE I start(I o) const { return o * stride - padding; }
 
-  // The offsets [first, last) of window o that lie inside the picture.
+  // The offsets [first, last) of window o that lie inside the image.
   ZFCUDA_HOST_DEVICE I first_offset(I o) const { return start(o) < 0 ? -start(o) : 0; }
   ZFCUDA_HOST_DEVICE I last_offset(I o) const { return inputs - start(o) < kernel ? inputs - start(o) : kernel; }
 

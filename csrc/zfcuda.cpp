@@ -51,7 +51,7 @@ TORCH_LIBRARY(zfcuda, m) {
 
 // ---------------------------------------------------------------- checks
 
-void check_picture(const Tensor& t, const char* name) {
+void check_image(const Tensor& t, const char* name) {
   TORCH_CHECK(t.dim() == 4, name, ": expected [N,C,H,W], got ", t.dim(), " dimensions, shape ", t.sizes());
   const auto type = t.scalar_type();
   TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, name,
@@ -63,7 +63,7 @@ void check_pair(IntArrayRef pair, const char* name, int64_t least) {
   TORCH_CHECK(pair[0] >= least && pair[1] >= least, name, ": expected at least ", least, ", got ", pair);
 }
 
-// Of which a product does not overflow.
+// A pair of integers whose product does not overflow.
 void check_small_pair(IntArrayRef pair, const char* name, int64_t least) {
   check_pair(pair, name, least);
   TORCH_CHECK(pair[0] <= INT32_MAX && pair[1] <= INT32_MAX, name, ": expected at most ", INT32_MAX, ", got ", pair);
@@ -166,13 +166,13 @@ WindowAxis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t p
   TORCH_CHECK(length > 0 && span + (ceil_mode ? stride - 1 : 0) >= 0, "input: its ", side, " ", length,
               " is too small for kernel_size ", kernel, " with padding ", padding);
   int64_t outputs = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-  // The last window has to start inside the picture or its left padding.
+  // The last window has to start inside the image or its left padding.
   if (ceil_mode && (outputs - 1) * stride >= length + padding) --outputs;
   return pooling_axis(length, outputs, kernel, stride, padding);
 }
 
 Pooling pooling_of(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode) {
-  check_picture(input, "input");
+  check_image(input, "input");
   check_window(kernel, stride, padding);
   return {input.size(0), input.size(1),
           pooled_axis(input.size(2), kernel[0], stride[0], padding[0], ceil_mode, "height"),
@@ -235,7 +235,7 @@ struct Operators {
 
   static Tensor max_unpool2d(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
                              IntArrayRef padding, IntArrayRef output_size, const std::optional<Tensor>& gate) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_switches(switches, input);
     check_same(switches, "switches", input, "input");
     check_gate(gate, switches, input);
@@ -251,7 +251,7 @@ struct Operators {
 
   static Tensor gather_by_switch(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
                                  IntArrayRef padding, const std::optional<Tensor>& gate) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_switches(switches, input);
     check_gate(gate, switches, input);
     TORCH_CHECK(switches.sizes().slice(0, 2) == input.sizes().slice(0, 2), "switches: expected input's batch and channels ",
@@ -267,7 +267,7 @@ struct Operators {
   }
 
   static Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, double beta, double k) {
-    check_picture(input, "input");
+    check_image(input, "input");
     const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
@@ -277,7 +277,7 @@ struct Operators {
 
   static Tensor local_response_norm_backward(const Tensor& grad, const Tensor& input, int64_t size, double alpha,
                                              double beta, double k) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_same(grad, "grad", input, "input");
     TORCH_CHECK(grad.scalar_type() == input.scalar_type(), "grad: expected input's dtype ", input.scalar_type(),
                 ", got ", grad.scalar_type());
@@ -308,8 +308,8 @@ struct Operators {
 
   static Tensor occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, IntArrayRef window) {
     TORCH_CHECK(image.dim() == 3, "image: expected [C,H,W], got shape ", image.sizes());
-    const Tensor picture = image.unsqueeze(0);
-    check_picture(picture, "image");
+    const Tensor batch = image.unsqueeze(0);
+    check_image(batch, "image");
     TORCH_CHECK(fill.scalar_type() == image.scalar_type() && fill.device() == image.device(),
                 "fill: expected image's dtype and device, ", image.scalar_type(), " on ", image.device(), ", got ",
                 fill.scalar_type(), " on ", fill.device());
@@ -322,18 +322,18 @@ struct Operators {
     TORCH_CHECK(origins.device() == image.device(), "origins: expected image's device ", image.device(), ", got ",
                 origins.device());
     check_pair(window, "window", 1);
-    const auto format = picture.suggest_memory_format();
+    const auto format = batch.suggest_memory_format();
     Tensor output = empty(image, {origins.size(0), image.size(0), image.size(1), image.size(2)}, format,
                           image.scalar_type());
     if (output.numel() > 0)
-      Kernels::occlude(picture.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
+      Kernels::occlude(batch.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
                        origins.contiguous(), window[0], window[1], is_channels_last(format), output);
     return output;
   }
 
   static Tensor gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                                int64_t rows, double fill) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
     check_fits(fill, "fill", base.scalar_type());
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
@@ -345,7 +345,7 @@ struct Operators {
   static Tensor unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                                int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                IntArrayRef dilation) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
     const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1) * kernel[0] * kernel[1]}, base.options().memory_format(std::nullopt));
@@ -357,7 +357,7 @@ struct Operators {
   static Tensor pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                              int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                              IntArrayRef dilation, bool sum) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
     const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
@@ -411,7 +411,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                     const Tensor& filters, const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
                     int64_t channels, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                     bool relu) {
-  check_picture(base, "base");
+  check_image(base, "base");
   check_float(base, "base");
   check_changed_maps(base, patches, have, want, rows);
   TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());

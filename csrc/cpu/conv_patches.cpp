@@ -1,5 +1,6 @@
-// Convolution of patches on the CPU, in float32. Each window's inputs are read into working memory, where nothing is left of
-// maps, patches and padding; what remains is one matrix product over the rows of many windows, whatever their sizes.
+// Convolution of patches on the CPU, in float32. Each window's inputs are read into working memory, where nothing is
+// left of maps, patches and padding; what remains is one matrix product over the rows of many windows, whatever their
+// sizes.
 #include "cpu/conv_patches.h"
 
 #include <vector>
@@ -15,8 +16,8 @@
 namespace zfcuda::cpu {
 namespace {
 
-// Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their inputs
-// stay in its cache.
+// Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their
+// inputs stay in its cache.
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
 // With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
 constexpr int64_t kWinogradRows = 256, kWinogradInputs = 1 << 20;

@@ -37,8 +37,8 @@ struct Placed {
   int64_t lines, columns;  // of inputs
 };
 
-// Lines of the cache lie in it by their address modulo a page: rows a multiple of it apart would push each other out. One
-// line more keeps them apart.
+// Lines of the cache lie in it by their address modulo a page: rows a multiple of it apart would push each other out.
+// One line more keeps them apart.
 inline int64_t pitch_of(int64_t numbers) { return numbers % 512 == 0 ? numbers + 16 : numbers; }
 
 // Rows of working memory that become one output row each: `segments` runs of `length` numbers at the same offsets.
@@ -60,8 +60,8 @@ struct WinogradWork {
   int64_t products_tile, products_product;
 };
 
-// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36 for a
-// tile of 2 x 2 outputs, which reads 4 x 4 inputs.
+// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36
+// for a tile of 2 x 2 outputs, which reads 4 x 4 inputs.
 constexpr int64_t kTile = 2, kTileInputs = 4, kTileProducts = 16;
 
 inline bool suits_winograd(const WindowAxis& y, const WindowAxis& x, int64_t channels, int64_t outputs) {

@@ -9,7 +9,7 @@
 namespace zfcuda::cpu {
 namespace {
 
-// Pixels (channels_last) or pieces of a picture (NCHW): what the loops count in.
+// Pixels (channels_last) or pieces of an image (NCHW): what the loops count in.
 template <class T>
 int64_t items_of(const Tensor& t, bool channels_last) {
   const int64_t area = t.size(2) * t.size(3);

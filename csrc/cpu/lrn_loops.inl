@@ -26,7 +26,7 @@ void lrn_nhwc(const T* input, int64_t channels, const Norm& norm, T* output, int
   }
 }
 
-// NCHW: the pixels of a picture in pieces that fit the L2 cache with all their channels.
+// NCHW: the pixels of an image in pieces that fit the L2 cache with all their channels.
 template <class T>
 inline int64_t piece_of(int64_t channels) {
   const int64_t fits = 131072 / static_cast<int64_t>(sizeof(typename Simd<T>::Number)) / channels;
@@ -154,7 +154,7 @@ void lrn_backward_run(const T* grad, const T* input, int64_t channels, int64_t a
   })
 }
 
-// How many pieces of work the NCHW loops make of one picture.
+// How many pieces of work the NCHW loops make of one image.
 template <class T>
 int64_t lrn_pieces(int64_t channels, int64_t area) {
   const int64_t piece = piece_of<T>(channels);

@@ -1,4 +1,4 @@
-// The batch of occluded pictures on the CPU: copies, whatever the dtype.
+// The batch of occluded images on the CPU: copies, whatever the dtype.
 #include <cstring>
 
 #include "cpu/huge_pages.h"

@@ -1,5 +1,5 @@
-// Vectors of one instruction set: VECTOR_BYTES wide, through the compiler's vector extension (GCC and Clang), so that the
-// element functions are written once for numbers and vectors. No include guard: see foreach_isa.inl.
+// Vectors of one instruction set: VECTOR_BYTES wide, through the compiler's vector extension (GCC and Clang), so that
+// the element functions are written once for numbers and vectors. No include guard: see foreach_isa.inl.
 
 typedef float FloatV __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t IntV __attribute__((vector_size(VECTOR_BYTES)));
@@ -230,8 +230,8 @@ inline void store_switches_part(uint8_t* p, Index v, int64_t n) {
   __builtin_memcpy(p, all, n);
 }
 
-// Splits n elements of a row into blocks of `lanes`. The last block overlaps the one before it instead of being cut short, so
-// that only rows shorter than a vector need the slow partial loads and stores.
+// Splits n elements of a row into blocks of `lanes`. The last block overlaps the one before it instead of being cut
+// short, so that only rows shorter than a vector need the slow partial loads and stores.
 template <class T>
 struct Blocks {
   static constexpr int64_t lanes = Simd<T>::lanes;

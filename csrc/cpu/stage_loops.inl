@@ -37,7 +37,7 @@ template <Exponent E, class T>
 void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, uint8_t* switches, T* pooled, int64_t begin,
                 int64_t end) {
   using N = typename Simd<T>::Number;
-  const int64_t area = p.y.outputs * p.x.outputs, picture = p.y.inputs * p.x.inputs * p.channels;
+  const int64_t area = p.y.outputs * p.x.outputs, image = p.y.inputs * p.x.inputs * p.channels;
   const int64_t length = round_up(p.channels + norm.size, 64) + 64;
   Scratch<N> memory(kTogether * length, N{});
   N* winners = memory.get() + norm.before;
@@ -46,7 +46,7 @@ void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, u
     const int64_t pixels = end - i < kTogether ? end - i : kTogether;
     for (int64_t g = 0; g < pixels; ++g) {
       const int64_t pixel = i + g, to = pixel * p.channels;
-      pool_pixel(input + pixel / area * picture, p, pixel % area / p.x.outputs, pixel % p.x.outputs, true,
+      pool_pixel(input + pixel / area * image, p, pixel % area / p.x.outputs, pixel % p.x.outputs, true,
                  StageSink<T>{blocks, winners + g * length, switches + to, pooled == nullptr ? nullptr : pooled + to});
     }
     for (int64_t g = 0; g < pixels; ++g)
@@ -57,7 +57,7 @@ void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, u
   }
 }
 
-// Output rows of one picture that the NCHW stage does together: neighbouring rows share input rows.
+// Output rows of one image that the NCHW stage does together: neighbouring rows share input rows.
 constexpr int64_t kRows = 8;
 
 // NCHW: groups of rows [begin, end) of all the N * ceil(Ho / kRows) groups, all channels each.
@@ -72,10 +72,10 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
   N* winners = memory.get() + norm.before * plane;
   const Blocks<T> blocks{wo};
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t picture = i / groups, oy = i % groups * kRows;
+    const int64_t image = i / groups, oy = i % groups * kRows;
     const int64_t count = p.y.outputs - oy < kRows ? p.y.outputs - oy : kRows;
     for (int64_t c = 0; c < p.channels; ++c) {
-      const int64_t at = picture * p.channels + c;
+      const int64_t at = image * p.channels + c;
       rows.start(input + at * p.y.inputs * p.x.inputs);
       for (int64_t r = 0; r < count; ++r) {
         const int64_t to = (at * p.y.outputs + oy + r) * wo;
@@ -86,7 +86,7 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
     }
     for (int64_t c = 0; c < p.channels; ++c)
       for (int64_t r = 0; r < count; ++r) {
-        const int64_t to = ((picture * p.channels + c) * p.y.outputs + oy + r) * wo;
+        const int64_t to = ((image * p.channels + c) * p.y.outputs + oy + r) * wo;
         for (int64_t b = 0; b < blocks.count(); ++b) {
           const int64_t q = blocks.start(b);
           blocks.store(output + to + q, normed<E>(winners + c * plane + r * length + q, norm, plane));
@@ -108,5 +108,5 @@ void stage_run(const T* input, const Pooling& p, const Norm& norm, bool channels
   })
 }
 
-// How many pieces of work the NCHW loop makes of one picture.
+// How many pieces of work the NCHW loop makes of one image.
 inline int64_t stage_groups(int64_t rows) { return (rows + kRows - 1) / kRows; }

@@ -32,9 +32,9 @@ void pool_nchw(const T* input, const Pooling& p, bool relu, T* output, uint8_t* 
 // channels_last: rows [begin, end) of all the N * Ho output rows.
 template <class T>
 void pool_nhwc(const T* input, const Pooling& p, bool relu, T* output, uint8_t* switches, int64_t begin, int64_t end) {
-  const int64_t picture = p.y.inputs * p.x.inputs * p.channels;
+  const int64_t image = p.y.inputs * p.x.inputs * p.channels;
   for (int64_t r = begin; r < end; ++r) {
-    const T* from = input + r / p.y.outputs * picture;
+    const T* from = input + r / p.y.outputs * image;
     const int64_t oy = r % p.y.outputs;
     for (int64_t ox = 0; ox < p.x.outputs; ++ox) {
       const int64_t to = (r * p.x.outputs + ox) * p.channels;
@@ -45,13 +45,13 @@ void pool_nhwc(const T* input, const Pooling& p, bool relu, T* output, uint8_t* 
 
 // ---------------------------------------------------------------- gathering by switch
 
-// Elements [begin, end) of the pooled picture, in memory order; both formats.
+// Elements [begin, end) of the pooled image, in memory order; both formats.
 template <class T>
 void gather(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, bool channels_last, T* output,
             int64_t begin, int64_t end) {
   const int64_t area = p.y.outputs * p.x.outputs, kw = p.x.kernel, taps = p.y.kernel * kw;
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t pixel = channels_last ? i / p.channels : i;  // of one picture or plane, then of all
+    const int64_t pixel = channels_last ? i / p.channels : i;  // of one image or plane, then of all
     const int64_t oy = pixel % area / p.x.outputs, ox = pixel % p.x.outputs, group = pixel / area;
     const int64_t tap = switches[i];
     const int64_t y = p.y.start(oy) + tap / kw, x = p.x.start(ox) + tap % kw;

@@ -2,7 +2,7 @@
 #include "cpu/simd.inl"
 #include "pooling.inl"
 
-// The rows of one pooled picture [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
+// The rows of one pooled image [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
 template <class T>
 class PaddedRows {
   using S = Simd<T>;
@@ -217,12 +217,12 @@ void unpool_nhwc(const T* input, const uint8_t* switches, const T* gate, const P
   PixelWindows windows;
   for (int64_t r = begin; r < end; ++r) {
     const int64_t y = r % p.y.inputs, y0 = p.y.first_window(y), y1 = p.y.last_window(y);
-    const int64_t picture = r / p.y.inputs * p.y.outputs * p.x.outputs;
+    const int64_t image = r / p.y.inputs * p.y.outputs * p.x.outputs;
     for (int64_t x = 0; x < p.x.inputs; ++x) {
       windows.count = 0;
       for (int64_t oy = y0; oy < y1; ++oy)
         for (int64_t ox = first.get()[x]; ox < last.get()[x]; ++ox) {
-          windows.from[windows.count] = (picture + oy * p.x.outputs + ox) * p.channels;
+          windows.from[windows.count] = (image + oy * p.x.outputs + ox) * p.channels;
           windows.tap[windows.count++] = (y - p.y.start(oy)) * p.x.kernel + x - p.x.start(ox);
         }
       T* to = output + (r * p.x.inputs + x) * p.channels;

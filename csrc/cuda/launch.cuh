@@ -26,8 +26,8 @@ namespace zfcuda::cuda {
 constexpr int kThreads = 256;         // of a block; kernels ask blockDim, so that tests/harness/emulation can try fewer
 constexpr int64_t kBlocks = 1 << 22;  // of a grid at most: kBlocks * kThreads fits in int32
 
-// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block. (tests/harness/emulation
-// moves it.)
+// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block.
+// (tests/harness/emulation moves it.)
 #ifndef ZFCUDA_INT32_ELEMENTS
 #define ZFCUDA_INT32_ELEMENTS (std::numeric_limits<int32_t>::max() - 1024)
 #endif

@@ -27,7 +27,7 @@ struct Forward {
 };
 
 // ---------------------------------------------------------------- five channels, NCHW
-// A thread: P neighbouring pixels of a picture along a chunk of channels, see lrn_walk.cuh.
+// A thread: P neighbouring pixels of an image along a chunk of channels, see lrn_walk.cuh.
 
 template <class T, int P>
 struct ForwardWalk {

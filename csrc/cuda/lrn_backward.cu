@@ -1,5 +1,6 @@
-// The gradient of local response normalisation on the GPU: one kernel for every case first, then the fast ones. Each output's
-// gradient has two parts (lrn.inl): what only its own input gets, and what all inputs of its neighbourhood share.
+// The gradient of local response normalisation on the GPU: one kernel for every case first, then the fast ones. Each
+// output's gradient has two parts (lrn.inl): what only its own input gets, and what all inputs of its neighbourhood
+// share.
 #include "cuda/divide.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/lrn.cuh"
@@ -45,7 +46,7 @@ struct Backward {
 };
 
 // ---------------------------------------------------------------- five channels, NCHW
-// A thread: P neighbouring pixels of a picture along a chunk of channels, see lrn_walk.cuh.
+// A thread: P neighbouring pixels of an image along a chunk of channels, see lrn_walk.cuh.
 
 template <class T, int P>
 struct BackwardWalk {

@@ -1,6 +1,6 @@
-// Normalisation over five channels of NCHW, the forward and the backward kernel's common part. A thread: some neighbouring
-// pixels of a picture, P of them, along a chunk of channels; the channels that are still needed stay in registers. The next
-// thread: the next pixels.
+// Normalisation over five channels of NCHW, the forward and the backward kernel's common part. A thread: some
+// neighbouring pixels of an image, P of them, along a chunk of channels; the channels that are still needed stay in
+// registers. The next thread: the next pixels.
 #pragma once
 
 #include "cuda/divide.cuh"
@@ -22,7 +22,7 @@ struct Walks {
   int64_t threads(int64_t batch) const {
     return batch * static_cast<int64_t>(pixels.divisor()) * static_cast<int64_t>(chunks.divisor());
   }
-  // Where the pixels of thread i begin in its picture's first channel, and which channels it has, [first, last).
+  // Where the pixels of thread i begin in its image's first channel, and which channels it has, [first, last).
   ZFCUDA_HOST_DEVICE int64_t start(int i, int pack, int& first, int& last) const {
     const int pixel = take(i, pixels) * pack;
     first = take(i, chunks) * chunk;

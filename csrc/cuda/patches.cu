@@ -1,5 +1,5 @@
-// Rectangles read from a map and its patches on the GPU: as they are, as the rows of a matrix product, or pooled. Some threads
-// per position, 16 bytes at a time where they can.
+// Rectangles read from a map and its patches on the GPU: as they are, as the rows of a matrix product, or pooled. Some
+// threads per position, 16 bytes at a time where they can.
 #include <algorithm>
 #include <cstring>
 

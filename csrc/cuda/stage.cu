@@ -32,21 +32,21 @@ struct Stage {
   Divider<I> columns, rows;
   Settings<V> norm;
 
-  // Where output element (pixel of all pictures, channel) lies in memory.
+  // Where output element (pixel of all images, channel) lies in memory.
   ZFCUDA_HOST_DEVICE I place(I pixel, I c) const {
     if (depth != 1) return pixel * p.channels + c;
-    const I area = p.y.outputs * p.x.outputs, picture = rows.quotient(columns.quotient(pixel));
-    return (picture * p.channels + c) * area + pixel - picture * area;
+    const I area = p.y.outputs * p.x.outputs, image = rows.quotient(columns.quotient(pixel));
+    return (image * p.channels + c) * area + pixel - image * area;
   }
 
   // Pools one element: writes its switch, and itself where asked; returns it.
   ZFCUDA_HOST_DEVICE V winner(I pixel, I c) const {
-    I picture = pixel;
-    const I ox = take(picture, columns), oy = take(picture, rows);
+    I image = pixel;
+    const I ox = take(image, columns), oy = take(image, rows);
     const I y0 = p.y.first_offset(oy), y1 = p.y.last_offset(oy), x0 = p.x.first_offset(ox), x1 = p.x.last_offset(ox);
     V best = 0;  // the ReLU
     int at = static_cast<int>(y0 * p.x.kernel + x0);
-    const I plane = depth == 1 ? picture * p.channels + c : picture, offset = depth == 1 ? 0 : c;
+    const I plane = depth == 1 ? image * p.channels + c : image, offset = depth == 1 ? 0 : c;
     for (I ky = y0; ky < y1; ++ky)
       for (I kx = x0; kx < x1; ++kx) {
         const I from = ((plane * p.y.inputs + p.y.start(oy) + ky) * p.x.inputs + p.x.start(ox) + kx) * depth + offset;

@@ -1,6 +1,6 @@
-// The fused stage over windows of a known size and five channels, channels_last. A block: the winners of a tile of columns,
-// two windows each, all channels, into shared memory; then their normalisation. A thread: a pack of channels; the next thread:
-// the next pack, then the window on the right.
+// The fused stage over windows of a known size and five channels, channels_last. A block: the winners of a tile of
+// columns, two windows each, all channels, into shared memory; then their normalisation. A thread: a pack of channels;
+// the next thread: the next pack, then the window on the right.
 #pragma once
 
 #include <algorithm>
@@ -22,13 +22,13 @@ struct StageTiles {
   uint8_t* switches;
   T* pooled;
   WindowAxisOf<int> y, x;
-  int channels, all, tile;  // all: columns of all pictures; tile: columns of a block
+  int channels, all, tile;  // all: columns of all images; tile: columns of a block
   Divider<int> packs, columns, groups;
   Settings<V> norm;
 
   struct Item {
     int c, column, oy, ox;  // column: of the tile
-    int64_t picture;
+    int64_t image;
   };
   ZFCUDA_HOST_DEVICE Item item(int i, int first) const {
     Item at;
@@ -37,19 +37,19 @@ struct StageTiles {
     int column = first + i;
     at.ox = take(column, columns);
     at.oy = take(column, groups) * kRows;
-    at.picture = column;
+    at.image = column;
     return at;
   }
   // Where the item's first window lies in the outputs.
   ZFCUDA_HOST_DEVICE int64_t place(const Item& at) const {
-    return (at.picture * (y.outputs * x.outputs) + at.oy * x.outputs + at.ox) * channels + at.c;
+    return (at.image * (y.outputs * x.outputs) + at.oy * x.outputs + at.ox) * channels + at.c;
   }
   ZFCUDA_HOST_DEVICE int64_t next_row() const { return static_cast<int64_t>(x.outputs) * channels; }
 
   // Phase 1: pooling. winners: [tile][kRows][channels].
   ZFCUDA_HOST_DEVICE void pool(const Item& at, T* winners) const {
     WindowColumn<T, N, W, kRows> column(y, x, channels, at.oy, at.ox);
-    column.load(input + at.picture * (y.inputs * x.inputs * channels) + at.c);
+    column.load(input + at.image * (y.inputs * x.inputs * channels) + at.c);
     const RowWinners<T, N, W, kRows> rows(column);
     ZFCUDA_UNROLL
     for (int o = 0; o < kRows; ++o) {

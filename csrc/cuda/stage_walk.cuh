@@ -1,5 +1,6 @@
-// The fused stage over windows of a known size and five channels, NCHW. A thread: two windows, one below the other, along a
-// chunk of channels; the winners that are still needed stay in registers. The next thread: the windows on the right.
+// The fused stage over windows of a known size and five channels, NCHW. A thread: two windows, one below the other,
+// along a chunk of channels; the winners that are still needed stay in registers. The next thread: the windows on the
+// right.
 #pragma once
 
 #include "cuda/divide.cuh"
@@ -39,12 +40,12 @@ struct StageWalk {
     const int inputs = y.inputs * x.inputs, outputs = y.outputs * x.outputs;
     const int rows_left = y.outputs - oy;
     // Where channel c is read, and where the first window's winner in channel c - 2 is written.
-    const T* picture = input + (plane + begin) * inputs;
+    const T* image = input + (plane + begin) * inputs;
     int64_t at = (plane + begin - kSide) * outputs + oy * x.outputs + ox;
 
     // Phase 2: along the channels, the winners of the last five in registers.
     WindowColumn<T, 1, W, kRows> column(y, x, 1, oy, ox);
-    column.load(picture);
+    column.load(image);
     V winners[kRows][kFive] = {};  // of channels c - 4 .. c
     for (int c = begin; c < last + kSide; ++c, at += outputs) {
       ZFCUDA_UNROLL
@@ -56,9 +57,9 @@ struct StageWalk {
       // Channel c is pooled.
       if (c < end) {
         const RowWinners<T, 1, W, kRows> rows(column);
-        picture += inputs;
+        image += inputs;
         // The next channel's elements are on their way while this channel is worked at.
-        if (c + 1 < end) column.load(picture);
+        if (c + 1 < end) column.load(image);
         const bool mine = c >= first && c < last;
         const int64_t now = at + kSide * static_cast<int64_t>(outputs);
         uint8_t* const to_switches = opaque(switches + now);

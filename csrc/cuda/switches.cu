@@ -52,7 +52,7 @@ struct PoolColumns {
 };
 
 // Any windows: a thread per output element, or pack of channels. Memory order: NCHW is planes of [H,W] with depth 1,
-// channels_last pictures of [H,W] with depth C. N channels at a time.
+// channels_last images of [H,W] with depth C. N channels at a time.
 template <class T, class I, int N>
 struct Pool {
   using V = Number<T>;

@@ -85,7 +85,7 @@ struct UnpoolCells {
     }
   }
 
-  // Of output (row, t) of the cells.
+  // The sum of output (row, t) of the cells.
   ZFCUDA_HOST_DEVICE static V sum(const Window (&windows)[kCells + kAbove][kWide], int row, int t, int n) {
     const int cell = row / S, r = row % S;
     V sum = 0;
@@ -175,7 +175,7 @@ bool unpool_cells(const Tensor& input, const Tensor& switches, const Tensor* gat
                   Tensor& output) {
   using Body = UnpoolCells<T, N, W, Phase>;
   constexpr int64_t S = W::kStride, kCells = Body::kCells;
-  // Cells begin at a multiple of S elements (NCHW), or of S positions of the padded picture (phase 0).
+  // Cells begin at a multiple of S elements (NCHW), or of S positions of the padded image (phase 0).
   const int64_t x_start = N == 1 ? 0 : -p.x.padding;
   const int64_t columns = (p.x.inputs - x_start + S - 1) / S, packs = depth / N;
   const int64_t groups = (p.y.inputs + p.y.padding + S * kCells - 1) / (S * kCells);

@@ -61,7 +61,7 @@ def poisoned() -> Iterator[None]:
 
 
 def instead(monkeypatch: pytest.MonkeyPatch, emulation: build.Emulation) -> None:
-    """From here on the operators' tests test the emulated kernels, on small pictures."""
+    """From here on the operators' tests test the emulated kernels, on small images."""
     monkeypatch.setattr(ops, "_ops", emulation.ops)
     monkeypatch.setattr(torch.ops, "zfcuda", emulation.ops)
     monkeypatch.setattr(operators, "SIZES", SIZES)
@@ -310,7 +310,7 @@ def test_lrn_gradient_where_nothing_is_added(channels_last: bool, library: build
 
 
 @pytest.mark.parametrize("stride", [9, 2**31 - 1])
-def test_strides_beyond_the_picture(stride: int, library: build.Emulation, poisoned: None) -> None:
+def test_strides_beyond_the_image(stride: int, library: build.Emulation, poisoned: None) -> None:
     x = torch.randn(2, 3, 5, 4)
     strides = [stride, stride]
     expected = reference.max_pool2d_with_switches(x, [3, 3], [9, 9], [1, 1], False, True)
@@ -497,7 +497,7 @@ BUGS = {
         "begin = first < kSide ? 0 : first - kSide,",
         "begin = first < kSide ? 0 : first - kSide * !PLANTED,",
     ),
-    "same_channel_again": ("stage_walk.cuh", "picture += inputs;", "picture += inputs * !PLANTED;"),
+    "same_channel_again": ("stage_walk.cuh", "image += inputs;", "image += inputs * !PLANTED;"),
     "last_row_of_the_stage": ("stage_walk.cuh", "if (o < rows_left) to", "if (o < rows_left - PLANTED) to"),
     "pooled_kept_for_others": ("stage_walk.cuh", "if (keep) to_pooled", "if (keep && !(PLANTED && o > 0)) to_pooled"),
     # The stage in tiles.

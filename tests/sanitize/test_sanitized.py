@@ -81,11 +81,11 @@ BUGS = {
     ),
     "stride_of_the_outputs_over_the_inputs": (
         "cpu/switches_loops.inl",
-        "const int64_t picture = p.y.inputs * p.x.inputs * p.channels;",
-        "const int64_t picture = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
+        "const int64_t image = p.y.inputs * p.x.inputs * p.channels;",
+        "const int64_t image = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
         WRONG,
     ),
-    "switch_followed_out_of_the_picture": (
+    "switch_followed_out_of_the_image": (
         "cpu/switches_loops.inl",
         "const bool inside = tap < taps && y >= 0 &&",
         "const bool inside = (PLANTED || tap < taps) && (PLANTED || y >= 0) &&",
