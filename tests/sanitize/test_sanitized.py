@@ -70,25 +70,25 @@ WRONG = r"AssertionError"
 BEYOND = r"ERROR: AddressSanitizer: (heap-buffer-overflow|unknown-crash)[\s\S]*zfcuda::cpu::"
 BUGS = {
     "row_read_beyond_its_end": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "return whole() ? Simd<T>::load(p) : load_part(p, n);",
         "return whole() || PLANTED ? Simd<T>::load(p) : load_part(p, n);",
         BEYOND,
     ),
     "end_of_a_row_not_written": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n);",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n - PLANTED);",
         WRONG,
     ),
     "stride_of_the_outputs_over_the_inputs": (
-        "cpu/pooling_loops.h",
-        "const int64_t picture = p.y.inputs * p.x.inputs * p.channels;",
-        "const int64_t picture = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
+        "cpu/switches_loops.inl",
+        "const int64_t image = p.y.inputs * p.x.inputs * p.channels;",
+        "const int64_t image = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
         WRONG,
     ),
-    "switch_followed_out_of_the_picture": (
-        "cpu/pooling_loops.h",
+    "switch_followed_out_of_the_image": (
+        "cpu/switches_loops.inl",
         "const bool inside = tap < taps && y >= 0 &&",
         "const bool inside = (PLANTED || tap < taps) && (PLANTED || y >= 0) &&",
         rf"AddressSanitizer|{WRONG}",
@@ -106,7 +106,7 @@ BUGS = {
         rf"AddressSanitizer|{WRONG}",
     ),
     "bias_read_beyond_its_end": (
-        "cpu/gemm_tile.h",
+        "cpu/gemm_tile.inl",
         "if (count >= kLanes) return load_as<FloatV>(from);",
         "if (count >= kLanes || PLANTED) return load_as<FloatV>(from);",
         BEYOND,
@@ -114,7 +114,7 @@ BUGS = {
 }
 NUMBERS = {bug: i for i, bug in enumerate(BUGS, 1)}
 # Compiled from the copy: what has the bugs in it, without the halves, which would only take time.
-CHANGED = ["cpu/pooling.cpp", "cpu/gather.cpp", "cpu/linear.cpp"]
+CHANGED = ["cpu/switches.cpp", "cpu/patches.cpp", "cpu/linear_rows.cpp"]
 NO_HALVES = ("AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, ", "AT_DISPATCH_FLOATING_TYPES(")
 PLANTED_HEADER = f"""#pragma once
 #include <cstdlib>

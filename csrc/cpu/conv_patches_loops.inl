@@ -1,7 +1,7 @@
-// The loops of the convolution of patches over working memory. No include guard: see foreach_isa.h.
+// The loops of the convolution of patches over working memory. No include guard: see foreach_isa.inl.
 
-#include "cpu/simd.h"
-#include "cpu/gemm_tile.h"
+#include "cpu/simd.inl"
+#include "cpu/gemm_tile.inl"
 
 inline int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 
@@ -42,7 +42,7 @@ inline void pack_winograd(const float* weight, int64_t outputs, int64_t channels
 // Rows of inputs times the filters, one output row each.
 inline void direct_rows(const PatchConv& p, const DirectWork& w) {
   const Segments s{w.offsets, nullptr, w.segments, w.length};
-  const int64_t panel_size = p.y.taps * p.x.taps * p.channels * kPanel;
+  const int64_t panel_size = p.y.kernel * p.x.kernel * p.channels * kPanel;
   const int64_t tiles = (w.count + kTileRows - 1) / kTileRows;
   for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
     const int64_t o = panel * kPanel;

@@ -1,21 +1,23 @@
-// Convolution of patches on the CPU, in float32. Each window's inputs are read into working memory, where nothing is left of
-// maps, patches and padding; what remains is one matrix product over the rows of many windows, whatever their sizes.
-#include "cpu/conv.h"
+// Convolution of patches on the CPU, in float32. Each window's inputs are read into working memory, where nothing is
+// left of maps, patches and padding; what remains is one matrix product over the rows of many windows, whatever their
+// sizes.
+#include "cpu/conv_patches.h"
 
 #include <vector>
 
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
+#include "cpu/patch_lines.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/conv_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/conv_patches_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 namespace {
 
-// Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their inputs
-// stay in its cache.
+// Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their
+// inputs stay in its cache.
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
 // With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
 constexpr int64_t kWinogradRows = 256, kWinogradInputs = 1 << 20;
@@ -45,34 +47,16 @@ struct Work {
   }
 };
 
-// Lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
+// Writes lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
 void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
                     float* to) {
-  const int64_t channels = p.channels, pitch = p.pitch(), x1 = x0 + columns;
-  const auto blank = [&](int64_t count) { to = std::fill_n(to, count * pitch, 0.0f); };
-  const auto copy = [&](const float* from, int64_t row, int64_t count) {
-    if (count <= 0) return;
-    from += row * channels;
-    if (pitch == channels) {
-      to = std::copy_n(from, count * channels, to);
-      return;
-    }
-    for (; count > 0; --count, from += channels, to += pitch) std::copy_n(from, channels, to);
+  const auto read = [&](const auto& from) {
+    for (int64_t y = y0; y < y0 + lines; ++y) to = from.copy(have, y, x0, x0 + columns, to);
   };
-  for (int64_t y = y0; y < y0 + lines; ++y) {
-    if (y < 0 || y >= p.y.inputs) {
-      blank(columns);
-      continue;
-    }
-    const int64_t m0 = std::clamp<int64_t>(0, x0, x1), m1 = std::clamp(p.x.inputs, m0, x1);
-    const bool changed = y >= have.top && y < have.bottom;
-    const int64_t p0 = changed ? std::clamp(have.left, m0, m1) : m1, p1 = changed ? std::clamp(have.right, p0, m1) : m1;
-    blank(m0 - x0);
-    copy(p.base, y * p.x.inputs + m0, p0 - m0);
-    if (p1 > p0) copy(p.patches, static_cast<int64_t>(have.place(y, p0)), p1 - p0);
-    copy(p.base, y * p.x.inputs + p1, m1 - p1);
-    blank(x1 - m1);
-  }
+  if (p.pitch() == p.channels)
+    read(PatchLines<float>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f});
+  else
+    read(PatchLines<float, true>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f, p.pitch()});
 }
 
 int64_t whole_tiles(int64_t n) { return (n + kTile - 1) / kTile * kTile; }
@@ -91,10 +75,10 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
     const Rectangle w = Rectangle::of(p.want, i);
     if (w.empty()) continue;
     const int64_t width = w.right - w.left, height = w.bottom - w.top;
-    const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.step + p.x.reach();
+    const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.stride + p.x.reach();
     // A large rectangle in several, each as high as the limits allow.
     const auto lines_of = [&](int64_t height) {
-      return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.step + p.y.reach();
+      return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.stride + p.y.reach();
     };
     int64_t most = std::clamp<int64_t>((most_rows + width / 2) / width, kTile, whole_tiles(height));
     while (most > kTile && lines_of(most) * columns * p.pitch() > most_inputs) --most;
@@ -123,7 +107,7 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
   // A line of taps is one run where nothing is dilated.
   const int64_t pitch = p.pitch();
   const bool runs = p.x.dilation == 1 && pitch == p.channels;
-  const int64_t length = runs ? p.x.taps * p.channels : p.channels;
+  const int64_t length = runs ? p.x.kernel * p.channels : p.channels;
   // Strips of one width have their segments at the same offsets.
   for (int64_t first = 0, last = 0; first < count; first = last) {
     const int64_t columns = strips[first].columns;
@@ -134,12 +118,12 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
       const Placed& at = strips[last];
       for (int64_t y = 0; y < at.height; ++y)
         for (int64_t x = 0; x < at.width; ++x) {
-          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.step * columns + x * p.x.step) * pitch);
+          work.rows.push_back(work.inputs.data() + at.inputs + (y * p.y.stride * columns + x * p.x.stride) * pitch);
           work.outputs.push_back(at.row + y * at.width + x);
         }
     }
-    for (int64_t ky = 0; ky < p.y.taps; ++ky)
-      for (int64_t kx = 0; kx < (runs ? 1 : p.x.taps); ++kx)
+    for (int64_t ky = 0; ky < p.y.kernel; ++ky)
+      for (int64_t kx = 0; kx < (runs ? 1 : p.x.kernel); ++kx)
         work.offsets.push_back((ky * p.y.dilation * columns + kx * p.x.dilation) * pitch);
     const DirectWork w{work.rows.data(), work.outputs.data(), static_cast<int64_t>(work.rows.size()), work.offsets.data(),
                        static_cast<int64_t>(work.offsets.size()), length};
@@ -190,8 +174,8 @@ void conv_patches(const PatchConv& p, int64_t windows) {
       for (int64_t s = 0; s < count; ++s) {
         const Placed& at = strips[s];
         const Rectangle want = Rectangle::of(p.want, at.window);
-        read_rectangle(p, Rectangle::of(p.have, at.window), at.top * p.y.step - p.y.before,
-                       want.left * p.x.step - p.x.before, at.lines, at.columns, inputs + at.inputs);
+        read_rectangle(p, Rectangle::of(p.have, at.window), at.top * p.y.stride - p.y.padding,
+                       want.left * p.x.stride - p.x.padding, at.lines, at.columns, inputs + at.inputs);
       }
       if (p.winograd)
         winograd(p, strips, count, work);

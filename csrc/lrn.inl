@@ -1,5 +1,5 @@
 // Local response normalisation, the arithmetic of one element. V is a number or a vector of numbers.
-// No include guard: this is compiled once per instruction set (cpu/foreach_isa.h), each time in another namespace.
+// No include guard: this is compiled once per instruction set (cpu/foreach_isa.inl), each time in another namespace.
 // Needs square_root(V) and power(V, double).
 
 // s ^ beta with the exponents that networks use made of square roots: an order faster than pow, and as exact.
@@ -29,8 +29,8 @@ ZFCUDA_HOST_DEVICE V lrn_forward(V x, V squares, A scale, A k, double beta) {
   return x / lrn_power<E>(k + scale * squares, beta);
 }
 
-// The gradient in two steps. First, per output c, what all inputs of its neighbourhood share: g x s^(-beta - 1); and what only
-// input c gets: g s^-beta.
+// The gradient in two steps. First, per output c, what all inputs of its neighbourhood share: g x s^(-beta - 1); and
+// what only input c gets: g s^-beta.
 template <Exponent E, class V, class A>
 ZFCUDA_HOST_DEVICE void lrn_backward_parts(V g, V x, V squares, A scale, A k, double beta, V& own, V& shared) {
   const V s = k + scale * squares;

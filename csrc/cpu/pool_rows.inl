@@ -1,10 +1,5 @@
-// Max pooling of one row (NCHW) or one pixel (channels_last), for whoever wants the winners: pooling itself and the fused
-// stage. No include guard: see foreach_isa.h. A `Sink` takes (first element, winners, their offsets).
-
-template <class T>
-inline typename Simd<T>::Index splat(int64_t v) {
-  return typename Simd<T>::Index{} + static_cast<std::remove_reference_t<decltype(typename Simd<T>::Index{}[0])>>(v);
-}
+// Max pooling of one row (NCHW) or one pixel (channels_last), for whoever wants the winners: pooling itself and the
+// fused stage. No include guard: see foreach_isa.inl. A `Sink` takes (first element, winners, their offsets).
 
 template <class T>
 inline typename Simd<T>::Value pool_start(bool relu) {
@@ -12,8 +7,9 @@ inline typename Simd<T>::Value pool_start(bool relu) {
          (relu ? 0 : -std::numeric_limits<typename Simd<T>::Number>::infinity());
 }
 
-// The rows of one picture [H,W], each split by column phase (x + padding) % stride, so that one offset of the windows of
-// neighbouring outputs lies in neighbouring memory whatever the stride. Keeps the rows of one row of windows and of the next.
+// The rows of one image [H,W], each split by column phase (x + padding) % stride, so that one offset of the windows of
+// neighbouring outputs lies in neighbouring memory whatever the stride. Keeps the rows of one row of windows and of the
+// next.
 template <class T>
 class PhaseRows {
   using S = Simd<T>;
@@ -34,8 +30,8 @@ class PhaseRows {
     for (int64_t o = 0; o < x_.outputs; ++o) first_.get()[o] = x_.first_offset(o);
   }
 
-  void start(const T* picture) {
-    picture_ = picture;
+  void start(const T* image) {
+    image_ = image;
     for (int64_t i = 0; i < slots_; ++i) held_.get()[i] = -1;
   }
 
@@ -44,13 +40,13 @@ class PhaseRows {
     N* phases = rows_.get() + slot * x_.stride * length_;
     if (held_.get()[slot] != y) {
       held_.get()[slot] = y;
-      split(picture_ + y * x_.inputs, phases);
+      split(image_ + y * x_.inputs, phases);
     }
     return phases;
   }
 
-  // Splits the rows of the windows of output row `oy`, so that they are long stored when they are read: a load that crosses
-  // two stores on their way to the cache waits for both.
+  // Splits the rows of the windows of output row `oy`, so that they are long stored when they are read: a load that
+  // crosses two stores on their way to the cache waits for both.
   void prepare(int64_t oy) {
     if (oy >= y_.outputs) return;
     for (int64_t ky = y_.first_offset(oy); ky < y_.last_offset(oy); ++ky) row(y_.start(oy) + ky);
@@ -59,7 +55,7 @@ class PhaseRows {
   // Where offset k of output 0 lies in a row.
   int64_t offset(int64_t k) const { return offset_.get()[k]; }
 
-  // For each output the first offset inside the picture.
+  // For each output the first offset inside the image.
   const std::remove_reference_t<decltype(typename S::Index{}[0])>* first() const { return first_.get(); }
 
  private:
@@ -90,15 +86,15 @@ class PhaseRows {
     }
   }
 
-  Axis x_, y_;
+  WindowAxis x_, y_;
   int64_t slots_, length_;
   Scratch<N> rows_;
   Scratch<int64_t> held_, offset_;
   Scratch<std::remove_reference_t<decltype(typename S::Index{}[0])>> first_;
-  const T* picture_ = nullptr;
+  const T* image_ = nullptr;
 };
 
-// One row of outputs of one picture. KW is the width of the window, 0: any.
+// One row of outputs of one image. KW is the width of the window, 0: any.
 template <int KW, class T, class Sink>
 inline void pool_row_of(PhaseRows<T>& rows, const Pooling& p, int64_t oy, bool relu, const Sink& sink) {
   using S = Simd<T>;
@@ -129,14 +125,14 @@ inline void pool_row(PhaseRows<T>& rows, const Pooling& p, int64_t oy, bool relu
   }
 }
 
-// One output pixel (oy, ox) of one picture [H,W,C]: all its channels.
+// One output pixel (oy, ox) of one image [H,W,C]: all its channels.
 template <class T, class Sink>
-inline void pool_pixel(const T* picture, const Pooling& p, int64_t oy, int64_t ox, bool relu, const Sink& sink) {
+inline void pool_pixel(const T* image, const Pooling& p, int64_t oy, int64_t ox, bool relu, const Sink& sink) {
   const int64_t channels = p.channels, kw = p.x.kernel;
   const int64_t y0 = p.y.first_offset(oy), y1 = p.y.last_offset(oy);
   const int64_t x0 = p.x.first_offset(ox), x1 = p.x.last_offset(ox);
   const int64_t line = p.x.inputs * channels;
-  const T* corner = picture + p.y.start(oy) * line + p.x.start(ox) * channels;
+  const T* corner = image + p.y.start(oy) * line + p.x.start(ox) * channels;
   const Blocks<T> blocks{channels};
   for (int64_t b = 0; b < blocks.count(); ++b) {
     const int64_t c = blocks.start(b);

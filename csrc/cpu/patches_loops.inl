@@ -1,6 +1,6 @@
-// The largest or the sum of some rows of channels. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "pooling.h"
+// The largest or the sum of some rows of channels. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "pooling.inl"
 
 template <class T>
 inline void pool_rows(const PooledRows<T>& p) {

@@ -1,5 +1,5 @@
-// Rectangles read from a map and its patches on the GPU: as they are, as the rows of a matrix product, or pooled. Some threads
-// per position, 16 bytes at a time where they can.
+// Rectangles read from a map and its patches on the GPU: as they are, as the rows of a matrix product, or pooled. Some
+// threads per position, 16 bytes at a time where they can.
 #include <algorithm>
 #include <cstring>
 
@@ -10,7 +10,7 @@
 namespace zfcuda::cuda {
 namespace {
 
-#include "pooling.h"
+#include "pooling.inl"
 
 constexpr int kEach = 4;  // units that a thread moves at most, for one search of their window
 
@@ -88,26 +88,26 @@ template <class T, class I>
 struct UnfoldPatches {
   Sources<T, I> sources;
   T* output;
-  Side y, x;
+  WindowAxis y, x;
   T blank;
 
   ZFCUDA_HOST_DEVICE void operator()(I i) const {
     const I unit = i % sources.units, line = i / sources.units;
-    const auto tap_rows = static_cast<I>(y.taps);
+    const auto tap_rows = static_cast<I>(y.kernel);
     const I row = line / tap_rows, ky = line % tap_rows;
     const auto place = sources.place(row);
-    T* to = output + static_cast<int64_t>(line) * x.taps * sources.units + unit;
+    T* to = output + static_cast<int64_t>(line) * x.kernel * sources.units + unit;
     const Rectangle h = place.window < 0 ? Rectangle{0, 0, 0, 0, 0} : Rectangle::of(sources.have, place.window);
     const uint64_t iy = y.input(place.y, ky);
-    for (int64_t kx = 0; kx < x.taps; kx += kEach) {
+    for (int64_t kx = 0; kx < x.kernel; kx += kEach) {
       T values[kEach];
       for (int k = 0; k < kEach; ++k) {
-        const bool is = place.window >= 0 && kx + k < x.taps;
+        const bool is = place.window >= 0 && kx + k < x.kernel;
         const T* from = is ? sources.at(h, iy, x.input(place.x, kx + k)) : nullptr;
         values[k] = from != nullptr ? from[unit] : blank;
       }
       for (int k = 0; k < kEach; ++k)
-        if (kx + k < x.taps) to[(kx + k) * sources.units] = values[k];
+        if (kx + k < x.kernel) to[(kx + k) * sources.units] = values[k];
     }
   }
 };
@@ -117,7 +117,7 @@ template <class T, class I, int N, bool Sum>
 struct PoolPatches {
   Sources<Pack<T, N>, I> sources;
   Pack<T, N>* output;
-  Side y, x;
+  WindowAxis y, x;
   Number<T> start;  // 0, or -infinity
 
   ZFCUDA_HOST_DEVICE void operator()(I i) const {
@@ -128,8 +128,8 @@ struct PoolPatches {
     for (int n = 0; n < N; ++n) value[n] = start;
     if (place.window >= 0) {
       const Rectangle h = Rectangle::of(sources.have, place.window);
-      for (int64_t ky = 0; ky < y.taps; ++ky)
-        for (int64_t kx = 0; kx < x.taps; ++kx) {
+      for (int64_t ky = 0; ky < y.kernel; ++ky)
+        for (int64_t kx = 0; kx < x.kernel; ++kx) {
           const auto* from = sources.at(h, y.input(place.y, ky), x.input(place.x, kx));
           if (from == nullptr) continue;
           const Pack<T, N> next = from[unit];
@@ -191,8 +191,8 @@ void with_unit(bool packed, int64_t element, const F& f) {
 
 }  // namespace
 
-void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, double fill,
-                    Tensor& output) {
+void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             double fill, Tensor& output) {
   if (output.numel() == 0) return;
   const Bytes16 blank = repeated(fill, base.scalar_type());
   const int64_t rows = output.size(0);
@@ -212,22 +212,22 @@ void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   });
 }
 
-void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                    const Side& x, Tensor& output) {
+void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                             const WindowAxis& y, const WindowAxis& x, Tensor& output) {
   if (output.numel() == 0) return;
   with_unit(packs(base, patches, output), base.element_size(), [&](auto unit) {
     using T = decltype(unit);
     with_index(output.numel(), 0, [&](auto index) {
       using I = decltype(index);
       const auto sources = sources_of<T, I>(base, patches, have, want);
-      each<I>(static_cast<I>(output.size(0) * y.taps * sources.units), output,
+      each<I>(static_cast<I>(output.size(0) * y.kernel * sources.units), output,
               UnfoldPatches<T, I>{sources, static_cast<T*>(output.mutable_data_ptr()), y, x, T{}});
     });
   });
 }
 
-void pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, const Side& y,
-                  const Side& x, bool sum, Tensor& output) {
+void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
+                           const WindowAxis& y, const WindowAxis& x, bool sum, Tensor& output) {
   if (output.numel() == 0) return;
   with_type(base.scalar_type(), [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;

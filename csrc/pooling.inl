@@ -1,8 +1,9 @@
 // Pooling and unpooling, the arithmetic of one element. V is a number or a vector of numbers, I its index type.
-// No include guard: this is compiled once per instruction set (cpu/foreach_isa.h), each time in another namespace.
+// No include guard: this is compiled once per instruction set (cpu/foreach_isa.inl), each time in another namespace.
 
-// Shows `value` at offset `tap` to a window whose winner so far is `best` at `at`. As torch: the first of equals wins, and a
-// NaN takes the place of everything before it. A fused ReLU costs nothing: it starts `best` at 0 instead of -infinity.
+// Shows `value` at offset `tap` to a window whose winner so far is `best` at `at`. As torch: the first of equals wins,
+// and a NaN takes the place of everything before it. A fused ReLU costs nothing: it starts `best` at 0 instead of
+// -infinity.
 template <class V, class I>
 ZFCUDA_HOST_DEVICE void pool_take(V value, I tap, V& best, I& at) {
   const auto wins = (value > best) | (value != value);

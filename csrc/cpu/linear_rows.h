@@ -1,4 +1,4 @@
-// Linear layers on many rows: what the loops (linear_loops.h) are given.
+// Linear layers on many rows: what the loops (linear_rows_loops.inl) are given.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,14 +1,15 @@
-// Pooling with switches, unpooling and gathering by switch on the CPU.
+// Pooling with switches and gathering by switch on the CPU.
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/pooling_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/switches_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 
-void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output, Tensor& switches) {
+void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output,
+                       Tensor& switches) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "max_pool2d_with_switches", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
@@ -24,25 +25,8 @@ void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_la
   });
 }
 
-void max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p, bool channels_last,
-                Tensor& output) {
-  use_huge_pages(output);
-  ZFCUDA_DISPATCH(input, "max_unpool2d", [&] {
-    const scalar_t* in = input.const_data_ptr<scalar_t>();
-    const scalar_t* passes = gate == nullptr ? nullptr : gate->const_data_ptr<scalar_t>();
-    const uint8_t* at = switches.const_data_ptr<uint8_t>();
-    scalar_t* out = output.mutable_data_ptr<scalar_t>();
-    if (channels_last)
-      parallel(p.batch * p.y.inputs, p.x.inputs * p.channels,
-               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nhwc(in, at, passes, p, out, b, e)); });
-    else
-      parallel(p.batch * p.channels * p.y.inputs, p.x.inputs,
-               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nchw(in, at, passes, p, out, b, e)); });
-  });
-}
-
-void gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
-                      bool channels_last, Tensor& output) {
+void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                               bool channels_last, Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "gather_by_switch", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();

@@ -1,15 +1,15 @@
-// The loops of linear layers over working memory. No include guard: see foreach_isa.h.
+// The loops of linear layers over working memory. No include guard: see foreach_isa.inl.
 
-#include "cpu/simd.h"
-#include "cpu/gemm_tile.h"
+#include "cpu/simd.inl"
+#include "cpu/gemm_tile.inl"
 
-// std's are shared templates, see foreach_isa.h.
+// std's are shared templates, see foreach_isa.inl.
 inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// The weights of a panel's outputs, zeros beyond O: [runs][run + 1][kPanel], the last of each run left out. The rows' inputs
-// lie by position, the weight's by channel. A few numbers are read of each output in turn: the outputs lie a power of two
-// apart as a rule, so that reading one number of each would find none of them in the cache.
+// The weights of a panel's outputs, zeros beyond O: [runs][run + 1][kPanel], the last of each run left out. The rows'
+// inputs lie by position, the weight's by channel. A few numbers are read of each output in turn: the outputs lie a
+// power of two apart as a rule, so that reading one number of each would find none of them in the cache.
 inline void pack_inputs(const LinearRows& p, int64_t panel, float* packed) {
   const int64_t o = panel * kPanel, count = lesser(kPanel, p.outputs - o), positions = p.positions(), inputs = p.inputs();
   const int64_t run = run_of(p), pitch = (run + 1) * kPanel;

@@ -17,7 +17,7 @@ struct PoolColumns {
   const T* input;
   T* output;
   uint8_t* switches;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int depth;
   V start;  // what the first element has to beat: -infinity, or 0 with a fused ReLU
   Divider<int> packs, columns, groups;
@@ -52,7 +52,7 @@ struct PoolColumns {
 };
 
 // Any windows: a thread per output element, or pack of channels. Memory order: NCHW is planes of [H,W] with depth 1,
-// channels_last pictures of [H,W] with depth C. N channels at a time.
+// channels_last images of [H,W] with depth C. N channels at a time.
 template <class T, class I, int N>
 struct Pool {
   using V = Number<T>;
@@ -135,7 +135,8 @@ bool pool_columns(const Tensor& input, const Pooling& p, Number<T> start, int64_
 
 }  // namespace
 
-void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output, Tensor& switches) {
+void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output,
+                       Tensor& switches) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {
@@ -169,8 +170,8 @@ void max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_la
   });
 }
 
-void gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
-                      bool channels_last, Tensor& output) {
+void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                               bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {

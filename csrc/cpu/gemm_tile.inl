@@ -1,5 +1,5 @@
 // The multiply-add kernel under convolution and linear layers: a tile of rows times a panel of outputs, in registers.
-// No include guard: see foreach_isa.h.
+// No include guard: see foreach_isa.inl.
 
 constexpr int kLanes = VECTOR_BYTES / 4;
 constexpr int kPanelVectors = 2;
@@ -7,8 +7,8 @@ constexpr int64_t kPanel = kPanelVectors * kLanes;  // outputs of a panel
 // Accumulators, the panel's two vectors and one broadcast fill the registers: 32 with AVX-512, else 16.
 constexpr int kTileRows = VECTOR_BYTES == 64 ? 14 : 6;
 
-// The inputs of a row: `count` runs of `length` numbers, at the same offsets from the first of every row, and each run's
-// place in the panel.
+// The inputs of a row: `count` runs of `length` numbers, at the same offsets from the first of every row, and each
+// run's place in the panel.
 struct Segments {
   const int64_t* offsets;
   const int64_t* places;  // null: one after the other

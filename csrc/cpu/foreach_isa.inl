@@ -1,6 +1,6 @@
-// Compiles ZFCUDA_LOOPS once per instruction set, each in a namespace of its own: the binary is portable, and chosen_isa()
-// picks at run time. Everything compiled for an instruction set must stand in its namespace, or the linker could keep the
-// wide version of a shared template for all. Headers come before, compiled for the baseline.
+// Compiles ZFCUDA_LOOPS once per instruction set, each in a namespace of its own: the binary is portable, and
+// chosen_isa() picks at run time. Everything compiled for an instruction set must stand in its namespace, or the linker
+// could keep the wide version of a shared template for all. Headers come before, compiled for the baseline.
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 

@@ -1,4 +1,4 @@
-// Convolution of patches: what its loops (conv_loops.h) are given.
+// Convolution of patches: what its loops (conv_patches_loops.inl) are given.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "patches.h"
+#include "window.h"
 
 namespace zfcuda::cpu {
 
@@ -20,11 +21,11 @@ struct PatchConv {
   const float* residual;  // [rows,O] or null, added before relu
   float* output;          // [rows,O]
   int64_t channels, outputs;
-  Side y, x;
+  WindowAxis y, x;
   bool relu, winograd;
 
   // Numbers from one position to the next in the working memory.
-  int64_t pitch() const { return winograd || channels * x.step % 1024 != 0 ? channels : channels + 16; }
+  int64_t pitch() const { return winograd || channels * x.stride % 1024 != 0 ? channels : channels + 16; }
 };
 
 // Some lines of one window's wanted rectangle, and where their inputs and outputs lie.
@@ -36,8 +37,8 @@ struct Placed {
   int64_t lines, columns;  // of inputs
 };
 
-// Lines of the cache lie in it by their address modulo a page: rows a multiple of it apart would push each other out. One
-// line more keeps them apart.
+// Lines of the cache lie in it by their address modulo a page: rows a multiple of it apart would push each other out.
+// One line more keeps them apart.
 inline int64_t pitch_of(int64_t numbers) { return numbers % 512 == 0 ? numbers + 16 : numbers; }
 
 // Rows of working memory that become one output row each: `segments` runs of `length` numbers at the same offsets.
@@ -59,12 +60,12 @@ struct WinogradWork {
   int64_t products_tile, products_product;
 };
 
-// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36 for a
-// tile of 2 x 2 outputs, which reads 4 x 4 inputs.
+// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36
+// for a tile of 2 x 2 outputs, which reads 4 x 4 inputs.
 constexpr int64_t kTile = 2, kTileInputs = 4, kTileProducts = 16;
 
-inline bool suits_winograd(const Side& y, const Side& x, int64_t channels, int64_t outputs) {
-  const auto three = [](const Side& s) { return s.taps == 3 && s.step == 1 && s.dilation == 1; };
+inline bool suits_winograd(const WindowAxis& y, const WindowAxis& x, int64_t channels, int64_t outputs) {
+  const auto three = [](const WindowAxis& a) { return a.kernel == 3 && a.stride == 1 && a.dilation == 1; };
   // With few channels the transforms cost more than the multiplications spared.
   return three(y) && three(x) && channels >= 16 && outputs >= 16;
 }

@@ -1,5 +1,5 @@
-// Vectors of one instruction set: VECTOR_BYTES wide, through the compiler's vector extension (GCC and Clang), so that the
-// element functions are written once for numbers and vectors. No include guard: see foreach_isa.h.
+// Vectors of one instruction set: VECTOR_BYTES wide, through the compiler's vector extension (GCC and Clang), so that
+// the element functions are written once for numbers and vectors. No include guard: see foreach_isa.inl.
 
 typedef float FloatV __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t IntV __attribute__((vector_size(VECTOR_BYTES)));
@@ -140,6 +140,12 @@ struct Simd<c10::BFloat16> : Simd<float> {
   }
 };
 
+// One index in all lanes.
+template <class T>
+inline typename Simd<T>::Index splat(int64_t v) {
+  return typename Simd<T>::Index{} + static_cast<std::remove_reference_t<decltype(typename Simd<T>::Index{}[0])>>(v);
+}
+
 // Switches: `lanes` bytes as indices.
 template <class Index>
 inline Index load_switches(const uint8_t* p) {
@@ -224,8 +230,8 @@ inline void store_switches_part(uint8_t* p, Index v, int64_t n) {
   __builtin_memcpy(p, all, n);
 }
 
-// Splits n elements of a row into blocks of `lanes`. The last block overlaps the one before it instead of being cut short, so
-// that only rows shorter than a vector need the slow partial loads and stores.
+// Splits n elements of a row into blocks of `lanes`. The last block overlaps the one before it instead of being cut
+// short, so that only rows shorter than a vector need the slow partial loads and stores.
 template <class T>
 struct Blocks {
   static constexpr int64_t lanes = Simd<T>::lanes;

@@ -1,4 +1,5 @@
-// Local response normalisation over working memory, for LRN itself and the fused stage. No include guard: see foreach_isa.h.
+// Local response normalisation over working memory, for LRN itself and the fused stage.
+// No include guard: see foreach_isa.inl.
 
 // The sum of `size` vectors, `step` elements apart.
 template <class N>

@@ -1,12 +1,12 @@
 // Linear layers on many rows on the CPU, in float32. The weights are read once for all rows.
-#include "cpu/linear.h"
+#include "cpu/linear_rows.h"
 
 #include <vector>
 
 #include "cpu/parallel.h"
 
-#define ZFCUDA_LOOPS "cpu/linear_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/linear_rows_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 
@@ -20,8 +20,8 @@ void linear_rows(LinearRows p) {
   if (chosen_isa() == Isa::avx2) width = avx2::kPanel;
 #endif
   const int64_t panels = (p.outputs + width - 1) / width, parts = (p.rows + rows_at_once - 1) / rows_at_once;
-  // Several panels for one reading of the rows; fewer where their weights would not stay in the cache between the tiles, or
-  // where there would not be a few pieces of work for each thread.
+  // Several panels for one reading of the rows; fewer where their weights would not stay in the cache between the
+  // tiles, or where there would not be a few pieces of work for each thread.
   const int64_t size = runs_of(p) * (run_of(p) + 1) * width;
   const int64_t together = std::clamp<int64_t>(
       std::min(kPackedNumbers / size, panels * parts / (2 * at::get_num_threads())), 1, kPanelsAtOnce);

@@ -1,51 +1,8 @@
-// Pooling, unpooling and gathering by switch for one instruction set. No include guard: see foreach_isa.h.
-#include "cpu/simd.h"
-#include "pooling.h"
-#include "cpu/pool_rows.h"
+// Unpooling by switches for one instruction set. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "pooling.inl"
 
-template <class T>
-struct PoolSink {
-  Blocks<T> blocks;
-  T* output;
-  uint8_t* switches;
-  void operator()(int64_t i, typename Simd<T>::Value best, typename Simd<T>::Index at) const {
-    blocks.store(output + i, best);
-    blocks.store_at(switches + i, at);
-  }
-};
-
-// NCHW: rows [begin, end) of all the N * C * Ho output rows.
-template <class T>
-void pool_nchw(const T* input, const Pooling& p, bool relu, T* output, uint8_t* switches, int64_t begin, int64_t end) {
-  PhaseRows<T> rows(p);
-  int64_t plane = -1;
-  for (int64_t r = begin; r < end; ++r) {
-    if (r / p.y.outputs != plane) {
-      plane = r / p.y.outputs;
-      rows.start(input + plane * p.y.inputs * p.x.inputs);
-    }
-    pool_row(rows, p, r % p.y.outputs, relu,
-             PoolSink<T>{{p.x.outputs}, output + r * p.x.outputs, switches + r * p.x.outputs});
-  }
-}
-
-// channels_last: rows [begin, end) of all the N * Ho output rows.
-template <class T>
-void pool_nhwc(const T* input, const Pooling& p, bool relu, T* output, uint8_t* switches, int64_t begin, int64_t end) {
-  const int64_t picture = p.y.inputs * p.x.inputs * p.channels;
-  for (int64_t r = begin; r < end; ++r) {
-    const T* from = input + r / p.y.outputs * picture;
-    const int64_t oy = r % p.y.outputs;
-    for (int64_t ox = 0; ox < p.x.outputs; ++ox) {
-      const int64_t to = (r * p.x.outputs + ox) * p.channels;
-      pool_pixel(from, p, oy, ox, relu, PoolSink<T>{{p.channels}, output + to, switches + to});
-    }
-  }
-}
-
-// ---------------------------------------------------------------- unpooling
-
-// The rows of one pooled picture [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
+// The rows of one pooled image [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
 template <class T>
 class PaddedRows {
   using S = Simd<T>;
@@ -102,7 +59,7 @@ class PaddedRows {
 struct Residue {
   int64_t phase, first, windows;
 
-  Residue(const Axis& x, int64_t residue)
+  Residue(const WindowAxis& x, int64_t residue)
       : phase((residue + x.padding) % x.stride),
         first((residue + x.padding) / x.stride),
         windows(phase < x.kernel ? (x.kernel - 1 - phase) / x.stride + 1 : 0) {}
@@ -149,7 +106,7 @@ inline void store_two(T* to, typename Simd<T>::Value low, typename Simd<T>::Valu
 
 // A row of stride 2: its even and odd pixels are in EVEN and ODD windows of each of ROWS rows.
 template <int ROWS, int EVEN, int ODD, class T>
-inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
                               T* output) {
   using S = Simd<T>;
   for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
@@ -160,7 +117,7 @@ inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Re
 }
 
 template <int EVEN, int ODD, class T>
-inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Residue& even, const Residue& odd,
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
                               T* output) {
   switch (rows.count) {
     case 1: return unpool_row_by_two<1, EVEN, ODD>(rows, x, even, odd, output);
@@ -170,7 +127,7 @@ inline void unpool_row_by_two(const WindowRows<T>& rows, const Axis& x, const Re
 }
 
 template <class T>
-inline void unpool_row(const WindowRows<T>& rows, const Axis& x, T* output) {
+inline void unpool_row(const WindowRows<T>& rows, const WindowAxis& x, T* output) {
   using S = Simd<T>;
   const int64_t s = x.stride;
   if (s == 1) {
@@ -260,12 +217,12 @@ void unpool_nhwc(const T* input, const uint8_t* switches, const T* gate, const P
   PixelWindows windows;
   for (int64_t r = begin; r < end; ++r) {
     const int64_t y = r % p.y.inputs, y0 = p.y.first_window(y), y1 = p.y.last_window(y);
-    const int64_t picture = r / p.y.inputs * p.y.outputs * p.x.outputs;
+    const int64_t image = r / p.y.inputs * p.y.outputs * p.x.outputs;
     for (int64_t x = 0; x < p.x.inputs; ++x) {
       windows.count = 0;
       for (int64_t oy = y0; oy < y1; ++oy)
         for (int64_t ox = first.get()[x]; ox < last.get()[x]; ++ox) {
-          windows.from[windows.count] = (picture + oy * p.x.outputs + ox) * p.channels;
+          windows.from[windows.count] = (image + oy * p.x.outputs + ox) * p.channels;
           windows.tap[windows.count++] = (y - p.y.start(oy)) * p.x.kernel + x - p.x.start(ox);
         }
       T* to = output + (r * p.x.inputs + x) * p.channels;
@@ -276,24 +233,5 @@ void unpool_nhwc(const T* input, const uint8_t* switches, const T* gate, const P
         default: unpool_pixel<0>(input, switches, gate, windows, p.channels, to); break;
       }
     }
-  }
-}
-
-// ---------------------------------------------------------------- gathering by switch
-
-// Elements [begin, end) of the pooled picture, in memory order; both formats.
-template <class T>
-void gather(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, bool channels_last, T* output,
-            int64_t begin, int64_t end) {
-  const int64_t area = p.y.outputs * p.x.outputs, kw = p.x.kernel, taps = p.y.kernel * kw;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t pixel = channels_last ? i / p.channels : i;  // of one picture or plane, then of all
-    const int64_t oy = pixel % area / p.x.outputs, ox = pixel % p.x.outputs, group = pixel / area;
-    const int64_t tap = switches[i];
-    const int64_t y = p.y.start(oy) + tap / kw, x = p.x.start(ox) + tap % kw;
-    const bool inside = tap < taps && y >= 0 && y < p.y.inputs && x >= 0 && x < p.x.inputs;
-    const bool passes = inside && !(gate != nullptr && gate[i] <= T(0));
-    const int64_t at = (group * p.y.inputs + y) * p.x.inputs + x;
-    output[i] = passes ? input[channels_last ? at * p.channels + i % p.channels : at] : T(0);
   }
 }

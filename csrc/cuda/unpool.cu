@@ -28,7 +28,7 @@ struct UnpoolCells {
   const T* gate;  // something readable where there is none
   bool is_gated;
   T* output;
-  AxisOf<int> y, x;
+  WindowAxisOf<int> y, x;
   int depth;
   int x_start, q_start;  // of the first cell: its first column (negative: in the padding), that column's q
   bool whole;            // rows begin at multiples of S elements, so that a cell's row is stored at once (N == 1)
@@ -85,7 +85,7 @@ struct UnpoolCells {
     }
   }
 
-  // Of output (row, t) of the cells.
+  // The sum of output (row, t) of the cells.
   ZFCUDA_HOST_DEVICE static V sum(const Window (&windows)[kCells + kAbove][kWide], int row, int t, int n) {
     const int cell = row / S, r = row % S;
     V sum = 0;
@@ -120,7 +120,7 @@ struct UnpoolCells {
   }
 };
 
-// Any windows: a thread per output element, or pack of channels. Memory order as in pooling.cu.
+// Any windows: a thread per output element, or pack of channels. Memory order as in switches.cu.
 template <class T, class I, int N>
 struct Unpool {
   using V = Number<T>;
@@ -133,7 +133,8 @@ struct Unpool {
   Divider<I> packs, columns, rows, y_stride, x_stride;
 
   // The windows [first, past) that read input i.
-  ZFCUDA_HOST_DEVICE static void windows_at(I i, const AxisOf<I>& axis, const Divider<I>& stride, I& first, I& past) {
+  ZFCUDA_HOST_DEVICE static void windows_at(I i, const WindowAxisOf<I>& axis, const Divider<I>& stride, I& first,
+                                            I& past) {
     const I reach = i + axis.padding - axis.kernel + 1, end = stride.quotient(i + axis.padding) + 1;
     first = reach <= 0 ? 0 : stride.quotient(reach + axis.stride - 1);
     past = end < axis.outputs ? end : axis.outputs;
@@ -174,7 +175,7 @@ bool unpool_cells(const Tensor& input, const Tensor& switches, const Tensor* gat
                   Tensor& output) {
   using Body = UnpoolCells<T, N, W, Phase>;
   constexpr int64_t S = W::kStride, kCells = Body::kCells;
-  // Cells begin at a multiple of S elements (NCHW), or of S positions of the padded picture (phase 0).
+  // Cells begin at a multiple of S elements (NCHW), or of S positions of the padded image (phase 0).
   const int64_t x_start = N == 1 ? 0 : -p.x.padding;
   const int64_t columns = (p.x.inputs - x_start + S - 1) / S, packs = depth / N;
   const int64_t groups = (p.y.inputs + p.y.padding + S * kCells - 1) / (S * kCells);
@@ -192,8 +193,8 @@ bool unpool_cells(const Tensor& input, const Tensor& switches, const Tensor* gat
 
 }  // namespace
 
-void max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p, bool channels_last,
-                Tensor& output) {
+void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
+                         bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? p.channels : 1;
   with_type(input.scalar_type(), [&](auto* t) {
