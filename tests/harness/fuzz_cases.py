@@ -309,7 +309,7 @@ def close(got: Tensor, expected: Tensor, error: Tensor, unsure: Tensor, inputs: 
 
 
 def precision(x: Tensor) -> float:
-    """The dtype that x is computed in."""
+    """The rounding of the numbers that x is computed in."""
     return 2.0**-52 if x.dtype == torch.float64 else 2.0**-23
 
 
