@@ -19,6 +19,6 @@ static void occlude(const Tensor& image, const Tensor& fill, const Tensor& origi
 static void gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                            double fill, Tensor& output);
 static void unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                           const WindowAxis& y, const WindowAxis& x, Tensor& output);
+                           const DilatedWindowAxis& y, const DilatedWindowAxis& x, Tensor& output);
 static void pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                         const WindowAxis& y, const WindowAxis& x, bool sum, Tensor& output);
+                         const DilatedWindowAxis& y, const DilatedWindowAxis& x, bool sum, Tensor& output);

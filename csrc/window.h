@@ -11,23 +11,11 @@
 
 namespace zfcuda {
 
-// One dimension of a layer of windows: `outputs` windows of `kernel` elements, `dilation` apart, over `inputs`
-// elements. I: the index type; on a GPU 32 bits where they are enough, since dividing 64 takes many times as long.
+// One dimension of a layer of windows: `outputs` windows of `kernel` elements over `inputs` elements. I: the index type;
+// on a GPU 32 bits where they are enough, since dividing 64 takes many times as long.
 template <class I>
 struct WindowAxisOf {
-  I inputs, outputs, kernel, stride, padding, dilation;
-
-  // How far a window reaches, from its first element to behind its last.
-  ZFCUDA_HOST_DEVICE I reach() const { return dilation * (kernel - 1) + 1; }
-
-  // The input that window o reads at `tap`; unsigned, so that it wraps around whatever o is, and is below `inputs` if
-  // inside.
-  ZFCUDA_HOST_DEVICE uint64_t input(I o, I tap) const {
-    return static_cast<uint64_t>(o) * static_cast<uint64_t>(stride) + static_cast<uint64_t>(tap * dilation) -
-           static_cast<uint64_t>(padding);
-  }
-
-  // What follows holds without dilation, which pooling with switches does not have.
+  I inputs, outputs, kernel, stride, padding;
 
   // First input of window o; negative in the padding.
   ZFCUDA_HOST_DEVICE I start(I o) const { return o * stride - padding; }
@@ -48,8 +36,8 @@ struct WindowAxisOf {
 
   template <class J>
   WindowAxisOf<J> as() const {
-    return {static_cast<J>(inputs), static_cast<J>(outputs), static_cast<J>(kernel),
-            static_cast<J>(stride), static_cast<J>(padding), static_cast<J>(dilation)};
+    return {static_cast<J>(inputs), static_cast<J>(outputs), static_cast<J>(kernel), static_cast<J>(stride),
+            static_cast<J>(padding)};
   }
 };
 
@@ -66,6 +54,22 @@ struct PoolingOf {
 
 using WindowAxis = WindowAxisOf<int64_t>;
 using Pooling = PoolingOf<int64_t>;
+
+// The same where a window's elements are `dilation` apart. A type of its own: a number that pooling with switches does
+// not need costs its GPU kernels registers.
+struct DilatedWindowAxis : WindowAxis {
+  int64_t dilation;
+
+  // How far a window reaches, from its first element to behind its last.
+  int64_t reach() const { return dilation * (kernel - 1) + 1; }
+
+  // The input that window o reads at `tap`; unsigned, so that it wraps around whatever o is, and is below `inputs` if
+  // inside.
+  ZFCUDA_HOST_DEVICE uint64_t input(int64_t o, int64_t tap) const {
+    return static_cast<uint64_t>(o) * static_cast<uint64_t>(stride) + static_cast<uint64_t>(tap * dilation) -
+           static_cast<uint64_t>(padding);
+  }
+};
 
 // Local response normalisation: x / (k + scale * sum of squares over size = `before` + 1 + `after` channels) ^ beta.
 struct Norm {

@@ -134,8 +134,8 @@ void check_changed_maps(const Tensor& base, const Tensor& patches, const Tensor&
 }
 
 // A layer of windows over base.
-std::array<WindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-                                      IntArrayRef dilation) {
+std::array<DilatedWindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, IntArrayRef stride,
+                                             IntArrayRef padding, IntArrayRef dilation) {
   check_small_pair(kernel, "kernel_size", 1);
   check_small_pair(stride, "stride", 1);
   check_small_pair(padding, "padding", 0);
@@ -145,9 +145,9 @@ std::array<WindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, In
   TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
   const double numbers = static_cast<double>(base.size(1)) * kernel[0] * kernel[1];
   TORCH_CHECK(numbers < 1e15, "kernel_size: ", kernel, " makes ", numbers, " numbers of one position");
-  std::array<WindowAxis, 2> axes;
+  std::array<DilatedWindowAxis, 2> axes;
   for (const int i : {0, 1}) {
-    axes[i] = {base.size(2 + i), 0, kernel[i], stride[i], padding[i], dilation[i]};
+    axes[i] = {{base.size(2 + i), 0, kernel[i], stride[i], padding[i]}, dilation[i]};
     // Padding is one line more after the map than before: "same" has that for an even kernel.
     const int64_t span = axes[i].inputs + 2 * padding[i] + 1 - axes[i].reach();
     axes[i].outputs = span < 0 ? 0 : span / stride[i] + 1;
@@ -157,7 +157,7 @@ std::array<WindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, In
 
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
 WindowAxis pooling_axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
-  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding, 1};
+  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding};
 }
 
 WindowAxis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode,
@@ -397,8 +397,8 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
-  const WindowAxis y{0, 0, weight.size(2), stride[0], 0, dilation[0]};
-  const WindowAxis x{0, 0, weight.size(3), stride[1], 0, dilation[1]};
+  const DilatedWindowAxis y{{0, 0, weight.size(2), stride[0], 0}, dilation[0]};
+  const DilatedWindowAxis x{{0, 0, weight.size(3), stride[1], 0}, dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
   const Tensor filters = weight.contiguous();
   Tensor packed =

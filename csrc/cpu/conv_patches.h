@@ -21,7 +21,7 @@ struct PatchConv {
   const float* residual;  // [rows,O] or null, added before relu
   float* output;          // [rows,O]
   int64_t channels, outputs;
-  WindowAxis y, x;
+  DilatedWindowAxis y, x;
   bool relu, winograd;
 
   // Numbers from one position to the next in the working memory.
@@ -64,8 +64,8 @@ struct WinogradWork {
 // for a tile of 2 x 2 outputs, which reads 4 x 4 inputs.
 constexpr int64_t kTile = 2, kTileInputs = 4, kTileProducts = 16;
 
-inline bool suits_winograd(const WindowAxis& y, const WindowAxis& x, int64_t channels, int64_t outputs) {
-  const auto three = [](const WindowAxis& a) { return a.kernel == 3 && a.stride == 1 && a.dilation == 1; };
+inline bool suits_winograd(const DilatedWindowAxis& y, const DilatedWindowAxis& x, int64_t channels, int64_t outputs) {
+  const auto three = [](const DilatedWindowAxis& a) { return a.kernel == 3 && a.stride == 1 && a.dilation == 1; };
   // With few channels the transforms cost more than the multiplications spared.
   return three(y) && three(x) && channels >= 16 && outputs >= 16;
 }

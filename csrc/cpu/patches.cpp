@@ -65,7 +65,7 @@ void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                             const WindowAxis& y, const WindowAxis& x, Tensor& output) {
+                             const DilatedWindowAxis& y, const DilatedWindowAxis& x, Tensor& output) {
   const int64_t n = want.size(0), rows = output.size(0);
   const int64_t* const held = have.const_data_ptr<int64_t>();
   const int64_t* const wanted = want.const_data_ptr<int64_t>();
@@ -93,7 +93,7 @@ void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                           const WindowAxis& y, const WindowAxis& x, bool sum, Tensor& output) {
+                           const DilatedWindowAxis& y, const DilatedWindowAxis& x, bool sum, Tensor& output) {
   constexpr int64_t at_once = 32;  // rows whose inputs are looked up before any is read
   const int64_t n = want.size(0), rows = output.size(0), channels = base.size(1), width = base.size(3);
   const int64_t* const held = have.const_data_ptr<int64_t>();

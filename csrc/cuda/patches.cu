@@ -88,7 +88,7 @@ template <class T, class I>
 struct UnfoldPatches {
   Sources<T, I> sources;
   T* output;
-  WindowAxis y, x;
+  DilatedWindowAxis y, x;
   T blank;
 
   ZFCUDA_HOST_DEVICE void operator()(I i) const {
@@ -117,7 +117,7 @@ template <class T, class I, int N, bool Sum>
 struct PoolPatches {
   Sources<Pack<T, N>, I> sources;
   Pack<T, N>* output;
-  WindowAxis y, x;
+  DilatedWindowAxis y, x;
   Number<T> start;  // 0, or -infinity
 
   ZFCUDA_HOST_DEVICE void operator()(I i) const {
@@ -213,7 +213,7 @@ void Kernels::gather_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                             const WindowAxis& y, const WindowAxis& x, Tensor& output) {
+                             const DilatedWindowAxis& y, const DilatedWindowAxis& x, Tensor& output) {
   if (output.numel() == 0) return;
   with_unit(packs(base, patches, output), base.element_size(), [&](auto unit) {
     using T = decltype(unit);
@@ -227,7 +227,7 @@ void Kernels::unfold_patches(const Tensor& base, const Tensor& patches, const Te
 }
 
 void Kernels::pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
-                           const WindowAxis& y, const WindowAxis& x, bool sum, Tensor& output) {
+                           const DilatedWindowAxis& y, const DilatedWindowAxis& x, bool sum, Tensor& output) {
   if (output.numel() == 0) return;
   with_type(base.scalar_type(), [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
