@@ -287,7 +287,7 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):
             copies = 0
-            result = plan.run(on_gpu(image), on_gpu(torch.zeros(3, 1, 1)), there, dtype, budget, tqdm(disable=True))
+            result = plan.run(on_gpu(torch.zeros(SIZE)), there, dtype, budget, tqdm(disable=True))
             assert (copies > 0) is first
         assert result.activity is not None
         assert result.logits.device.type == result.activity.device.type == "cuda"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda import ops
+from zfcuda.occlusion.occluded_image import OccludedImage
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
 # pages for each: with 64 at a time half of the time were page faults. A GPU is full.
@@ -103,18 +103,14 @@ def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
-def run_batched(
-    probe: Probe, image: Tensor, fill: Tensor, origins: Tensor, window: tuple[int, int], chunk: int, bar: tqdm[Any]
-) -> tuple[Tensor, Tensor | None]:
-    """image, fill [C,H,W], origins [n,2] -> logits float32 [n,classes] and, where a layer is watched, activity
-    [n,units].
-    """
+def run_batched(probe: Probe, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> tuple[Tensor, Tensor | None]:
+    """Returns logits float32 [n,classes] and, where a layer is watched, activity float32 [n,units]."""
     logits: list[Tensor] = []
     activity: list[Tensor] = []
     done = 0
-    while done < len(origins):
+    while done < len(occluded):
         try:
-            answer = probe(ops.occlude(image, fill, origins[done : done + chunk], window))
+            answer = probe(occluded.batch(slice(done, done + chunk)))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if chunk == 1 or not out_of_memory(error):
                 raise

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda import ops
 from zfcuda.network import Network, evaluating, trace
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import Probe, chunk_size, free_memory, out_of_memory, run_batched, total_activity
 from zfcuda.occlusion.incremental import Plan, Result, costs
 from zfcuda.occlusion.incremental.precision import convolutions_in_tf32
+from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.windows import grid
 
 # Windows that are run in float32 too where a smaller dtype was asked for.
@@ -95,6 +95,7 @@ def answers(
         bases, base_activity, outputs, activity = [], [], [], []
         with tqdm(total=len(origins) * len(pictures), desc="occlusion", unit="window", disable=not progress) as bar:
             for picture, paint in zip(pictures, paints, strict=True):
+                occluded = OccludedImage(picture, paint, origins, window)
                 base = _base(probe, picture)
                 base_activity.append(None if probe.activity is None else probe.activity[0])
                 if check is not None:
@@ -104,7 +105,7 @@ def answers(
                 if way.plan is not None:
                     way.plan.repeated = repeated or len(pictures) > 1
                     try:
-                        found = computed(way, probe, picture, paint, origins, window, dtype, budget, bar)
+                        found = computed(way, probe, occluded, dtype, budget, bar)
                         check_computed(way, found, dtype, picture.dtype)
                         result = found.result
                     except (ValueError, RuntimeError, IndexError, RefusedError) as error:
@@ -115,9 +116,9 @@ def answers(
                     _check_steady(probe, picture, base)
                     base = base if reduced.dtype is None else reduced(picture[None].clone())[0]
                     chunk = chunk_size(probe, picture, budget)
-                    if chunk > 1 and not _independent(reduced, picture, paint, origins, window):
+                    if chunk > 1 and not _independent(reduced, occluded):
                         chunk = 1
-                    result = Result(*run_batched(reduced, picture, paint, origins, window, chunk, bar))
+                    result = Result(*run_batched(reduced, occluded, chunk, bar))
                 bases.append(base)
                 outputs.append(result.logits)
                 activity.append(result.activity)
@@ -237,26 +238,24 @@ class Computed:
 def computed(
     way: Way,
     probe: Probe,
-    picture: Tensor,
-    paint: Tensor,
-    origins: Tensor,
-    window: tuple[int, int],
+    occluded: OccludedImage,
     dtype: torch.dtype | None,
     budget: int,
     bar: tqdm[Any],
 ) -> Computed:
     """The engine's answers; nothing in here waits for a GPU, so that it can be captured."""
-    plan, kind = way.plan, picture.dtype if dtype is None else dtype
+    plan, own = way.plan, occluded.image.dtype
+    kind = own if dtype is None else dtype
     assert plan is not None
-    result = plan.run(picture, paint, way.values, kind, budget, bar)
+    result = plan.run(occluded.fill, way.values, kind, budget, bar)
     middle = plan.grid[0] // 2 * plan.grid[1] + plan.grid[1] // 2
     sample = np.array([middle])
     exact = result.logits[middle : middle + 1]
-    if kind != picture.dtype:
-        others = np.linspace(0, len(origins) - 1, _SAMPLE).astype(np.int64)
+    if kind != own:
+        others = np.linspace(0, len(occluded) - 1, _SAMPLE).astype(np.int64)
         sample = np.concatenate([sample, np.setdiff1d(others, sample)])
-        exact = plan.run(picture, paint, way.values, picture.dtype, budget, tqdm(disable=True), sample).logits
-    alone = probe(ops.occlude(picture, paint, origins[middle : middle + 1], window))[0]
+        exact = plan.run(occluded.fill, way.values, own, budget, tqdm(disable=True), sample).logits
+    alone = probe(occluded.batch(slice(middle, middle + 1)))[0]
     return Computed(result, sample.tolist(), exact, alone)
 
 
@@ -287,14 +286,14 @@ def _deviation(rough: Tensor, exact: Tensor, dtype: torch.dtype, from_dtype: tor
     )
 
 
-def _independent(probe: Probe, picture: Tensor, paint: Tensor, origins: Tensor, window: tuple[int, int]) -> bool:
+def _independent(probe: Probe, occluded: OccludedImage) -> bool:
     """Whether a picture's answer is the same in company.
 
     It is not where a layer takes statistics of its batch, and there is none where a model takes one picture alone.
     """
-    both = ops.occlude(picture, paint, origins[[0, len(origins) // 2]], window)
+    both = occluded.batch([0, len(occluded) // 2])
     try:
         in_company = probe(both)[0]
     except (ValueError, RuntimeError):
         return False
-    return _agree(in_company, probe(both[:1])[0], probe.dtype or picture.dtype)
+    return _agree(in_company, probe(both[:1])[0], probe.dtype or both.dtype)

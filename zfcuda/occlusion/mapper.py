@@ -25,6 +25,7 @@ from zfcuda.occlusion.dispatch import (
 )
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Result
+from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import OcclusionMap
 
 
@@ -114,10 +115,7 @@ class OcclusionMapper:
         found = computed(
             Way(plan, way.reason, network, {i: values[i] for i in plan.needed}),
             probe,
-            picture,
-            e.fill.expand_as(picture),
-            e.origins.flatten(0, 1),
-            e.window,
+            OccludedImage(picture, e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window),
             e.run_in,
             self._budget,
             tqdm(disable=True),

@@ -84,7 +84,6 @@ class Plan:
 
     def run(
         self,
-        picture: Tensor,
         fill: Tensor,
         values: dict[int, Any],
         dtype: torch.dtype,
@@ -94,11 +93,12 @@ class Plan:
     ) -> Result:
         """The answers to one picture.
 
-        picture, fill: [C,H,W]. values: of the needed nodes for this picture. dtype: that the windows are computed in.
+        fill: [C,H,W], what covers it. values: of the needed nodes for this picture. dtype: that the windows are
+        computed in.
         budget: bytes. windows: int64 [n], which of the grid; None: all.
         """
         base = Base(values, dtype)
-        paint = fill.expand_as(picture)[None].to(dtype).contiguous(memory_format=torch.channels_last)
+        paint = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         sizes = _Sizes(self, base)
         budget = max(budget // 4, budget - sizes.lasting())
