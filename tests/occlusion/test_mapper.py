@@ -120,7 +120,7 @@ def test_the_model_learns_on(model: nn.Module, device: torch.device) -> None:
 
 
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zfcuda.occlusion.dispatch.costs", lambda plan, base: (0.0, 1.0))
+    monkeypatch.setattr("zfcuda.occlusion.prepared.costs", lambda plan, base: (0.0, 1.0))
     image = picture(1, device)
     mapper = zfcuda.OcclusionMapper(model, picture(0, device), **WINDOWS)
     assert mapper(image).method == "incremental"
@@ -273,7 +273,6 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         network = trace(model, image[None])
         values = network.run(image[None], [network.names[""], network.names["conv3"]])
         plan = Plan(network, values, SIZE[1:], (9, 9), (7, 7), network.names["conv3"])
-    plan.repeated = True
     copies = 0
 
     def copied(table: np.ndarray, device: torch.device) -> Tensor:
@@ -287,7 +286,8 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):
             copies = 0
-            result = plan.run(on_gpu(torch.zeros(SIZE)), there, dtype, budget, tqdm(disable=True))
+            fill = on_gpu(torch.zeros(SIZE))
+            result = plan.run(fill, there, dtype, budget, tqdm(disable=True), repeated=True)
             assert (copies > 0) is first
         assert result.activity is not None
         assert result.logits.device.type == result.activity.device.type == "cuda"

@@ -16,7 +16,8 @@ from zfcuda.inputs import (
     probabilities,
     target_score,
 )
-from zfcuda.occlusion.dispatch import Answers, Way, answers
+from zfcuda.occlusion.dispatch import Answers, answers
+from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 
@@ -142,8 +143,8 @@ class Experiment:
         """The map of one picture."""
         return self.map(self.answers(self.picture(image)))
 
-    def answers(self, picture: Tensor, way: Way | None = None) -> Answers:
-        """picture: [C,H,W]. way: of an earlier picture."""
+    def answers(self, picture: Tensor, prepared: PreparedEngine | Refusal | None = None) -> Answers:
+        """picture: [C,H,W]. prepared: of an earlier picture."""
         return answers(
             self.model,
             picture[None],
@@ -156,7 +157,7 @@ class Experiment:
             memory_budget=self.memory_budget,
             progress=self.progress,
             check=self.check,
-            way=way,
+            prepared=prepared,
         )
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:

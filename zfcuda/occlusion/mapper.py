@@ -12,20 +12,19 @@ from zfcuda.cuda_graph import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import Probe, total_activity
-from zfcuda.occlusion.dispatch import (
-    Answers,
+from zfcuda.occlusion.dispatch import Answers, budget_of
+from zfcuda.occlusion.experiment import Experiment
+from zfcuda.occlusion.incremental import Result
+from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.prepared import (
     Computed,
+    PreparedEngine,
     RefusedError,
-    Way,
     base_values,
-    budget_of,
     check_computed,
     check_finite,
     computed,
 )
-from zfcuda.occlusion.experiment import Experiment
-from zfcuda.occlusion.incremental import Result
-from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import OcclusionMap
 
 
@@ -53,7 +52,7 @@ class OcclusionMapper:
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
         self._experiment = Experiment(model, image, **arguments)
         answers = self._experiment.answers(self._experiment.picture(image))
-        self._way = answers.way
+        self._prepared = answers.prepared
         self._captured: Captured | None = None
         self._memory: list[int] = []  # of the weights that were captured
         self._refused = ""  # why nothing is captured
@@ -69,24 +68,24 @@ class OcclusionMapper:
         picture = self._experiment.picture(image)
         answers = self._replayed(picture)
         if answers is None:
-            answers = self._experiment.answers(picture, self._way)
-            self._way = answers.way
+            answers = self._experiment.answers(picture, self._prepared)
+            self._prepared = answers.prepared
         return self._experiment.map(answers)
 
     # ------------------------------------------------------------ the CUDA graph
 
     def _replayed(self, picture: Tensor) -> Answers | None:
         """None: it has to be computed step by step."""
-        way = self._way
-        if not _has_graphs(picture) or way is None or way.plan is None or self._refused:
+        engine = self._prepared
+        if not _has_graphs(picture) or not isinstance(engine, PreparedEngine) or self._refused:
             return None
         if hooked(self._experiment.model, renewing=False):
             return None
         with torch.inference_mode(), evaluating(self._experiment.model):
             try:
-                self._capture(picture, way)
+                self._capture(picture)
                 assert self._captured is not None
-                return self._answers(self._captured(picture), way)
+                return self._answers(self._captured(picture), engine)
             except RefusedError:
                 self._captured = None  # step by step it may be refused too, with the reason
             except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
@@ -94,31 +93,30 @@ class OcclusionMapper:
                 self._refused = str(error).splitlines()[0]
         return None
 
-    def _capture(self, picture: Tensor, way: Way) -> None:
+    def _capture(self, picture: Tensor) -> None:
         """Records, where that was not done or no longer holds."""
         model = self._experiment.model
         memory = [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
         if self._captured is None or memory != self._memory:
-            assert way.plan is not None
-            way.plan.repeated = True
             # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
             self._budget = budget_of(self._experiment.memory_budget, picture.device)
             self._captured, self._memory = Captured(self._work, picture), memory
 
     def _work(self, picture: Tensor) -> list[Tensor]:
         """All that depends on the picture; nothing in here waits for the GPU."""
-        e, way = self._experiment, self._way
-        assert way is not None and way.plan is not None and way.network is not None
-        plan, network = way.plan, way.network
-        values = base_values(network, picture, plan.wanted)
+        e, prepared = self._experiment, self._prepared
+        assert isinstance(prepared, PreparedEngine)
+        plan = prepared.plan
+        values = base_values(plan.network, picture, plan.wanted)
         probe = Probe(e.model, None, None)
         found = computed(
-            Way(plan, way.reason, network, {i: values[i] for i in plan.needed}),
+            PreparedEngine(plan, {i: values[i] for i in plan.needed}),
             probe,
             OccludedImage(picture, e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window),
             e.run_in,
             self._budget,
             tqdm(disable=True),
+            repeated=True,
         )
         base = values[plan.output].flatten().float()
         self._sample = found.sample
@@ -128,21 +126,22 @@ class OcclusionMapper:
             tensors += [total_activity(values[plan.watched])[0], found.result.activity]
         return tensors
 
-    def _answers(self, tensors: list[Tensor], way: Way) -> Answers:
+    def _answers(self, tensors: list[Tensor], engine: PreparedEngine) -> Answers:
         e = self._experiment
         base, logits, exact, alone, *watched = tensors
         before, activity = watched or (None, None)
         check_finite(base)
         e.check(base, before)
-        check_computed(way, Computed(Result(logits, activity), self._sample, exact, alone), e.run_in, e.dtype)
+        found = Computed(Result(logits, activity), self._sample, exact, alone)
+        reason = check_computed(engine.plan, found, e.run_in, e.dtype)
         return Answers(
             logits[None].clone(),
             base[None].clone(),
             None if activity is None else activity[None].clone(),
             None if before is None else before[None].clone(),
             "incremental",
-            f"{way.reason}; replayed from a CUDA graph",
-            way,
+            f"{reason}; replayed from a CUDA graph",
+            engine,
         )
 
 

@@ -64,7 +64,6 @@ class Plan:
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
         self.needed = {i for i, form in self.forms.of.items() if not isinstance(form, Local) or i in read}
-        self.repeated = False  # whether more pictures will come, for which tables are kept
         self._places: dict[tuple[str, bytes], Places] = {}
         if not self.forms.windows:
             why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
@@ -89,13 +88,16 @@ class Plan:
         dtype: torch.dtype,
         budget: int,
         bar: tqdm[Any],
+        *,
+        repeated: bool = False,
         windows: Table | None = None,
     ) -> Result:
         """The answers to one picture.
 
         fill: [C,H,W], what covers it. values: of the needed nodes for this picture. dtype: that the windows are
         computed in.
-        budget: bytes. windows: int64 [n], which of the grid; None: all.
+        budget: bytes. repeated: whether more images will come, for which tables are kept. windows: int64 [n], which of
+        the grid; None: all.
         """
         base = Base(values, dtype)
         paint = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
@@ -112,7 +114,7 @@ class Plan:
             parts: list[Chunk] = []
             done = 0
             while done < len(some):
-                chunk = Chunk(base, self._placed("part", some[done : done + size]))
+                chunk = Chunk(base, self._placed("part", some[done : done + size], repeated))
                 try:
                     self._start(chunk, paint)
                     self._steps(chunk, self.head, self.tail)
@@ -132,7 +134,7 @@ class Plan:
                     logits.append(self._output(chunk))
             if self.tail:
                 try:
-                    parts = [self._finished(base, parts, self._placed("block", some))]
+                    parts = [self._finished(base, parts, self._placed("block", some, repeated))]
                 except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                     if len(parts) == 1 or not out_of_memory(error):
                         raise
@@ -143,13 +145,13 @@ class Plan:
                     activity.append(self._activity(chunk))
         return Result(torch.cat(logits), torch.cat(activity) if activity else None)
 
-    def _placed(self, kind: str, windows: Table) -> Places:
+    def _placed(self, kind: str, windows: Table, repeated: bool) -> Places:
         """Where these windows change the maps."""
         key = (kind, windows.tobytes())
         places = self._places.get(key)
         if places is None:
             places = Places(self.forms, windows // self.grid[1], windows % self.grid[1])
-            if self.repeated:
+            if repeated:
                 self._places[key] = places
         return places
 

@@ -1,0 +1,181 @@
+"""The engine made ready for a model and an image; or the reason why it is not used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from zfcuda.network import Network, trace
+from zfcuda.network.hooks import hooked
+from zfcuda.occlusion.brute_force import Probe, total_activity
+from zfcuda.occlusion.incremental import Plan, Result, costs
+from zfcuda.occlusion.incremental.precision import agree
+from zfcuda.occlusion.occluded_image import OccludedImage
+
+# Windows that are run in float32 too where a smaller dtype was asked for.
+_SAMPLE = 8
+
+
+@dataclass(frozen=True)
+class PreparedEngine:
+    """The engine's plan, which holds for all images of one size, and the values of the needed nodes for one image."""
+
+    plan: Plan
+    values: dict[int, Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why every window is run through the whole network, in a sentence."""
+
+    reason: str
+
+
+class RefusedError(Exception):
+    """Why the engine cannot be used."""
+
+
+def prepare(
+    probe: Probe,
+    occluded: OccludedImage,
+    base: Tensor,
+    stride: tuple[int, int],
+    method: str,
+    before: PreparedEngine | Refusal | None,
+) -> PreparedEngine | Refusal:
+    """Follows the model, unless that was done for an image before, and holds the engine against it.
+
+    base: float32 [classes], what the model itself gives for the whole image. before: of the image before.
+    """
+    if method == "batched":
+        return Refusal("every window was run through the whole network, as was asked")
+    if isinstance(before, Refusal):
+        return before
+    image = occluded.image
+    try:
+        hooks = hooked(probe.model, renewing=False)
+        if hooks:
+            raise RefusedError(f"there are hooks on {', '.join(hooks)}, which the engine would not run")
+        network = trace(probe.model, image[None]) if before is None else before.plan.network
+        watched = None if probe.layer is None else network.node(probe.layer).index
+        wanted = [network.names[""], *([] if watched is None else [watched])]
+        values = base_values(network, image, wanted)
+        _check_same(values[network.names[""]], base)
+        if watched is not None and probe.activity is not None:
+            _check_same(total_activity(values[watched]), probe.activity[0])
+        if before is not None:
+            plan = before.plan
+        else:
+            plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+    except (ValueError, KeyError, RuntimeError, RefusedError) as error:
+        check_steady(probe, image, base)
+        return refused(str(error).splitlines()[0], method)
+    if method == "auto" and before is None:
+        engine, brute = costs(plan, values)
+        if engine > brute:
+            return Refusal("every window was run through the whole network, which is predicted to be cheaper here")
+    return PreparedEngine(plan, {i: values[i] for i in plan.needed})
+
+
+def base_values(network: Network, picture: Tensor, wanted: list[int]) -> dict[int, Any]:
+    """The whole picture [C,H,W] through the network."""
+    # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
+    return network.run(picture[None].clone().contiguous(memory_format=torch.channels_last), wanted)
+
+
+def refused(reason: str, method: str) -> Refusal:
+    """Falls back to brute force.
+
+    Raises:
+        RuntimeError: method is "incremental".
+    """
+    if method == "incremental":
+        raise RuntimeError(f"method: 'incremental' cannot be done: {reason}")
+    return Refusal(f"every window was run through the whole network: {reason}")
+
+
+def check_finite(base: Tensor) -> None:
+    """base: the model's answer to the whole picture."""
+    if not torch.isfinite(base).all():
+        raise ValueError("model: its output for the whole picture holds NaN or infinity")
+
+
+def _check_same(value: Any, base: Tensor) -> None:
+    """The graph has to give what the model itself gives."""
+    if not isinstance(value, Tensor) or value.numel() != base.numel():
+        raise RefusedError("what the model returns is not what its layers compute")
+    if not agree(value.flatten().float(), base, value.dtype):
+        raise RefusedError("something outside of the layers changes what the model answers")
+
+
+def check_steady(probe: Probe, picture: Tensor, base: Tensor) -> None:
+    if not agree(probe(picture[None].clone())[0], base, picture.dtype):
+        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the engine answers to one picture, and what that is held against.
+
+    sample: int64 [m], windows that were also run in the picture's dtype, where that is another; exact: float32
+        [m,classes], their answers. alone: float32 [classes], the model's own answer to window sample[0].
+    """
+
+    result: Result
+    sample: list[int]
+    exact: Tensor
+    alone: Tensor
+
+
+def computed(
+    engine: PreparedEngine,
+    probe: Probe,
+    occluded: OccludedImage,
+    dtype: torch.dtype | None,
+    budget: int,
+    bar: tqdm[Any],
+    repeated: bool,
+) -> Computed:
+    """The engine's answers; nothing in here waits for a GPU, so that it can be captured.
+
+    repeated: whether more images will come.
+    """
+    plan, own = engine.plan, occluded.image.dtype
+    kind = own if dtype is None else dtype
+    result = plan.run(occluded.fill, engine.values, kind, budget, bar, repeated=repeated)
+    middle = plan.grid[0] // 2 * plan.grid[1] + plan.grid[1] // 2
+    sample = np.array([middle])
+    exact = result.logits[middle : middle + 1]
+    if kind != own:
+        others = np.linspace(0, len(occluded) - 1, _SAMPLE).astype(np.int64)
+        sample = np.concatenate([sample, np.setdiff1d(others, sample)])
+        exact = plan.run(
+            occluded.fill, engine.values, own, budget, tqdm(disable=True), repeated=repeated, windows=sample
+        ).logits
+    alone = probe(occluded.batch(slice(middle, middle + 1)))[0]
+    return Computed(result, sample.tolist(), exact, alone)
+
+
+def check_computed(plan: Plan, found: Computed, dtype: torch.dtype | None, picture_dtype: torch.dtype) -> str:
+    """Refuses answers that are not the model's own. Returns what was done, in a sentence: how far the answers in
+    another dtype are off too.
+    """
+    if not agree(found.exact[0], found.alone, picture_dtype):
+        raise RefusedError("the engine's answer to one window is not the model's own")
+    if dtype is None or dtype == picture_dtype:
+        return plan.reason
+    return f"{plan.reason}; {_deviation(found.result.logits[found.sample], found.exact, dtype, picture_dtype)}"
+
+
+def _deviation(rough: Tensor, exact: Tensor, dtype: torch.dtype, from_dtype: torch.dtype) -> str:
+    largest = (rough - exact).abs().max()
+    name, of = (str(d).removeprefix("torch.") for d in (dtype, from_dtype))
+    return (
+        f"in {name} the outputs of {len(exact)} windows are at most {largest:.2g} from those in {of}, "
+        f"{largest / exact.std():.2g} of their standard deviation"
+    )
