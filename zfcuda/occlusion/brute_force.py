@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.result import WindowOutputs
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
 # pages for each: with 64 at a time half of the time were page faults. A GPU is full.
@@ -103,25 +104,25 @@ def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
-def run_batched(probe: Probe, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> tuple[Tensor, Tensor | None]:
-    """Returns logits float32 [n,classes] and, where a layer is watched, activity float32 [n,units]."""
+def run_batched(probe: Probe, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
+    """Runs every window, `chunk` of them at once."""
     logits: list[Tensor] = []
     activity: list[Tensor] = []
     done = 0
     while done < len(occluded):
         try:
-            answer = probe(occluded.batch(slice(done, done + chunk)))
+            output = probe(occluded.batch(slice(done, done + chunk)))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if chunk == 1 or not out_of_memory(error):
                 raise
             chunk //= 2
             continue
-        logits.append(answer)
+        logits.append(output)
         if probe.activity is not None:
             activity.append(probe.activity)
-        bar.update(len(answer))
-        done += len(answer)
-    return torch.cat(logits), torch.cat(activity) if activity else None
+        bar.update(len(output))
+        done += len(output)
+    return WindowOutputs(torch.cat(logits), torch.cat(activity) if activity else None)
 
 
 def out_of_memory(error: BaseException) -> bool:

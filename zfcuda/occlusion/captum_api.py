@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from zfcuda.inputs import repeat_target, select_target
 from zfcuda.occlusion.any_function import Forward, Grid, run
-from zfcuda.occlusion.dispatch import answers
+from zfcuda.occlusion.dispatch import run_windows
 
 Number = int | float
 Baselines = Tensor | Number | tuple[Tensor | Number, ...] | None
@@ -247,7 +247,7 @@ def _by_engine(
         model is not None
         and pictures.dim() == 4
         and pictures.numel() > 0
-        and pictures.dtype in (torch.float32, torch.float16, torch.bfloat16)  # the engine's answers are float32
+        and pictures.dtype in (torch.float32, torch.float16, torch.bfloat16)  # the engine's outputs are float32
         and fill.dtype == pictures.dtype
         and grid.counts[0] == 1
         and not torch.is_autocast_enabled(pictures.device.type)
@@ -265,16 +265,16 @@ def _by_engine(
         if not isinstance(initial, Tensor) or initial.shape[:1] != whole.shape[:1]:
             return None
         (_, height, width), (_, down, right) = grid.window, grid.stride
-        found = answers(model, batch, fill, (height, width), (down, right), method="auto", progress=progress)
+        ran = run_windows(model, batch, fill, (height, width), (down, right), method="auto", progress=progress)
         largest = float(whole.abs().max())
-        if not torch.allclose(found.base, whole.float(), rtol=1e-2, atol=1e-2 * largest):
+        if not torch.allclose(ran.base_logits, whole.float(), rtol=1e-2, atol=1e-2 * largest):
             return None
     except (RuntimeError, ValueError):
         return None  # refused; an error of the user's model comes again, from forward_func itself
     windows = math.prod(grid.counts)
-    every = found.outputs.transpose(0, 1).flatten(0, 1)  # [windows * N,classes]
+    every = ran.logits.transpose(0, 1).flatten(0, 1)  # [windows * N,classes]
     occluded = select_target(every, repeat_target(target, windows))
-    base = select_target(found.base, target)
+    base = select_target(ran.base_logits, target)
     if base.shape != initial.shape or occluded.shape != (windows * len(base), *base.shape[1:]):
         return None  # a callable that takes the batch together
     drop = base.reshape(1, -1) - occluded.reshape(windows, -1)

@@ -16,7 +16,7 @@ from zfcuda.inputs import (
     probabilities,
     target_score,
 )
-from zfcuda.occlusion.dispatch import Answers, answers
+from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
@@ -88,7 +88,7 @@ def occlusion_map(
 
 
 class Experiment:
-    """An occlusion experiment on pictures of one size: its arguments, checked, and what the answers become.
+    """An occlusion experiment on pictures of one size: its arguments, checked, and what the outputs become.
 
     Arguments and errors as in :func:`occlusion_map`; image: the first picture, or one of its size.
     """
@@ -141,11 +141,11 @@ class Experiment:
 
     def run(self, image: Tensor) -> OcclusionMap:
         """The map of one picture."""
-        return self.map(self.answers(self.picture(image)))
+        return self.map(self.run_windows(self.picture(image)))
 
-    def answers(self, picture: Tensor, prepared: PreparedEngine | Refusal | None = None) -> Answers:
+    def run_windows(self, picture: Tensor, prepared: PreparedEngine | Refusal | None = None) -> OcclusionOutputs:
         """picture: [C,H,W]. prepared: of an earlier picture."""
-        return answers(
+        return run_windows(
             self.model,
             picture[None],
             self.fill[None],
@@ -166,11 +166,11 @@ class Experiment:
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
-    def map(self, answer: Answers) -> OcclusionMap:
-        """What the answers to one picture say about the target."""
-        logits, base = answer.outputs[0], answer.base[0]
+    def map(self, outputs: OcclusionOutputs) -> OcclusionMap:
+        """What the outputs for one image say about the target."""
+        logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
-        unit = _unit(self.unit, self.layer, None if answer.base_activity is None else answer.base_activity[0])
+        unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
         probability = probabilities(torch.cat([base[None], logits]), self.probability)[1:]
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]
@@ -181,7 +181,7 @@ class Experiment:
             score=score.view(rows, columns),
             probability=probability[:, best].view(rows, columns),
             label=label.view(rows, columns),
-            activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
+            activity=None if outputs.activity is None else outputs.activity[0, :, unit].reshape(rows, columns),
             unit=unit,
             target=chosen,
             base_logits=base,
@@ -190,8 +190,8 @@ class Experiment:
             window=self.window,
             stride=self.stride,
             size=self.size,
-            method=answer.method,
-            reason=answer.reason,
+            method=outputs.method,
+            reason=outputs.reason,
         )
 
 

@@ -12,20 +12,18 @@ from zfcuda.cuda_graph import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import Probe, total_activity
-from zfcuda.occlusion.dispatch import Answers, budget_of
+from zfcuda.occlusion.dispatch import OcclusionOutputs, budget_of
 from zfcuda.occlusion.experiment import Experiment
-from zfcuda.occlusion.incremental import Result
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
-    Computed,
     PreparedEngine,
     RefusedError,
     base_values,
-    check_computed,
     check_finite,
-    computed,
+    check_outputs,
+    run_engine,
 )
-from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.result import OcclusionMap, WindowOutputs
 
 
 class OcclusionMapper:
@@ -51,12 +49,10 @@ class OcclusionMapper:
 
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
         self._experiment = Experiment(model, image, **arguments)
-        answers = self._experiment.answers(self._experiment.picture(image))
-        self._prepared = answers.prepared
+        self._prepared = self._experiment.run_windows(self._experiment.picture(image)).prepared
         self._captured: Captured | None = None
         self._memory: list[int] = []  # of the weights that were captured
         self._refused = ""  # why nothing is captured
-        self._sample: list[int] = []
         self._budget = 0
 
     def __call__(self, image: Tensor) -> OcclusionMap:
@@ -66,15 +62,15 @@ class OcclusionMapper:
             As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
         """
         picture = self._experiment.picture(image)
-        answers = self._replayed(picture)
-        if answers is None:
-            answers = self._experiment.answers(picture, self._prepared)
-            self._prepared = answers.prepared
-        return self._experiment.map(answers)
+        outputs = self._replayed(picture)
+        if outputs is None:
+            outputs = self._experiment.run_windows(picture, self._prepared)
+            self._prepared = outputs.prepared
+        return self._experiment.map(outputs)
 
     # ------------------------------------------------------------ the CUDA graph
 
-    def _replayed(self, picture: Tensor) -> Answers | None:
+    def _replayed(self, picture: Tensor) -> OcclusionOutputs | None:
         """None: it has to be computed step by step."""
         engine = self._prepared
         if not _has_graphs(picture) or not isinstance(engine, PreparedEngine) or self._refused:
@@ -85,7 +81,7 @@ class OcclusionMapper:
             try:
                 self._capture(picture)
                 assert self._captured is not None
-                return self._answers(self._captured(picture), engine)
+                return self._checked(self._captured(picture), engine)
             except RefusedError:
                 self._captured = None  # step by step it may be refused too, with the reason
             except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
@@ -109,7 +105,7 @@ class OcclusionMapper:
         plan = prepared.plan
         values = base_values(plan.network, picture, plan.wanted)
         probe = Probe(e.model, None, None)
-        found = computed(
+        outputs, exact, alone = run_engine(
             PreparedEngine(plan, {i: values[i] for i in plan.needed}),
             probe,
             OccludedImage(picture, e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window),
@@ -119,22 +115,21 @@ class OcclusionMapper:
             repeated=True,
         )
         base = values[plan.output].flatten().float()
-        self._sample = found.sample
-        tensors = [base, found.result.logits, found.exact, found.alone]
+        tensors = [base, outputs.logits, exact, alone]
         if plan.watched is not None:
-            assert found.result.activity is not None
-            tensors += [total_activity(values[plan.watched])[0], found.result.activity]
+            assert outputs.activity is not None
+            tensors += [total_activity(values[plan.watched])[0], outputs.activity]
         return tensors
 
-    def _answers(self, tensors: list[Tensor], engine: PreparedEngine) -> Answers:
+    def _checked(self, tensors: list[Tensor], engine: PreparedEngine) -> OcclusionOutputs:
         e = self._experiment
         base, logits, exact, alone, *watched = tensors
         before, activity = watched or (None, None)
         check_finite(base)
         e.check(base, before)
-        found = Computed(Result(logits, activity), self._sample, exact, alone)
-        reason = check_computed(engine.plan, found, e.run_in, e.dtype)
-        return Answers(
+        outputs = WindowOutputs(logits, activity)
+        reason = check_outputs(engine.plan, outputs, exact, alone, e.run_in, e.dtype)
+        return OcclusionOutputs(
             logits[None].clone(),
             base[None].clone(),
             None if activity is None else activity[None].clone(),

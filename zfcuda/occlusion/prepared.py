@@ -13,9 +13,11 @@ from tqdm import tqdm
 from zfcuda.network import Network, trace
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import Probe, total_activity
-from zfcuda.occlusion.incremental import Plan, Result, costs
+from zfcuda.occlusion.incremental import Plan, costs
+from zfcuda.occlusion.incremental.patches import Table
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.result import WindowOutputs
 
 # Windows that are run in float32 too where a smaller dtype was asked for.
 _SAMPLE = 8
@@ -118,21 +120,7 @@ def check_steady(probe: Probe, picture: Tensor, base: Tensor) -> None:
         raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
 
 
-@dataclass(frozen=True)
-class Computed:
-    """What the engine answers to one picture, and what that is held against.
-
-    sample: int64 [m], windows that were also run in the picture's dtype, where that is another; exact: float32
-        [m,classes], their answers. alone: float32 [classes], the model's own answer to window sample[0].
-    """
-
-    result: Result
-    sample: list[int]
-    exact: Tensor
-    alone: Tensor
-
-
-def computed(
+def run_engine(
     engine: PreparedEngine,
     probe: Probe,
     occluded: OccludedImage,
@@ -140,36 +128,61 @@ def computed(
     budget: int,
     bar: tqdm[Any],
     repeated: bool,
-) -> Computed:
-    """The engine's answers; nothing in here waits for a GPU, so that it can be captured.
+) -> tuple[WindowOutputs, Tensor, Tensor]:
+    """Runs all windows, and what they are held against; nothing in here waits for a GPU, so that it can be recorded.
 
-    repeated: whether more images will come.
+    Args:
+        probe: the model itself.
+        dtype: that the windows are run in; None: the image's.
+        repeated: whether more images will come.
+
+    Returns:
+        The outputs; those of the sampled windows in the image's dtype, float32 [m,classes]; the model's own output for
+        the first of the sample, float32 [classes].
     """
     plan, own = engine.plan, occluded.image.dtype
-    kind = own if dtype is None else dtype
-    result = plan.run(occluded.fill, engine.values, kind, budget, bar, repeated=repeated)
-    middle = plan.grid[0] // 2 * plan.grid[1] + plan.grid[1] // 2
-    sample = np.array([middle])
-    exact = result.logits[middle : middle + 1]
-    if kind != own:
-        others = np.linspace(0, len(occluded) - 1, _SAMPLE).astype(np.int64)
-        sample = np.concatenate([sample, np.setdiff1d(others, sample)])
-        exact = plan.run(
-            occluded.fill, engine.values, own, budget, tqdm(disable=True), repeated=repeated, windows=sample
-        ).logits
-    alone = probe(occluded.batch(slice(middle, middle + 1)))[0]
-    return Computed(result, sample.tolist(), exact, alone)
+    dtype = own if dtype is None else dtype
+    outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, repeated=repeated)
+    sample = _sampled(plan, dtype, own)
+    middle = int(sample[0])
+    if dtype == own:
+        exact = outputs.logits[middle : middle + 1]
+    else:
+        no_bar = tqdm(disable=True)
+        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=sample).logits
+    return outputs, exact, probe(occluded.batch(slice(middle, middle + 1)))[0]
 
 
-def check_computed(plan: Plan, found: Computed, dtype: torch.dtype | None, picture_dtype: torch.dtype) -> str:
-    """Refuses answers that are not the model's own. Returns what was done, in a sentence: how far the answers in
-    another dtype are off too.
+def check_outputs(
+    plan: Plan,
+    outputs: WindowOutputs,
+    exact: Tensor,
+    alone: Tensor,
+    dtype: torch.dtype | None,
+    image_dtype: torch.dtype,
+) -> str:
+    """Holds what run_engine gives against each other. Returns what was done, in a sentence: where another dtype was
+    asked for, also how far its outputs are off.
+
+    Raises:
+        RefusedError: the outputs are not the model's own.
     """
-    if not agree(found.exact[0], found.alone, picture_dtype):
+    if not agree(exact[0], alone, image_dtype):
         raise RefusedError("the engine's answer to one window is not the model's own")
-    if dtype is None or dtype == picture_dtype:
+    if dtype is None or dtype == image_dtype:
         return plan.reason
-    return f"{plan.reason}; {_deviation(found.result.logits[found.sample], found.exact, dtype, picture_dtype)}"
+    rough = outputs.logits[_sampled(plan, dtype, image_dtype).tolist()]
+    return f"{plan.reason}; {_deviation(rough, exact, dtype, image_dtype)}"
+
+
+def _sampled(plan: Plan, dtype: torch.dtype, image_dtype: torch.dtype) -> Table:
+    """The windows that are run in the image's dtype too: that in the middle, and where another was asked for others."""
+    rows, columns = plan.grid
+    middle = np.array([rows // 2 * columns + columns // 2])
+    if dtype == image_dtype:
+        return middle
+    others = np.linspace(0, rows * columns - 1, _SAMPLE).astype(np.int64)
+    return np.concatenate([middle, np.setdiff1d(others, middle)])
 
 
 def _deviation(rough: Tensor, exact: Tensor, dtype: torch.dtype, from_dtype: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""What an occlusion experiment gives: OcclusionMap."""
+"""What an occlusion experiment gives: WindowOutputs of the network, and the OcclusionMap made of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class OcclusionMap:
-    """The network's answers to one picture with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
+class WindowOutputs:
+    """What the network gives for one image with each window covered, in row-major order of the grid.
 
-    Tensors are on the picture's device.
+    Attributes:
+        logits: float32 [windows,classes].
+        activity: float32 [windows,units], total activation of a layer's units; None where none is watched.
+    """
+
+    logits: Tensor
+    activity: Tensor | None
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """The network's outputs for one image with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
+
+    Tensors are on the image's device.
 
     Attributes:
         logits: float32 [rows,cols,classes], the network's output at each position of the occluder.

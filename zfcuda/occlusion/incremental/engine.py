@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,19 +19,12 @@ from zfcuda.occlusion.incremental.fusion import lower
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.regions import Intervals
 from zfcuda.occlusion.incremental.steps import Convolution, FirstLinear, Step, sums_of_differences
+from zfcuda.occlusion.result import WindowOutputs
 from zfcuda.occlusion.windows import starts
 
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
 _LARGEST = {"cpu": 16 << 20}
-
-
-@dataclass(frozen=True)
-class Result:
-    """logits: float32 [windows,classes], in row-major order of the grid. activity: float32 [windows,units] or None."""
-
-    logits: Tensor
-    activity: Tensor | None
 
 
 class Plan:
@@ -91,8 +83,8 @@ class Plan:
         *,
         repeated: bool = False,
         windows: Table | None = None,
-    ) -> Result:
-        """The answers to one picture.
+    ) -> WindowOutputs:
+        """The outputs for the windows of one image.
 
         fill: [C,H,W], what covers it. values: of the needed nodes for this picture. dtype: that the windows are
         computed in.
@@ -143,7 +135,7 @@ class Plan:
                 logits.append(self._output(chunk))
                 if late:
                     activity.append(self._activity(chunk))
-        return Result(torch.cat(logits), torch.cat(activity) if activity else None)
+        return WindowOutputs(torch.cat(logits), torch.cat(activity) if activity else None)
 
     def _placed(self, kind: str, windows: Table, repeated: bool) -> Places:
         """Where these windows change the maps."""
