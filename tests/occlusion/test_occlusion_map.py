@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.occlusion import brute_force as batched
-from zfcuda.occlusion.incremental import engine, steps
+from zfcuda.occlusion.incremental import footprint, steps
 from zfcuda.occlusion.windows import grid, starts
 
 
@@ -203,7 +203,7 @@ def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.M
 
         with monkeypatch.context() as patched:
             patched.setattr(step, "run", scarce)
-            patched.setattr(engine, "_WINDOWS", {"cpu": 3 if step is steps.FirstLinear else 64, "cuda": 64})
+            patched.setattr(footprint, "_WINDOWS", {"cpu": 3 if step is steps.FirstLinear else 64, "cuda": 64})
             result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental")
         torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
         assert 1 < max(sizes) <= 3

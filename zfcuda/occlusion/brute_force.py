@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
 
@@ -82,20 +83,6 @@ def total_activity(output: Tensor) -> Tensor:
     return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30  # unknown; a quarter of this is small enough for any machine that runs torch
-
-
 def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
     """How many pictures fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
     alive.
@@ -106,24 +93,12 @@ def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
 
 def run_batched(probe: Probe, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
     """Runs every window, `chunk` of them at once."""
-    logits: list[Tensor] = []
-    activity: list[Tensor] = []
-    done = 0
-    while done < len(occluded):
-        try:
-            output = probe(occluded.batch(slice(done, done + chunk)))
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if chunk == 1 or not out_of_memory(error):
-                raise
-            chunk //= 2
-            continue
-        logits.append(output)
-        if probe.activity is not None:
-            activity.append(probe.activity)
-        bar.update(len(output))
-        done += len(output)
-    return WindowOutputs(torch.cat(logits), torch.cat(activity) if activity else None)
 
+    def run(windows: slice) -> WindowOutputs:
+        logits = probe(occluded.batch(windows))
+        bar.update(len(logits))
+        return WindowOutputs(logits, probe.activity)
 
-def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    parts = ShrinkingBatches(chunk).run(len(occluded), run)
+    activity = [part.activity for part in parts if part.activity is not None]
+    return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.network import evaluating
-from zfcuda.occlusion.brute_force import Probe, chunk_size, free_memory, out_of_memory, run_batched
+from zfcuda.occlusion.brute_force import Probe, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
+from zfcuda.occlusion.memory import budget_of, out_of_memory
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,
@@ -125,11 +126,6 @@ def run_windows(
         reason,
         prepared,
     )
-
-
-def budget_of(asked: int | None, device: torch.device) -> int:
-    """Bytes; without a wish a quarter of what is free, at most 2 GiB."""
-    return asked if asked is not None else min(free_memory(device) // 4, 2 << 30)
 
 
 def _base_logits(probe: Probe, image: Tensor) -> Tensor:

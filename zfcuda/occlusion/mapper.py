@@ -12,8 +12,9 @@ from zfcuda.cuda_graph import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import Probe, total_activity
-from zfcuda.occlusion.dispatch import OcclusionOutputs, budget_of
+from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
+from zfcuda.occlusion.memory import budget_of
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,

@@ -51,25 +51,25 @@ class Base:
 
 @dataclass
 class Places:
-    """Where some windows change the maps; the same for every picture, so that tables are made and copied once.
+    """Where some windows change the maps; the same for every image, so that tables are made and copied once.
 
-    rows, columns: of the grid, one per window.
+    windows: int64 [n], which of the grid, row by row. columns: of the grid.
     """
 
     forms: Forms
-    rows: Table
-    columns: Table
+    windows: Table
+    columns: int
     _layouts: dict[int, Layout] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.windows)
 
     def intervals(self, index: int) -> tuple[Intervals, Intervals]:
         """What each window changes of a node's map: rows [n,2], columns [n,2]."""
         form = self.forms.of[index]
         assert isinstance(form, Local)
-        return form.rows[self.rows], form.columns[self.columns]
+        return form.rows[self.windows // self.columns], form.columns[self.windows % self.columns]
 
     def layout(self, index: int) -> Layout:
         """Patches of one size lie together, for dense layers that take them so."""

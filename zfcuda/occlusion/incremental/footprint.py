@@ -1,0 +1,76 @@
+"""How many windows make a chunk: what a window takes of the memory on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from zfcuda.occlusion.incremental.change_analysis import Local, Whole
+from zfcuda.occlusion.incremental.chunk import Base
+from zfcuda.occlusion.incremental.regions import Intervals
+from zfcuda.occlusion.incremental.steps import Convolution, Step
+
+if TYPE_CHECKING:
+    from zfcuda.occlusion.incremental.engine import Plan
+
+# On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
+_WINDOWS = {"cpu": 64, "cuda": 4096}
+_LARGEST = {"cpu": 16 << 20}
+
+
+class Footprint:
+    """Bytes per window, on average over the grid."""
+
+    def __init__(self, plan: Plan, base: Base) -> None:
+        self.plan, self.base = plan, base
+
+    def value(self, index: int) -> int:
+        form, value = self.plan.forms.of[index], self.base[index]
+        if not isinstance(value, Tensor) or form is Whole.CONSTANT:
+            return 0
+        if isinstance(form, Local):
+            return int(_mean_area(form.rows, form.columns) * value.shape[1]) * self.base.dtype.itemsize
+        return self.whole(index)
+
+    def whole(self, index: int) -> int:
+        """The same in full."""
+        value = self.base[index]
+        return value.numel() * self.base.dtype.itemsize if isinstance(value, Tensor) else 0
+
+    def kept(self, tail: Sequence[Step]) -> int:
+        """What the tail needs: its inputs, completed, and all that it computes."""
+        read = {i for step in tail for i in step.reads} | {step.index for step in tail}
+        return sum(self.value(i) + self.whole(i) for i in read)
+
+    def lasting(self) -> int:
+        """What stays from the first chunk to the last: the picture's maps, and the filters in the kernel's order."""
+        maps = sum(
+            self.whole(i) for i, form in self.plan.forms.of.items() if isinstance(form, Local) and i in self.base
+        )
+        filters = sum(2 * self.whole(node.refs[1]) for node in self.plan.nodes if node.kind == "conv")
+        return maps + filters
+
+    def chunk(self, steps: Sequence[Step], budget: int) -> int:
+        """How many windows fit, every value twice for what its computation reads beside it."""
+        last = {i: n for n, step in enumerate(steps) for i in step.reads}
+        live: dict[int, int] = {self.plan.input: self.value(self.plan.input)}
+        most = largest = 1
+        for n, step in enumerate(steps):
+            live[step.index] = self.value(step.index)
+            work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
+            if self.plan.forms.of[step.index] is Whole.DENSE:  # completes what it reads
+                work += sum(self.whole(i) for i in step.reads)
+            if isinstance(step, Convolution):
+                positions = self.value(step.index) // self.base[step.index].shape[1]
+                work += positions * step.reads_per_position(self.base, self.plan.forms)
+            most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
+            live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.kept}
+        device = self.base[self.plan.output].device.type
+        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
+        return max(1, int(fitting))
+
+
+def _mean_area(rows: Intervals, columns: Intervals) -> float:
+    return float((rows[:, 1] - rows[:, 0]).mean() * (columns[:, 1] - columns[:, 0]).mean())
