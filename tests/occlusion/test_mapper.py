@@ -16,8 +16,8 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda.network import trace
 from zfcuda.occlusion import mapper
-from zfcuda.occlusion.incremental import Plan, patches, steps
-from zfcuda.occlusion.incremental.steps import Convolution
+from zfcuda.occlusion.incremental import Plan, patches, reductions
+from zfcuda.occlusion.incremental.convolution import Convolution
 
 SIZE = (3, 41, 37)
 WINDOWS = {"window": 9, "stride": 7}
@@ -281,7 +281,7 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         return torch.empty(table.shape, dtype=torch.int64, device=device)
 
     monkeypatch.setattr(patches, "on_device", copied)
-    monkeypatch.setattr(steps, "on_device", copied)
+    monkeypatch.setattr(reductions, "on_device", copied)
     with fake_gpu() as on_gpu:
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):

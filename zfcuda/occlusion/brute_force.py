@@ -19,11 +19,11 @@ from zfcuda.occlusion.result import WindowOutputs
 _LARGEST = {"cpu": 16, "cuda": 1024}
 
 
-class Probe:
+class WatchedModel:
     """Runs the network, and watches a layer on the way: its last call's output, reduced to one number per unit."""
 
-    def __init__(self, model: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
-        self.model, self.layer = model, layer
+    def __init__(self, module: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
+        self.module, self.layer = module, layer
         self.dtype = None if dtype == torch.float32 else dtype
         self.activity: Tensor | None = None  # [n,units]
         self.largest = 0  # bytes that one picture's largest step reads and writes
@@ -33,7 +33,7 @@ class Probe:
         self.activity = None
         cast: Any = nullcontext() if self.dtype is None else torch.autocast(pictures.device.type, self.dtype)
         with self._watched(), cast:
-            output = self.model(pictures)
+            output = self.module(pictures)
         return _logits(output, len(pictures))
 
     def measure(self, picture: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Probe:
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
             self.largest = max(self.largest, sum(t.numel() * t.element_size() for t in tensors))
 
-        handles = [m.register_forward_hook(note) for m in self.model.modules() if not any(True for _ in m.children())]
+        handles = [m.register_forward_hook(note) for m in self.module.modules() if not any(True for _ in m.children())]
         try:
             return self(picture)
         finally:
@@ -61,7 +61,7 @@ class Probe:
                 raise ValueError(f"layer: {self.layer!r} does not give a map or vector per picture")
             self.activity = total_activity(output)
 
-        handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
+        handle = self.module.get_submodule(self.layer).register_forward_hook(keep)
         try:
             yield
         finally:
@@ -83,21 +83,21 @@ def total_activity(output: Tensor) -> Tensor:
     return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
-def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
+def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
     """How many pictures fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
     alive.
     """
-    each = image.numel() * image.element_size() + 2 * probe.largest
+    each = image.numel() * image.element_size() + 2 * model.largest
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
-def run_batched(probe: Probe, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
+def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
     """Runs every window, `chunk` of them at once."""
 
     def run(windows: slice) -> WindowOutputs:
-        logits = probe(occluded.batch(windows))
+        logits = model(occluded.batch(windows))
         bar.update(len(logits))
-        return WindowOutputs(logits, probe.activity)
+        return WindowOutputs(logits, model.activity)
 
     parts = ShrinkingBatches(chunk).run(len(occluded), run)
     activity = [part.activity for part in parts if part.activity is not None]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.network import evaluating
-from zfcuda.occlusion.brute_force import Probe, chunk_size, run_batched
+from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.memory import budget_of, out_of_memory
 from zfcuda.occlusion.occluded_image import OccludedImage
@@ -88,26 +88,26 @@ def run_windows(
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
     with torch.inference_mode(), evaluating(model):
-        probe, reduced = Probe(model, layer, None), Probe(model, layer, dtype)
+        watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
         bases, base_activities, logits, activities = [], [], [], []
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
             for image, covering in zip(images, fill.expand_as(images), strict=True):
                 occluded = OccludedImage(image, covering, origins, window)
-                base = _base_logits(probe, image)
-                base_activity = None if probe.activity is None else probe.activity[0]
+                base = _base_logits(watched, image)
+                base_activity = None if watched.activity is None else watched.activity[0]
                 if check is not None:
                     check(base, base_activity)
-                prepared = prepare(probe, occluded, base, stride, method, prepared)
+                prepared = prepare(watched, occluded, base, stride, method, prepared)
                 ran: tuple[WindowOutputs, str] | Refusal = (
                     prepared
                     if isinstance(prepared, Refusal)
-                    else _by_engine(prepared, probe, occluded, method, dtype, budget, bar, repeated)
+                    else _by_engine(prepared, watched, occluded, method, dtype, budget, bar, repeated)
                 )
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
-                    check_steady(probe, image, base)
+                    check_steady(watched, image, base)
                     base = base if reduced.dtype is None else reduced(image[None].clone())[0]
-                    outputs = _by_brute_force(probe, reduced, occluded, budget, bar)
+                    outputs = _by_brute_force(watched, reduced, occluded, budget, bar)
                 else:
                     outputs, reason = ran
                 bases.append(base)
@@ -128,10 +128,10 @@ def run_windows(
     )
 
 
-def _base_logits(probe: Probe, image: Tensor) -> Tensor:
+def _base_logits(model: WatchedModel, image: Tensor) -> Tensor:
     """Runs the whole image: [classes]."""
     batch = image[None].clone()
-    base = probe.measure(batch)[0]
+    base = model.measure(batch)[0]
     if not torch.equal(batch[0], image):
         raise ValueError("model: it writes to its input, so that it would spoil the image that it is given")
     check_finite(base)
@@ -140,7 +140,7 @@ def _base_logits(probe: Probe, image: Tensor) -> Tensor:
 
 def _by_engine(
     engine: PreparedEngine,
-    probe: Probe,
+    model: WatchedModel,
     occluded: OccludedImage,
     method: str,
     dtype: torch.dtype | None,
@@ -151,7 +151,7 @@ def _by_engine(
     """The engine's outputs and what was done, in a sentence; a refusal where they are not the model's own."""
     own = occluded.image.dtype
     try:
-        outputs, exact, alone = run_engine(engine, probe, occluded, dtype, budget, bar, repeated)
+        outputs, exact, alone = run_engine(engine, model, occluded, dtype, budget, bar, repeated)
         return outputs, check_outputs(engine.plan, outputs, exact, alone, dtype, own)
     except (ValueError, RuntimeError, IndexError, RefusedError) as error:
         if out_of_memory(error):
@@ -160,23 +160,23 @@ def _by_engine(
 
 
 def _by_brute_force(
-    probe: Probe, reduced: Probe, occluded: OccludedImage, budget: int, bar: tqdm[Any]
+    model: WatchedModel, reduced: WatchedModel, occluded: OccludedImage, budget: int, bar: tqdm[Any]
 ) -> WindowOutputs:
-    """probe: has measured the whole image. reduced: the model in the dtype that was asked for."""
-    chunk = chunk_size(probe, occluded.image, budget)
+    """model: has measured the whole image. reduced: the model in the dtype that was asked for."""
+    chunk = chunk_size(model, occluded.image, budget)
     if chunk > 1 and not _independent(reduced, occluded):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
-def _independent(probe: Probe, occluded: OccludedImage) -> bool:
+def _independent(model: WatchedModel, occluded: OccludedImage) -> bool:
     """Whether an image's logits are the same in company.
 
     They are not where a layer takes statistics of its batch, and there are none where a model takes one image alone.
     """
     both = occluded.batch([0, len(occluded) // 2])
     try:
-        in_company = probe(both)[0]
+        in_company = model(both)[0]
     except (ValueError, RuntimeError):
         return False
-    return agree(in_company, probe(both[:1])[0], probe.dtype or both.dtype)
+    return agree(in_company, model(both[:1])[0], model.dtype or both.dtype)

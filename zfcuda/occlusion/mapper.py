@@ -11,7 +11,7 @@ from tqdm import tqdm
 from zfcuda.cuda_graph import Captured
 from zfcuda.network import evaluating
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.brute_force import Probe, total_activity
+from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.memory import budget_of
@@ -105,10 +105,10 @@ class OcclusionMapper:
         assert isinstance(prepared, PreparedEngine)
         plan = prepared.plan
         values = base_values(plan.network, picture, plan.wanted)
-        probe = Probe(e.model, None, None)
+        model = WatchedModel(e.model, None, None)
         outputs, exact, alone = run_engine(
             PreparedEngine(plan, {i: values[i] for i in plan.needed}),
-            probe,
+            model,
             OccludedImage(picture, e.fill.expand_as(picture), e.origins.flatten(0, 1), e.window),
             e.run_in,
             self._budget,

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from zfcuda.network import Network, trace
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.brute_force import Probe, total_activity
+from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.incremental import Plan, costs
 from zfcuda.occlusion.incremental.patches import Table
 from zfcuda.occlusion.incremental.precision import agree
@@ -43,7 +43,7 @@ class RefusedError(Exception):
 
 
 def prepare(
-    probe: Probe,
+    model: WatchedModel,
     occluded: OccludedImage,
     base: Tensor,
     stride: tuple[int, int],
@@ -60,22 +60,22 @@ def prepare(
         return before
     image = occluded.image
     try:
-        hooks = hooked(probe.model, renewing=False)
+        hooks = hooked(model.module, renewing=False)
         if hooks:
             raise RefusedError(f"there are hooks on {', '.join(hooks)}, which the engine would not run")
-        network = trace(probe.model, image[None]) if before is None else before.plan.network
-        watched = None if probe.layer is None else network.node(probe.layer).index
+        network = trace(model.module, image[None]) if before is None else before.plan.network
+        watched = None if model.layer is None else network.node(model.layer).index
         wanted = [network.names[""], *([] if watched is None else [watched])]
         values = base_values(network, image, wanted)
         _check_same(values[network.names[""]], base)
-        if watched is not None and probe.activity is not None:
-            _check_same(total_activity(values[watched]), probe.activity[0])
+        if watched is not None and model.activity is not None:
+            _check_same(total_activity(values[watched]), model.activity[0])
         if before is not None:
             plan = before.plan
         else:
             plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
     except (ValueError, KeyError, RuntimeError, RefusedError) as error:
-        check_steady(probe, image, base)
+        check_steady(model, image, base)
         return refused(str(error).splitlines()[0], method)
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
@@ -115,14 +115,14 @@ def _check_same(value: Any, base: Tensor) -> None:
         raise RefusedError("something outside of the layers changes what the model answers")
 
 
-def check_steady(probe: Probe, picture: Tensor, base: Tensor) -> None:
-    if not agree(probe(picture[None].clone())[0], base, picture.dtype):
+def check_steady(model: WatchedModel, picture: Tensor, base: Tensor) -> None:
+    if not agree(model(picture[None].clone())[0], base, picture.dtype):
         raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
 
 
 def run_engine(
     engine: PreparedEngine,
-    probe: Probe,
+    model: WatchedModel,
     occluded: OccludedImage,
     dtype: torch.dtype | None,
     budget: int,
@@ -132,7 +132,7 @@ def run_engine(
     """Runs all windows, and what they are held against; nothing in here waits for a GPU, so that it can be recorded.
 
     Args:
-        probe: the model itself.
+        model: the model itself.
         dtype: that the windows are run in; None: the image's.
         repeated: whether more images will come.
 
@@ -150,7 +150,7 @@ def run_engine(
     else:
         no_bar = tqdm(disable=True)
         exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=sample).logits
-    return outputs, exact, probe(occluded.batch(slice(middle, middle + 1)))[0]
+    return outputs, exact, model(occluded.batch(slice(middle, middle + 1)))[0]
 
 
 def check_outputs(

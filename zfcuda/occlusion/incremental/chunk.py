@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole
+from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
 from zfcuda.occlusion.incremental.regions import Intervals
 
@@ -56,7 +56,7 @@ class Places:
     windows: int64 [n], which of the grid, row by row. columns: of the grid.
     """
 
-    forms: Forms
+    changes: Changes
     windows: Table
     columns: int
     _layouts: dict[int, Layout] = field(default_factory=dict)
@@ -67,9 +67,9 @@ class Places:
 
     def intervals(self, index: int) -> tuple[Intervals, Intervals]:
         """What each window changes of a node's map: rows [n,2], columns [n,2]."""
-        form = self.forms.of[index]
-        assert isinstance(form, Local)
-        return form.rows[self.windows // self.columns], form.columns[self.windows % self.columns]
+        change = self.changes.of[index]
+        assert isinstance(change, Local)
+        return change.rows[self.windows // self.columns], change.columns[self.windows % self.columns]
 
     def layout(self, index: int) -> Layout:
         """Patches of one size lie together, for dense layers that take them so."""
@@ -111,8 +111,8 @@ class Chunk:
         return len(self.places)
 
     @property
-    def forms(self) -> Forms:
-        return self.places.forms
+    def changes(self) -> Changes:
+        return self.places.changes
 
     def layout(self, index: int) -> Layout:
         return self.places.layout(index)
@@ -127,10 +127,10 @@ class Chunk:
 
     def whole(self, index: int) -> Tensor:
         """[n,...]: a node's value in full for every window."""
-        form = self.forms.of[index]
-        if isinstance(form, Flattened):
-            return self.whole(form.source).flatten(1)
-        if not isinstance(form, Local):
+        change = self.changes.of[index]
+        if isinstance(change, Flattened):
+            return self.whole(change.source).flatten(1)
+        if not isinstance(change, Local):
             return self.values[index]
         if index not in self.completed:
             base = self.base.map(index)
@@ -145,7 +145,7 @@ class Chunk:
         def value(ref: Any) -> Any:
             if not isinstance(ref, Ref):
                 return ref
-            form = self.forms.of[ref.index]
-            return self.base.cast(ref.index) if form is Whole.CONSTANT else self.whole(ref.index)
+            change = self.changes.of[ref.index]
+            return self.base.cast(ref.index) if change is Whole.CONSTANT else self.whole(ref.index)
 
         return {name: map_nest(argument, value) for name, argument in node.arguments.items()}

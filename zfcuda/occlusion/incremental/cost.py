@@ -40,16 +40,16 @@ def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
     rates = _RATES.get(base[plan.output].device.type, _RATES["cpu"])
     engine = brute = 0.0
     for node in plan.nodes:
-        value, form = base[node.index], plan.forms.of[node.index]
-        if not isinstance(value, Tensor) or form is Whole.CONSTANT:
+        value, change = base[node.index], plan.changes.of[node.index]
+        if not isinstance(value, Tensor) or change is Whole.CONSTANT:
             continue
         products, moved = _work(node, base)
         whole = products / rates.products + moved / rates.whole
         brute += whole
-        if isinstance(form, Local):
+        if isinstance(change, Local):
             height, width = value.shape[2:]
-            rows = (form.rows[:, 1] - form.rows[:, 0]).mean() / height
-            columns = (form.columns[:, 1] - form.columns[:, 0]).mean() / width
+            rows = (change.rows[:, 1] - change.rows[:, 0]).mean() / height
+            columns = (change.columns[:, 1] - change.columns[:, 0]).mean() / width
             # Operands whose patches differ are gathered before they meet.
             moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "cat", "pointwise") else 1
             engine += float(rows * columns) * (products / rates.products + moved / rates.patches)

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from zfcuda.network import Network
 from zfcuda.occlusion.brute_force import total_activity
-from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole, classify
+from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.footprint import Footprint
-from zfcuda.occlusion.incremental.fusion import lower
+from zfcuda.occlusion.incremental.fusion import fuse
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
+from zfcuda.occlusion.incremental.reductions import FirstLinear, sums_of_differences
 from zfcuda.occlusion.incremental.regions import Intervals
-from zfcuda.occlusion.incremental.steps import FirstLinear, Step, sums_of_differences
+from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.result import WindowOutputs
 from zfcuda.occlusion.windows import starts
@@ -46,27 +47,26 @@ class Plan:
         self.nodes = network.ancestors(self.wanted)
         sides = [_covered(size[i], window[i], stride[i]) for i in (0, 1)]
         self.grid = (len(sides[0]), len(sides[1]))
-        self.forms = classify(network, self.nodes, base, *sides)
-        self.steps = lower(self.nodes, self.forms, self.wanted)
-        self.kept = {f.source if isinstance(f := self.forms.of[i], Flattened) else i for i in self.wanted}
+        self.changes = classify(network, self.nodes, base, *sides)
+        self.steps = fuse(self.nodes, self.changes, self.wanted)
+        self.kept = {f.source if isinstance(f := self.changes.of[i], Flattened) else i for i in self.wanted}
         self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
-        self.head, self.tail = _split(self.steps, self.forms, self.kept)
+        self.head, self.tail = _split(self.steps, self.changes, self.kept)
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
-        self.needed = {i for i, form in self.forms.of.items() if not isinstance(form, Local) or i in read}
+        self.needed = {i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read}
         self._places: dict[tuple[str, bytes], Places] = {}
-        if not self.forms.windows:
-            why = self.forms.completed[0] if self.forms.completed else "nothing in it is a convolution or a pooling"
+        if not self.changes.windows:
+            why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
 
     @property
     def reason(self) -> str:
         """What was done, in a sentence."""
         done = "only what each window changes was computed again"
-        if self.forms.completed:
-            done += (
-                f", up to {self.forms.completed[0]}, which needs whole maps: from there on each window was run in full"
-            )
+        if self.changes.completed:
+            first = self.changes.completed[0]
+            done += f", up to {first}, which needs whole maps: from there on each window was run in full"
         if self.network.shape is not None:
             done += "; the model was followed by torch.export, for pictures of this shape"
         return done
@@ -112,7 +112,7 @@ class Plan:
         key = (kind, windows.tobytes())
         places = self._places.get(key)
         if places is None:
-            places = Places(self.forms, windows, self.grid[1])
+            places = Places(self.changes, windows, self.grid[1])
             if repeated:
                 self._places[key] = places
         return places
@@ -196,7 +196,7 @@ class _Run:
     def _logits_of(self, chunk: Chunk) -> Tensor:
         """[n,classes]."""
         output = self.plan.output
-        if chunk.forms.of[output] is Whole.CONSTANT:
+        if chunk.changes.of[output] is Whole.CONSTANT:
             value = chunk.base[output].expand(len(chunk), *chunk.base[output].shape[1:])
         else:
             value = chunk.whole(output)
@@ -204,11 +204,11 @@ class _Run:
 
     def _activity_of(self, chunk: Chunk, watched: int) -> Tensor:
         """[n,units]: the watched map summed over its positions."""
-        form = chunk.forms.of[watched]
+        change = chunk.changes.of[watched]
         total = total_activity(chunk.base[watched])
-        if form is Whole.CONSTANT:
+        if change is Whole.CONSTANT:
             return total.expand(len(chunk), -1)
-        if isinstance(form, Local):
+        if isinstance(change, Local):
             return total + sums_of_differences(chunk, watched).float()
         return total_activity(chunk.whole(watched))
 
@@ -231,13 +231,13 @@ def _covered(length: int, window: int, stride: int) -> Intervals:
     return np.stack([first, (first + window).clip(max=length)], 1)
 
 
-def _split(steps: list[Step], forms: Forms, wanted: Iterable[int]) -> tuple[list[Step], list[Step]]:
+def _split(steps: list[Step], changes: Changes, wanted: Iterable[int]) -> tuple[list[Step], list[Step]]:
     """Before the first linear layer on a map, and from there on: large weights are read once for many windows."""
     first = next((i for i, step in enumerate(steps) if isinstance(step, FirstLinear)), len(steps))
     head, tail = steps[:first], steps[first:]
     made = {step.index for step in tail}
     needed = {i for step in tail for i in step.reads if i not in made} | {i for i in wanted if i not in made}
     # Whole maps would have to be kept for all windows.
-    if any(not isinstance(forms.of[i], Local) for i in needed):
+    if any(not isinstance(changes.of[i], Local) for i in needed):
         return steps, []
     return head, tail

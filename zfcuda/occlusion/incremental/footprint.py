@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zfcuda.occlusion.incremental.change_analysis import Local, Whole
 from zfcuda.occlusion.incremental.chunk import Base
+from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.regions import Intervals
-from zfcuda.occlusion.incremental.steps import Convolution, Step
+from zfcuda.occlusion.incremental.steps import Step
 
 if TYPE_CHECKING:
     from zfcuda.occlusion.incremental.engine import Plan
@@ -27,11 +28,11 @@ class Footprint:
         self.plan, self.base = plan, base
 
     def value(self, index: int) -> int:
-        form, value = self.plan.forms.of[index], self.base[index]
-        if not isinstance(value, Tensor) or form is Whole.CONSTANT:
+        change, value = self.plan.changes.of[index], self.base[index]
+        if not isinstance(value, Tensor) or change is Whole.CONSTANT:
             return 0
-        if isinstance(form, Local):
-            return int(_mean_area(form.rows, form.columns) * value.shape[1]) * self.base.dtype.itemsize
+        if isinstance(change, Local):
+            return int(_mean_area(change.rows, change.columns) * value.shape[1]) * self.base.dtype.itemsize
         return self.whole(index)
 
     def whole(self, index: int) -> int:
@@ -47,7 +48,7 @@ class Footprint:
     def lasting(self) -> int:
         """What stays from the first chunk to the last: the picture's maps, and the filters in the kernel's order."""
         maps = sum(
-            self.whole(i) for i, form in self.plan.forms.of.items() if isinstance(form, Local) and i in self.base
+            self.whole(i) for i, change in self.plan.changes.of.items() if isinstance(change, Local) and i in self.base
         )
         filters = sum(2 * self.whole(node.refs[1]) for node in self.plan.nodes if node.kind == "conv")
         return maps + filters
@@ -60,11 +61,11 @@ class Footprint:
         for n, step in enumerate(steps):
             live[step.index] = self.value(step.index)
             work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
-            if self.plan.forms.of[step.index] is Whole.DENSE:  # completes what it reads
+            if self.plan.changes.of[step.index] is Whole.DENSE:  # completes what it reads
                 work += sum(self.whole(i) for i in step.reads)
             if isinstance(step, Convolution):
                 positions = self.value(step.index) // self.base[step.index].shape[1]
-                work += positions * step.reads_per_position(self.base, self.plan.forms)
+                work += positions * step.reads_per_position(self.base, self.plan.changes)
             most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
             live = {i: size for i, size in live.items() if last.get(i, n) > n or i in self.plan.kept}
         device = self.base[self.plan.output].device.type
