@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,9 @@ from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import cli, report
 from zfcuda.backward.deconvnet import strongest
-from zfcuda.data import HELD_OUT_SEED, Parts
+from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models.architectures import registry
 from zfcuda.models.checkpoints.load import load
-from zfcuda.models.preprocess import ImageNetPreprocess
 from zfcuda.network import receptive_field
 from zfcuda.report.layers import conv_layers
 
@@ -56,7 +55,7 @@ class Case:
     network: nn.Module
     classes: Sequence[str]
     picture: Image.Image
-    preprocess: registry.Preprocess
+    preprocess: Callable[[Image.Image], Tensor]
     image: Tensor
     logits: Tensor
 
@@ -72,7 +71,7 @@ def case(name: str, *, num_classes: int | None = None, size: int | None = None) 
     with torch.device("meta"):  # no weights that are thrown away
         network = registry.build(name, num_classes=num_classes)
     randomise(network)
-    preprocess = registry.entry(name).preprocess if size is None else ImageNetPreprocess(size, size)
+    preprocess = registry.entry(name).preprocess if size is None else Preprocess(size, size, interpolation="bilinear")
     picture = Parts(seed=HELD_OUT_SEED)[0].image
     image = preprocess(picture)
     with torch.inference_mode():

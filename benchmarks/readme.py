@@ -1,4 +1,7 @@
-"""`python -m benchmarks.readme`: writes the README's tables from benchmarks/results/*.json, so that none is typed."""
+"""`python -m benchmarks.readme`: writes the tables of README.md and docs/benchmarks.md from benchmarks/results/*.json.
+
+So none of them is typed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 NOT_MEASURED = "Not yet measured."
 # One file per device. cpu: with THP_MEM_ALLOC_ENABLE=1, torch at its best; cpu_as_it_comes: without.
 DEVICES = {"cpu": "CPU", "cpu_as_it_comes": "CPU, torch as it comes", "h100": "H100", "h200": "H200"}
-EXTRA = ("cpu_as_it_comes",)  # left out where there is nothing to show
 Row = dict[str, Any]
 
 
@@ -61,6 +63,20 @@ def operators(rows: Sequence[Row]) -> list[str]:
             ]
         )
     return _table(columns, table)
+
+
+def speed(rows: Sequence[Row]) -> list[str]:
+    """The README's table: five rows, four columns."""
+    table = []
+    for row in rows:
+        if row["dtype"] == "float32":
+            window = f"{row['title']}, window {row['window']}, stride {row['stride']}"
+            best = min(
+                (name for name in LOOPS if name != "captum" and name in row["ratio"]), key=row["ratio"].__getitem__
+            )
+            cells = [f"{row['ratio'][name]:.1f}x ({row['seconds'][name]:.3g} s)" for name in ("captum", best)]
+            table.append([window, f"{row['seconds']['zfcuda']:.2f} s", cells[0], f"{cells[1]}, {LOOPS[best]}"])
+    return _table(["exact map of", "zfcuda", "Captum takes", "the best loop by hand takes"], table)
 
 
 # The opponents, as columns.
@@ -160,20 +176,31 @@ def _measured(environment: Mapping[str, Any]) -> str:
     return f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`"
 
 
+def recorded(file: str, section: str) -> tuple[list[Row], list[str]]:
+    """The rows of one device and section, and how they were measured; both empty where they were not."""
+    path = RESULTS / f"{file}.json"
+    parts = json.loads(path.read_text(encoding="utf-8")).get(section) if path.exists() else None
+    if not parts:
+        return [], []
+    said = dict.fromkeys(_measured(part["environment"]) for part in parts.values())
+    return [row for part in parts.values() for row in part["rows"]], list(said)
+
+
 def block(section: str) -> str:
-    """A table per device; "not yet measured" where there is none."""
+    """A table for each device that it was measured on."""
     pieces = []
     for file, title in DEVICES.items():
-        path = RESULTS / f"{file}.json"
-        parts = json.loads(path.read_text(encoding="utf-8")).get(section) if path.exists() else None
-        if parts:
-            said = list(dict.fromkeys(_measured(part["environment"]) for part in parts.values()))
-            rows = [row for part in parts.values() for row in part["rows"]]
+        rows, said = recorded(file, section)
+        if rows:
             lines = [f"**{title}**", "", *(f"{sentence}." for sentence in said), "", *SECTIONS[section](rows)]
             pieces.append("\n".join(lines))
-        elif file not in EXTRA:
-            pieces.append(f"**{title}**\n\n{NOT_MEASURED}")
-    return "\n\n".join(pieces)
+    return "\n\n".join(pieces) or NOT_MEASURED
+
+
+def summary() -> str:
+    """What the README shows of the CPU's occlusion maps."""
+    rows, said = recorded("cpu", "occlusion")
+    return "\n".join([*speed(rows), "", *(f"{sentence}." for sentence in said)]) if rows else NOT_MEASURED
 
 
 def truth() -> str:
@@ -201,29 +228,37 @@ def truth() -> str:
     )
 
 
-def written(text: str) -> str:
-    """The README with its tables renewed.
+def written(text: str, tables: Mapping[str, str]) -> str:
+    """A page with its tables renewed.
 
     Raises:
-        ValueError: it has not one block of each table.
+        ValueError: it has not one block for each table.
     """
-    blocks = {name: block(name) for name in SECTIONS} | {"truth": truth()}
-    for name, table in blocks.items():
+    for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n?<!-- end -->)", re.DOTALL)
-        found = len(marks.findall(text))
-        if found != 1:
-            raise ValueError(f"README.md: expected one block {name!r}, found {found}")
+        count = len(marks.findall(text))
+        if count != 1:
+            raise ValueError(f"expected one block {name!r}, got {count}")
         text = marks.sub(lambda match, table=table: f"{match[1]}{table}\n<!-- end -->", text)  # type: ignore[misc]
     return text
 
 
+def pages() -> dict[str, dict[str, str]]:
+    """File -> name of a block -> its table."""
+    return {
+        "README.md": {"speed": summary()},
+        "docs/benchmarks.md": {name: block(name) for name in SECTIONS} | {"truth": truth()},
+    }
+
+
 def main() -> None:
-    readme = ROOT / "README.md"
-    try:
-        text = written(readme.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
-    readme.write_text(text, encoding="utf-8")
+    for file, tables in pages().items():
+        page = ROOT / file
+        try:
+            text = written(page.read_text(encoding="utf-8"), tables)
+        except ValueError as error:
+            raise SystemExit(f"{file}: {error}") from None
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zfcuda.backward.deconvnet import Strongest, project, strongest
+from tests.backward.networks import inception, resnet, trained, vgg, zfnet_without_lrn
+from zfcuda.backward.deconvnet import Strongest, project, projections, strongest
+from zfcuda.backward.walk import BackwardPath
 from zfcuda.models import zfnet
 from zfcuda.network import receptive_field, trace
 
 # ---------------------------------------------------------------- on paper
 
-PICTURE = torch.tensor([[[1.0, 2, 0, 1], [0, 1, 3, 0], [2, 0, 1, 1], [1, 1, 0, 2]]])
+IMAGE = torch.tensor([[[1.0, 2, 0, 1], [0, 1, 3, 0], [2, 0, 1, 1], [1, 1, 0, 2]]])
 
 
 def paper_network() -> nn.Sequential:
@@ -42,17 +44,17 @@ def test_worked_out_on_paper() -> None:
     # each leaves its value where it is and takes it away one down and to the right.
     expected = torch.tensor([[[[9.0, 0, 0, 0], [0, -9, 45, 0], [0, 0, 0, -45], [0, 0, 0, 0]]]])
     for layer in ("3", "4"):
-        assert torch.equal(project(paper_network(), PICTURE, layer), expected)
+        assert torch.equal(project(paper_network(), IMAGE, layer), expected)
     # From the pooled map: its strongest are the two 2s, both from (1,2).
     pooled = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, -2], [0, 0, 0, 0]]]])
-    assert torch.equal(project(paper_network(), PICTURE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
+    assert torch.equal(project(paper_network(), IMAGE, "2", unit=0, top=2), pooled.repeat(2, 1, 1, 1))
     assert torch.equal(
-        project(paper_network(), PICTURE, "2", position=(1, 0)),
+        project(paper_network(), IMAGE, "2", position=(1, 0)),
         torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, -1, 0, 0]]]]),
     )
     # The whole map: 0, 2, 1 and 2 at once.
     everything = torch.tensor([[[[0.0, 0, 0, 0], [0, 0, 4, 0], [1, 0, 0, -4], [0, -1, 0, 0]]]])
-    assert torch.equal(project(paper_network(), PICTURE, "2", position="all"), everything)
+    assert torch.equal(project(paper_network(), IMAGE, "2", position="all"), everything)
 
 
 def test_lrn_divides_by_the_forward_scale() -> None:
@@ -69,115 +71,12 @@ def test_lrn_divides_by_the_forward_scale() -> None:
 # ---------------------------------------------------------------- against Captum
 
 
-class Residual(nn.Module):
-    """Two branches added, with batch norm; its ReLUs written in one of several styles."""
-
-    def __init__(self, maps: int, out: int, style: str) -> None:
-        super().__init__()
-        self.style = style
-        self.conv1, self.bn1 = nn.Conv2d(maps, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out)
-        self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, groups=2, bias=False), nn.BatchNorm2d(out)
-        self.down = nn.Sequential(nn.Conv2d(maps, out, 1, 2, bias=False), nn.BatchNorm2d(out))
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
-        self.shared = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.down(x)
-        if self.style == "modules":
-            x = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-            return self.relu2(x + shortcut)
-        if self.style == "functional":
-            return F.relu(torch.add(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))), shortcut))
-        if self.style == "shared":
-            x = self.bn2(self.conv2(self.shared(self.bn1(self.conv1(x)))))
-            x += shortcut
-            return self.shared(x)
-        x = self.bn1(self.conv1(x))
-        x.relu_()
-        x = self.bn2(self.conv2(x)).add_(shortcut)
-        F.relu(x, inplace=True)
-        return x
-
-
-def resnet(style: str) -> nn.Module:
-    stem = [nn.Conv2d(3, 6, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-    return nn.Sequential(
-        *stem,
-        Residual(6, 8, style),
-        Residual(8, 10, style),
-        nn.AdaptiveAvgPool2d((2, 3)),
-        nn.Flatten(),
-        nn.Linear(60, 5),
-    )
-
-
-class Inception(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.ra = nn.Conv2d(4, 3, 1), nn.ReLU()
-        self.b, self.rb = nn.Conv2d(4, 5, 3, padding="same", dilation=2), nn.ReLU()
-        self.pool, self.c, self.rc = nn.MaxPool2d(3, 1, 1), nn.Conv2d(4, 2, 4, padding="same"), nn.ReLU()
-        self.avg = nn.AvgPool2d(3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.ra(self.a(x)), self.rb(self.b(x)), self.rc(self.c(self.pool(x))), self.avg(x)], 1)
-
-
-def inception() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.ReLU(),
-        Inception(),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.Conv2d(14, 6, 3),
-        nn.ReLU(),
-        nn.AvgPool2d((2, 3), (2, 1), (1, 1), ceil_mode=True, count_include_pad=False),
-        nn.Dropout(),
-        nn.Conv2d(6, 4, 1),
-        nn.AvgPool2d(3, 2, 1, divisor_override=5),
-        nn.ReLU(),
-    )
-
-
-def vgg() -> nn.Module:
-    layers: list[nn.Module] = []
-    maps = 3
-    for out in (8, 16):
-        layers += [nn.Conv2d(maps, out, 3, padding=1), nn.ReLU(), nn.Conv2d(out, out, 3, padding=1), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)]
-        maps = out
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(144, 20), nn.ReLU(), nn.Linear(20, 4)
-    )
-
-
-def zfnet_without_lrn() -> nn.Module:
-    children = [(n, m) for n, m in zfnet(9, width=0.1).named_children() if not n.startswith("norm")]
-    model = nn.Sequential()
-    for name, module in children:
-        model.add_module(name, module)
-    return model
-
-
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
     "vgg": (vgg, (30, 35)),
     "resnet": (lambda: resnet("modules"), (41, 50)),
     "inception": (inception, (33, 30)),
     "zfnet": (zfnet_without_lrn, (224, 224)),
 }
-
-
-def trained(model: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Weights of a useful scale, and batch norm statistics as after training."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias)
-    return model.to(device, dtype).eval()
 
 
 def assert_parallel(ours: Tensor, theirs: Tensor) -> None:
@@ -198,13 +97,13 @@ def test_parallel_to_captum(name: str, device: torch.device) -> None:
         for layer, module in model.named_modules():
             if not layer or layer not in network.names:
                 continue
-            found = strongest(network, image, layer, 2)
+            units = strongest(network, image, layer, 2)
             ours = project(network, image, layer, top=2)
             oracle = captum.NeuronDeconvolution(model, module)
-            for unit, picture in zip(found, ours, strict=True):
+            for unit, projection in zip(units, ours, strict=True):
                 theirs = oracle.attribute(image[None], (unit.unit, *(unit.position or ())))[0]
                 if unit.value > 0:
-                    assert_parallel(picture, theirs * unit.value)
+                    assert_parallel(projection, theirs * unit.value)
                     compared += 1
     assert compared >= 10
 
@@ -302,14 +201,14 @@ def test_linear_network_gives_gradient_times_activation(data: st.DataObject) -> 
     model.eval()(image)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of outputs that are not positive
-        pictures = project(model, image, "7", top=5)
+        vectors = project(model, image, "7", top=5)
         maps = project(model, image, "4", top=2)
-    for layer, ours, top in (("7", pictures, 5), ("4", maps, 2)):
-        for picture, found in zip(ours, strongest(model, image, layer, top), strict=True):
-            value = model[: int(layer) + 1](image)[(0, found.unit, *(found.position or ()))]
+    for layer, ours, top in (("7", vectors, 5), ("4", maps, 2)):
+        for projection, unit in zip(ours, strongest(model, image, layer, top), strict=True):
+            value = model[: int(layer) + 1](image)[(0, unit.unit, *(unit.position or ()))]
             (gradient,) = torch.autograd.grad(value, image)
-            torch.testing.assert_close(picture, gradient[0] * value.detach().clamp(min=0))
-            assert found.value == value.item()
+            torch.testing.assert_close(projection, gradient[0] * value.detach().clamp(min=0))
+            assert unit.value == value.item()
 
 
 @pytest.mark.parametrize("lrn", ["identity", "divide"])
@@ -320,29 +219,29 @@ def test_zfnet_is_deterministic_and_confined(lrn: str, device: torch.device) -> 
     first = project(model, image, "conv5", top=3, lrn=lrn)
     assert first.shape == (3, 3, 224, 224) and first.dtype == image.dtype and first.device == image.device
     assert torch.equal(first, project(network, image[None], "conv5", top=3, lrn=lrn))
-    # A single projection, and many, give the same picture; only its receptive field is lit.
+    # A single projection, and many, give the same; only its receptive field is lit.
     field = receptive_field(model, "conv5", image.shape)
-    for found, picture in zip(strongest(model, image, "conv5", 3), first, strict=True):
-        assert found.position is not None
-        alone = project(model, image, "conv5", unit=found.unit, position=found.position, lrn=lrn)[0]
-        torch.testing.assert_close(alone, picture)
-        top, left, bottom, right = field.rectangle(*found.position)
-        outside = picture.clone()
+    for unit, projection in zip(strongest(model, image, "conv5", 3), first, strict=True):
+        assert unit.position is not None
+        alone = project(model, image, "conv5", unit=unit.unit, position=unit.position, lrn=lrn)[0]
+        torch.testing.assert_close(alone, projection)
+        top, left, bottom, right = field.rectangle(*unit.position)
+        outside = projection.clone()
         outside[:, top:bottom, left:right] = 0
-        assert picture.abs().max() > 0 and outside.abs().max() == 0
+        assert projection.abs().max() > 0 and outside.abs().max() == 0
 
 
 def test_identity_ignores_lrn_and_divide_does_not() -> None:
     model = trained(zfnet(9, width=0.1), torch.device("cpu"))
     image = torch.randn(3, 224, 224)
     passed, divided = (project(model, image, "norm1", lrn=lrn) for lrn in ("identity", "divide"))
-    found = strongest(model, image, "norm1", 1)[0]
+    unit = strongest(model, image, "norm1", 1)[0]
     norm = model.norm1
     with torch.no_grad():
         x = model[:3](image[None])
     squares = sum(
-        float(x[(0, c, *found.position)]) ** 2  # type: ignore[misc]
-        for c in range(max(0, found.unit - 2), min(x.shape[1], found.unit + 3))
+        float(x[(0, c, *unit.position)]) ** 2  # type: ignore[misc]
+        for c in range(max(0, unit.unit - 2), min(x.shape[1], unit.unit + 3))
     )
     scale = (norm.k + norm.alpha / norm.size * squares) ** norm.beta
     torch.testing.assert_close(passed, divided * scale)
@@ -362,9 +261,9 @@ def test_strongest_and_seeds() -> None:
     with torch.no_grad():
         maps = model[0](image[None])[0]
         vector = model(image[None])[0]
-    found = strongest(model, image, "0", 6)
-    assert [f.value for f in found] == sorted(maps.amax((1, 2)).tolist(), reverse=True)
-    assert all(maps[(f.unit, *f.position)].item() == f.value for f in found)  # type: ignore[misc]
+    units = strongest(model, image, "0", 6)
+    assert [f.value for f in units] == sorted(maps.amax((1, 2)).tolist(), reverse=True)
+    assert all(maps[(f.unit, *f.position)].item() == f.value for f in units)  # type: ignore[misc]
     assert strongest(model, image, "4", 1) == [Strongest(int(vector.argmax()), None, float(vector.max()))]
     # Strongest at one place; of one unit at its strongest places; its whole map is the sum of all its places.
     y, x = 2, 3
@@ -384,14 +283,54 @@ def test_a_seed_that_is_not_positive_gives_zero_with_a_warning() -> None:
     maps = model[0](image[None])[0]
     y, x = divmod(int(maps[1].argmin()), maps.shape[2])
     with pytest.warns(UserWarning, match=r"layer '0' the activation is not positive for unit 1 \(-"):
-        picture = project(model, image, "0", unit=1, position=(y, x))
-    assert picture.shape == (1, 3, 10, 12) and not picture.any()
+        projection = project(model, image, "0", unit=1, position=(y, x))
+    assert projection.shape == (1, 3, 10, 12) and not projection.any()
+
+
+@pytest.mark.parametrize("layer", ["0", "4"])
+def test_one_forward_pass_serves_projections_and_strongest_units(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image, passes = small(), torch.randn(3, 10, 12), 0
+    with torch.no_grad():
+        model[0].bias[:2] = -100  # type: ignore[index]
+        model[4].bias.copy_(torch.tensor([5.0, -100, 5, 5]))  # type: ignore[operator]
+    units = strongest(model, image, layer, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = project(model, image, layer, top=4)
+    forward = BackwardPath.forward
+
+    def counted(path: BackwardPath, batch: Tensor) -> Any:
+        nonlocal passes
+        passes += 1
+        return forward(path, batch)
+
+    monkeypatch.setattr(BackwardPath, "forward", counted)
+    projected = projections(model, image, layer, top=4)
+    assert passes == 1 and torch.equal(projected.images, images)
+    places = [None] * 4 if projected.positions is None else [(y, x) for y, x in projected.positions.tolist()]
+    listed = zip(projected.units.tolist(), places, projected.values.tolist(), strict=True)
+    assert [Strongest(*one) for one in listed] == units
+
+
+@pytest.mark.parametrize("arguments", [{"top": 6}, {"unit": 1, "position": "all"}, {"unit": 1}])
+def test_what_is_not_positive_is_left_out_in_silence(arguments: dict[str, Any]) -> None:
+    model, image = small(), torch.randn(3, 10, 12)
+    with torch.no_grad():
+        model[0].bias[1:3] = -100  # type: ignore[index]
+    units = [unit.unit for unit in strongest(model, image, "0", 6) if unit.value > 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        projected = projections(model, image, "0", positive=True, **arguments)
+    assert projected.units.tolist() == ([] if "unit" in arguments else units)
+    assert projected.images.shape == (len(projected.units), 3, 10, 12)
+    if len(projected.units):
+        assert torch.equal(projected.images, project(model, image, "0", top=len(units)))
 
 
 def test_many_seeds_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = small(), torch.randn(3, 10, 12)
     expected = project(model, image, "0", top=6)
-    monkeypatch.setattr("zfcuda.backward.deconvnet._CHUNK", 1500)
+    monkeypatch.setattr("zfcuda.backward.walk._CHUNK", 1500)
     torch.testing.assert_close(project(model, image, "0", top=6), expected)
 
 
@@ -425,8 +364,8 @@ def test_dtypes_and_layouts(device: torch.device) -> None:
     image = torch.randn(3, 41, 50, device=device)
     expected = project(model, image, "4", top=3)
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    picture = image[None].to(memory_format=torch.channels_last)
-    torch.testing.assert_close(project(last, picture, "4", top=3), expected, rtol=1e-3, atol=1e-3)
+    batch = image[None].to(memory_format=torch.channels_last)
+    torch.testing.assert_close(project(last, batch, "4", top=3), expected, rtol=1e-3, atol=1e-3)
     precise = project(copy.deepcopy(model).double(), image.double(), "4", top=3)
     assert precise.dtype == torch.float64
     torch.testing.assert_close(precise.float(), expected, rtol=1e-3, atol=1e-3)
@@ -521,16 +460,28 @@ def test_bad_arguments() -> None:
     refused(TypeError, "unit: expected an integer, got 1.5", model, image, "0", unit=1.5)
     refused(TypeError, "unit: expected an integer, got True", model, image, "0", unit=True)
     refused(
-        ValueError, r"position: \(8, 0\) is outside the map of layer '0', 8 x 10", model, image, "0", position=(8, 0)
+        ValueError,
+        r"position: expected a place on the 8 x 10 map of layer '0', got \(8, 0\)",
+        model,
+        image,
+        "0",
+        position=(8, 0),
     )
     refused(ValueError, "position: expected .* got 'peak'", model, image, "0", position="peak")
     refused(ValueError, "position: expected .* got 3", model, image, "0", position=3)
-    refused(ValueError, "position: layer '4' is a vector", model, image, "4", position=(0, 0))
+    refused(
+        ValueError,
+        r"position: expected None, as layer '4' is a vector, got \(0, 0\)",
+        model,
+        image,
+        "4",
+        position=(0, 0),
+    )
     refused(ValueError, "top: expected at least 1, got 0", model, image, "0", top=0)
     refused(ValueError, "top: expected 1 to 6, the units of layer '0', got 7", model, image, "0", top=7)
     refused(
         ValueError,
-        r"top: unit 1 of layer '0' has 1 such place\(s\), got 2",
+        r"top: expected at most 1 for unit 1 of layer '0', got 2",
         model,
         image,
         "0",
@@ -558,14 +509,14 @@ def test_bad_arguments() -> None:
     refused(TypeError, "model: expected a torch.nn.Module, got str", "zfnet", image, "0")
     refused(
         ValueError,
-        r"layer: '0' gives \[1,1,3,10,12\], neither a map",
+        r"layer: expected a map .* or a vector .*, got \[1,1,3,10,12\] from '0'",
         nn.Sequential(nn.Unflatten(1, (1, 3))),
         image,
         "0",
     )
 
 
-def test_a_layer_that_does_not_see_the_picture() -> None:
+def test_a_layer_that_does_not_see_the_image() -> None:
     class Blind(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -575,5 +526,5 @@ def test_a_layer_that_does_not_see_the_picture() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3))[:, :2] + self.fc(self.fixed)
 
-    with pytest.raises(ValueError, match="layer: the output of 'fc' does not depend on the picture"):
+    with pytest.raises(ValueError, match="layer: expected one that depends on the image, got 'fc'"):
         project(Blind(), torch.randn(3, 4, 4), "fc")

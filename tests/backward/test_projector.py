@@ -15,8 +15,9 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda.backward import projector
 from zfcuda.backward import rules as transposes
-from zfcuda.backward.deconvnet import Route
-from zfcuda.backward.units import Question
+from zfcuda.backward.rules import Rules
+from zfcuda.backward.units import UnitSelection
+from zfcuda.backward.walk import BackwardPath
 from zfcuda.network import trace
 
 CPU = torch.device("cpu")
@@ -76,9 +77,9 @@ def test_many_pictures(name: str, model: nn.Module, device: torch.device) -> Non
     projector = zfcuda.Projector(model, picture(0, device), layer, **arguments)
     for seed in (0, 1, 2):
         image = picture(seed, device)
-        found = projector(image)
-        assert found.shape == (arguments.get("top", 1), *SIZE)
-        close(found, zfcuda.project(model, image, layer, **arguments))
+        projections = projector(image)
+        assert projections.shape == (arguments.get("top", 1), *SIZE)
+        close(projections, zfcuda.project(model, image, layer, **arguments))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(-0.5)
@@ -114,7 +115,7 @@ def test_bad_pictures(message: str) -> None:
     "message, layer, arguments",
     [
         ("unit: expected 0 to 11", "conv2", {"unit": 12}),
-        (r"position: \(99, 0\) is outside", "conv2", {"position": (99, 0)}),
+        (r"position: expected a place .*, got \(99, 0\)", "conv2", {"position": (99, 0)}),
         ("layer: .*'conv9'", "conv9", {}),
         ("top: expected at least 1", "conv2", {"top": 0}),
         ("lrn: expected", "conv2", {"lrn": "multiply"}),
@@ -161,7 +162,7 @@ def test_a_replay_still_checks(recorded: type[Recorded]) -> None:
         replayed(picture(0) / 0)
     with torch.no_grad():
         model.conv2.bias.fill_(torch.inf)
-    with pytest.raises(ValueError, match="the output of 'conv2' contains NaN"):
+    with pytest.raises(ValueError, match="expected finite values from 'conv2', got NaN"):
         replayed(picture(0))
     handle = model.conv2.register_forward_hook(lambda module, inputs, output: output * 0 + 1)
     with pytest.raises(ValueError, match="conv2"):
@@ -170,23 +171,24 @@ def test_a_replay_still_checks(recorded: type[Recorded]) -> None:
     assert recorded.made == 1
 
 
+@pytest.mark.parametrize("relu, lrn", [("deconvnet", None), ("gradient", "exact"), ("guided", "exact")])
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_a_projection_never_waits_for_a_gpu(name: str) -> None:
+def test_a_projection_never_waits_for_a_gpu(name: str, relu: str, lrn: str | None) -> None:
     layer, arguments = ARGUMENTS[name]
     model = Net().eval()
     network = trace(model)
-    route = Route.of(network, layer, arguments.get("lrn", "identity"))
-    question = Question(layer, arguments.get("unit"), arguments.get("position"), arguments.get("top", 1))
+    path = BackwardPath.of(network, layer, Rules(relu, lrn or arguments.get("lrn", "identity")))
+    selection = UnitSelection(layer, arguments.get("unit"), arguments.get("position"), arguments.get("top", 1))
     with warnings.catch_warnings(), torch.no_grad(), fake_gpu() as on_gpu:
         for module in model.modules():
             for key, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None:
                     delattr(module, key)
                     setattr(module, key, on_gpu(tensor))
-        there = route.forward(on_gpu(picture(0)[None]))
-        chosen = question.chosen(there.activation[0])
-        result = there.projections(question.seeds(there.activation[0], chosen))
-        assert result.device.type == "cuda" and result.shape == (question.top, *SIZE)
+        forward = path.forward(on_gpu(picture(0)[None]))
+        selected = selection.chosen(forward.activation[0])
+        result = forward.projections(selection.seeds(forward.activation[0], selected))
+        assert result.device.type == "cuda" and result.shape == (selection.top, *SIZE)
 
 
 @pytest.mark.parametrize("wait", [lambda x: bool(x.any()), lambda x: x.max().item()])

@@ -440,11 +440,12 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     parts = {name: {"float32": {"environment": ENVIRONMENT, "rows": [synthetic(name)]}} for name in readme.SECTIONS}
     record.write({"device": "a device", **parts}, tmp_path / "h100.json")
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    text = readme.written(PAGE)
+    text = readme.written(PAGE, readme.pages()["docs/benchmarks.md"])
     assert text.startswith("# zfcuda\n") and text.endswith("the end") and "\nold\n" not in text
-    assert readme.written(text) == text
+    assert readme.written(text, readme.pages()["docs/benchmarks.md"]) == text
     assert text.count("a device, torch 2.13.0, 2026-01-01, `python -m benchmarks`.") == len(readme.SECTIONS)
-    assert text.count(readme.NOT_MEASURED) == 2 * len(readme.SECTIONS) + 1  # the other two devices, and truth
+    assert text.count(readme.NOT_MEASURED) == 1  # truth; of devices those alone that were measured
+    assert "**H100**" in text and "**H200**" not in text
     assert "| lrn | 256 | float32 | NCHW | 0.002 (0.002 to 0.004) |" in text and "| 93% of 2800.0 GB/s |" in text
     assert (
         "| net of occlusion | 32 / 8 | 625 | float32 | 0.002 (0.002 to 0.004), incremental | 0.001 | 4.0x (0.008 s) |"
@@ -460,13 +461,28 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_recorded_results_make_tables() -> None:
-    text = readme.written(PAGE)
+    text = readme.written(PAGE, readme.pages()["docs/benchmarks.md"])
     assert "| ZFNet | 32 / 8 | 625 | float32 |" in text and "| lrn | 16 | float32 | NCHW |" in text
 
 
+def test_the_readme_shows_five_rows_and_the_best_loop() -> None:
+    tables = readme.pages()["README.md"]
+    lines = [line for line in tables["speed"].splitlines() if line.startswith("| ")]
+    assert len(lines) == 6 and all(line.count("|") == 5 for line in lines)
+    row = synthetic("occlusion") | {"ratio": {"captum": 4.0, "loop": 3.0, "loop, torch.compile": 2.0}}
+    row["seconds"] = row["seconds"] | {"loop, torch.compile": 0.004}
+    assert "| 4.0x (0.008 s) | 2.0x (0.004 s), loop, torch.compile |" in readme.speed([row])[2]
+
+
+def test_the_pages_hold_what_was_recorded() -> None:
+    for file, tables in readme.pages().items():
+        text = (readme.ROOT / file).read_text(encoding="utf-8")
+        assert readme.written(text, tables) == text, f"{file} is older than the results: python -m benchmarks.readme"
+
+
 def test_a_missing_block_is_named() -> None:
-    with pytest.raises(ValueError, match="expected one block 'training', found 0"):
-        readme.written(PAGE.replace("training:", "x:"))
+    with pytest.raises(ValueError, match="expected one block 'training', got 0"):
+        readme.written(PAGE.replace("training:", "x:"), readme.pages()["docs/benchmarks.md"])
 
 
 # ---------------------------------------------------------------- all of it on a GPU

@@ -158,19 +158,19 @@ def test_dataset_feeds_a_loader() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
 @pytest.mark.parametrize("size", [(224, 224), (300, 500), (640, 200), (50, 60), (1, 1)])
 def test_preprocess_takes_any_picture(mode: str, size: tuple[int, int]) -> None:
-    tensor = Preprocess()(Image.new(mode, size))
+    tensor = Preprocess.parts()(Image.new(mode, size))
     assert tensor.shape == (1, 3, 224, 224) and tensor.dtype == torch.float32
 
 
 def test_preprocess_scales_the_short_side_and_crops_the_centre() -> None:
     picture = Image.new("RGB", (448, 224), (255, 0, 0))
     picture.paste((0, 255, 0), (112, 0, 336, 224))  # the central square
-    colours = np.asarray(Preprocess().crop(picture)).reshape(-1, 3)
+    colours = np.asarray(Preprocess.parts().crop(picture)).reshape(-1, 3)
     assert (colours == (0, 255, 0)).all()
 
 
 def test_preprocess_makes_the_mean_colour_0_and_can_be_undone() -> None:
-    preprocess = Preprocess(size=8)
+    preprocess = Preprocess.parts(8)
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     assert torch.equal(preprocess.restored(preprocess.normalized(pixels)), pixels)
     grey = preprocess.restored(torch.zeros(1, 3, 1, 1)).flatten().tolist()

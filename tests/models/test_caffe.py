@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 import zfcuda
+from zfcuda.data import Preprocess
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.load import find, load
 from zfcuda.report import Subject
@@ -365,18 +366,18 @@ def test_pictures_enter_blue_first_less_the_mean(tmp_path: Path) -> None:
     assert x[0, :, 0, 0].tolist() == [30 - 104, 20 - 117, 10 - 123]
     half = Image.new("RGB", (400, 400), "black")
     half.paste((255, 255, 255), (0, 0, 200, 400))
-    seen = caffe.CaffePreprocess((227, 227), (0, 0, 0))(half)[0, 0, 100]
+    seen = Preprocess.caffe((227, 227), (0, 0, 0))(half)[0, 0, 100]
     assert seen[:112].min() == 255 and seen[115:].max() == 0, "the centre stays the centre"
 
 
 def test_the_report_shows_natural_colours() -> None:
     colour = (10, 20, 30)
-    blue_first = Subject(nn.Identity(), caffe.CaffePreprocess((8, 6)), (), "blue first")
+    blue_first = Subject(nn.Identity(), Preprocess.caffe((8, 6)), (), "blue first")
     image, pixels, grey = blue_first.view(Image.new("RGB", (40, 40), colour))
     assert (pixels[:, 0, 0] * 255).tolist() == pytest.approx(colour)
     assert blue_first.in_colour(image[0])[:, 0, 0].tolist() == [10 - 123, 20 - 117, 30 - 104]
     assert grey[:, 0, 0].tolist() == [127.5 - 104, 127.5 - 117, 127.5 - 123], "as the network takes it"
-    one = Subject(nn.Identity(), caffe.CaffePreprocess((8, 6), (33.0,)), (), "grey")
+    one = Subject(nn.Identity(), Preprocess.caffe((8, 6), (33.0,)), (), "grey")
     image, pixels, _ = one.view(Image.new("RGB", (40, 40), (51, 51, 51)))
     assert image.shape == (1, 1, 8, 6) and image[0, 0, 0, 0] == 18
     assert pixels.shape == (3, 8, 6) and float(pixels[1, 0, 0]) == pytest.approx(0.2)

@@ -453,7 +453,7 @@ def test_convert_caffe(tmp_path: Path) -> None:
     prototxt.unlink()
     after: Any = load(out)
     x = torch.randn(1, 3, 63, 47)
-    assert torch.equal(before(x), after(x)) and after.preprocess.mean == (1.0, 2.0, 3.0)
+    assert torch.equal(before(x), after(x)) and after.preprocess.mean == (1 / 255, 2 / 255, 3 / 255)
     again = tmp_path / "again.safetensors"
     convert(out, again)
     assert metadata(again)["zfcuda.prototxt"] == metadata(out)["zfcuda.prototxt"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,9 +17,9 @@ from benchmarks import networks
 from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import models
+from zfcuda.data import DigitPreprocess, Preprocess
 from zfcuda.models.architectures import registry
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.preprocess import DigitPreprocess, ImageNetPreprocess
 from zfcuda.network import receptive_field
 
 LISTED = json.loads(networks.KEYS.read_text(encoding="utf-8"))
@@ -332,14 +332,14 @@ def test_imagenets_crop_is_scaling_then_cutting(size: tuple[int, int]) -> None:
     cut = picture.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
     pixels = torch.from_numpy(np.array(cut)).permute(2, 0, 1) / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
-    found = ImageNetPreprocess()(picture)[0] * std + mean
+    found = Preprocess(interpolation="bilinear")(picture)[0] * std + mean
     assert (found - pixels).abs().max() < 1.5 / 255  # each way of scaling rounds to whole numbers
 
 
 def test_imagenets_pictures_are_torchvisions(torchvision: ModuleType) -> None:
     picture = photograph(500, 375)
     expected = torchvision.ResNet18_Weights.DEFAULT.transforms()(picture)
-    found = ImageNetPreprocess()(picture)[0]
+    found = Preprocess(interpolation="bilinear")(picture)[0]
     assert (found - expected).abs().max() < 1.5 / 255 / 0.224
 
 
@@ -358,8 +358,8 @@ def test_digits_stand_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-@pytest.mark.parametrize("preprocess", [ImageNetPreprocess(), DigitPreprocess()])
-def test_pictures_of_any_mode_and_shape(preprocess: registry.Preprocess, mode: str) -> None:
+@pytest.mark.parametrize("preprocess", [Preprocess(interpolation="bilinear"), DigitPreprocess()])
+def test_pictures_of_any_mode_and_shape(preprocess: Callable[[Image.Image], torch.Tensor], mode: str) -> None:
     for size in ((40, 40), (5000, 1), (1, 5000)):
         found = preprocess(photograph(*size, mode))
         assert found.dtype == torch.float32 and found.is_contiguous() and found.isfinite().all()

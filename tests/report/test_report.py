@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -381,7 +382,9 @@ def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
     for layer in (model[0], model[3]):
         nn.init.zeros_(layer.weight)
         nn.init.constant_(layer.bias, -1.0)
-    e = explained(of=subject(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # it is the page that says it
+        e = explained(of=subject(model))
     assert e.followed is None and all(not layer.units for layer in e.layers)
     with Folder(tmp_path) as report:
         html = report.write([e], "silent").read_text("utf-8")

@@ -60,7 +60,7 @@ def test_it_learns(pool: Pool) -> None:
     losses = []
     dice = np.random.default_rng(0)
     for _ in range(8):
-        for images, labels in batches(pool, Preprocess(), 24, dice, close_up=True):
+        for images, labels in batches(pool, Preprocess.parts(), 24, dice, close_up=True):
             loss = torch.nn.functional.cross_entropy(network(images), labels % 2)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

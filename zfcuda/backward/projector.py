@@ -1,12 +1,13 @@
-"""Projector: one projection on many pictures."""
+"""Projector: one projection of many images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.deconvnet import Route, asked, check_finite, deterministic, project, warn_of_silence
-from zfcuda.backward.units import Chosen
+from zfcuda.backward.deconvnet import deconvnet_rules, project, warn_of_silence
+from zfcuda.backward.units import UnitSelection
+from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
 from zfcuda.cuda_graph import Captured
 from zfcuda.inputs import same_size
 from zfcuda.network import Network, trace
@@ -14,15 +15,15 @@ from zfcuda.network.hooks import hooked
 
 
 class Projector:
-    """Projections of many pictures of one size: the network is followed once.
+    """Projections of many images of one size: the network is followed once.
 
-    The numbers are those of :func:`zfcuda.project`. On a GPU everything between a picture and its projection is
-    recorded as one CUDA graph and replayed. The model may learn on: its weights are read at each picture. What was
+    The numbers are those of :func:`zfcuda.project`. On a GPU everything between an image and its projection is
+    recorded as one CUDA graph and replayed. The model may learn on: its weights are read at each image. What was
     recorded is made anew when a parameter or buffer is replaced by another tensor.
 
     Args:
-        model, image, layer, unit, position, top, lrn: as in project; the image is one picture of the size to come.
-            Without a unit or position the strongest ones are chosen for each picture anew.
+        model, image, layer, unit, position, top, lrn: as in project; the image is one of the size to come.
+            Without a unit or position the strongest ones are selected for each image anew.
 
     Raises:
         As project.
@@ -44,10 +45,11 @@ class Projector:
         top: int = 1,
         lrn: str = "identity",
     ) -> None:
-        self._question = asked(layer, unit, position, top, lrn)
+        self._question = UnitSelection.of(layer, unit, position, top)
+        rules = deconvnet_rules(lrn)
         self._network = trace(model)
         self._lrn = lrn
-        self._route = Route.of(self._network, layer, lrn)
+        self._route = BackwardPath.of(self._network, layer, rules)
         batch = self._route.checked(image)
         self._network.check(batch.shape)
         self._first = batch
@@ -58,7 +60,7 @@ class Projector:
         self._refused = ""  # why nothing is captured
 
     def __call__(self, image: Tensor) -> Tensor:
-        """The projections of one picture, [C,H,W] or [1,C,H,W] like the first.
+        """Projects one image, [C,H,W] or [1,C,H,W], of the first one's size.
 
         Returns:
             [top,C,H,W], as project.
@@ -97,7 +99,7 @@ class Projector:
             self._captured, self._refused = None, str(error).splitlines()[0]
             return None
         check_finite(finite, self._question.layer)
-        warn_of_silence(Chosen(units, None, values), self._question.layer)
+        warn_of_silence(units, values, self._question.layer)
         return projections.clone()
 
     def _work(self, batch: Tensor) -> list[Tensor]:

@@ -2,6 +2,6 @@
 
 from zfcuda.data.dataset import PartsDataset
 from zfcuda.data.parts import HELD_OUT_SEED, Parts, PartsPicture
-from zfcuda.data.preprocess import Preprocess
+from zfcuda.data.preprocess import DigitPreprocess, Preprocess
 
-__all__ = ["HELD_OUT_SEED", "Parts", "PartsDataset", "PartsPicture", "Preprocess"]
+__all__ = ["HELD_OUT_SEED", "DigitPreprocess", "Parts", "PartsDataset", "PartsPicture", "Preprocess"]

@@ -31,7 +31,7 @@ class PartsDataset(Dataset[tuple[Tensor, int]]):
             raise ValueError(f"count must not be negative, got {count}")
         self.parts = Parts(seed, size)
         self.count = count
-        self.transform = transform or Preprocess(size=size)
+        self.transform = transform or Preprocess.parts(size)
 
     def __len__(self) -> int:
         return self.count

@@ -1,4 +1,7 @@
-"""From a picture to what a network reads, and back."""
+"""From a picture to what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
+
+A preprocess is a function PIL picture -> Tensor [1,C,H,W] float32 on the CPU. The picture may have any size and mode.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +12,152 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-#: Mean and standard deviation of Parts' pixels, per channel, in 0 to 1.
+#: Mean and standard deviation of ImageNet's pixels, red, green, blue in 0 to 1, as torchvision has them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+#: The same of the pixels of Parts.
 PARTS_MEAN = (0.53, 0.51, 0.5)
 PARTS_STD = (0.17, 0.17, 0.17)
+#: ImageNet's mean in Caffe's files: blue, green, red, 0 to 255.
+CAFFE_MEAN = (104.0, 117.0, 123.0)
+
+_INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Scales the short side to ``size``, crops the centre, subtracts the mean, divides by the standard deviation.
+    """Scales the short side to ``short_side``, cuts out the centre, subtracts the mean, divides by the deviation.
 
     So 0 is the mean colour, and an occluder filled with 0 is the grey of the paper.
 
     Attributes:
-        size: side of what the network sees, pixels.
-        mean, std: per channel, in 0 to 1.
+        size: of what the network sees, in pixels: a side, or (height, width).
+        short_side: to which the picture is scaled before its centre is cut out; `size` leaves no border.
+        mean, std: per channel, in 0 to 1; one channel alone takes the picture in grey.
+        interpolation: "bicubic" or "bilinear".
+        order: of the channels, "rgb" or "bgr".
+
+    Raises:
+        ValueError: naming the setting that is none of these.
     """
 
-    size: int = 224
-    mean: tuple[float, float, float] = PARTS_MEAN
-    std: tuple[float, float, float] = PARTS_STD
+    size: int | tuple[int, int] = 224
+    short_side: int = 256
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bicubic"
+    order: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _INTERPOLATIONS:
+            raise ValueError(f"interpolation: expected one of {tuple(_INTERPOLATIONS)}, got {self.interpolation!r}")
+        if self.order not in ("rgb", "bgr"):
+            raise ValueError(f"order: expected 'rgb' or 'bgr', got {self.order!r}")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ValueError(f"mean, std: expected one or three numbers each, got {self.mean} and {self.std}")
+        if min(self._sides) < 1 or self.short_side < max(self._sides):
+            raise ValueError(
+                f"size, short_side: expected positive sides of at most short_side, got {self.size} and "
+                f"{self.short_side}"
+            )
+
+    @staticmethod
+    def parts(size: int = 224) -> Preprocess:
+        """What the network in the package sees of pictures: their whole short side, in the colours of Parts."""
+        return Preprocess(size, size, PARTS_MEAN, PARTS_STD)
+
+    @staticmethod
+    def caffe(size: tuple[int, int], mean: tuple[float, ...] = CAFFE_MEAN) -> Preprocess:
+        """What Caffe's networks see: values of 0 to 255 less the mean; of three channels blue comes first.
+
+        Caffe's own tools scale a picture to 256 x 256 whatever its shape; here it keeps its shape.
+
+        Args:
+            size: (height, width) of the cut, in pixels.
+            mean: per channel, 0 to 255: three, of blue, green and red, or one of grey.
+        """
+        count = len(mean)
+        means = tuple(value / 255 for value in mean)
+        return Preprocess(size, max(256, *size), means, (1 / 255,) * count, "bilinear", "bgr" if count == 3 else "rgb")
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        """A picture of any size and mode (taken as RGB) -> float32 [1, 3, size, size]."""
-        return self.normalized(torch.from_numpy(np.array(self.crop(picture))).permute(2, 0, 1)[None])
+        """A picture of any size and mode -> float32 [1,C,*size]."""
+        pixels = np.atleast_3d(np.array(self.crop(picture))).transpose(2, 0, 1)
+        if self.order == "bgr":
+            pixels = pixels[::-1]
+        return self.normalized(torch.from_numpy(np.ascontiguousarray(pixels))[None])
 
     def crop(self, picture: Image.Image) -> Image.Image:
-        """The part of the picture that the network sees: RGB, size x size."""
-        picture = picture.convert("RGB")
-        if picture.size == (self.size, self.size):
-            return picture
-        width, height = picture.size
-        short = min(width, height)
-        left, top = (width - short) / 2, (height - short) / 2
-        box = (left, top, left + short, top + short)
-        return picture.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        """The part of the picture that the network sees, in RGB, or in grey where it has one channel."""
+        picture = picture.convert("L" if len(self.mean) == 1 else "RGB")
+        return centre_crop(picture, self._sides, self.short_side, self.interpolation)
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, H, W] -> float32 [N, 3, H, W], in the same memory format."""
-        mean, std = (torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return pixels.float().sub_(mean * 255).div_(std * 255)
+        """uint8 [N,C,H,W], channels in the network's order -> float32 [N,C,H,W], in the same memory format."""
+        mean, std = self._scaled(pixels.device)
+        return pixels.float().sub_(mean).div_(std)
 
     def restored(self, image: Tensor) -> Tensor:
-        """float [N, 3, H, W] -> uint8 [N, 3, H, W]: the inverse of :meth:`normalized`, clipped."""
-        mean, std = (torch.tensor(v, device=image.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return ((image.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        """float [N,C,H,W] -> uint8 [N,C,H,W]: the inverse of :meth:`normalized`, clipped."""
+        mean, std = self._scaled(image.device)
+        return (image.float() * std + mean).round().clamp(0, 255).to(torch.uint8)
+
+    def _scaled(self, device: torch.device) -> list[Tensor]:
+        """Mean and deviation of values of 0 to 255."""
+        both = (self.mean, self.std)
+        return [torch.tensor([255 * v for v in values], device=device).view(1, -1, 1, 1) for values in both]
+
+
+@dataclass(frozen=True)
+class DigitPreprocess:
+    """What LeNet-5 sees (LeCun et al. 1998, sections II-B and III-A): the picture of 28x28 in the middle of 32x32,
+    background -0.1, strokes 1.175. Strokes are bright and the background dark, as in MNIST's files.
+
+    Attributes:
+        size: pixels of the whole, digit: of the picture inside.
+    """
+
+    size: int = 32
+    digit: int = 28
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        """-> [1,1,size,size]."""
+        inside = Preprocess(self.digit, self.digit, (0.1 / 1.275,), (1 / 1.275,), "bilinear")(picture)
+        before = (self.size - self.digit) // 2
+        after = self.size - self.digit - before
+        return torch.nn.functional.pad(inside, (before, after, before, after), value=-0.1)
+
+
+def centre_crop(
+    picture: Image.Image, size: tuple[int, int], short_side: int, interpolation: str = "bicubic"
+) -> Image.Image:
+    """The middle of a picture that is scaled until `size` (height, width) leaves a border of short_side in it.
+
+    A square cut is torchvision's: the shorter side is scaled to `short_side`, size x size are cut out. Of another shape
+    the longer side of the cut stands for it. Cut and scaled in one step: scaling first would blow a picture of
+    10000 x 1 up to gigabytes.
+
+    Raises:
+        ValueError: the picture has no pixels.
+    """
+    high, wide = size
+    if min(picture.size) < 1:
+        raise ValueError(f"picture: expected at least one pixel, got {picture.width} x {picture.height}")
+    if picture.size == (wide, high) and short_side == max(size):
+        return picture
+    # The side of the picture that limits the cut, and the length that it is scaled to.
+    limiting, side = (0, wide) if picture.width * high <= picture.height * wide else (1, high)
+    scaled_to = short_side * side // max(size)
+    box: list[float] = []
+    for length, cut in zip(picture.size, (wide, high), strict=True):
+        scaled = scaled_to * length // picture.size[limiting]
+        start = round((scaled - cut) / 2)
+        box.append(start * length / scaled)
+        box.append((start + cut) * length / scaled)
+    left, right, top, bottom = box
+    inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
+    return picture.resize((wide, high), _INTERPOLATIONS[interpolation], box=inside)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from zfcuda.backward.deconvnet import project, strongest
+from zfcuda.backward.deconvnet import projections
 from zfcuda.data.pictures import one_line
 from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
@@ -277,16 +276,14 @@ def _in_colour(subject: Subject, filters: Tensor) -> Tensor:
 
 def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:
     maps, high, wide = layer.activity.shape
-    found = strongest(network, p.image, layer.output, min(top, maps))
-    found = [unit for unit in found if unit.value > 0]  # projecting silence shows nothing
+    # Projecting silence shows nothing.
+    projected = projections(network, p.image, layer.output, top=min(top, maps), positive=True)
     field = receptive_field(network, layer.output, tuple(p.image.shape[-3:]))
-    signals: Iterable[Tensor] = ()
-    if found:
-        signals = p.subject.in_colour(project(network, p.image, layer.output, top=len(found)).float().cpu())
-    units = []
-    for unit, signal in zip(found, signals, strict=True):
-        y, x = unit.position or (0, 0)
-        units.append(
-            Unit(unit.unit, unit.value, (y, x), layer.activity[unit.unit].clone(), signal, field.rectangle(y, x))
-        )
+    signals = p.subject.in_colour(projected.images.float().cpu())
+    assert projected.positions is not None  # a convolution gives maps
+    listed = zip(projected.units.tolist(), projected.values.tolist(), projected.positions.tolist(), strict=True)
+    units = [
+        Unit(number, value, (y, x), layer.activity[number].clone(), signal, field.rectangle(y, x))
+        for (number, value, (y, x)), signal in zip(listed, signals, strict=True)
+    ]
     return Layer(layer.name, maps, (high, wide), field.size, tuple(units))

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda.data import Preprocess
 from zfcuda.models.architectures import imagenet
 from zfcuda.models.checkpoints.load import find
-from zfcuda.models.preprocess import ImageNetPreprocess
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Subject:
 
 def centre_crop(picture: Image.Image) -> Tensor:
     """RGB picture -> [1,3,224,224] float32: what most published weights were trained on, for those that do not say."""
-    return ImageNetPreprocess()(picture)
+    return Preprocess(interpolation="bilinear")(picture)
 
 
 def load_subject(

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def facts(config: Config, command: str, report: Report, seconds: float) -> dict[str, Any]:
     """What is written beside the weights: enough to load them, and to make them again."""
-    preprocess = Preprocess()
+    preprocess = Preprocess.parts()
     return {
         "architecture": {"name": "zfnet", "num_classes": len(Parts.classes), "variant": "paper", "width": config.width},
         "classes": list(Parts.classes),

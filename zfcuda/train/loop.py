@@ -57,7 +57,7 @@ def train(
     started = time.perf_counter()
     torch.manual_seed(config.seed)
     dice = np.random.default_rng(config.seed)
-    preprocess = Preprocess()
+    preprocess = Preprocess.parts()
 
     def drawn(count: int, seed: int, title: str, part: bool = True) -> Pool:
         return draw_pool(count, seed, part=part, workers=config.workers, title=title if progress else None)

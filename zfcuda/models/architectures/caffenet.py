@@ -20,7 +20,7 @@ def caffenet(num_classes: int = 1000) -> FusedSequential:
     Returns:
         A module [N,3,227,227] -> [N,num_classes] with Caffe's layer names and its shapes of weights, so that the
         published weights fit; He's initial weights. The published weights want pixels in BGR, 0 to 255, minus their
-        mean: :class:`zfcuda.models.checkpoints.caffe.CaffePreprocess`.
+        mean: :meth:`zfcuda.data.Preprocess.caffe`.
 
     Raises:
         ValueError: for a num_classes that is not positive.

@@ -10,6 +10,7 @@ from functools import partial
 from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda.data.preprocess import DigitPreprocess, Preprocess
 from zfcuda.models.architectures import imagenet
 from zfcuda.models.architectures.alexnet import alexnet, alexnet_one_tower
 from zfcuda.models.architectures.caffenet import caffenet
@@ -18,15 +19,11 @@ from zfcuda.models.architectures.lenet import lenet5
 from zfcuda.models.architectures.resnet import resnet18, resnet34, resnet50
 from zfcuda.models.architectures.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 from zfcuda.models.architectures.zfnet import zfnet
-from zfcuda.models.checkpoints.caffe.preprocess import CaffePreprocess
 from zfcuda.models.checks import check_num_classes
-from zfcuda.models.preprocess import DigitPreprocess, ImageNetPreprocess
-
-Preprocess = Callable[[Image.Image], Tensor]
 
 _IMAGENET_SIZE = (3, 224, 224)
-_IMAGENET_COLOURS = ImageNetPreprocess()
-_CAFFENET_COLOURS = CaffePreprocess((227, 227), (104.00698793, 116.66876762, 122.67891434))  # of its mean file
+_IMAGENET_COLOURS = Preprocess(interpolation="bilinear")
+_CAFFENET_COLOURS = Preprocess.caffe((227, 227), (104.00698793, 116.66876762, 122.67891434))  # of its mean file
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Entry:
     build: Callable[[int], nn.Module]
     title: str
     input_size: tuple[int, int, int] = _IMAGENET_SIZE
-    preprocess: Preprocess = _IMAGENET_COLOURS
+    preprocess: Callable[[Image.Image], Tensor] = _IMAGENET_COLOURS
     num_classes: int = 1000
     published: str | None = "imagenet"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zfcuda.data.preprocess import CAFFE_MEAN, Preprocess
 from zfcuda.models.architectures.registry import NAMES, build, entry
 from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -262,8 +263,8 @@ def _from_prototxt(
     elif weights is not None:
         _fill(model, read_weights(weights), weights)
     size: Any = model.input_size
-    means = caffe.IMAGENET_MEAN if mean is None else tuple(float(value) for value in mean.split(","))
-    _describe(model, None, caffe.CaffePreprocess(size[1:], means) if size[0] == len(means) else None)
+    means = CAFFE_MEAN if mean is None else tuple(float(value) for value in mean.split(","))
+    _describe(model, None, Preprocess.caffe(size[1:], means) if size[0] == len(means) else None)
     last = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1:]
     count = next((layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features for layer in last), None)
     _agree(num_classes, count, prototxt)

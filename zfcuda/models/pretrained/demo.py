@@ -38,7 +38,7 @@ def load_demo() -> DemoNetwork:
     plain.load_state_dict({name: value.float() for name, value in load_file(_WEIGHTS / "demo.safetensors").items()})
     network = DemoNetwork(OrderedDict(plain.named_children()))
     network.classes = list(facts["classes"])
-    network.preprocess = Preprocess(seen["size"], tuple(seen["mean"]), tuple(seen["std"]))
+    network.preprocess = Preprocess(seen["size"], seen["size"], tuple(seen["mean"]), tuple(seen["std"]))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what CPUs compute fastest in
     network.eval()
     return network

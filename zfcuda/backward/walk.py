@@ -1,0 +1,219 @@
+"""The walk: forward through a network to one layer, and back from there to the pixels, a rule per kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
+from zfcuda.inputs import checked_image
+from zfcuda.network import Network, Node, Ref, evaluating, trace
+from zfcuda.network.graph import spoken_shape
+from zfcuda.network.hooks import watch
+
+_CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node on the way: where its signal goes on to, and how."""
+
+    index: int
+    sources: list[int]
+    back: WayBack
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """A forward pass up to a layer, with the way back."""
+
+    activation: Tensor  # [1,K,h,w] or [1,K]
+    image_shape: torch.Size  # [C,H,W]
+    output: int  # the layer's node
+    steps: list[_Step]
+    largest: int  # elements of the largest map
+
+    def finite(self, batch: Tensor) -> Tensor:
+        """Whether the image is finite, and whether the layer is: bool [2], which waits for no GPU."""
+        return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
+
+    def projections(self, seeds: Tensor) -> Tensor:
+        """Walks seeds, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
+        if not len(seeds):
+            return seeds.new_empty(0, *self.image_shape)
+        chunk = max(1, _CHUNK // self.largest)
+        return torch.cat([self._walk_back(part) for part in seeds.split(chunk)]).contiguous()
+
+    def _walk_back(self, seed: Tensor) -> Tensor:
+        signals = {self.output: seed}
+        for step in reversed(self.steps):
+            signal = signals.pop(step.index, None)
+            if signal is None:
+                continue
+            for source, part in zip(step.sources, step.back(signal), strict=True):
+                if part is None:
+                    raise ValueError("layer: cannot be projected through an addition of different ranks")
+                # A value with several readers gets the sum of what they send back.
+                signals[source] = signals[source] + part if source in signals else part
+        (pixels,) = signals.values()
+        return pixels
+
+
+@dataclass(frozen=True)
+class BackwardPath:
+    """The nodes from the image to a layer."""
+
+    network: Network
+    layer: str
+    rules: Rules | None  # None where no way back is needed
+    nodes: Sequence[Node]
+    sees: set[int]  # those whose value depends on the pixels
+    output: int  # the layer's node
+
+    @staticmethod
+    def of(network: Network, layer: str, rules: Rules | None) -> BackwardPath:
+        """Finds the path.
+
+        Raises:
+            TypeError, ValueError: the layer is unknown, or something before it has no rule.
+        """
+        output = network.node(layer).index
+        nodes = network.ancestors([output])
+        sees = _dependents(nodes)
+        if output not in sees:
+            raise ValueError(f"layer: expected one that depends on the image, got {layer!r}")
+        if rules is not None:
+            for node in nodes:
+                if node.index in sees:
+                    _refuse_unless_known(node, sees, rules, layer)
+        return BackwardPath(network, layer, rules, nodes, sees, output)
+
+    def checked(self, image: Tensor) -> Tensor:
+        """The image as [1,C,H,W]."""
+        return checked_image(image, self.network.model)
+
+    def checked_forward(self, image: Tensor) -> ForwardPass:
+        """Runs forward; refuses an unfit image, values that are not finite, and a hook that changes the layer."""
+        batch = self.checked(image)
+        check = watch(self.network, batch, self.layer)
+        forward = self.forward(batch)
+        check_finite(forward.finite(batch), self.layer)
+        check(forward.activation)
+        return forward
+
+    def forward(self, batch: Tensor) -> ForwardPass:
+        """Runs the network up to the layer and, with rules, keeps the way back. Waits for no GPU.
+
+        batch: [1,C,H,W].
+        """
+        values: dict[int, Any] = {}
+        steps: list[_Step] = []
+        largest = batch.numel()
+        with evaluating(self.network.model):
+            for node in self.nodes:
+                if node.kind == "input":
+                    values[node.index] = batch
+                    continue
+                arguments = node.resolve(values)
+                try:
+                    if self.rules is None or node.index not in self.sees:
+                        values[node.index] = node.run(arguments)
+                        continue
+                    value, back = self.rules.by_kind[node.kind](arguments)
+                except UnsupportedError as refusal:
+                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    reason = str(error).splitlines()[0]
+                    raise ValueError(
+                        f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {reason}"
+                    ) from error
+                values[node.index] = value
+                largest = max(largest, value.numel())
+                steps.append(_Step(node.index, *_only(self.sees, node, back)))
+        activation = values[self.output]
+        if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
+            kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
+            raise ValueError(f"layer: expected a map [1,K,h,w] or a vector [1,K], got {kind} from {self.layer!r}")
+        return ForwardPass(activation, batch.shape[1:], self.output, steps, largest)
+
+
+def walk_back(
+    model: nn.Module | Network, image: Tensor, layer: str, seeds: Callable[[Tensor], Tensor], rules: Rules
+) -> Tensor:
+    """Walks seeds from a layer back to the pixels.
+
+    Args:
+        model, image, layer: as in project.
+        seeds: turns the layer's activation, [K,h,w] or [K], into n signals to start from, [n,K,h,w] or [n,K].
+        rules: those of the method.
+
+    Returns:
+        [n,C,H,W], the image's dtype and device. With Rules("gradient", "exact") each is the gradient of the layer's
+        sum, weighted by its seed.
+
+    Raises:
+        As project.
+    """
+    with torch.no_grad(), deterministic():
+        forward = BackwardPath.of(trace(model), layer, rules).checked_forward(image)
+        return forward.projections(seeds(forward.activation[0])).to(image.dtype)
+
+
+def check_finite(finite: Tensor, layer: str) -> None:
+    """Refuses an image or a layer that is not finite. finite: from ForwardPass.finite."""
+    image, activation = finite.tolist()
+    if not image:
+        raise ValueError("image: expected finite values, got NaN or infinity")
+    if not activation:
+        raise ValueError(f"layer: expected finite values from {layer!r}, got NaN or infinity")
+
+
+def _dependents(nodes: Sequence[Node]) -> set[int]:
+    """The nodes whose value depends on the pixels, not just on the image's size."""
+    dependents: set[int] = set()
+    for node in nodes:
+        if node.kind == "input" or (not node.is_shape_query and not dependents.isdisjoint(node.refs)):
+            dependents.add(node.index)
+    return dependents
+
+
+def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -> None:
+    if node.kind == "input":
+        return
+    if node.kind not in rules.by_kind:
+        raise ValueError(_refusal(layer, node, ""))
+    signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
+    if not sees.isdisjoint(set(node.refs) - signals):
+        raise ValueError(_refusal(layer, node, "its weights or settings depend on the image"))
+
+
+def _refusal(layer: str, node: Node, reason: str) -> str:
+    because = f": {reason}" if reason else ""
+    return f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{because}"
+
+
+def _only(sees: set[int], node: Node, back: WayBack) -> tuple[list[int], WayBack]:
+    """The sources of a node that depend on the image, and the way back to them alone."""
+    slots = signal_slots(node)
+    kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
+    sources = [slots[i].index for i in kept]
+    return sources, back if len(kept) == len(slots) else lambda signal: [back(signal)[i] for i in kept]
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
