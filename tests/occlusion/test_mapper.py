@@ -14,8 +14,8 @@ from tqdm import tqdm
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
+from zfcuda import cuda_graph
 from zfcuda.network import trace
-from zfcuda.occlusion import mapper
 from zfcuda.occlusion.incremental import Plan, patches, reductions
 from zfcuda.occlusion.incremental.convolution import Convolution
 
@@ -177,8 +177,8 @@ def test_bad_arguments() -> None:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
-    monkeypatch.setattr(mapper, "Captured", Recorded)
-    monkeypatch.setattr(mapper, "_has_graphs", lambda picture: True)
+    monkeypatch.setattr(cuda_graph, "Recording", Recorded)
+    monkeypatch.setattr(cuda_graph, "_has_graphs", lambda picture: True)
     Recorded.made = 0
     yield Recorded
 
@@ -195,7 +195,7 @@ def test_a_replay_is_right_for_another_picture(name: str, dtype: torch.dtype, re
     for seed in (0, 1, 2):
         image = picture(seed, CPU, dtype)
         found = maps(image)
-        assert found.reason.endswith("replayed from a CUDA graph")
+        assert found.reason.endswith("replayed from a CUDA graph") and not found.logits.is_inference()
         same_maps(found, zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental", **ARGUMENTS[name]))
     assert recorded.made == 1
 
