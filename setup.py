@@ -87,7 +87,9 @@ def extension() -> object:
     # Depends on every header, so that an edited one rebuilds.
     common = dict(
         include_dirs=[str(ROOT / "csrc")],
-        depends=sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.*h")),
+        depends=sorted(
+            str(p.relative_to(ROOT)) for end in ("*.h", "*.cuh", "*.inl") for p in ROOT.glob(f"csrc/**/{end}")
+        ),
         extra_link_args=["-fopenmp", "-Wl,-s"],
     )
     compiler = build_cuda()

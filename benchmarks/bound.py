@@ -21,7 +21,7 @@ _ELEMENTWISE = ("relu", "lrn", "batch_norm", "identity", "add", "pointwise")
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds of convolutions and linear layers over all windows of one picture.
+    """Multiply-adds of convolutions and linear layers over all windows of one image.
 
     naive: every window through the whole network. exact: of every map only the rectangle that the window changes, and
     of the first linear layer only the columns of what changed. Both give the same answer.
@@ -50,16 +50,16 @@ class _Side:
         return float((self.end - self.first).mean()) / self.length
 
 
-_Changed = tuple[_Side, _Side]  # rows, columns; of a vector made of a map, those of the map
+_Changed = tuple[_Side, _Side]  # rows, columns; a vector made of a map keeps those of the map
 
 
-def work(model: nn.Module | Network, picture: Tensor, window: int, stride: int) -> Work:
-    """picture [1,C,H,W]; it is run once for the shapes."""
+def work(model: nn.Module | Network, image: Tensor, window: int, stride: int) -> Work:
+    """Counts the multiply-adds for an image [1,C,H,W], which is run once for the shapes."""
     network = trace(model)
     output = network.names[""]
     with torch.inference_mode():
-        values = network.run(picture, [output])
-    sides = [_window(int(length), window, stride) for length in picture.shape[2:]]
+        values = network.run(image, [output])
+    sides = [_window(int(length), window, stride) for length in image.shape[2:]]
     changed: dict[int, _Changed | None] = {}
     full, exact = 0, 0.0
     for node in network.ancestors([output]):
@@ -85,7 +85,7 @@ def _changed(
     node: Node, arguments: Mapping[str, Any], value: Any, changed: Mapping[int, _Changed | None]
 ) -> _Changed | None:
     """What changes of a node's value; None where nothing does."""
-    sources = [found for found in (changed[i] for i in node.refs) if found is not None]
+    sources = [source for source in (changed[i] for i in node.refs) if source is not None]
     if not sources or node.is_shape_query or not isinstance(value, Tensor):
         return sources[0] if sources and not node.is_shape_query and isinstance(value, tuple | list) else None
     shape = [int(n) for n in value.shape[2:]] if value.ndim == 4 else [1, 1]

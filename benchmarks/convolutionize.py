@@ -1,8 +1,8 @@
-"""Sliding a network over a larger picture beside running it on every crop: python -m benchmarks.convolutionize
+"""Sliding a network over a larger image beside running it on every crop: python -m benchmarks.convolutionize
 
 zfcuda.models.convolutionize against the crops at the same places, in one batch, in inference mode and channels_last.
 First the scores are compared: with every crop's where the network pads nothing, and otherwise (`exact` is False) with
-that of the one crop that is the whole picture, at the network's own size. Then the two take turns.
+that of the one crop that is the whole image, at the network's own size. Then the two take turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zfcuda.models.architectures.pattern import from_pattern
 
 
 def _unpadded() -> nn.Module:
-    """Like AlexNet, but with nothing padded, so that every score is a crop's: 227 -> 55 -> 27 -> 23 -> 11 -> 7 -> 3."""
+    """An AlexNet with nothing padded, so that every score is a crop's: 227 -> 55 -> 27 -> 23 -> 11 -> 7 -> 3."""
     stages = "conv96/11s4p0 relu pool/3s2 lrn conv256/5p0 relu pool/3s2 lrn [conv384/3p0 relu]*2 pool/3s2"
     return from_pattern(f"{stages} fc1024 relu fc1000", (3, 227, 227))
 
@@ -35,7 +35,7 @@ def _zfnet() -> nn.Module:
     return network
 
 
-# Name -> network, its picture, the larger one.
+# Name -> network, the side of its image, the side of the larger one.
 CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "unpadded": (_unpadded, 227, 419),
     "zfnet": (_zfnet, 224, 384),
@@ -45,11 +45,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
 }
 
 
-def crops(picture: Tensor, sliding: ScoreMap, rows: int, columns: int) -> Tensor:
+def crops(image: Tensor, sliding: ScoreMap, rows: int, columns: int) -> Tensor:
     """[1,C,H,W] -> [rows*columns,C,h,w]: what each score sees."""
     (height, width), (down, right) = sliding.window, sliding.stride
     places = [(y * down, x * right) for y in range(rows) for x in range(columns)]
-    cut = torch.cat([picture[:, :, y : y + height, x : x + width] for y, x in places])
+    cut = torch.cat([image[:, :, y : y + height, x : x + width] for y, x in places])
     return cut.contiguous(memory_format=torch.channels_last)
 
 
@@ -61,13 +61,13 @@ def run(names: list[str], device: torch.device, repeats: int, warmup: int) -> It
         network = build().eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sliding = convolutionize(network, (3, size, size))
         sliding.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        picture = zoo.picture(larger).to(device, memory_format=torch.channels_last)
+        image = zoo.picture(larger).to(device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            rows, columns = sliding(picture).shape[2:]
-            cut = crops(picture, sliding, rows, columns)
-            deviation = _verify(network, sliding, picture, cut, size)
+            rows, columns = sliding(image).shape[2:]
+            cut = crops(image, sliding, rows, columns)
+            deviation = _verify(network, sliding, image, cut, size)
             sides: dict[str, Callable[[], object]] = {
-                "sliding": lambda f=sliding, x=picture: f(x),  # type: ignore[misc]
+                "sliding": lambda f=sliding, x=image: f(x),  # type: ignore[misc]
                 "crops": lambda f=network, x=cut: f(x),  # type: ignore[misc]
             }
             times = race(sides, device, repeats=repeats, warmup=warmup)
@@ -83,15 +83,15 @@ def run(names: list[str], device: torch.device, repeats: int, warmup: int) -> It
         }
 
 
-def _verify(network: nn.Module, sliding: ScoreMap, picture: Tensor, cut: Tensor, size: int) -> float:
+def _verify(network: nn.Module, sliding: ScoreMap, image: Tensor, cut: Tensor, size: int) -> float:
     """The largest difference of a score, as a part of the scores' standard deviation; raises where it is too large."""
     if sliding.exact:
         expected = network(cut)
-        found = sliding(picture)[0].flatten(1).T
+        scores = sliding(image)[0].flatten(1).T
     else:
-        corner = picture[:, :, :size, :size].contiguous(memory_format=torch.channels_last)
-        expected, found = network(corner), sliding(corner)[:, :, 0, 0]
-    deviation = float((found - expected).abs().max() / expected.std())
+        corner = image[:, :, :size, :size].contiguous(memory_format=torch.channels_last)
+        expected, scores = network(corner), sliding(corner)[:, :, 0, 0]
+    deviation = float((scores - expected).abs().max() / expected.std())
     if not deviation < 1e-3:
         raise AssertionError(f"the scores are {deviation:.2g} standard deviations from those of the crops")
     return deviation

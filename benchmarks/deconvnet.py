@@ -1,4 +1,4 @@
-"""Projections back to the pixels beside what a user would run instead, the pictures verified before they are timed.
+"""Projections back to the pixels beside what a user would run instead, verified before they are timed.
 
 The others get what helps them: layers beyond the projected one are cut off, at local response normalisation the signal
 passes unchanged (as the paper's method implies, and as ours does), cuDNN is tuned. Autograd by hand finds the units in
@@ -7,7 +7,7 @@ its own forward, without waiting for the device; Captum is told them. float32 is
 - zfcuda: a zfcuda.Projector, made once, as for many pictures; zfcuda.project finds out everything at each call.
 - captum: captum.attr.Deconvolution, all units in one batch or one by one, whichever is faster.
 - autograd: one forward that is kept, torch.autograd.grad per unit through ReLUs that rectify the signal.
-- autograd, one batch: the picture repeated, forward and back once.
+- autograd, one batch: the image repeated, forward and back once.
 - torch.compile: the faster of the two, compiled.
 """
 
@@ -56,8 +56,8 @@ TOPS = (1, 9)
 OURS, SINGLE, UNITS, FORWARD = "zfcuda", "zfcuda.project", "zfcuda, forward and units alone", "forward alone"
 CAPTUM, AUTOGRAD, BATCH, COMPILED = "captum", "autograd", "autograd, one batch", "torch.compile"
 OPPONENTS = (CAPTUM, AUTOGRAD, BATCH, COMPILED)
-# Of the norm of a projection. Of two activations that differ in their last bit another may win a window, where two
-# convolutions add in another order; that moves one value of many thousands by a pixel.
+# A part of the norm of a projection. Where two convolutions add in another order, another of two activations that
+# differ in their last bit may win a window; that moves one value of many thousands by a pixel.
 TOLERANCE = 0.05
 
 
@@ -77,11 +77,11 @@ def run(
         if networks is not None and case.network not in networks:
             continue
         network = case.build().to(device, dtype)
-        picture = zoo.picture().to(device, dtype)
+        image = zoo.picture().to(device, dtype)
         for top in TOPS[:1] if quick and case != CASES[0] else TOPS:
             row = None
             with failures.noted(f"{case.title}, top {top}"), full_float32(), opponents.repeatable_gradients():
-                row = _row(case, network, picture, top, quick)
+                row = _row(case, network, image, top, quick)
             if row is not None:
                 print(describe(row), flush=True)
                 yield row
@@ -90,22 +90,22 @@ def run(
     failures.end()
 
 
-def _row(case: Case, network: nn.Module, picture: Tensor, top: int, quick: bool) -> dict[str, Any]:
-    subject = _Subject(case, network, picture, top)
+def _row(case: Case, network: nn.Module, image: Tensor, top: int, quick: bool) -> dict[str, Any]:
+    subject = _Subject(case, network, image, top)
     left_out = {COMPILED: "not in --quick"} if quick else {}
     sides = subject.sides(left_out, with_compile=not quick)
     deviation = subject.verified(sides)
     sides[UNITS], sides[FORWARD] = subject.units_alone, subject.forward_alone
-    repeats = (3, 1) if quick else (30, 5) if picture.is_cuda else (9, 1)
-    times = race(sides, picture.device, repeats=repeats[0], warmup=repeats[1])
+    repeats = (3, 1) if quick else (30, 5) if image.is_cuda else (9, 1)
+    times = race(sides, image.device, repeats=repeats[0], warmup=repeats[1])
     ours = times[OURS].median
     return {
         "network": case.network,
         "title": case.title,
         "layer": case.layer,
         "top": top,
-        "shape": list(picture.shape),
-        "dtype": str(picture.dtype).removeprefix("torch."),
+        "shape": list(image.shape),
+        "dtype": str(image.dtype).removeprefix("torch."),
         "deviation": deviation,
         **timed(times),
         "ratio": {name: round(times[name].median / ours, 3) for name in OPPONENTS if name in times},
@@ -117,13 +117,13 @@ def _row(case: Case, network: nn.Module, picture: Tensor, top: int, quick: bool)
 class _Subject:
     """One layer and number of units: what is run on it, and the check."""
 
-    def __init__(self, case: Case, network: nn.Module, picture: Tensor, top: int) -> None:
-        self.case, self.model, self.picture, self.top = case, network, picture, top
+    def __init__(self, case: Case, network: nn.Module, image: Tensor, top: int) -> None:
+        self.case, self.model, self.image, self.top = case, network, image, top
         self.network = trace(network)
-        self.projector = zfcuda.Projector(self.network, picture, case.layer, top=top)
-        found = strongest(self.network, picture, case.layer, top)
-        self.units = [[unit.unit, *(unit.position or ())] for unit in found]
-        self.values = picture.new_tensor([unit.value for unit in found]).view(-1, 1, 1, 1)
+        self.projector = zfcuda.Projector(self.network, image, case.layer, top=top)
+        units = strongest(self.network, image, case.layer, top)
+        self.units = [[unit.unit, *(unit.position or ())] for unit in units]
+        self.values = image.new_tensor([unit.value for unit in units]).view(-1, 1, 1, 1)
         layers = until(network, case.layer)
         self.settings: dict[str, Any] = {}
         self.plain, self.rectifying = _with_layers(layers, nn.ReLU), _with_layers(layers, _Rectify)
@@ -131,36 +131,36 @@ class _Subject:
     # ------------------------------------------------------------ ours
 
     def ours(self) -> Tensor:
-        return self.projector(self.picture)
+        return self.projector(self.image)
 
     def single(self) -> Tensor:
-        return zfcuda.project(self.model, self.picture, self.case.layer, top=self.top)
+        return zfcuda.project(self.model, self.image, self.case.layer, top=self.top)
 
     def units_alone(self) -> object:
-        return strongest(self.network, self.picture, self.case.layer, self.top)
+        return strongest(self.network, self.image, self.case.layer, self.top)
 
     # ------------------------------------------------------------ the others
 
     def forward_alone(self) -> Tensor:
         with tuned_convolutions(), torch.inference_mode():
-            return self.plain(self.picture)
+            return self.plain(self.image)
 
     def captum(self, batch: int) -> Tensor:
         """The gradient of each unit; ours and autograd's are seeded with the activation itself."""
         from captum.attr import Deconvolution
 
-        pictures = []
+        projections = []
         with tuned_convolutions(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about its hooks, on each call
+            warnings.simplefilter("ignore")  # Captum warns about its hooks, on each call
             for first in range(0, self.top, batch):
                 units = [tuple(unit) for unit in self.units[first : first + batch]]
-                images = self.picture.expand(len(units), -1, -1, -1).clone()
-                pictures.append(Deconvolution(self.plain).attribute(images, target=units))
-        return torch.cat(pictures)
+                images = self.image.expand(len(units), -1, -1, -1).clone()
+                projections.append(Deconvolution(self.plain).attribute(images, target=units))
+        return torch.cat(projections)
 
     def autograd(self, forward: Callable[[Tensor], Tensor]) -> Tensor:
         with tuned_convolutions():
-            image = self.picture.detach().requires_grad_()
+            image = self.image.detach().requires_grad_()
             activation = forward(image)
             seeds = _seeds(activation.detach(), self.top)
             return torch.cat(
@@ -169,13 +169,13 @@ class _Subject:
 
     def batch(self, forward: Callable[[Tensor], Tensor]) -> Tensor:
         with tuned_convolutions():
-            images = self.picture.detach().expand(self.top, -1, -1, -1).contiguous().requires_grad_()
+            images = self.image.detach().expand(self.top, -1, -1, -1).contiguous().requires_grad_()
             activation = forward(images)
             seeds = _seeds(activation.detach()[:1], self.top)
             return torch.autograd.grad(activation, images, seeds)[0]
 
     def sides(self, left_out: dict[str, str], with_compile: bool) -> dict[str, Run]:
-        """All that give pictures, by name."""
+        """All sides that give projections, by name."""
         sides: dict[str, Run] = {
             OURS: self.ours,
             SINGLE: self.single,
@@ -184,7 +184,7 @@ class _Subject:
         }
         self.settings = {COMPILED: self.faster({name: sides[name] for name in (AUTOGRAD, BATCH)})}
         if self.top == 1:
-            del sides[BATCH]  # the same as one by one
+            del sides[BATCH]  # one batch is the same as one by one
         missing = opponents.captum_missing()
         if missing is None:
             tried: dict[int, Run] = {n: lambda n=n: self.captum(n) for n in {1, self.top}}  # type: ignore[misc]
@@ -205,11 +205,11 @@ class _Subject:
 
     def faster(self, tried: dict[Any, Run]) -> Any:
         """Which of several ways takes the least time."""
-        times = race(tried, self.picture.device, repeats=2, warmup=1)
+        times = race(tried, self.image.device, repeats=2, warmup=1)
         return min(times, key=lambda way: times[way].median)
 
     def verified(self, sides: dict[str, Run]) -> dict[str, float]:
-        """How far each side's pictures are from autograd's, as a part of their norm.
+        """How far each side's projections are from autograd's, as a part of their norm.
 
         Raises:
             RuntimeError: one is further off than is allowed.
@@ -217,10 +217,10 @@ class _Subject:
         expected = self.autograd(self.rectifying)
         deviations = {}
         for name, run in sides.items():
-            found = run()
-            assert isinstance(found, Tensor)
-            found = found.detach() * self.values if name == CAPTUM else found
-            off = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+            projections = run()
+            assert isinstance(projections, Tensor)
+            projections = projections.detach() * self.values if name == CAPTUM else projections
+            off = (projections - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
             deviations[name] = float(off.max())
             if not deviations[name] <= TOLERANCE:  # NaN too
                 raise RuntimeError(
@@ -279,7 +279,7 @@ def until(network: nn.Module, layer: str) -> list[nn.Module]:
 
 
 def _with_layers(layers: Sequence[nn.Module], relu: Callable[[], nn.Module]) -> nn.Module:
-    """The same layers and weights, every ReLU and LRN replaced."""
+    """Builds the chain with the same weights, but every ReLU and LRN replaced."""
     replaced = []
     for layer in layers:
         if isinstance(layer, nn.ReLU):
@@ -313,5 +313,5 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def share(row: dict[str, Any]) -> float:
-    """Of our time, what goes beyond the forward pass and the choice of units: the deconvnet itself."""
+    """The share of our time beyond the forward pass and the choice of units: the deconvnet itself."""
     return max(0.0, 1 - row["seconds"][UNITS] / row["seconds"][OURS])

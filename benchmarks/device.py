@@ -9,7 +9,7 @@ import torch
 
 
 def device_name(device: torch.device) -> str:
-    """For people: "AMD EPYC (2 threads)", "NVIDIA H100 80GB HBM3"."""
+    """The name for people: "AMD EPYC (2 threads)", "NVIDIA H100 80GB HBM3"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -21,7 +21,7 @@ def device_name(device: torch.device) -> str:
 
 
 def short_name(device: torch.device) -> str:
-    """For file names: "cpu", "h100"."""
+    """The name in file names: "cpu", "h100"."""
     if device.type != "cuda":
         return device.type
     words = torch.cuda.get_device_name(device).lower().split()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Failures:
-    """Of several measurements.
+    """Collects the failures of several measurements.
 
     failures = Failures()
     for case in cases:
@@ -21,7 +21,7 @@ class Failures:
 
     @contextmanager
     def noted(self, what: str) -> Iterator[None]:
-        """Says that it failed, and goes on."""
+        """Says that the block failed, and goes on."""
         try:
             yield
         except Exception as error:  # of torch, a kernel or a compiler

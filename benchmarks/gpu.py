@@ -32,6 +32,9 @@ SANITIZED = (
     "cuda and (on_paper or corrupted or single_seeds or empty_batch or inference_mode or occlude or gather_patches "
     "or gathered)"
 )
+OPERATORS = [
+    f"tests/ops/test_{name}.py" for name in ("switches", "unpool", "lrn", "stage", "occlude", "patches", "operators")
+]
 OPTIONAL = ("captum", "hypothesis", "expecttest", "xdist", "triton", "ruff", "mypy")
 
 
@@ -47,7 +50,7 @@ class Part:
 
 
 def parts(out: Path, name: str) -> list[Part]:
-    """In the order of their worth: where the time ends, the last are left out."""
+    """All steps in the order of their worth: where the time ends, the last are left out."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
     parallel = ["-n", "8"] if importlib.util.find_spec("xdist") else []
@@ -66,7 +69,7 @@ def parts(out: Path, name: str) -> list[Part]:
         *(
             Part(
                 tool,
-                [*sanitizer, "--tool", tool, *pytest, "tests/ops/test_operators.py", "-k", SANITIZED],
+                [*sanitizer, "--tool", tool, *pytest, *OPERATORS, "-k", SANITIZED],
                 "sanitizers.log",
                 45,
                 "compute-sanitizer",
@@ -88,7 +91,7 @@ def present(needs: str | None) -> bool:
 
 
 def run(part: Part, out: Path, seconds: float) -> str:
-    """Its outcome: ok, skipped or FAILED, with the reason."""
+    """Runs a part and says its outcome: ok, skipped or FAILED, with the reason."""
     if not present(part.needs):
         return f"skipped: no {part.needs} here"
     path = out / part.log
@@ -108,7 +111,7 @@ def run(part: Part, out: Path, seconds: float) -> str:
 
 
 def _within(command: Sequence[str], log: int, seconds: float) -> int | None:
-    """The exit status; None where the time ended. What the command itself has started ends with it."""
+    """Runs a command -> its exit status; None where the time ended. What the command has started ends with it."""
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         return process.wait(seconds)
@@ -155,7 +158,7 @@ def main() -> int:
         print(f"{part.name:22} {outcome[part.name]}", flush=True)
         lines = [f"{name:22} {said}" for name, said in outcome.items()]
         (out / "summary.txt").write_text("\n".join(lines) + "\n")
-    for draft in out.glob("*.draft"):  # of a part whose time ended while it wrote
+    for draft in out.glob("*.draft"):  # left by a part whose time ended while it wrote
         draft.unlink()
     for optional in OPTIONAL:
         if importlib.util.find_spec(optional) is None:

@@ -34,7 +34,7 @@ class Timing:
         return low, high
 
     def each(self, count: int) -> Timing:
-        """Of one, where a repeat was `count` of them."""
+        """The time of one run, where a repeat was `count` of them."""
         return Timing([s / count for s in self.seconds])
 
 

@@ -30,7 +30,7 @@ NETWORKS = ("zfnet", "alexnet", "vgg16", "resnet18", "resnet50")
 def measured_peak(
     network: nn.Module, size: tuple[int, int, int], batch: int, device: torch.device, *, training: bool = False
 ) -> int:
-    """Bytes at the peak of a forward (or a training step of SGD with momentum), parameters and pictures included.
+    """Bytes at the peak of a forward (or a training step of SGD with momentum), parameters and images included.
 
     The network is moved to the device; training changes its weights.
     """
@@ -79,9 +79,9 @@ def _peak(step: Callable[[], None], device: torch.device, held: int) -> int:
 def rows(
     networks: tuple[str, ...] = NETWORKS, device: torch.device | None = None, batches: tuple[int, int] = (8, 4)
 ) -> list[dict[str, Any]]:
-    """One per network and kind of run; batches: of the forward and of the training step."""
+    """One row per network and kind of run; batches: the sizes for the forward and for the training step."""
     device = device or torch.device("cpu")
-    found = []
+    table = []
     for name in networks:
         for training in (False, True):
             torch.manual_seed(0)
@@ -91,7 +91,7 @@ def rows(
             with precise:
                 predicted = memory_need(network, (3, 224, 224), training=training).bytes(batch)
                 measured = measured_peak(network, (3, 224, 224), batch, device, training=training)
-            found.append(
+            table.append(
                 {
                     "network": name,
                     "run": "training step" if training else "forward",
@@ -101,7 +101,7 @@ def rows(
                     "off": predicted / measured - 1,
                 }
             )
-    return found
+    return table
 
 
 def main() -> None:

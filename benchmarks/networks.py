@@ -47,7 +47,7 @@ class Case:
     """A network with random weights, in eval mode, and a picture for it.
 
     Attributes:
-        image: [1,C,H,W], what preprocess makes of the picture.
+        image: [1,C,H,W], what preprocess makes of a drawn picture.
         logits: [classes], the network's answer to it.
     """
 
@@ -117,7 +117,7 @@ def of_torchvision(models: ModuleType, name: str) -> nn.Module:
 
 
 def check_keys(name: str, models: ModuleType | None) -> str:
-    """That keys and shapes are torchvision's: those listed in tests/, and its own where it is installed."""
+    """Checks that keys and shapes are torchvision's: those listed in tests/, and its own where it is installed."""
     listed = json.loads(KEYS.read_text(encoding="utf-8"))
     if name not in listed:
         return "not in torchvision"
@@ -134,7 +134,7 @@ def check_keys(name: str, models: ModuleType | None) -> str:
 
 
 def check_file(name: str, models: ModuleType | None, folder: Path) -> str:
-    """That a file of torchvision's weights, saved as it saves them, gives torchvision's logits here."""
+    """Checks that a file of torchvision's weights, as torchvision saves it, gives torchvision's logits here."""
     if models is None or not hasattr(models, name):
         return "-"
     theirs = of_torchvision(models, name)
@@ -145,15 +145,15 @@ def check_file(name: str, models: ModuleType | None, folder: Path) -> str:
     file.unlink()
     image = ours.preprocess(Parts(seed=HELD_OUT_SEED)[0].image)
     with torch.inference_mode():
-        expected, found = theirs(image), ours(image)
-    worst = float((found - expected).abs().max() / expected.abs().max())
+        expected, logits = theirs(image), ours(image)
+    worst = float((logits - expected).abs().max() / expected.abs().max())
     if not worst <= 1e-5:  # NaN too
         raise FailedError(f"{name}: a logit is {worst:.3g} of the largest off from torchvision's")
     return f"yes, {worst:.1g} of the largest off"
 
 
 def check_projection(c: Case) -> str:
-    """That the strongest units of a convolution half way and of the last project to their receptive fields alone."""
+    """Checks that the strongest units of a middle and of the last convolution project to their fields alone."""
     layers, _ = conv_layers(c.network, c.image)
     for layer in (layers[len(layers) // 2], layers[-1]):
         signal = zfcuda.project(c.network, c.image, layer.output)[0]
@@ -169,7 +169,7 @@ def check_projection(c: Case) -> str:
 
 
 def check_occlusion(c: Case) -> str:
-    """That the incremental map is that of brute force, window by window, the last row cut off; -> the worst of it."""
+    """Checks the incremental map against brute force, window by window, the last row cut off -> the worst of it."""
     side = c.image.shape[-1]
     window = side // 4 - 1
     stride = ((side - window + 1) // 2, side - window)
@@ -191,7 +191,7 @@ def check_occlusion(c: Case) -> str:
 
 
 def check_page(c: Case, folder: Path) -> str:
-    """That the page of a network is written, as `zfcuda explain` does it; -> what is on it."""
+    """Checks that a network's page is written as `zfcuda explain` writes it -> what is on it."""
     window, stride = _few_windows(c)
     subject = report.Subject(c.network, c.preprocess, c.classes, registry.entry(c.name).title)
     with report.Folder(folder) as opened:
@@ -201,7 +201,7 @@ def check_page(c: Case, folder: Path) -> str:
 
 
 def check_command(c: Case, folder: Path) -> str:
-    """That `zfcuda explain` itself does so, with the network by name and its weights from a file."""
+    """Checks that `zfcuda explain` itself works, with the network by name and its weights from a file."""
     window, stride = _few_windows(c)
     weights, picture, page = folder / "weights.safetensors", folder / "picture.png", folder / "page"
     save_file(c.network.state_dict(), weights)
@@ -233,7 +233,7 @@ def _on_page(c: Case, folder: Path) -> str:
 
 
 def check_summary(c: Case) -> tuple[str, str]:
-    """That the table of shapes follows the network to its end and leaves out no parameter; -> its totals."""
+    """Checks that the table follows the network to its end and leaves out no parameter -> its totals."""
     table = zfcuda.models.summary(c.network, tuple(c.image.shape[1:]))
     held = sum(p.numel() for p in c.network.parameters())
     if table.parameters != held or table[-1].output_shape != tuple(c.logits.shape):
@@ -259,7 +259,7 @@ COLUMNS = (
 
 
 def row(name: str, models: ModuleType | None, folder: Path) -> list[str]:
-    """What came out for one network, a cell per column."""
+    """Tries one network -> what came out, a cell per column."""
     c = case(name)
     known = registry.entry(name)
     size = " x ".join(map(str, known.input_size))

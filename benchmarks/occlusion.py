@@ -95,11 +95,11 @@ def _network(name: str) -> nn.Module:
 
 def _row(case: Case, device: torch.device, dtype: torch.dtype, quick: bool) -> dict[str, Any]:
     network = _network(case.network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    picture = zoo.picture().to(device, memory_format=torch.channels_last)
+    image = zoo.picture().to(device, memory_format=torch.channels_last)
     window, stride = (112, 112) if quick else (case.window, case.stride)
-    scene = _scene(picture, window, stride)
+    scene = _scene(image, window, stride)
     subject = _Subject(case, network, dtype, scene)
-    needed = work(network, picture, window, stride)
+    needed = work(network, image, window, stride)
     method, reason, target, deviation = subject.verified()
     settings: dict[str, int] = {CAPTUM: 4, LOOP: 4}
     sweep: dict[str, Any] = {}
@@ -138,10 +138,10 @@ def _counted(needed: Work) -> dict[str, Any]:
     }
 
 
-def _scene(picture: Tensor, window: int, stride: int) -> Scene:
-    height, width = picture.shape[2:]
-    origins = grid((height, width), (window, window), (stride, stride)).to(picture.device)
-    return Scene(picture, window, stride, origins.flatten(0, 1))
+def _scene(image: Tensor, window: int, stride: int) -> Scene:
+    height, width = image.shape[2:]
+    origins = grid((height, width), (window, window), (stride, stride)).to(image.device)
+    return Scene(image, window, stride, origins.flatten(0, 1))
 
 
 class _Subject:
@@ -149,23 +149,21 @@ class _Subject:
 
     def __init__(self, case: Case, network: nn.Module, dtype: torch.dtype, scene: Scene) -> None:
         self.case, self.network, self.dtype, self.scene = case, network, dtype, scene
-        self.device = scene.picture.device
+        self.device = scene.image.device
         self.plain = opponents.torch_form(network, dtype)
         # In another dtype the others get picture and weights in it, which is cheaper than autocast.
-        self.theirs = Scene(scene.picture.to(dtype), scene.window, scene.stride, scene.origins)
+        self.theirs = Scene(scene.image.to(dtype), scene.window, scene.stride, scene.origins)
         self.map: Tensor | None = None  # Captum's last
         self.mapper = zfcuda.OcclusionMapper(
-            network, scene.picture, window=scene.window, stride=scene.stride, dtype=self.narrow
+            network, scene.image, window=scene.window, stride=scene.stride, dtype=self.narrow
         )
 
     def ours(self, method: str = "auto") -> zfcuda.OcclusionMap:
-        picture, window, stride = self.scene.picture, self.scene.window, self.scene.stride
-        return zfcuda.occlusion_map(
-            self.network, picture, window=window, stride=stride, method=method, dtype=self.narrow
-        )
+        image, window, stride = self.scene.image, self.scene.window, self.scene.stride
+        return zfcuda.occlusion_map(self.network, image, window=window, stride=stride, method=method, dtype=self.narrow)
 
     def repeated(self) -> zfcuda.OcclusionMap:
-        return self.mapper(self.scene.picture)
+        return self.mapper(self.scene.image)
 
     @property
     def narrow(self) -> torch.dtype | None:
@@ -182,8 +180,8 @@ class _Subject:
         if self.dtype != torch.float32:
             tolerance = 2 * (opponents.loop(self.plain, self.theirs, 16) - expected).abs().max()
         worst = 0.0
-        for name, found in ((OURS, result), (REPEATED, self.repeated())):
-            deviation = float((found.logits.flatten(0, 1) - expected).abs().max() / tolerance)
+        for name, answer in ((OURS, result), (REPEATED, self.repeated())):
+            deviation = float((answer.logits.flatten(0, 1) - expected).abs().max() / tolerance)
             if not deviation <= 1:  # NaN too
                 raise RuntimeError(
                     f"{self.case}: a logit of {name!r} is {deviation:.3g} times the tolerance "
@@ -196,7 +194,7 @@ class _Subject:
     def swept(self, target: int) -> tuple[dict[str, int], dict[str, Any]]:
         """The best setting of each opponent on fewer windows, and the seconds of all settings there."""
         stride = self.scene.stride * 3 // 2
-        scene = _scene(self.theirs.picture, max(self.scene.window, stride), stride)  # Captum wants no gaps
+        scene = _scene(self.theirs.image, max(self.scene.window, stride), stride)  # Captum wants no gaps
         runs: dict[str, dict[int, Callable[[], object]]] = {
             LOOP: {
                 batch: lambda batch=batch: opponents.loop(self.plain, scene, batch)  # type: ignore[misc]

@@ -22,7 +22,7 @@ from benchmarks.failures import Failures
 from benchmarks.measure import Run, copy_bandwidth, inputs_beyond_cache, race, rotated
 from zfcuda import ops
 
-# conv1 of ZFNet: a training batch, and one picture.
+# conv1 of ZFNet: a training batch, and one image.
 SIZES = {"cpu": [(16, 96, 110, 110), (1, 96, 110, 110)], "cuda": [(256, 96, 110, 110), (1, 96, 110, 110)]}
 QUICK = [(2, 96, 110, 110)]
 SIZE, ALPHA, BETA, K = 5, 5e-4, 0.75, 2.0
@@ -50,7 +50,7 @@ class Case:
     gradient: Tensor | None = None
 
     def run(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> Run:
-        """What is timed."""
+        """Returns what is timed, ready to be called."""
         if self.gradient is None:
             return lambda: function(*arguments)
         output, gradient = function(*arguments), self.gradient
@@ -92,7 +92,7 @@ def _lrn(y: Tensor) -> Tensor:
 
 
 def _torch_lrn(y: Tensor) -> Tensor:
-    # torch has no bfloat16 LRN on the CPU: there its best is to go through float32 and back.
+    # torch has no bfloat16 LRN on the CPU; there its best is to go through float32 and back.
     widened = y.dtype == torch.bfloat16 and y.device.type == "cpu"
     return F.local_response_norm(y.float() if widened else y, SIZE, ALPHA, BETA, K).to(y.dtype)
 

@@ -18,30 +18,30 @@ from benchmarks.measure import tuned_convolutions
 from zfcuda.models.architectures.zfnet import ZFNet
 
 Forward = Callable[[Tensor], Tensor]
-# What is tried for each: pictures per batch. A GPU is not full with 64 small ones.
+# The batch sizes tried for each. A GPU is not full with 64 small ones.
 PER_EVALUATION = {"cpu": (1, 4, 16, 64), "cuda": (1, 4, 16, 64, 256)}
 BATCHES = {"cpu": (16, 64), "cuda": (16, 64, 256)}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture [1,3,H,W], and an occluder of zeros, `window` pixels square, at each of the origins [n,2] (y, x)."""
+    """An image [1,3,H,W], and an occluder of zeros, `window` pixels square, at each of the origins [n,2] (y, x)."""
 
-    picture: Tensor
+    image: Tensor
     window: int
     stride: int
     origins: Tensor
 
 
 class _WideNorm(nn.LocalResponseNorm):
-    """torch has no bfloat16 LRN on the CPU: there its best is to go through float32 and back."""
+    """LRN through float32 and back: the best that torch has for bfloat16 on the CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.float()).to(input.dtype)
 
 
 def torch_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The same layers, weights in `dtype`, with nothing of zfcuda's: pooling and LRN are torch's."""
+    """The network with weights in `dtype` and nothing of zfcuda's: pooling and LRN are torch's."""
     if isinstance(network, ZFNet):
         network = nn.Sequential(OrderedDict(network.named_children()))
     if dtype == torch.float32:
@@ -56,16 +56,16 @@ def torch_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 def _occluded(scene: Scene, origins: Tensor) -> Tensor:
     """[n,3,H,W], channels_last."""
     size = scene.window
-    if scene.picture.is_cuda:  # few launches
-        y, x = (torch.arange(n, device=origins.device) for n in scene.picture.shape[2:])
+    if scene.image.is_cuda:  # few launches
+        y, x = (torch.arange(n, device=origins.device) for n in scene.image.shape[2:])
         rows, columns = (
             (at >= first) & (at < first + size) for at, first in zip((y, x), origins.T[..., None], strict=True)
         )
         covered = rows[:, None, :, None] & columns[:, None, None, :]
-        return scene.picture.masked_fill(covered, 0).contiguous(memory_format=torch.channels_last)
-    batch = scene.picture.expand(len(origins), -1, -1, -1).clone(memory_format=torch.channels_last)
-    for picture, (y, x) in zip(batch, origins.tolist(), strict=True):
-        picture[:, y : y + size, x : x + size] = 0
+        return scene.image.masked_fill(covered, 0).contiguous(memory_format=torch.channels_last)
+    batch = scene.image.expand(len(origins), -1, -1, -1).clone(memory_format=torch.channels_last)
+    for image, (y, x) in zip(batch, origins.tolist(), strict=True):
+        image[:, y : y + size, x : x + size] = 0
     return batch
 
 
@@ -91,8 +91,8 @@ def captum(forward: Forward, scene: Scene, target: int, perturbations_per_eval: 
 
     with tuned_convolutions():
         map = Occlusion(forward).attribute(
-            scene.picture,
-            sliding_window_shapes=(scene.picture.shape[1], scene.window, scene.window),
+            scene.image,
+            sliding_window_shapes=(scene.image.shape[1], scene.window, scene.window),
             strides=(1, scene.stride, scene.stride),
             target=target,
             baselines=0,

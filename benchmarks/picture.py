@@ -11,7 +11,7 @@ from zfcuda import render
 from zfcuda.data import HELD_OUT_SEED, Parts
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "occlusion.png"
-PICTURES = (3, 5)  # of the held-out ones, one row each
+PICTURES = (3, 5)  # the held-out pictures to show, one row each
 
 
 def row(index: int) -> list[Image.Image]:

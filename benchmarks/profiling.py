@@ -45,17 +45,17 @@ def subjects(device: torch.device, quick: bool) -> Iterator[tuple[str, Callable[
         network = zfcuda.models.zfnet()
     zoo.randomise(network)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    picture = zoo.picture().to(device, memory_format=torch.channels_last)
+    image = zoo.picture().to(device, memory_format=torch.channels_last)
     window, stride = (112, 112) if quick else (32, 8)
 
     def map() -> object:
-        return zfcuda.occlusion_map(network, picture, window=window, stride=stride)
+        return zfcuda.occlusion_map(network, image, window=window, stride=stride)
 
-    mapper = zfcuda.OcclusionMapper(network, picture, window=window, stride=stride)
-    projector = zfcuda.Projector(network, picture, "conv5")
+    mapper = zfcuda.OcclusionMapper(network, image, window=window, stride=stride)
+    projector = zfcuda.Projector(network, image, "conv5")
     yield f"occlusion map of ZFNet, window {window}, stride {stride}, float32", map
-    yield "the same by an OcclusionMapper", lambda: mapper(picture)
-    yield "projection from conv5 of ZFNet by a Projector, float32", lambda: projector(picture)
+    yield "the same by an OcclusionMapper", lambda: mapper(image)
+    yield "projection from conv5 of ZFNet by a Projector, float32", lambda: projector(image)
     batch = 2 if quick else training.BATCH.get(device.type, 8)
     for dtype in (torch.float32, torch.bfloat16):
         side = training.alone(device, dtype, batch)

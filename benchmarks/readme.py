@@ -232,7 +232,7 @@ def written(text: str, tables: Mapping[str, str]) -> str:
     """A page with its tables renewed.
 
     Raises:
-        ValueError: it has not one block for each table.
+        ValueError: the page does not have one block for each table.
     """
     for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name}: python -m benchmarks\.readme -->\n).*?(\n?<!-- end -->)", re.DOTALL)

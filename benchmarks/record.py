@@ -28,7 +28,7 @@ def read(path: Path) -> Results:
     """A file of results.
 
     Raises:
-        RecordError: it is none.
+        RecordError: the file holds no results.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def read(path: Path) -> Results:
 
 
 def write(results: Results, path: Path) -> None:
-    """In one step: whatever interrupts it leaves the old file."""
+    """Writes a file in one step: whatever interrupts it leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = {"device": results["device"]} | {name: results[name] for name in SECTIONS if name in results}
     draft = path.with_suffix(".draft")

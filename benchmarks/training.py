@@ -26,7 +26,7 @@ OURS, OURS_NCHW, OURS_COMPILED = "zfcuda", "zfcuda, NCHW", "zfcuda, torch.compil
 TORCH, TORCH_NCHW, COMPILED = "torch", "torch, NCHW", "torch.compile"
 OPPONENTS = (TORCH, TORCH_NCHW, COMPILED)
 LEARNING_RATE, MOMENTUM = 1e-4, 0.9
-# Of the norm of a parameter's gradient; see deconvnet.TOLERANCE, here of sums over many pictures.
+# A part of the norm of a parameter's gradient; as deconvnet.TOLERANCE, but for sums over many images.
 TOLERANCE = 0.03
 
 
@@ -63,17 +63,17 @@ class Side:
     """A network with its optimiser, on one batch."""
 
     def __init__(
-        self, network: nn.Module, pictures: Tensor, labels: Tensor, dtype: torch.dtype, compiled: bool = False
+        self, network: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, compiled: bool = False
     ) -> None:
-        self.network, self.pictures, self.labels, self.dtype = network, pictures, labels, dtype
+        self.network, self.images, self.labels, self.dtype = network, images, labels, dtype
         self.forward: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False) if compiled else network
         self.optimiser = torch.optim.SGD(network.parameters(), LEARNING_RATE, MOMENTUM, fused=True)
 
     def backward(self) -> Tensor:
         """The loss; gradients are in .grad."""
         narrow = self.dtype != torch.float32
-        with torch.autocast(self.pictures.device.type, self.dtype if narrow else None, enabled=narrow):
-            loss = F.cross_entropy(self.forward(self.pictures), self.labels)
+        with torch.autocast(self.images.device.type, self.dtype if narrow else None, enabled=narrow):
+            loss = F.cross_entropy(self.forward(self.images), self.labels)
         loss.backward()
         return loss.detach()
 
@@ -83,13 +83,13 @@ class Side:
         self.optimiser.zero_grad(set_to_none=True)
 
     def gradients(self) -> dict[str, Tensor]:
-        """Of one pass, float32, with the loss among them; leaves none behind."""
-        found = {"the loss": self.backward().float()}
+        """The gradients of one pass, float32, with the loss among them; none is left behind."""
+        gradients = {"the loss": self.backward().float()}
         for name, parameter in self.network.named_parameters():
             assert parameter.grad is not None
-            found[name] = parameter.grad.float()
+            gradients[name] = parameter.grad.float()
         self.optimiser.zero_grad(set_to_none=True)
-        return found
+        return gradients
 
 
 def _row(device: torch.device, dtype: torch.dtype, quick: bool, batch: int, width: float) -> dict[str, Any]:
@@ -127,13 +127,13 @@ def _sides(
     device: torch.device, dtype: torch.dtype, batch: int, width: float, left_out: dict[str, str], with_compile: bool
 ) -> tuple[dict[str, Side], dict[str, Tensor]]:
     """The sides by name, and the gradients that torch's eager layers give in float32."""
-    start, pictures, labels = network(width).to(device), *_batch(device, batch)
+    start, images, labels = network(width).to(device), *_batch(device, batch)
 
     def side(ours: bool, format: torch.memory_format, compiled: bool = False) -> Side:
         own = copy.deepcopy(start)
         own = own if ours else opponents.torch_form(own, torch.float32)
         own = own.to(memory_format=format)  # type: ignore[call-overload]
-        return Side(own, pictures.contiguous(memory_format=format), labels, dtype, compiled)
+        return Side(own, images.contiguous(memory_format=format), labels, dtype, compiled)
 
     last, first = torch.channels_last, torch.contiguous_format
     sides = {
@@ -151,25 +151,25 @@ def _sides(
         else:
             sides[name] = candidate
     reference = sides[TORCH]
-    wide = Side(reference.network, reference.pictures, labels, torch.float32)
+    wide = Side(reference.network, reference.images, labels, torch.float32)
     return sides, wide.gradients()
 
 
 def _batch(device: torch.device, batch: int) -> tuple[Tensor, Tensor]:
-    """Pictures [batch,3,224,224], and labels."""
+    """Images [batch,3,224,224], and their labels."""
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(batch, 3, 224, 224, generator=random)
-    pictures = torch.cat([zoo.picture(seed=seed) for seed in range(min(batch, 8))]).repeat(-(-batch // 8), 1, 1, 1)
+    images = torch.cat([zoo.picture(seed=seed) for seed in range(min(batch, 8))]).repeat(-(-batch // 8), 1, 1, 1)
     labels = torch.randint(0, 1000, (batch,), generator=random)
-    return (pictures[:batch] + 0.5 * noise).to(device), labels.to(device)
+    return (images[:batch] + 0.5 * noise).to(device), labels.to(device)
 
 
 def alone(device: torch.device, dtype: torch.dtype, batch: int) -> Side:
     """Our side by itself."""
     last = torch.channels_last
     own = network(1.0).to(device).to(memory_format=last)  # type: ignore[call-overload]
-    pictures, labels = _batch(device, batch)
-    return Side(own, pictures.contiguous(memory_format=last), labels, dtype)
+    images, labels = _batch(device, batch)
+    return Side(own, images.contiguous(memory_format=last), labels, dtype)
 
 
 def verified(sides: dict[str, Side], expected: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:
@@ -181,7 +181,7 @@ def verified(sides: dict[str, Side], expected: dict[str, Tensor], dtype: torch.d
         RuntimeError: a side is further off.
     """
     off = {
-        name: {key: float((found - expected[key]).norm() / expected[key].norm()) for key, found in gradients.items()}
+        name: {key: float((own - expected[key]).norm() / expected[key].norm()) for key, own in gradients.items()}
         for name, gradients in ((name, side.gradients()) for name, side in sides.items())
     }
     for name, deviations in off.items():

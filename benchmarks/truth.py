@@ -63,7 +63,7 @@ def contrast(energy: np.ndarray, mask: np.ndarray) -> float:
 
 def measure(network: DemoNetwork, pictures: Iterable[PartsPicture], parts: Parts) -> Truth:
     """Measures the network on pictures of ``parts``."""
-    found, at_random, ratios, even, right, control = [], [], [], [], [], []
+    occlusion, at_random, ratios, even, right, control = [], [], [], [], [], []
     for picture in pictures:
         image = network.preprocess(picture.image)
         blank = network.preprocess(parts.draw(picture.index, part=False).image)
@@ -74,7 +74,7 @@ def measure(network: DemoNetwork, pictures: Iterable[PartsPicture], parts: Parts
 
         result = zfcuda.occlusion_map(network, image, window=WINDOW, stride=STRIDE, target=picture.label)
         hits = overlaps(picture.part_mask, result.origins.cpu().numpy(), WINDOW)
-        found.append(bool(hits.ravel()[int(result.probability.flatten().argmin())]))
+        occlusion.append(bool(hits.ravel()[int(result.probability.flatten().argmin())]))
         at_random.append(float(hits.mean()))
 
         projection = zfcuda.project(network, image, LAYER)[0]
@@ -82,8 +82,8 @@ def measure(network: DemoNetwork, pictures: Iterable[PartsPicture], parts: Parts
         ratios.append(contrast(energy, picture.object_mask))
         even.append(contrast((energy > 0).astype(np.float64), picture.object_mask))
     return Truth(
-        pictures=len(found),
-        occlusion=statistics.mean(found),
+        pictures=len(occlusion),
+        occlusion=statistics.mean(occlusion),
         occlusion_at_random=statistics.mean(at_random),
         projection=statistics.mean(ratio >= CONTRAST for ratio in ratios),
         projection_median_ratio=statistics.median(ratios),
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also writes the figures there")
     arguments = parser.parse_args()
     if arguments.pictures < 1:
-        parser.error(f"pictures must be at least 1, got {arguments.pictures}")
+        parser.error(f"pictures: expected at least 1, got {arguments.pictures}")
     parts = Parts(seed=HELD_OUT_SEED)
     pictures = tqdm(islice(parts, arguments.pictures), total=arguments.pictures, unit="picture")
     truth = measure(load_demo(), pictures, parts)

@@ -1,4 +1,4 @@
-// Occlusion, the arithmetic of one element. Host and device.
+// Occlusion, and the rectangles of maps that it changes: the arithmetic of one element. Host and device.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +15,6 @@ ZFCUDA_HOST_DEVICE bool occluded(int64_t y, int64_t x, int64_t top, int64_t left
   };
   return within(y, top, rows) && within(x, left, columns);
 }
-
-// One dimension of a layer of windows: output o reads `taps` inputs, `dilation` apart, from o * step - before on.
-struct Side {
-  int64_t inputs, taps, step, before, dilation;
-
-  int64_t reach() const { return dilation * (taps - 1) + 1; }
-
-  // Positions of the output map. Padding is one line more after the map than before: "same" has that for an even kernel.
-  int64_t outputs() const {
-    const int64_t span = inputs + 2 * before + 1 - reach();
-    return span < 0 ? 0 : span / step + 1;
-  }
-
-  // The input that output o reads at `tap`; unsigned, so that it wraps around whatever o is, and is below `inputs` if inside.
-  ZFCUDA_HOST_DEVICE uint64_t input(int64_t o, int64_t tap) const {
-    return static_cast<uint64_t>(o) * static_cast<uint64_t>(step) + static_cast<uint64_t>(tap * dilation) -
-           static_cast<uint64_t>(before);
-  }
-};
 
 // A line of a table int64 [n,5]: a rectangle of positions, kept row-major as rows of a matrix, from row `start` on.
 // Differences and places are unsigned: whatever a table says, they wrap around and overflow nothing.

@@ -4,8 +4,8 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
-#include "cpu/conv.h"
-#include "cpu/linear.h"
+#include "cpu/conv_patches.h"
+#include "cpu/linear_rows.h"
 #include "cpu/tables.h"
 #include "kernels.h"
 
@@ -51,7 +51,7 @@ TORCH_LIBRARY(zfcuda, m) {
 
 // ---------------------------------------------------------------- checks
 
-void check_picture(const Tensor& t, const char* name) {
+void check_image(const Tensor& t, const char* name) {
   TORCH_CHECK(t.dim() == 4, name, ": expected [N,C,H,W], got ", t.dim(), " dimensions, shape ", t.sizes());
   const auto type = t.scalar_type();
   TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, name,
@@ -63,7 +63,7 @@ void check_pair(IntArrayRef pair, const char* name, int64_t least) {
   TORCH_CHECK(pair[0] >= least && pair[1] >= least, name, ": expected at least ", least, ", got ", pair);
 }
 
-// Of which a product does not overflow.
+// A pair of integers whose product does not overflow.
 void check_small_pair(IntArrayRef pair, const char* name, int64_t least) {
   check_pair(pair, name, least);
   TORCH_CHECK(pair[0] <= INT32_MAX && pair[1] <= INT32_MAX, name, ": expected at most ", INT32_MAX, ", got ", pair);
@@ -134,8 +134,8 @@ void check_changed_maps(const Tensor& base, const Tensor& patches, const Tensor&
 }
 
 // A layer of windows over base.
-std::array<Side, 2> sides_of(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-                             IntArrayRef dilation) {
+std::array<WindowAxis, 2> window_axes(const Tensor& base, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                      IntArrayRef dilation) {
   check_small_pair(kernel, "kernel_size", 1);
   check_small_pair(stride, "stride", 1);
   check_small_pair(padding, "padding", 0);
@@ -145,27 +145,34 @@ std::array<Side, 2> sides_of(const Tensor& base, IntArrayRef kernel, IntArrayRef
   TORCH_CHECK(padded < 1e15, "padding: ", padding, " makes ", padded, " numbers of base's ", base.sizes());
   const double numbers = static_cast<double>(base.size(1)) * kernel[0] * kernel[1];
   TORCH_CHECK(numbers < 1e15, "kernel_size: ", kernel, " makes ", numbers, " numbers of one position");
-  return {Side{base.size(2), kernel[0], stride[0], padding[0], dilation[0]},
-          Side{base.size(3), kernel[1], stride[1], padding[1], dilation[1]}};
+  std::array<WindowAxis, 2> axes;
+  for (const int i : {0, 1}) {
+    axes[i] = {base.size(2 + i), 0, kernel[i], stride[i], padding[i], dilation[i]};
+    // Padding is one line more after the map than before: "same" has that for an even kernel.
+    const int64_t span = axes[i].inputs + 2 * padding[i] + 1 - axes[i].reach();
+    axes[i].outputs = span < 0 ? 0 : span / stride[i] + 1;
+  }
+  return axes;
 }
 
 // A single window takes no step, so its stride says nothing; a small one keeps the kernels' buffers small.
-Axis axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
-  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding};
+WindowAxis pooling_axis(int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding) {
+  return {inputs, outputs, kernel, outputs == 1 ? std::min(stride, kernel) : stride, padding, 1};
 }
 
-Axis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode, const char* side) {
+WindowAxis pooled_axis(int64_t length, int64_t kernel, int64_t stride, int64_t padding, bool ceil_mode,
+                       const char* side) {
   const int64_t span = length + 2 * padding - kernel;
   TORCH_CHECK(length > 0 && span + (ceil_mode ? stride - 1 : 0) >= 0, "input: its ", side, " ", length,
               " is too small for kernel_size ", kernel, " with padding ", padding);
   int64_t outputs = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-  // The last window has to start inside the picture or its left padding.
+  // The last window has to start inside the image or its left padding.
   if (ceil_mode && (outputs - 1) * stride >= length + padding) --outputs;
-  return axis(length, outputs, kernel, stride, padding);
+  return pooling_axis(length, outputs, kernel, stride, padding);
 }
 
 Pooling pooling_of(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode) {
-  check_picture(input, "input");
+  check_image(input, "input");
   check_window(kernel, stride, padding);
   return {input.size(0), input.size(1),
           pooled_axis(input.size(2), kernel[0], stride[0], padding[0], ceil_mode, "height"),
@@ -184,7 +191,7 @@ Pooling pooling_into(const Tensor& switches, IntArrayRef kernel, IntArrayRef str
     TORCH_CHECK(outputs > 0 && size[i] > 0 && size[i] > exact - stride[i] && size[i] < exact + stride[i], name,
                 ": ", size, " does not pool to ", switches.sizes().slice(2), "; dimension ", i, " must be from ",
                 std::max<int64_t>(1, exact - stride[i] + 1), " to ", exact + stride[i] - 1);
-    (i == 0 ? p.y : p.x) = axis(size[i], outputs, kernel[i], stride[i], padding[i]);
+    (i == 0 ? p.y : p.x) = pooling_axis(size[i], outputs, kernel[i], stride[i], padding[i]);
   }
   return p;
 }
@@ -210,8 +217,8 @@ std::optional<Tensor> contiguous(const std::optional<Tensor>& t, MemoryFormat fo
   return t.has_value() ? std::optional<Tensor>(t->contiguous(format)) : std::nullopt;
 }
 
-// `Backend` is a struct with the backend's kernels as static functions.
-template <class Backend>
+// The operators over the Kernels of one backend.
+template <class Kernels>
 struct Operators {
   static std::tuple<Tensor, Tensor> max_pool2d_with_switches(const Tensor& input, IntArrayRef kernel,
                                                              IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
@@ -222,13 +229,13 @@ struct Operators {
     Tensor output = empty(input, shape, format, input.scalar_type());
     Tensor switches = empty(input, shape, format, at::kByte);
     if (output.numel() > 0)
-      Backend::max_pool(input.contiguous(format), p, relu, is_channels_last(format), output, switches);
+      Kernels::max_pool(input.contiguous(format), p, relu, is_channels_last(format), output, switches);
     return {output, switches};
   }
 
   static Tensor max_unpool2d(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
                              IntArrayRef padding, IntArrayRef output_size, const std::optional<Tensor>& gate) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_switches(switches, input);
     check_same(switches, "switches", input, "input");
     check_gate(gate, switches, input);
@@ -237,14 +244,14 @@ struct Operators {
     Tensor output = empty(input, {p.batch, p.channels, p.y.inputs, p.x.inputs}, format, input.scalar_type());
     const auto gate_ = contiguous(gate, format);
     if (output.numel() > 0)
-      Backend::max_unpool(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+      Kernels::max_unpool(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
                           is_channels_last(format), output);
     return output;
   }
 
   static Tensor gather_by_switch(const Tensor& input, const Tensor& switches, IntArrayRef kernel, IntArrayRef stride,
                                  IntArrayRef padding, const std::optional<Tensor>& gate) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_switches(switches, input);
     check_gate(gate, switches, input);
     TORCH_CHECK(switches.sizes().slice(0, 2) == input.sizes().slice(0, 2), "switches: expected input's batch and channels ",
@@ -254,23 +261,23 @@ struct Operators {
     Tensor output = empty(input, switches.sizes(), format, input.scalar_type());
     const auto gate_ = contiguous(gate, format);
     if (output.numel() > 0)
-      Backend::gather_by_switch(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
+      Kernels::gather_by_switch(input.contiguous(format), switches.contiguous(format), pointer(gate_), p,
                                 is_channels_last(format), output);
     return output;
   }
 
   static Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, double beta, double k) {
-    check_picture(input, "input");
+    check_image(input, "input");
     const Norm norm = norm_of(size, alpha, beta, k, input.size(1));
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
-    if (output.numel() > 0) Backend::lrn(input.contiguous(format), norm, is_channels_last(format), output);
+    if (output.numel() > 0) Kernels::lrn(input.contiguous(format), norm, is_channels_last(format), output);
     return output;
   }
 
   static Tensor local_response_norm_backward(const Tensor& grad, const Tensor& input, int64_t size, double alpha,
                                              double beta, double k) {
-    check_picture(input, "input");
+    check_image(input, "input");
     check_same(grad, "grad", input, "input");
     TORCH_CHECK(grad.scalar_type() == input.scalar_type(), "grad: expected input's dtype ", input.scalar_type(),
                 ", got ", grad.scalar_type());
@@ -278,7 +285,7 @@ struct Operators {
     const auto format = input.suggest_memory_format();
     Tensor output = empty(input, input.sizes(), format, input.scalar_type());
     if (output.numel() > 0)
-      Backend::lrn_backward(grad.contiguous(format), input.contiguous(format), norm, is_channels_last(format), output);
+      Kernels::lrn_backward(grad.contiguous(format), input.contiguous(format), norm, is_channels_last(format), output);
     return output;
   }
 
@@ -294,15 +301,15 @@ struct Operators {
     Tensor switches = empty(input, shape, format, at::kByte);
     Tensor pooled = keep_pooled ? at::empty_like(output) : at::empty({0}, output.options().memory_format(std::nullopt));
     if (output.numel() > 0)
-      Backend::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
+      Kernels::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
                                  keep_pooled ? &pooled : nullptr);
     return {output, switches, pooled};
   }
 
   static Tensor occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, IntArrayRef window) {
     TORCH_CHECK(image.dim() == 3, "image: expected [C,H,W], got shape ", image.sizes());
-    const Tensor picture = image.unsqueeze(0);
-    check_picture(picture, "image");
+    const Tensor batch = image.unsqueeze(0);
+    check_image(batch, "image");
     TORCH_CHECK(fill.scalar_type() == image.scalar_type() && fill.device() == image.device(),
                 "fill: expected image's dtype and device, ", image.scalar_type(), " on ", image.device(), ", got ",
                 fill.scalar_type(), " on ", fill.device());
@@ -315,22 +322,22 @@ struct Operators {
     TORCH_CHECK(origins.device() == image.device(), "origins: expected image's device ", image.device(), ", got ",
                 origins.device());
     check_pair(window, "window", 1);
-    const auto format = picture.suggest_memory_format();
+    const auto format = batch.suggest_memory_format();
     Tensor output = empty(image, {origins.size(0), image.size(0), image.size(1), image.size(2)}, format,
                           image.scalar_type());
     if (output.numel() > 0)
-      Backend::occlude(picture.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
+      Kernels::occlude(batch.contiguous(format), fill.expand_as(image).unsqueeze(0).contiguous(format),
                        origins.contiguous(), window[0], window[1], is_channels_last(format), output);
     return output;
   }
 
   static Tensor gather_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                                int64_t rows, double fill) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
     check_fits(fill, "fill", base.scalar_type());
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
-    Backend::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::gather_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                             want.contiguous(), fill, output);
     return output;
   }
@@ -338,11 +345,11 @@ struct Operators {
   static Tensor unfold_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                                int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                IntArrayRef dilation) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
-    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1) * kernel[0] * kernel[1]}, base.options().memory_format(std::nullopt));
-    Backend::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::unfold_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                             want.contiguous(), y, x, output);
     return output;
   }
@@ -350,11 +357,11 @@ struct Operators {
   static Tensor pool_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want,
                              int64_t rows, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                              IntArrayRef dilation, bool sum) {
-    check_picture(base, "base");
+    check_image(base, "base");
     check_changed_maps(base, patches, have, want, rows);
-    const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+    const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
     Tensor output = at::empty({rows, base.size(1)}, base.options().memory_format(std::nullopt));
-    Backend::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
+    Kernels::pool_patches(base.contiguous(MemoryFormat::ChannelsLast), patches.contiguous(), have.contiguous(),
                           want.contiguous(), y, x, sum, output);
     return output;
   }
@@ -390,11 +397,12 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
-  const Side y{0, weight.size(2), stride[0], 0, dilation[0]}, x{0, weight.size(3), stride[1], 0, dilation[1]};
+  const WindowAxis y{0, 0, weight.size(2), stride[0], 0, dilation[0]};
+  const WindowAxis x{0, 0, weight.size(3), stride[1], 0, dilation[1]};
   const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
   const Tensor filters = weight.contiguous();
   Tensor packed =
-      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.taps * x.taps, winograd)}, weight.options());
+      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.kernel * x.kernel, winograd)}, weight.options());
   cpu::pack_filters(filters, winograd, packed);
   return packed;
 }
@@ -403,12 +411,12 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                     const Tensor& filters, const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
                     int64_t channels, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
                     bool relu) {
-  check_picture(base, "base");
+  check_image(base, "base");
   check_float(base, "base");
   check_changed_maps(base, patches, have, want, rows);
   TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
   TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
-  const auto [y, x] = sides_of(base, kernel, stride, padding, dilation);
+  const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
   const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
   TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
@@ -424,7 +432,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), residual_ = contiguous(residual, MemoryFormat::Contiguous);
   cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), want.size(0), base, patches.size(0),
                     rows);
-  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs(), x.outputs());
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs, x.outputs);
   const cpu::PatchConv p{map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
@@ -461,31 +469,15 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   return output;
 }
 
-#define ZFCUDA_BACKEND(Name, space)                                  \
-  struct Name {                                                      \
-    static constexpr auto max_pool = space::max_pool;                \
-    static constexpr auto max_unpool = space::max_unpool;            \
-    static constexpr auto gather_by_switch = space::gather_by_switch; \
-    static constexpr auto lrn = space::lrn;                          \
-    static constexpr auto lrn_backward = space::lrn_backward;        \
-    static constexpr auto relu_max_pool_lrn = space::relu_max_pool_lrn; \
-    static constexpr auto occlude = space::occlude;                  \
-    static constexpr auto gather_patches = space::gather_patches;    \
-    static constexpr auto unfold_patches = space::unfold_patches;    \
-    static constexpr auto pool_patches = space::pool_patches;        \
-  };
-
-ZFCUDA_BACKEND(Cpu, cpu)
 TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
-  Operators<Cpu>::register_in(m);
+  Operators<cpu::Kernels>::register_in(m);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
 }
 
 #ifdef ZFCUDA_WITH_CUDA
-ZFCUDA_BACKEND(Cuda, cuda)
-TORCH_LIBRARY_IMPL(zfcuda, CUDA, m) { Operators<Cuda>::register_in(m); }
+TORCH_LIBRARY_IMPL(zfcuda, CUDA, m) { Operators<cuda::Kernels>::register_in(m); }
 #endif
 
 }  // namespace

@@ -9,9 +9,7 @@ import torch
 
 # Without the packages that only tests need, the other files still run.
 collect_ignore = (
-    []
-    if importlib.util.find_spec("hypothesis")
-    else ["backward/test_deconvnet.py", "network", "occlusion/test_incremental.py"]
+    [] if importlib.util.find_spec("hypothesis") else ["backward/test_deconvnet.py", "network", "occlusion/incremental"]
 )
 
 

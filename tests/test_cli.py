@@ -43,7 +43,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(here: Path, *more: str | Path, pictures: tuple[str | Path, ...] | None = None) -> list[str]:
-    """explain, on what works; later options win over earlier ones."""
+    """The arguments of an explain that works; later options win over earlier ones."""
     pictures = (here / "0.png",) if pictures is None else pictures
     options = ["--model", "zfnet", "--weights", here / "w.safetensors"]
     options += ["--classes", here / "classes.txt", "--window", "64", "--stride", "80", "--top", "2"]
@@ -109,17 +109,20 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "weights for the demo": (lambda i: command(i, "--model", "demo"), "the demo network has its own weights"),
     "unknown class": (lambda i: command(i, "--target", "taby"), "no class 'taby'; did you mean tabby cat"),
-    "class beyond": (lambda i: command(i, "--target", "3"), "no class 3; the network has 3"),
+    "class beyond": (lambda i: command(i, "--target", "3"), "target: expected a class from 0 to 2, got 3"),
     "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: cannot be read"),
     "unknown layer": (
         lambda i: command(i, "--layer", "conv9"),
-        "no convolution layer 'conv9'; there are conv1, conv2,",
+        "layer: expected a convolution layer, one of conv1, conv2, conv3, conv4, conv5, got 'conv9'",
     ),
     "large window": (
         lambda i: command(i, "--window", "225"),
-        "window: 225 pixels; the network sees 0.png as 224 x 224",
+        "window: expected 1 to 224 pixels, since the network sees 0.png as 224 x 224, got 225",
     ),
-    "no window": (lambda i: command(i, "--window", "0"), "window: 0 pixels"),
+    "no window": (
+        lambda i: command(i, "--window", "0"),
+        "window: expected 1 to 224 pixels, since the network sees 0.png as 224 x 224, got 0",
+    ),
     "no stride": (lambda i: command(i, "--stride", "0"), "stride: expected at least 1, got 0"),
     "no maps": (lambda i: command(i, "--top", "0"), "--top: expected at least 1, got 0"),
     "no number": (lambda i: command(i, "--window", "x"), "argument --window: invalid int value: 'x'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import os
 import sys
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="zfcuda", description="Shows what a convolutional network looks at.")
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {_version()}", help="say which version this is"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     explain = commands.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
@@ -117,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     backend = commands.add_parser("backend", help="say what was compiled in and what runs")
     backend.set_defaults(run=_backend)
     return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("zfcuda")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 _MODEL = (
@@ -238,13 +249,13 @@ def _summary(arguments: argparse.Namespace) -> int:
     from zfcuda.models.accounts.memory import memory_need
     from zfcuda.models.checkpoints.load import find
 
-    found = find(arguments.model, weights=arguments.weights)
-    size = arguments.input or found.input_size or (3, 224, 224)
-    table = summary(found.model, size)
+    loaded = find(arguments.model, weights=arguments.weights)
+    size = arguments.input or loaded.input_size or (3, 224, 224)
+    table = summary(loaded.model, size)
     lines = [str(table)]
     if arguments.memory is not None:
         counts = [
-            memory_need(found.model, size, training=training).largest_batch(arguments.memory)
+            memory_need(loaded.model, size, training=training).largest_batch(arguments.memory)
             for training in (False, True)
         ]
         lines.append(f"pictures at once in {arguments.memory}: {counts[0]:,} forward, {counts[1]:,} in training")

@@ -144,8 +144,8 @@ def label_map(
     if labels.ndim != 2:
         raise ValueError(f"labels: expected [H,W], got {list(labels.shape)}")
     array = labels.detach().cpu().numpy()
-    found, counts = np.unique(array, return_counts=True)
-    ranked = sorted(zip(found.tolist(), counts.tolist(), strict=True), key=lambda e: (e[0] != first, -e[1], e[0]))
+    classes, counts = np.unique(array, return_counts=True)
+    ranked = sorted(zip(classes.tolist(), counts.tolist(), strict=True), key=lambda e: (e[0] != first, -e[1], e[0]))
     named = ranked if len(ranked) <= len(categories) else ranked[: len(categories)]
     out = np.empty((*array.shape, 3), np.uint8)
     out[:] = OTHER_COLOUR
@@ -179,7 +179,7 @@ def grid(
 ) -> Image.Image:
     """Pictures in rows of `columns`, left to right, each centred in a cell as large as the largest of them."""
     if not pictures or columns < 1:
-        raise ValueError("pictures, columns: expected at least one of each")
+        raise ValueError(f"pictures, columns: expected at least one of each, got {len(pictures)} and {columns}")
     wide, high = max(p.width for p in pictures), max(p.height for p in pictures)
     rows = math.ceil(len(pictures) / columns)
     sheet = Image.new("RGB", (columns * (wide + gap) - gap, rows * (high + gap) - gap), background)
@@ -205,7 +205,7 @@ def _array(values: Tensor) -> Array:
 
 
 def _rgb(values: Array) -> Image.Image:
-    """[H,W,C] in 0..1, C 1 or 3."""
+    """[H,W,C] in 0..1, C 1 or 3 -> an RGB picture."""
     bytes_ = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(np.broadcast_to(bytes_, (*bytes_.shape[:2], 3))))
 

@@ -1,8 +1,8 @@
 """Well-known CNNs, with the layer names and state-dict keys of torchvision, so that its weight files fit.
 
-Those of zfcuda.models, and some that only the tests and benchmarks need. `NETWORKS[name](num_classes)` is in eval mode
-and has random weights, the same at every call: He's, and statistics of the batch norms as they would be for natural
-contrasts, so that activations neither die nor explode.
+They are those of zfcuda.models, and some that only the tests and benchmarks need. `NETWORKS[name](num_classes)` is in
+eval mode and has random weights, the same at every call: He's, and statistics of the batch norms as they would be for
+natural contrasts, so that activations neither die nor explode.
 """
 
 from __future__ import annotations

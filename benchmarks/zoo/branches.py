@@ -12,7 +12,7 @@ from benchmarks.zoo.made import Chain, averaged, flat, made
 
 
 class _Branches(nn.Module):
-    """All on the same input, their maps side by side."""
+    """Branches that all read the same input; their maps stand side by side."""
 
     def __init__(self, **branches: nn.Module) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def averaged(x: Tensor) -> Tensor:
 
 
 def picture(size: int = 224, seed: int = 0) -> Tensor:
-    """[1,3,size,size]: smooth blobs and some noise, of mean 0 and standard deviation about 1."""
+    """An image [1,3,size,size]: smooth blobs and some noise, of mean 0 and standard deviation about 1."""
     random = torch.Generator().manual_seed(seed)
     blobs = F.interpolate(torch.randn(1, 3, 14, 14, generator=random), size=(size, size), mode="bilinear")
     return 1.2 * blobs + 0.5 * torch.randn(1, 3, size, size, generator=random)
@@ -61,7 +61,7 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
             module.num_batches_tracked.fill_(1)
 
     def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Statistics about as far from one picture's as those of a data set are."""
+        """Gives a norm statistics about as far from one image's as those of a data set are."""
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None
         variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
         variance = variance + 0.1 * variance.mean()

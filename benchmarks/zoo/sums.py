@@ -43,7 +43,7 @@ def se_resnet(num_classes: int = 1000) -> nn.Module:
 
 
 class _Inverted(nn.Module):
-    """Wider, one filter per map, narrower again; added to the input where the shapes allow."""
+    """Makes maps more, filters each alone, makes them fewer; added to the input where the shapes allow."""
 
     def __init__(self, before: int, after: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-// Large outputs on large pages. A fresh 70 MB output is 18,000 page faults on 4 KB pages, which can take longer than the
-// kernel that fills it; Linux gives 2 MB pages to memory that asks (transparent huge pages, "madvise", most distributions'
-// setting). Only a hint: where it is not taken nothing changes.
+// Large outputs on large pages. A fresh 70 MB output is 18,000 page faults on 4 KB pages, which can take longer than
+// the kernel that fills it; Linux gives 2 MB pages to memory that asks (transparent huge pages, "madvise", most
+// distributions' setting). Only a hint: where it is not taken nothing changes.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,15 +1,15 @@
-// Local response normalisation, its gradient and the fused stage ReLU -> pooling -> LRN on the CPU.
+// Local response normalisation and its gradient on the CPU.
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
-#define ZFCUDA_LOOPS "cpu/lrn_loops.h"
-#include "cpu/foreach_isa.h"
+#define ZFCUDA_LOOPS "cpu/lrn_loops.inl"
+#include "cpu/foreach_isa.inl"
 
 namespace zfcuda::cpu {
 namespace {
 
-// Pixels (channels_last) or pieces of a picture (NCHW): what the loops count in.
+// Pixels (channels_last) or pieces of an image (NCHW): what the loops count in.
 template <class T>
 int64_t items_of(const Tensor& t, bool channels_last) {
   const int64_t area = t.size(2) * t.size(3);
@@ -18,7 +18,7 @@ int64_t items_of(const Tensor& t, bool channels_last) {
 
 }  // namespace
 
-void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
@@ -31,7 +31,8 @@ void lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& outp
   });
 }
 
-void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
+void Kernels::lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last,
+                           Tensor& output) {
   use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm_backward", [&] {
     const scalar_t* g = grad.const_data_ptr<scalar_t>();
@@ -41,21 +42,6 @@ void lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, boo
     const int64_t items = items_of<scalar_t>(input, channels_last);
     parallel(items, input.numel() / items, [&](int64_t b, int64_t e) {
       ZFCUDA_ISA_CALL(lrn_backward_run(g, in, channels, area, norm, channels_last, out, b, e));
-    });
-  });
-}
-
-void relu_max_pool_lrn(const Tensor& input, const Pooling& p, const Norm& norm, bool channels_last, Tensor& output,
-                       Tensor& switches, Tensor* pooled) {
-  use_huge_pages(output);
-  ZFCUDA_DISPATCH(input, "relu_max_pool2d_lrn", [&] {
-    const scalar_t* in = input.const_data_ptr<scalar_t>();
-    scalar_t* out = output.mutable_data_ptr<scalar_t>();
-    uint8_t* at = switches.mutable_data_ptr<uint8_t>();
-    scalar_t* kept = pooled == nullptr ? nullptr : pooled->mutable_data_ptr<scalar_t>();
-    const int64_t items = p.batch * (channels_last ? p.y.outputs * p.x.outputs : baseline::stage_groups(p.y.outputs));
-    parallel(items, input.numel() / items, [&](int64_t b, int64_t e) {
-      ZFCUDA_ISA_CALL(stage_run(in, p, norm, channels_last, out, at, kept, b, e));
     });
   });
 }

@@ -1,4 +1,4 @@
-// The batch of occluded pictures on the CPU: copies, whatever the dtype.
+// The batch of occluded images on the CPU: copies, whatever the dtype.
 #include <cstring>
 
 #include "cpu/huge_pages.h"
@@ -15,8 +15,8 @@ int64_t window_end(int64_t from, int64_t size, int64_t length) {
 
 }  // namespace
 
-void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows, int64_t window_columns,
-             bool channels_last, Tensor& output) {
+void Kernels::occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
+                      int64_t window_columns, bool channels_last, Tensor& output) {
   use_huge_pages(output);
   const int64_t channels = image.size(1), height = image.size(2), width = image.size(3);
   // Memory is `planes` planes of height x width x `depth` elements.

@@ -7,7 +7,8 @@
 
 namespace zfcuda::cpu {
 
-// have: inside a map of base's size and the rows of the patches. want: one after the other, `rows` in all. Both have n lines.
+// have: inside a map of base's size and the rows of the patches. want: one after the other, `rows` in all. Both have n
+// lines.
 inline void check_tables(const int64_t* have, const int64_t* want, int64_t n, const at::Tensor& base,
                          int64_t patch_rows, int64_t rows) {
   const int64_t height = base.size(2), width = base.size(3);

@@ -26,8 +26,8 @@ namespace zfcuda::cuda {
 constexpr int kThreads = 256;         // of a block; kernels ask blockDim, so that tests/harness/emulation can try fewer
 constexpr int64_t kBlocks = 1 << 22;  // of a grid at most: kBlocks * kThreads fits in int32
 
-// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block. (tests/harness/emulation
-// moves it.)
+// Elements that are counted in 32 bits at most: indices may overshoot a tensor by a window or a block.
+// (tests/harness/emulation moves it.)
 #ifndef ZFCUDA_INT32_ELEMENTS
 #define ZFCUDA_INT32_ELEMENTS (std::numeric_limits<int32_t>::max() - 1024)
 #endif
@@ -72,6 +72,9 @@ ZFCUDA_HOST_DEVICE int opaque(int offset) {
 #endif
   return offset;
 }
+
+// Bytes of shared memory that every GPU gives a block without asking.
+constexpr int64_t kShared = 48 * 1024;
 
 // The block's memory of `launch`.
 template <class V>

@@ -12,7 +12,7 @@ ZFCUDA_HOST_DEVICE double square_root(double v) { return sqrt(v); }
 ZFCUDA_HOST_DEVICE float power(float v, double exponent) { return powf(v, static_cast<float>(exponent)); }
 ZFCUDA_HOST_DEVICE double power(double v, double exponent) { return pow(v, exponent); }
 
-#include "lrn.h"
+#include "lrn.inl"
 
 // What the bodies need of a Norm, in the number type.
 template <class V>
@@ -123,6 +123,41 @@ ZFCUDA_HOST_DEVICE V squares_around(const T* x, I e, I c, I channels, I step, co
     sum += v * v;
   }
   return sum;
+}
+
+// ---------------------------------------------------------------- which kernel takes a case
+
+// Calls f(way) where a kernel for the usual case takes the tensors, and returns true.
+// Way, a constant: the pixels of a thread (NCHW), 0 for packs of channels.
+template <class T, class F>
+bool with_usual(const at::Tensor& t, const void* other, const Norm& norm, bool channels_last, const F& f) {
+  if (!usual(norm)) return false;
+  const int64_t area = t.size(2) * t.size(3);
+  const auto go_together = [&](int64_t count, int64_t of) {
+    return of % count == 0 && aligned(t.const_data_ptr(), count * sizeof(T)) && aligned(other, count * sizeof(T));
+  };
+  if (channels_last && t.size(1) > 1) {
+    if (!go_together(kPack<T>, t.size(1)) || !fits_int32(t.numel() / kPack<T>)) return false;
+    f(std::integral_constant<int, 0>{});
+    return true;
+  }
+  const int64_t most_chunks = t.size(1) < kShortest ? 1 : t.size(1) / kShortest;
+  if (!fits_int32(t.size(0) * area * most_chunks)) return false;
+  if (go_together(kPack<T>, area))
+    f(std::integral_constant<int, kPack<T>>{});
+  else if (go_together(kPack<T> / 2, area))
+    f(std::integral_constant<int, kPack<T> / 2>{});
+  else
+    f(std::integral_constant<int, 1>{});
+  return true;
+}
+
+// Calls f(index, channels).
+template <class F>
+void with_channels(const at::Tensor& t, bool channels_last, const F& f) {
+  with_index(t.numel(), 0, [&](auto index) {
+    f(index, Channels<decltype(index)>(t.size(1), channels_last ? 1 : t.size(2) * t.size(3)));
+  });
 }
 
 }  // namespace zfcuda::cuda

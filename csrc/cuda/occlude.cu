@@ -1,4 +1,4 @@
-// The batch of occluded pictures on the GPU: a thread per element, whatever the dtype, or per 16 bytes of a row.
+// The batch of occluded images on the GPU: a thread per element, whatever the dtype, or per 16 bytes of a row.
 #include "cuda/divide.cuh"
 #include "cuda/launch.cuh"
 #include "kernels.h"
@@ -14,7 +14,7 @@ struct Occlude {
   const int64_t* origins;
   T* output;
   I depth;
-  Divider<I> row, rows;      // packs of N elements in a row, rows of a picture: NCHW has those of all channels
+  Divider<I> row, rows;      // packs of N elements in a row, rows of an image: NCHW has those of all channels
   Divider<I> height, pixel;  // rows of a plane, elements of a pixel
   int64_t window_rows, window_columns;
 
@@ -42,8 +42,8 @@ struct Occlude {
 
 }  // namespace
 
-void occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
-             int64_t window_columns, bool channels_last, Tensor& output) {
+void Kernels::occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
+                      int64_t window_columns, bool channels_last, Tensor& output) {
   if (output.numel() == 0) return;
   const int64_t depth = channels_last ? image.size(1) : 1, row = image.size(3) * depth, rows = image.numel() / row;
   // Only copied, so only the size of an element counts.

@@ -7,7 +7,7 @@
 
 namespace zfcuda::cuda {
 
-#include "pooling.h"
+#include "pooling.inl"
 
 template <int K, int S>
 struct Square {
@@ -29,7 +29,7 @@ bool with_square(const Pooling& p, const F& f) {
   return true;
 }
 
-// Whether a plane (NCHW) or picture (channels_last) of `depth` channels, and this many threads, can be counted in 32
+// Whether a plane (NCHW) or image (channels_last) of `depth` channels, and this many threads, can be counted in 32
 // bits.
 inline bool small(const Pooling& p, int64_t depth, int64_t threads) {
   return fits_int32(p.y.inputs * p.x.inputs * depth) && fits_int32(p.y.outputs * p.x.outputs * depth) &&
@@ -48,17 +48,17 @@ ZFCUDA_HOST_DEVICE int clamped(int i, int count) {
 }
 
 // R windows, one below the other, of N neighbouring channels: what they share is read once, all before the first use.
-// An element outside the picture is replaced by the nearest inside, which is one of the same window, with that one's
+// An element outside the image is replaced by the nearest inside, which is one of the same window, with that one's
 // offset: it is shown twice then, which changes no winner, and every load goes ahead without a question.
 template <class T, int N, class W, int R>
 struct WindowColumn {
   static constexpr int kKernel = W::kKernel, kRows = (R - 1) * W::kStride + kKernel;
   Pack<T, N> values[kRows][kKernel];
-  int places[kRows][kKernel];                       // in the picture
+  int places[kRows][kKernel];                       // in the image
   int row_offsets[kRows], column_offsets[kKernel];  // in the switch of a window that began where the first begins
 
   // Which windows: (oy .. oy + R - 1, ox); `depth` elements are between neighbouring pixels.
-  ZFCUDA_HOST_DEVICE WindowColumn(const AxisOf<int>& y, const AxisOf<int>& x, int depth, int oy, int ox) {
+  ZFCUDA_HOST_DEVICE WindowColumn(const WindowAxisOf<int>& y, const WindowAxisOf<int>& x, int depth, int oy, int ox) {
     const int y0 = oy * W::kStride - y.padding, x0 = ox * W::kStride - x.padding;
     ZFCUDA_UNROLL
     for (int k = 0; k < kKernel; ++k) column_offsets[k] = opaque(clamped(x0 + k, x.inputs) - x0);
@@ -72,12 +72,12 @@ struct WindowColumn {
     }
   }
 
-  ZFCUDA_HOST_DEVICE void load(const T* picture) {
-    picture = opaque(picture);
+  ZFCUDA_HOST_DEVICE void load(const T* image) {
+    image = opaque(image);
     ZFCUDA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       ZFCUDA_UNROLL
-      for (int k = 0; k < kKernel; ++k) values[r][k] = read<N>(picture + opaque(places[r][k]));
+      for (int k = 0; k < kKernel; ++k) values[r][k] = read<N>(image + opaque(places[r][k]));
     }
   }
 };
@@ -106,7 +106,7 @@ struct RowWinners {
     }
   }
 
-  // Of window o of the R, channel n: the winner, which has to beat `start`, and its switch.
+  // Window o of the R, channel n: its winner, which has to beat `start`, and its switch.
   ZFCUDA_HOST_DEVICE void window(const Column& column, int o, int n, V start, V& winner, int& at) const {
     const int first = o * W::kStride;
     winner = start;

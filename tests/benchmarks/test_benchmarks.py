@@ -49,7 +49,7 @@ def training(dtype: torch.dtype = torch.float32) -> list[dict[str, Any]]:
 
 
 def sound(row: dict[str, Any], times: str = "seconds") -> None:
-    """Fields that every row has, and that fit each other."""
+    """Asserts that a row has the fields that every row has, and that they fit each other."""
     sides = row[times]
     assert row["dtype"] in command.DTYPES
     assert all(seconds > 0 for seconds in sides.values())
@@ -167,7 +167,7 @@ def test_convolutions_of_cudnn_stay_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def off(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, a fifth off."""
+    """Wraps a function so that its result is a fifth off."""
 
     def wrong(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
@@ -210,7 +210,7 @@ def test_a_wrong_gradient_is_not_timed(name: str, row: str, monkeypatch: pytest.
     right = getattr(ops, name)
 
     def wrong(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The right values."""
+        """Gives the right values, but wrong gradients."""
         return right(x if not x.requires_grad else 2 * x - x.detach(), *args, **kwargs)
 
     monkeypatch.setattr(ops, name, wrong)

@@ -64,5 +64,5 @@ def test_weights_are_the_same_at_every_call(name: str) -> None:
     [("alexnet", 32, 8, 3.026), ("vgg16", 16, 16, 9.553), ("resnet18", 16, 16, 2.905), ("squeezenet1_1", 224, 8, 1.0)],
 )
 def test_the_multiply_adds_of_what_changes(name: str, window: int, stride: int, ratio: float) -> None:
-    """Figures of a separate calculation, from the published shapes alone."""
+    """The figures come from a separate calculation, from the published shapes alone."""
     assert work(NETWORKS[name](), picture(), window, stride).ratio == pytest.approx(ratio, abs=5e-4)

@@ -18,7 +18,7 @@ from zfcuda.data import Parts, PartsDataset, Preprocess
 
 
 def digest(parts: Parts, count: int) -> str:
-    """Of the first pictures, with their masks and labels."""
+    """A checksum of the first pictures, their masks and labels."""
     state = hashlib.sha256()
     for picture in itertools.islice(parts, count):
         state.update(picture.image.tobytes() + picture.object_mask.tobytes() + picture.part_mask.tobytes())
@@ -130,14 +130,14 @@ def test_the_scenes_vary() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Parts(seed=-1), "seed must not be negative, got -1"),
-        (lambda: Parts(size=20), "size must be from 32 to 2048 pixels, got 20"),
-        (lambda: Parts(size=4000), "size must be from 32 to 2048 pixels, got 4000"),
-        (lambda: Parts()[-1], "index must not be negative, got -1"),
-        (lambda: Parts().label(-2), "index must not be negative, got -2"),
-        (lambda: Parts().draw(0, label=99), "label must be from 0 to 11, got 99"),
-        (lambda: Parts().draw(0, label=-1), "label must be from 0 to 11, got -1"),
-        (lambda: PartsDataset(-3), "count must not be negative, got -3"),
+        (lambda: Parts(seed=-1), "seed: expected at least 0, got -1"),
+        (lambda: Parts(size=20), "size: expected 32 to 2048 pixels, got 20"),
+        (lambda: Parts(size=4000), "size: expected 32 to 2048 pixels, got 4000"),
+        (lambda: Parts()[-1], "index: expected at least 0, got -1"),
+        (lambda: Parts().label(-2), "index: expected at least 0, got -2"),
+        (lambda: Parts().draw(0, label=99), "label: expected 0 to 11, got 99"),
+        (lambda: Parts().draw(0, label=-1), "label: expected 0 to 11, got -1"),
+        (lambda: PartsDataset(-3), "count: expected at least 0, got -3"),
     ],
 )
 def test_bad_arguments_are_named(call: object, message: str) -> None:

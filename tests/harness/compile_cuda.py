@@ -177,7 +177,8 @@ def kernels_in(said: str, source: Path, nvcc: str) -> list[Kernel]:
     blocks = re.split(r"Compiling entry function ", said)[1:]
     heads = [re.match(r"'(\S+)' for 'sm_(\d+)\w*'", block) for block in blocks]
     mangled = [head[1] for head in heads if head]
-    text = "\n".join(p.read_text() for p in [source, *ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/cuda/*.cuh")])
+    headers = [*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/*.inl"), *ROOT.glob("csrc/cuda/*.cuh")]
+    text = "\n".join(p.read_text() for p in [source, *headers])
     kernels = []
     for demangled, head, block in zip(demangle(mangled, nvcc), heads, blocks, strict=True):
         assert head is not None

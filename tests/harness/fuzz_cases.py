@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from tests.ops import test_patches as layers
-from tests.ops.test_operators import DTYPES, laid_out, same, tables
+from tests.ops import test_conv_patches as layers
+from tests.ops.tensors import DTYPES, laid_out, same, tables
+from tests.ops.test_linear_rows import zero_outside
 from zfcuda.ops import patches as patch_ops
 from zfcuda.ops import reference
 
@@ -568,7 +569,7 @@ def linear_rows(rng: random.Random) -> None:
         have = torch.tensor(lines, dtype=torch.int64).reshape(-1, 5)
         if rng.random() < 0.3:
             have = corrupt(rng, have)
-        x = layers.zero_outside(x, have, size) if n else x
+        x = zero_outside(x, have, size) if n else x
     if have is None:
         spoil(rng, x)
     got = patch_ops.linear_rows(x, weight, bias, have, size)

@@ -92,7 +92,7 @@ def conv(x: Array, blobs: list[Array], *, stride: int = 1, pad: int = 0, group: 
 
 
 def pool(x: Array, size: int, stride: int, pad: int = 0, *, average: bool = False) -> Array:
-    """Rounds up; with padding, a window that would start beyond the picture is left out."""
+    """Pools as Caffe does: it rounds up, and with padding a window that would start beyond the picture is left out."""
     counts, limits = [], x.shape[1:]
     for n in limits:
         count = math.ceil((n + 2 * pad - size) / stride) + 1
@@ -137,7 +137,7 @@ def softmax(x: Array) -> Array:
 
 
 def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Blobs:
-    """He's weights and small biases."""
+    """Draws He's weights and small biases."""
     dice = np.random.default_rng(seed)
     return {
         name: [
@@ -258,7 +258,7 @@ def files(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def picture(size: Sequence[int], seed: int = 3) -> Array:
-    """As Caffe's networks get it: -128 to 128."""
+    """An image as Caffe's networks get it: -128 to 128."""
     return np.random.default_rng(seed).uniform(-128, 128, size).astype(np.float32).astype(float)
 
 
@@ -319,9 +319,9 @@ def test_the_two_files_find_each_other(tmp_path: Path) -> None:
 def test_a_prototxt_alone_has_random_weights(tmp_path: Path) -> None:
     prototxt, weights = files(tmp_path, "caffenet")
     weights.unlink()
-    found = find(prototxt)
-    assert not found.trained and found.num_classes == 4 and found.input_size == (3, 42, 42)
-    assert torch.isfinite(found.model(torch.randn(1, 3, 42, 42))).all()
+    loaded = find(prototxt)
+    assert not loaded.trained and loaded.num_classes == 4 and loaded.input_size == (3, 42, 42)
+    assert torch.isfinite(loaded.model(torch.randn(1, 3, 42, 42))).all()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

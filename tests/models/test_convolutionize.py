@@ -20,28 +20,28 @@ from zfcuda.models.architectures.local import LocallyConnected2d
 from zfcuda.models.architectures.pattern import from_pattern
 
 
-def crops(model: nn.Module, picture: Tensor, window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+def crops(model: nn.Module, image: Tensor, window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
     """The model on every crop: [N,classes,h,w]."""
-    tops = range(0, picture.shape[2] - window[0] + 1, stride[0])
-    lefts = range(0, picture.shape[3] - window[1] + 1, stride[1])
+    tops = range(0, image.shape[2] - window[0] + 1, stride[0])
+    lefts = range(0, image.shape[3] - window[1] + 1, stride[1])
     model = model.eval()
     with torch.no_grad():
         rows = [
-            torch.stack([model(picture[:, :, y : y + window[0], x : x + window[1]]) for x in lefts], -1) for y in tops
+            torch.stack([model(image[:, :, y : y + window[0], x : x + window[1]]) for x in lefts], -1) for y in tops
         ]
     return torch.stack(rows, 2)
 
 
 def check(model: nn.Module, size: tuple[int, int, int], larger: tuple[int, int], exact: bool = True) -> ScoreMap:
-    """Exact: every score is that of its crop. Otherwise on a picture of the model's own size alone."""
+    """Asserts that every score is that of its crop; where not `exact`, on an image of the model's own size alone."""
     sliding = convolutionize(model, size)
     assert sliding.exact is exact and sliding.window == size[1:]
-    picture = torch.randn(2, size[0], *(larger if exact else size[1:]), dtype=next(model.parameters()).dtype)
+    image = torch.randn(2, size[0], *(larger if exact else size[1:]), dtype=next(model.parameters()).dtype)
     with torch.no_grad():
-        found = sliding(picture)
-    expected = crops(model, picture, size[1:], sliding.stride)
+        scores = sliding(image)
+    expected = crops(model, image, size[1:], sliding.stride)
     assert expected.std() > 1e-3  # there is something to compare
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
     return sliding
 
 
@@ -63,45 +63,45 @@ def test_without_padding_it_is_every_crop() -> None:
 def test_a_picture_that_no_stride_divides() -> None:
     model = from_pattern("conv4/3p0 relu pool fc6", (1, 10, 14), round="down")
     sliding = convolutionize(model, (1, 10, 14))
-    picture = torch.randn(1, 1, 23, 31)
-    expected = crops(model, picture, (10, 14), (2, 2))
+    image = torch.randn(1, 1, 23, 31)
+    expected = crops(model, image, (10, 14), (2, 2))
     with torch.no_grad():
-        torch.testing.assert_close(sliding(picture)[:, :, : expected.shape[2], : expected.shape[3]], expected)
+        torch.testing.assert_close(sliding(image)[:, :, : expected.shape[2], : expected.shape[3]], expected)
 
 
 def test_padding_sees_what_lies_around() -> None:
-    """Equal on a picture of the model's size; elsewhere the neighbours take the place of the crop's zeros."""
+    """Scores are equal on an image of the model's size; elsewhere neighbours take the place of the crop's zeros."""
     model = from_pattern("[conv6 relu pool]*2 fc12 relu fc3", (3, 16, 16))
     sliding = check(model, (3, 16, 16), (32, 32), exact=False)
-    picture = torch.randn(1, 3, 32, 32)
+    image = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        assert sliding(picture).shape == (1, 3, 5, 5)
-        assert not torch.allclose(sliding(picture), crops(model, picture, (16, 16), (4, 4)), atol=1e-3)
+        assert sliding(image).shape == (1, 3, 5, 5)
+        assert not torch.allclose(sliding(image), crops(model, image, (16, 16), (4, 4)), atol=1e-3)
 
 
 def test_with_padding_a_score_is_a_function_of_its_receptive_field() -> None:
-    """Which is larger than the crop, and the same at every place away from the border."""
+    """That field is larger than the crop, and the function the same at every place away from the border."""
     model = from_pattern("[conv6 relu pool]*2 fc12 relu fc3", (3, 16, 16))
     sliding = convolutionize(model, (3, 16, 16))
     field = zfcuda.network.receptive_field(sliding, "fc4", (3, 48, 48))
     assert field.size == (22, 22) and field.stride == (4, 4)
-    picture = torch.randn(1, 3, 48, 48)
+    image = torch.randn(1, 3, 48, 48)
     with torch.no_grad():
-        scores, shifted = sliding(picture), sliding(picture[:, :, 4:, 8:])
+        scores, shifted = sliding(image), sliding(image[:, :, 4:, 8:])
     # A unit sees 3 pixels more than its crop on every side: the first one away from the border is the second.
     torch.testing.assert_close(scores[:, :, 2:-1, 3:-1], shifted[:, :, 1:-1, 1:-1])
     assert not torch.allclose(scores[:, :, 1, 3:-1], shifted[:, :, 0, 1:-1], atol=1e-3)
 
 
 def test_padding_of_the_first_layer_is_padding_of_the_picture() -> None:
-    """There it can be said what the scores are: those of the crops, two pixels wider, of the padded picture."""
+    """There it can be said what the scores are: those of the crops, two pixels wider, of the padded image."""
     model = from_pattern("conv6/5p2 relu pool fc3", (3, 16, 16))
     unpadded = copy.deepcopy(model)
     unpadded.conv1_1.padding = (0, 0)
-    picture = torch.randn(1, 3, 24, 20)
+    image = torch.randn(1, 3, 24, 20)
     with torch.no_grad():
-        found = convolutionize(model, (3, 16, 16))(picture)
-    torch.testing.assert_close(found, crops(unpadded, F.pad(picture, (2, 2, 2, 2)), (20, 20), (2, 2)))
+        scores = convolutionize(model, (3, 16, 16))(image)
+    torch.testing.assert_close(scores, crops(unpadded, F.pad(image, (2, 2, 2, 2)), (20, 20), (2, 2)))
 
 
 def test_the_notes_example() -> None:

@@ -28,10 +28,10 @@ ANY_SIZE = [name for name in models.NAMES if name in LISTED]  # with adaptive po
 
 @pytest.fixture(scope="module")
 def torchvision() -> Iterator[ModuleType]:
-    with torchvision_models() as found:
-        if found is None:
+    with torchvision_models() as module:
+        if module is None:
             pytest.skip("no torchvision")
-        yield found
+        yield module
 
 
 def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
@@ -44,7 +44,7 @@ def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_every_network_is_projected_occluded_and_explained(name: str, tmp_path: Path) -> None:
-    """On small pictures where the network takes them; on its own in docs/networks.md."""
+    """The images are small where the network takes them; docs/networks.md shows it on its own size."""
     subject = networks.case(name, num_classes=5, size=64 if name in ANY_SIZE else None)
     networks.check_projection(subject)
     networks.check_occlusion(subject)
@@ -54,7 +54,7 @@ def test_every_network_is_projected_occluded_and_explained(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", ["lenet5", "googlenet"])
 def test_the_command_explains_a_network_by_name(name: str, tmp_path: Path) -> None:
-    """From a file of weights; all others in docs/networks.md."""
+    """The weights come from a file; docs/networks.md has all other networks."""
     networks.check_command(networks.case(name), tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_the_list_has_the_published_numbers() -> None:
 
 @pytest.mark.parametrize("name", LISTED)
 def test_numbers_are_torchvisions(name: str, torchvision: ModuleType) -> None:
-    """The same weights, picture and mode give the same logits; so do the names in the same order."""
+    """Equal weights, image and mode give equal logits, and the names stand in the same order."""
     theirs = networks.of_torchvision(torchvision, name)
     ours = on_meta(name)
     state = networks.without_ignored(ours, theirs.state_dict())
@@ -121,8 +121,8 @@ def test_numbers_are_torchvisions(name: str, torchvision: ModuleType) -> None:
     ours.load_state_dict(networks.without_ignored(ours, theirs.state_dict()), assign=True)
     image = torch.randn(2, 3, 96, 96)
     with torch.inference_mode():
-        expected, found = theirs(image), ours.eval()(image)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+        expected, logits = theirs(image), ours.eval()(image)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_googlenet_ignores_the_side_classifiers_and_changes_the_colours() -> None:
@@ -317,7 +317,7 @@ def test_imagenets_classes_are_torchvisions(torchvision: ModuleType) -> None:
 
 
 def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Smooth and coloured, no two corners alike."""
+    """A picture that is smooth and coloured, no two corners alike."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [np.sin(9 * x + 3 * y), np.cos(7 * y - 2 * x), x * y * 2 - 1]
     return Image.fromarray((np.stack(waves, -1) * 127 + 128).clip(0, 255).astype(np.uint8)).convert(mode)
@@ -332,34 +332,34 @@ def test_imagenets_crop_is_scaling_then_cutting(size: tuple[int, int]) -> None:
     cut = picture.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
     pixels = torch.from_numpy(np.array(cut)).permute(2, 0, 1) / 255
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
-    found = Preprocess(interpolation="bilinear")(picture)[0] * std + mean
-    assert (found - pixels).abs().max() < 1.5 / 255  # each way of scaling rounds to whole numbers
+    restored = Preprocess(interpolation="bilinear")(picture)[0] * std + mean
+    assert (restored - pixels).abs().max() < 1.5 / 255  # each way of scaling rounds to whole numbers
 
 
 def test_imagenets_pictures_are_torchvisions(torchvision: ModuleType) -> None:
     picture = photograph(500, 375)
     expected = torchvision.ResNet18_Weights.DEFAULT.transforms()(picture)
-    found = Preprocess(interpolation="bilinear")(picture)[0]
-    assert (found - expected).abs().max() < 1.5 / 255 / 0.224
+    image = Preprocess(interpolation="bilinear")(picture)[0]
+    assert (image - expected).abs().max() < 1.5 / 255 / 0.224
 
 
 def test_caffenets_pictures_are_blue_first_less_the_mean() -> None:
-    found = registry.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
-    assert found.shape == (1, 3, 227, 227) and found.dtype == torch.float32
+    image = registry.entry("caffenet").preprocess(Image.new("RGB", (400, 300), (10, 20, 30)))
+    assert image.shape == (1, 3, 227, 227) and image.dtype == torch.float32
     expected = torch.tensor([30 - 104.00698793, 20 - 116.66876762, 10 - 122.67891434]).view(1, 3, 1, 1)
-    torch.testing.assert_close(found, expected.expand_as(found))
+    torch.testing.assert_close(image, expected.expand_as(image))
 
 
 def test_digits_stand_in_the_middle() -> None:
-    found = DigitPreprocess()(Image.new("L", (28, 28), 255))
-    assert found.shape == (1, 1, 32, 32)
-    torch.testing.assert_close(found[..., 2:30, 2:30], torch.full((1, 1, 28, 28), 1.175))
-    assert (found == -0.1).sum() == 32 * 32 - 28 * 28
+    image = DigitPreprocess()(Image.new("L", (28, 28), 255))
+    assert image.shape == (1, 1, 32, 32)
+    torch.testing.assert_close(image[..., 2:30, 2:30], torch.full((1, 1, 28, 28), 1.175))
+    assert (image == -0.1).sum() == 32 * 32 - 28 * 28
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 @pytest.mark.parametrize("preprocess", [Preprocess(interpolation="bilinear"), DigitPreprocess()])
 def test_pictures_of_any_mode_and_shape(preprocess: Callable[[Image.Image], torch.Tensor], mode: str) -> None:
     for size in ((40, 40), (5000, 1), (1, 5000)):
-        found = preprocess(photograph(*size, mode))
-        assert found.dtype == torch.float32 and found.is_contiguous() and found.isfinite().all()
+        image = preprocess(photograph(*size, mode))
+        assert image.dtype == torch.float32 and image.is_contiguous() and image.isfinite().all()

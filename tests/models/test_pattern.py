@@ -170,7 +170,7 @@ def test_rounding() -> None:
 @pytest.mark.parametrize("text", ["pool/1s3 fc4", "pool/2s3p1 fc4", "avgpool/3s5 fc4", "pool/3s2p1 fc4"])
 @pytest.mark.parametrize("length", [5, 6, 7, 8, 9])
 def test_rounding_up_counts_windows_as_torch_does(text: str, length: int) -> None:
-    """The last one starts inside the map or the padding before it."""
+    """The last window starts inside the map or the padding before it."""
     size = (2, length, length + 1)
     assert from_pattern(text, size, round="up")(torch.zeros(1, *size)).shape == (1, 4)
 

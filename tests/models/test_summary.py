@@ -227,7 +227,7 @@ def test_gradient_of_a_locally_connected_layer() -> None:
         ((0, 1, 5, 3), "in_channels: .*0"),
         ((1, 1, 5, 3, 0), "stride: .*0"),
         ((1, 1, 5, 3, 1, -1), "padding: .*-1"),
-        ((1, 1, (5, 2), 3), "kernel_size: .*larger"),
+        ((1, 1, (5, 2), 3), r"kernel_size: expected at most a map of \(5, 2\) padded by \(0, 0\), got \(3, 3\)"),
     ],
 )
 def test_a_locally_connected_layer_refuses(arguments: tuple[Any, ...], message: str) -> None:
@@ -266,15 +266,15 @@ NETWORKS = {
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_memory_is_what_torch_allocates(name: str, channels_last: bool, training: bool) -> None:
-    """Within 15 % of the peak that torch's profiler sees its allocator give, operators' own copies included."""
+    """It is within 15 % of the peak that torch's profiler sees allocated, operators' own copies included."""
     network = NETWORKS[name]()
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
     size = (3, 224, 224) if name == "zfnet" else (3, 48, 48)
     need = memory_need(network, size, training=training)
     for batch in (3, 8):
-        found = measured_peak(network, size, batch, torch.device("cpu"), training=training)
-        assert need.bytes(batch) == pytest.approx(found, rel=0.15)
+        measured = measured_peak(network, size, batch, torch.device("cpu"), training=training)
+        assert need.bytes(batch) == pytest.approx(measured, rel=0.15)
 
 
 def test_the_largest_batch_fits_and_one_more_does_not() -> None:

@@ -1,4 +1,4 @@
-"""Models that branch on shapes: the same graph as that of torch.fx, for pictures of one shape."""
+"""Models that branch on shapes: the same graph as that of torch.fx, for images of one shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPE = (3, 16, 14)
 
 
 class OfSize(nn.Module):
-    """What torch.fx refuses around what it does not."""
+    """Wraps a model that torch.fx records in a forward that it refuses."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class OfSize(nn.Module):
 
 
 class Written(nn.Module):
-    """A forward given as a function of the model and the picture."""
+    """A forward given as a function of the model and the image."""
 
     def __init__(self, function: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def value(network: Network, image: Tensor, layer: str = "") -> Any:
 
 
 def check(model: nn.Module, network: Network, *shape: int) -> None:
-    """All layers, for any number of pictures."""
+    """Compares the values of all layers, for any number of images."""
     for n in (1, 2, 5):
         image = torch.randn(n, *shape)
         expected = hooked_values(copy.deepcopy(model), image)
@@ -136,9 +136,9 @@ def test_kinds_are_those_of_torch_fx() -> None:
     example = torch.randn(1, 3, 19, 17)
     model = ZOO["styles"]()
     model.conv3.padding_mode = "zeros"  # any other is recorded as two steps
-    found = trace(OfSize(model), example)
+    exported = trace(OfSize(model), example)
     # Where one way to ask for the size has one step less.
-    assert [kind for kind in kinds(found) if kind != "other"] == [k for k in kinds(trace(model)) if k != "other"]
+    assert [kind for kind in kinds(exported) if kind != "other"] == [k for k in kinds(trace(model)) if k != "other"]
     assert kinds(trace(Written(in_place), example)) == [
         "input",
         "conv",
@@ -258,7 +258,7 @@ def test_the_model_is_left_as_it_was() -> None:
     state = {name: x.clone() for name, x in model.state_dict().items()}
     network = trace(model, torch.randn(1, *SHAPE))
     network.run(torch.ones(2, *SHAPE), network.names.values())
-    with pytest.raises(ValueError, match=r"; nor by torch\.export for pictures \[3,16,13\]: 13"):
+    with pytest.raises(ValueError, match=r"; nor by torch\.export for images \[3,16,13\]: 13"):
         trace(model, torch.randn(1, 3, 16, 13))
     handle.remove()
     assert calls == []
@@ -271,7 +271,7 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_pictures_of_another_shape_are_refused() -> None:
     model = Written(of_shape).eval()
     network = trace(model, torch.randn(1, *SHAPE))
-    message = r"Written was traced for pictures of \[3,16,14\], got "
+    message = r"expected images of \[3,16,14\], which Written was traced for, got "
     with pytest.raises(ValueError, match=rf"image: {message}\[1,3,16,9\]; trace it with an example of this shape"):
         value(network, torch.randn(1, 3, 16, 9))
     with pytest.raises(ValueError, match=rf"image: {message}\[1,3,16,9\]"):
@@ -319,7 +319,7 @@ def of_two(model: Any, x: Tensor) -> Tensor:
 def test_what_torch_export_refuses_too(
     function: Callable[[Any, Tensor], Tensor], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    message = rf"Written cannot be recorded by torch\.fx .*; nor by torch\.export for pictures \[3,16,14\]: {reason}"
+    message = rf"Written cannot be recorded by torch\.fx .*; nor by torch\.export for images \[3,16,14\]: {reason}"
     with pytest.raises(ValueError, match=message):
         trace(Written(function), torch.randn(1, *SHAPE))
     assert capfd.readouterr() == ("", "")

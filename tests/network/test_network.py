@@ -92,7 +92,7 @@ ZOO: dict[str, Any] = {"styles": Styles, "aliased": Aliased, "gated": Gated, "zf
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """Batch norm statistics and weights that leave nothing 0 or 1."""
+    """Gives a model batch norm statistics and weights that leave nothing 0 or 1."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)
@@ -104,16 +104,16 @@ def randomised(model: nn.Module) -> nn.Module:
 
 def hooked_values(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """What every module returned at its last call, in torch's own forward."""
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     handles = [
-        module.register_forward_hook(lambda _, __, output, name=name: found.__setitem__(name, output.clone()))
+        module.register_forward_hook(lambda _, __, output, name=name: values.__setitem__(name, output.clone()))
         for name, module in model.named_modules()
     ]
     with torch.no_grad():
         model(image.clone())
     for handle in handles:
         handle.remove()
-    return found
+    return values
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -159,7 +159,7 @@ def test_kinds_of_all_styles() -> None:
 
 
 def kinds_of(function: Any, image: Tensor) -> list[str]:
-    """The kinds of what runs for a function of a picture, whose value has to be right too."""
+    """The kinds of what runs for a function of an image, whose value has to be right too."""
 
     class Model(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -204,8 +204,8 @@ def test_a_view_of_a_picture_of_another_layout() -> None:
 
     image = torch.randn(2, 6, 5, 4)
     network = trace(Viewed())
-    found = network.run(image.contiguous(memory_format=torch.channels_last), [network.names[""]])[network.names[""]]
-    assert torch.equal(found, image.flatten(1))
+    value = network.run(image.contiguous(memory_format=torch.channels_last), [network.names[""]])[network.names[""]]
+    assert torch.equal(value, image.flatten(1))
 
 
 def test_in_place_write_reaches_every_later_reader() -> None:
@@ -359,7 +359,7 @@ def test_receptive_fields_of_zfnet() -> None:
     assert fields["conv1"].rectangle(0, 0) == (0, 0, 6, 6)  # 7 pixels, the first of them padding
     assert fields["conv1"].rectangle(1, 109) == (1, 217, 8, 224)
     assert fields["fc8"].rectangle() == fields["flatten"].rectangle() == (0, 0, 224, 224)
-    with pytest.raises(ValueError, match=r"position: \(13, 0\) is outside the map of 13 x 13"):
+    with pytest.raises(ValueError, match=r"position: expected one in a map of 13 x 13, got \(13, 0\)"):
         fields["conv5"].rectangle(13, 0)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.ops import test_operators as operators
-from tests.ops.test_operators import BATCHED, DIFFERENTIABLE, OPERATORS, near, same
+from tests.ops.tensors import near, same
+from tests.ops.test_operators import BATCHED, DIFFERENTIABLE, OPERATORS
 from zfcuda import ops
 from zfcuda.ops import patches as patch_ops
 from zfcuda.ops import reference
@@ -57,7 +58,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @gpu
 @pytest.mark.parametrize("name", OPERATORS)
 def test_runs_on_the_current_stream(name: str) -> None:
-    """After what is queued there, which comes late: elsewhere it would see zeros."""
+    """An operator runs after what is queued there, which comes late: elsewhere it would see zeros."""
     args = samples(name)
     expected = call(name, args)
     late = tuple(torch.zeros_like(x) if isinstance(x, Tensor) else x for x in args)
@@ -96,7 +97,7 @@ def test_waits_for_no_other_stream() -> None:
 @gpu
 @pytest.mark.parametrize("name", OPERATORS)
 def test_runs_on_the_tensors_device(name: str) -> None:
-    """Not on the current one."""
+    """An operator runs on its input's device, not on the current one."""
     if torch.cuda.device_count() < 2:
         pytest.skip("one GPU only")
     first, second = torch.device("cuda:0"), torch.device("cuda:1")
@@ -152,7 +153,7 @@ def test_does_not_wait_for_the_gpu(name: str) -> None:
 @gpu
 @pytest.mark.parametrize("name", OPERATORS)
 def test_is_deterministic(name: str, deterministic: None) -> None:
-    """With fresh memory full of NaN, as torch has it then."""
+    """Fresh memory is full of NaN here, as torch fills it when it has to be deterministic."""
     for dtype in (torch.float32, torch.bfloat16):
         args = samples(name, dtype)
         first = call(name, args)
@@ -195,7 +196,7 @@ def test_shapes_on_a_gpu_that_is_not_there(name: str, format: torch.memory_forma
 
 
 def more(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same for more pictures, or more occluders."""
+    """Repeats the arguments for more images, or more occluders."""
     if name in BATCHED:
         return tuple(torch.cat((x, x, x)) if isinstance(x, Tensor) and x.dim() in (2, 4) else x for x in args)
     return args
@@ -204,7 +205,7 @@ def more(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_compiles_whole(name: str, dtype: torch.dtype, device: torch.device) -> None:
-    """On CUDA by inductor; the CPU shows that the test is right."""
+    """Inductor compiles it on CUDA; the CPU shows that the test is right."""
     if device.type == "cpu" and dtype != torch.float32:
         pytest.skip("nothing else than in float32")
     args = samples(name, dtype, device)
@@ -285,7 +286,7 @@ PICTURES = 2**26 + 2**12  # of 8 x 2 x 2: 2^31 elements, and some more
 
 
 def part(x: Tensor) -> Tensor:
-    """Both ends, and around element 2^31."""
+    """Cuts out both ends, and what lies around element 2^31."""
     return torch.cat((x[:64], x[2**26 - 64 : 2**26 + 64], x[-64:])) if len(x) > 256 else x
 
 
@@ -357,7 +358,7 @@ def test_patches_of_a_map_past_two_to_the_31() -> None:
 
 
 def other_numbers(model: nn.Module) -> nn.Module:
-    """Of a size at which every layer matters."""
+    """Gives the model other parameters, of a size at which every layer matters."""
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.kaiming_normal_(parameter)
@@ -366,7 +367,7 @@ def other_numbers(model: nn.Module) -> nn.Module:
 
 @gpu
 def test_training_gradients_are_those_of_the_cpu() -> None:
-    """In float64, where no rounding chooses another winner."""
+    """The comparison is in float64, where no rounding chooses another winner."""
     model = other_numbers(zfcuda.models.zfnet(10, width=0.1)).double().train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -405,7 +406,7 @@ def test_occlusion_map_is_that_of_the_cpu(method: str, exact: None) -> None:
 @pytest.mark.parametrize("position", [None, "all"])
 @pytest.mark.parametrize("layer", ["conv1", "conv3", "conv5"])
 def test_projection_is_that_of_the_cpu(layer: str, position: str | None) -> None:
-    """In float64, where no rounding sets another switch."""
+    """The comparison is in float64, where no rounding sets another switch."""
     model, image = zfcuda.models.load_demo().double(), torch.randn(1, 3, 224, 224, dtype=torch.float64)
     expected = zfcuda.project(model, image, layer, position=position, top=2)
     got = zfcuda.project(copy.deepcopy(model).to(CUDA), image.to(CUDA), layer, position=position, top=2)

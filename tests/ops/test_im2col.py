@@ -30,7 +30,7 @@ SETTINGS = [(5, 5e-4, 0.75, 2.0), (1, 0.3, 0.5, 1.0), (4, 0.2, 0.75, 1.0), (9, 0
 
 
 def special(size: tuple[int, ...]) -> Tensor:
-    """Ties, NaN, infinities and a channel below zero."""
+    """An input with ties, NaN, infinities and a channel below zero."""
     x = (torch.randn(size) * 2).round() / 2
     x[:, 0] = -x[:, 0].abs()
     flat = x.view(-1)
@@ -38,9 +38,9 @@ def special(size: tuple[int, ...]) -> Tensor:
     return x
 
 
-def check(found: Tensor, expected: Any, tolerance: float = 2e-6) -> None:
-    assert tuple(found.shape) == expected.shape
-    np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=tolerance, atol=tolerance)
+def check(output: Tensor, expected: Any, tolerance: float = 2e-6) -> None:
+    assert tuple(output.shape) == expected.shape
+    np.testing.assert_allclose(output.cpu().numpy(), expected, rtol=tolerance, atol=tolerance)
 
 
 # ---------------------------------------------------------------- im2col
@@ -85,8 +85,8 @@ def test_col2im_is_the_transpose(pool: Any, dilation: tuple[int, int]) -> None:
 def test_convolution_is_torchs(settings: dict[str, Any]) -> None:
     x, bias = torch.randn(2, 4, 12, 9, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
     weight = torch.randn(8, 4 // settings.get("groups", 1), 3, 5, dtype=torch.float64)
-    found = im2col.conv2d(x.numpy(), weight.numpy(), bias.numpy(), **settings)
-    check(F.conv2d(x, weight, bias, **settings), found, 1e-12)
+    product = im2col.conv2d(x.numpy(), weight.numpy(), bias.numpy(), **settings)
+    check(F.conv2d(x, weight, bias, **settings), product, 1e-12)
 
 
 # ---------------------------------------------------------------- operators
@@ -104,18 +104,18 @@ def pooled_cases() -> Any:
 def test_pooling(relu: bool, format: torch.memory_format, device: torch.device) -> None:
     for (size, pool), make in itertools.product(pooled_cases(), (torch.randn, special)):
         x = make(size)
-        found, switches = ops.max_pool2d_with_switches(x.to(device).contiguous(memory_format=format), *pool, relu=relu)
+        maxima, switches = ops.max_pool2d_with_switches(x.to(device).contiguous(memory_format=format), *pool, relu=relu)
         expected = im2col.max_pool2d_with_switches(x.numpy(), *pool, relu=relu)
-        check(found, expected[0], 0)
+        check(maxima, expected[0], 0)
         check(switches, expected[1], 0)
 
 
 def test_pooling_in_half_precision(device: torch.device) -> None:
     x = torch.randn(2, 3, 13, 11).half()
-    found, switches = ops.max_pool2d_with_switches(x.to(device), 3, 2, 1)
+    maxima, switches = ops.max_pool2d_with_switches(x.to(device), 3, 2, 1)
     expected = im2col.max_pool2d_with_switches(x.numpy(), (3, 3), (2, 2), (1, 1))
     assert expected[0].dtype == np.float16
-    check(found, expected[0], 0)
+    check(maxima, expected[0], 0)
     check(switches, expected[1], 0)
 
 
@@ -138,7 +138,7 @@ def test_unpooling(device: torch.device) -> None:
         _, switches = im2col.max_pool2d_with_switches(torch.randn(size).numpy(), kernel, stride, padding, ceil)
         signal = np.random.default_rng(1).standard_normal(switches.shape).astype(np.float32)
         for chosen in (switches, np.random.default_rng(2).integers(0, 256, switches.shape, np.uint8)):
-            found = ops.max_unpool2d(
+            unpooled = ops.max_unpool2d(
                 torch.from_numpy(signal).to(device),
                 torch.from_numpy(chosen).to(device),
                 kernel,
@@ -146,7 +146,7 @@ def test_unpooling(device: torch.device) -> None:
                 padding,
                 output_size=size[2:],
             )
-            check(found, im2col.max_unpool2d(signal, chosen, kernel, stride, padding, output_size=size[2:]))
+            check(unpooled, im2col.max_unpool2d(signal, chosen, kernel, stride, padding, output_size=size[2:]))
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -168,9 +168,9 @@ def test_the_stage(format: torch.memory_format, device: torch.device) -> None:
         x = torch.randn(size)
         names = dict(zip(("size", "alpha", "beta", "k"), settings, strict=True))
         placed = x.to(device).contiguous(memory_format=format)
-        found, switches = ops.relu_max_pool2d_lrn(placed, *pool, **names)
+        output, switches = ops.relu_max_pool2d_lrn(placed, *pool, **names)
         expected = im2col.relu_max_pool2d_lrn(x.double().numpy(), *pool, **names)
-        check(found, expected[0])
+        check(output, expected[0])
         check(switches, expected[1], 0)
 
 
@@ -178,8 +178,8 @@ def test_occluders(device: torch.device) -> None:
     image = torch.randn(3, 9, 11)
     origins = torch.tensor([[0, 0], [4, 5], [8, 10], [-2, 7], [20, 0]])
     for fill in (torch.tensor(0.5), torch.randn(3, 1, 1), torch.randn(3, 9, 11)):
-        found = ops.occlude(image.to(device), fill.to(device), origins.to(device), (3, 4))
-        check(found, im2col.occlude(image.numpy(), fill.numpy(), origins.numpy(), (3, 4)), 0)
+        occluded = ops.occlude(image.to(device), fill.to(device), origins.to(device), (3, 4))
+        check(occluded, im2col.occlude(image.numpy(), fill.numpy(), origins.numpy(), (3, 4)), 0)
 
 
 # ---------------------------------------------------------------- patches
@@ -204,10 +204,10 @@ def test_gathered_patches(device: torch.device) -> None:
         have, kept = rectangles(random, (9, 7), 6, 0)
         want, rows = rectangles(random, (9, 7), 6, 3)
         patches = random.standard_normal((kept, 5)).astype(np.float32)
-        found = patch_ops.gather_patches(
+        gathered = patch_ops.gather_patches(
             *(torch.from_numpy(x).to(device) for x in (base, patches, have, want)), rows, -2.0
         )
-        check(found, im2col.gather_patches(base, patches, have, want, rows, -2.0), 0)
+        check(gathered, im2col.gather_patches(base, patches, have, want, rows, -2.0), 0)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
         residual = random.standard_normal((rows, maps)).astype(np.float32)
         arrays = [torch.from_numpy(x) for x in (base, patches, have, want)]
         filters = patch_ops.pack_filters(torch.from_numpy(weight), stride, dilation)
-        found = patch_ops.conv_patches(
+        output = patch_ops.conv_patches(
             *arrays,
             rows,
             filters,
@@ -249,7 +249,7 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
         )
         wide = [x.astype(np.float64) for x in (base, patches)]
         expected = im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, relu=True, **rest)
-        check(found, expected, 2e-5)
+        check(output, expected, 2e-5)
 
 
 def test_linear_rows() -> None:

@@ -208,12 +208,12 @@ def test_a_deep_network_still_follows_the_chosen_layer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": SIDE + 1}, r"window: 49 pixels; the network sees one.png as 48 x 48, so 1 to 48"),
-        ({"window": 0}, "window: 0 pixels"),
+        ({"window": SIDE + 1}, "window: expected 1 to 48 pixels, since the network sees one.png as 48 x 48, got 49"),
+        ({"window": 0}, "window: expected 1 to 48 pixels, since the network sees one.png as 48 x 48, got 0"),
         ({"stride": 0}, "stride: expected at least 1, got 0"),
-        ({"layer": "conv9"}, "no convolution layer 'conv9'; there are 0, 3"),
-        ({"target": 3}, "no class 3; the network has 3, numbered from 0"),
-        ({"target": "17"}, "no class 17; the network has 3"),
+        ({"layer": "conv9"}, "layer: expected a convolution layer, one of 0, 3, got 'conv9'"),
+        ({"target": 3}, "target: expected a class from 0 to 2, got 3"),
+        ({"target": "17"}, "target: expected a class from 0 to 2, got 17"),
         ({"target": "doc <b>"}, "no class 'doc <b>'; did you mean dog <b>&"),
         ({"target": "zzzzzz"}, "no class 'zzzzzz'; there are cat, dog <b>&, Ärmel"),
     ],
@@ -230,7 +230,7 @@ def test_unfit_networks_are_refused() -> None:
         prepare(subject(broken), drawing(), "one.png", window=8)
     with pytest.raises(ValueError, match="no convolution layer"):
         prepare(subject(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), drawing(), "one.png", window=8)
-    with pytest.raises(ValueError, match="3 class names, but the network has 5 outputs"):
+    with pytest.raises(ValueError, match="classes: expected 5 names, one for each output of the network, got 3"):
         prepare(subject(network(5)), drawing(), "one.png", window=8)
 
 
@@ -464,9 +464,9 @@ def test_page_runs_in_chromium_without_an_error_or_a_request(written: Path, tmp_
     page.write_text((written / "index.html").read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
     dom, log = chromium(page, profile)
     assert "CONSOLE" not in log, log  # script errors, and requests that the page's own policy refused
-    found = re.findall(r'<pre id="probe">({.+?})</pre>', dom, re.S)
-    assert found, log
-    probe = json.loads(found[-1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    probes = re.findall(r'<pre id="probe">({.+?})</pre>', dom, re.S)
+    assert probes, log
+    probe = json.loads(probes[-1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert probe["errors"] == [] and probe["resources"] == [] and probe["broken"] == 0 and probe["overflow"] <= 0
     assert probe["moved"].startswith("Square over rows 32 to 47, columns 0 to 15: ")
     assert "top: 66.6" in probe["square"] and "left: 0%" in probe["square"]

@@ -6,6 +6,7 @@ At the end bugs are planted in a copy of the sources, and each is caught.
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import re
@@ -21,9 +22,9 @@ import torch
 from torch import Tensor
 
 from tests.harness.emulation import build
+from tests.ops import test_lrn, test_occlude, test_patches, test_stage, test_switches, test_unpool
 from tests.ops import test_operators as operators
-from tests.ops.test_operators import DTYPES, near, same
-from zfcuda import ops
+from tests.ops.tensors import DTYPES, near, same, tables
 from zfcuda.ops import reference
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host compiler")
@@ -63,9 +64,12 @@ def poisoned() -> Iterator[None]:
 
 def instead(monkeypatch: pytest.MonkeyPatch, emulation: build.Emulation) -> None:
     """From here on the operators' tests test the emulated kernels, on small pictures."""
-    monkeypatch.setattr(ops, "_ops", emulation.ops)
+    for name in ("lrn", "occlude", "patches", "stage", "switches", "unpool"):
+        # Not by attribute: zfcuda.ops.occlude is the function.
+        monkeypatch.setattr(importlib.import_module(f"zfcuda.ops.{name}"), "kernels", emulation.ops)
     monkeypatch.setattr(torch.ops, "zfcuda", emulation.ops)
-    monkeypatch.setattr(operators, "SIZES", SIZES)
+    for module in (test_switches, test_unpool, test_lrn, test_stage):
+        monkeypatch.setattr(module, "SIZES", SIZES)
 
 
 @pytest.fixture(params=GRIDS)
@@ -87,31 +91,31 @@ def emulated(
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_operators(dtype: torch.dtype, layout: str, emulated: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("noise", "special"):
-        operators.test_pool_is_torchs(dtype, layout, kind, CPU)
-        operators.test_lrn_is_torchs(dtype, layout, kind, CPU)
-    operators.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
-    operators.test_occlude(dtype, layout, CPU)
-    operators.test_gather_patches(dtype, layout, CPU)
-    operators.test_windows_over_patches(dtype, layout, CPU)
+        test_switches.test_pool_is_torchs(dtype, layout, kind, CPU)
+        test_lrn.test_lrn_is_torchs(dtype, layout, kind, CPU)
+    test_unpool.test_unpool_adds_where_windows_overlap(dtype, layout, CPU)
+    test_occlude.test_occlude(dtype, layout, CPU)
+    test_patches.test_gather_patches(dtype, layout, CPU)
+    test_patches.test_windows_over_patches(dtype, layout, CPU)
     # Its threads have to be switched at each barrier, which takes time.
-    monkeypatch.setattr(operators, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
-    operators.test_stage_is_the_three_in_one(dtype, layout, CPU)
+    monkeypatch.setattr(test_stage, "SIZES", [(2, 4, 9, 11), (1, 33, 6, 7)])
+    test_stage.test_stage_is_the_three_in_one(dtype, layout, CPU)
 
 
 def test_worked_out_by_hand(emulated: build.Emulation) -> None:
-    operators.test_pool_on_paper(CPU)
-    operators.test_switch_of_a_window_without_anything_positive(CPU)
-    operators.test_occluders_that_begin_anywhere(CPU)
-    operators.test_unpool_on_paper(CPU)
-    operators.test_single_seeds_survive(CPU)
-    operators.test_lrn_on_paper(CPU)
+    test_switches.test_pool_on_paper(CPU)
+    test_switches.test_switch_of_a_window_without_anything_positive(CPU)
+    test_occlude.test_occluders_that_begin_anywhere(CPU)
+    test_unpool.test_unpool_on_paper(CPU)
+    test_unpool.test_single_seeds_survive(CPU)
+    test_lrn.test_lrn_on_paper(CPU)
     for layout in ("contiguous", "channels_last"):
-        operators.test_corrupted_switches_add_nothing(layout, CPU)
+        test_unpool.test_corrupted_switches_add_nothing(layout, CPU)
     for name in operators.BATCHED:
         operators.test_empty_batch(name, CPU)
-    operators.test_gathered_maps_are_the_maps(CPU)
-    operators.test_gather_patches_of_nothing(CPU)
-    operators.test_gather_patches_fills_with_what_the_dtype_holds(CPU)
+    test_patches.test_gathered_maps_are_the_maps(CPU)
+    test_patches.test_gather_patches_of_nothing(CPU)
+    test_patches.test_gather_patches_fills_with_what_the_dtype_holds(CPU)
 
 
 # ---------------------------------------------------------------- what the operators' tests do not reach
@@ -145,8 +149,8 @@ def compare(emulation: build.Emulation, x: Tensor, window: tuple[Any, ...], norm
     origins = torch.randint(-rows, 2 * columns, (5, 2))
     occluded = (x[0], torch.randn_like(x[0]), origins, [1 + rows // 2, 1 + columns // 3])
     same(emulation.ops.occlude(*occluded), reference.occlude(*occluded))
-    have, kept = operators.tables(CPU, *(random_corners(0, rows, columns) for _ in range(7)))
-    want, wanted = operators.tables(CPU, *(random_corners(5, rows, columns) for _ in range(7)))
+    have, kept = tables(CPU, *(random_corners(0, rows, columns) for _ in range(7)))
+    want, wanted = tables(CPU, *(random_corners(5, rows, columns) for _ in range(7)))
     patched_rows = (x[:1], torch.randn(kept, x.shape[1]).to(x.dtype), have, want, wanted, 0.5)
     same(emulation.ops.gather_patches(*patched_rows), reference.gather_patches(*patched_rows))
 
@@ -209,7 +213,7 @@ def test_tables_that_say_anything(emulated: build.Emulation) -> None:
             have, want = numbers[torch.randint(len(numbers), (2, 6, 5))]
             emulated.ops.gather_patches(x, patches, have, want, 40, 0.5)
         # Rows that no window wants, and rows without any window.
-        want, _ = operators.tables(CPU, (2, 2, 4, 4), (0, 0, 1, 2))
+        want, _ = tables(CPU, (2, 2, 4, 4), (0, 0, 1, 2))
         none = want[:0]
         output = emulated.ops.gather_patches(x, patches, want * 0, want, 8, 0.5)
         same(output[:6], reference.gather_patches(x, patches, want * 0, want, 6, 0.5))
@@ -311,7 +315,7 @@ def test_lrn_gradient_where_nothing_is_added(channels_last: bool, library: build
 
 
 @pytest.mark.parametrize("stride", [9, 2**31 - 1])
-def test_strides_beyond_the_picture(stride: int, library: build.Emulation, poisoned: None) -> None:
+def test_strides_beyond_the_image(stride: int, library: build.Emulation, poisoned: None) -> None:
     x = torch.randn(2, 3, 5, 4)
     strides = [stride, stride]
     expected = reference.max_pool2d_with_switches(x, [3, 3], [9, 9], [1, 1], False, True)
@@ -409,19 +413,19 @@ def test_past_two_to_the_31(elements: int, channels_last: bool, usual: bool, lib
 EACH_ITEM = "for (int i = static_cast<int>(threadIdx.x); i < items; i += static_cast<int>(blockDim.x))"
 BUGS = {
     # Any windows.
-    "offset_off_by_one": ("pooling.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
+    "offset_off_by_one": ("switches.cu", "p.x.kernel + kx), best[n]", "p.x.kernel + kx + PLANTED), best[n]"),
     "window_not_cut_at_the_border": (
-        "pooling.cu",
+        "switches.cu",
         "p.y.last_offset(oy)",
         "(PLANTED ? p.y.kernel : p.y.last_offset(oy))",
     ),
-    "last_window_forgotten": ("unpooling.cu", "past = end <", "past = PLANTED ? first : end <"),
+    "last_window_forgotten": ("unpool.cu", "past = end <", "past = PLANTED ? first : end <"),
     "any_switch_followed": (
-        "pooling.cu",
+        "switches.cu",
         "tap < p.y.kernel * p.x.kernel",
         "(PLANTED || tap < p.y.kernel * p.x.kernel)",
     ),
-    "pack_of_other_channels": ("pooling.cu", "take(plane, packs) * N", "take(plane, packs) * N * !PLANTED"),
+    "pack_of_other_channels": ("switches.cu", "take(plane, packs) * N", "take(plane, packs) * N * !PLANTED"),
     # Windows of a known size.
     "edge_clamped_too_far_in": ("windows.cuh", "i > 0 ? i : 0", "i > PLANTED ? i : PLANTED"),
     "offset_of_the_window_above": ("windows.cuh", "at -= first *", "at -= (first - PLANTED) *"),
@@ -430,17 +434,17 @@ BUGS = {
         "+ column.column_offsets[0];",
         "+ (PLANTED ? 1 : column.column_offsets[0]);",
     ),
-    "last_row_of_the_walk": ("pooling.cu", "oy + o >= y.outputs", "oy + o >= y.outputs - PLANTED"),
-    "last_row_of_the_cells": ("unpooling.cu", "at_y + row >= y.inputs", "at_y + row >= y.inputs - PLANTED"),
+    "last_row_of_the_walk": ("switches.cu", "oy + o >= y.outputs", "oy + o >= y.outputs - PLANTED"),
+    "last_row_of_the_cells": ("unpool.cu", "at_y + row >= y.inputs", "at_y + row >= y.inputs - PLANTED"),
     "window_on_the_left_forgotten": (
-        "unpooling.cu",
+        "unpool.cu",
         "b < kWide; ++b) {\n        const int ky",
         "b < kWide; ++b) {\n        if (PLANTED && b + 1 < kWide) continue;\n        const int ky",
     ),
-    "window_above_forgotten": ("unpooling.cu", "int a = 0; a <= kAbove", "int a = PLANTED; a <= kAbove"),
-    "window_outside_counted": ("unpooling.cu", "(row == oy + a ?", "(PLANTED || row == oy + a ?"),
-    "gate_ignored": ("unpooling.cu", "if (is_gated)", "if (is_gated && !PLANTED)"),
-    "cells_begin_in_the_wrong_phase": ("unpooling.cu", "kx = Phase + t", "kx = Phase + t - PLANTED"),
+    "window_above_forgotten": ("unpool.cu", "int a = 0; a <= kAbove", "int a = PLANTED; a <= kAbove"),
+    "window_outside_counted": ("unpool.cu", "(row == oy + a ?", "(PLANTED || row == oy + a ?"),
+    "gate_ignored": ("unpool.cu", "if (is_gated)", "if (is_gated && !PLANTED)"),
+    "cells_begin_in_the_wrong_phase": ("unpool.cu", "kx = Phase + t", "kx = Phase + t - PLANTED"),
     # Normalisation of any size.
     "channels_not_cut_at_the_last": (
         "lrn.cuh",
@@ -448,7 +452,7 @@ BUGS = {
         "to = !PLANTED && channels - 1 - c <",
     ),
     "before_and_after_confused": (
-        "lrn.cu",
+        "lrn_backward.cu",
         "c < norm.after ? -c : -norm.after",
         "c < (PLANTED ? norm.before : norm.after) ? -c : -(PLANTED ? norm.before : norm.after)",
     ),
@@ -471,43 +475,55 @@ BUGS = {
         "end = walks.channels - last < kSide ? walks.channels : last + kSide * !PLANTED;\n    Numbers",
     ),
     "gradient_without_the_channels_before": (
-        "lrn.cu",
+        "lrn_backward.cu",
         "begin = first < 2 * kSide ? 0 : first - 2 * kSide;",
         "begin = first < 2 * kSide ? 0 : first - (PLANTED ? 1 : 2) * kSide;",
     ),
     "gradient_without_the_gradients_behind": (
-        "lrn.cu",
+        "lrn_backward.cu",
         "walks.channels : last + kSide;\n    Numbers<V, P> x[2 * kSide + kStep] = {};       //",
         "walks.channels : last + kSide * !PLANTED;\n    Numbers<V, P> x[2 * kSide + kStep] = {};       //",
     ),
-    "gradient_of_the_next_channel": ("lrn.cu", "lrn_backward(own[u].of[p]", "lrn_backward(own[u + PLANTED].of[p]"),
+    "gradient_of_the_next_channel": (
+        "lrn_backward.cu",
+        "lrn_backward(own[u].of[p]",
+        "lrn_backward(own[u + PLANTED].of[p]",
+    ),
     "packs_not_cut_at_the_first_channel": ("lrn.cuh", "if (c + at >= 0 &&", "if ((PLANTED || c + at >= 0) &&"),
     "last_pack_forgotten": ("lrn.cu", "if (i + t * half < count) write", "if (i + t * half < count - PLANTED) write"),
-    "gradient_of_packs_shifted": ("lrn.cu", "sum += shared[n + j];", "sum += shared[n + (PLANTED ? j / 2 : j)];"),
+    "gradient_of_packs_shifted": (
+        "lrn_backward.cu",
+        "sum += shared[n + j];",
+        "sum += shared[n + (PLANTED ? j / 2 : j)];",
+    ),
     # The stage along channels.
     "stage_without_the_channels_before": (
-        "stage.cu",
+        "stage_walk.cuh",
         "begin = first < kSide ? 0 : first - kSide,",
         "begin = first < kSide ? 0 : first - kSide * !PLANTED,",
     ),
-    "same_channel_again": ("stage.cu", "picture += inputs;", "picture += inputs * !PLANTED;"),
-    "last_row_of_the_stage": ("stage.cu", "if (o < rows_left) to", "if (o < rows_left - PLANTED) to"),
-    "pooled_kept_for_others": ("stage.cu", "if (keep) to_pooled", "if (keep && !(PLANTED && o > 0)) to_pooled"),
+    "same_channel_again": ("stage_walk.cuh", "image += inputs;", "image += inputs * !PLANTED;"),
+    "last_row_of_the_stage": ("stage_walk.cuh", "if (o < rows_left) to", "if (o < rows_left - PLANTED) to"),
+    "pooled_kept_for_others": ("stage_walk.cuh", "if (keep) to_pooled", "if (keep && !(PLANTED && o > 0)) to_pooled"),
     # The stage in tiles.
     "no_barrier_in_a_tile": (
-        "stage.cu",
+        "stage_tiles.cuh",
         f"__syncthreads();\n    {EACH_ITEM}\n",
         f"if (!PLANTED) __syncthreads();\n    {EACH_ITEM}\n",
     ),
     "no_barrier_before_the_next_tile": (
-        "stage.cu",
+        "stage_tiles.cuh",
         "__syncthreads();\n    if (stage.all",
         "if (!PLANTED) __syncthreads();\n    if (stage.all",
     ),
-    "too_little_memory_for_a_tile": ("stage.cu", "(tile * bytes)", "(tile * bytes - PLANTED * 4)"),
-    "tiles_do_not_stride": ("stage.cu", "if (stage.all - first <= step)", "if (PLANTED || stage.all - first <= step)"),
+    "too_little_memory_for_a_tile": ("stage_tiles.cuh", "(tile * bytes)", "(tile * bytes - PLANTED * 4)"),
+    "tiles_do_not_stride": (
+        "stage_tiles.cuh",
+        "if (stage.all - first <= step)",
+        "if (PLANTED || stage.all - first <= step)",
+    ),
     "row_of_a_tile_confused": (
-        "stage.cu",
+        "stage_tiles.cuh",
         "(winners + (at.column * kRows + o) * channels + at.c, at.c",
         "(winners + (at.column * kRows + o * !PLANTED) * channels + at.c, at.c",
     ),
@@ -536,17 +552,17 @@ BUGS = {
     "rows_of_all_planes": ("occlude.cu", "y = take(line, height)", "y = PLANTED ? line : take(line, height)"),
     "pack_of_one_pixel": ("occlude.cu", "if (++c == depth)", "if (++c == depth + PLANTED)"),
     "patch_without_its_row": (
-        "gather.cu",
+        "patches.cu",
         "patches + static_cast<int64_t>(row) * units",
         "patches + !PLANTED * static_cast<int64_t>(row) * units",
     ),
     "padding_not_seen_on_the_right": (
-        "gather.cu",
+        "patches.cu",
         "|| x >= static_cast<uint64_t>(width))",
         "|| (!PLANTED && x >= static_cast<uint64_t>(width)))",
     ),
     "first_units_only": (
-        "gather.cu",
+        "patches.cu",
         "if (unit < sources.units) to",
         "if (unit < sources.units && !(PLANTED && k > 0)) to",
     ),
@@ -561,7 +577,7 @@ HIDDEN_BUGS = {
     ),
     "index_overflows": ("occlude.cu", "I n = i;", "I n = PLANTED ? 16 * i / 16 : i;"),
     "patches_not_guarded": (
-        "gather.cu",
+        "patches.cu",
         "row < static_cast<uint64_t>(kept) ?",
         "PLANTED || row < static_cast<uint64_t>(kept) ?",
     ),
@@ -606,8 +622,8 @@ def examine(emulation: build.Emulation, monkeypatch: pytest.MonkeyPatch) -> None
             compare(emulation, x, ([3, 2], [2, 2], [1, 1], True), (4, 0.3, 0.75, 2.0))
             x = torch.randn(2, 24, 9, 56).to(dtype).contiguous(memory_format=format)
             compare(emulation, x, ([3, 3], [2, 2], [1, 1], True), (5, 0.3, 0.75, 2.0))
-        operators.test_corrupted_switches_add_nothing("contiguous", CPU)
-        operators.test_gather_patches(torch.float32, "channels_last", CPU)
+        test_unpool.test_corrupted_switches_add_nothing("contiguous", CPU)
+        test_patches.test_gather_patches(torch.float32, "channels_last", CPU)
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -675,7 +691,7 @@ def test_hidden_bug_is_found_by_the_sanitizers(bug: str, sanitizers: list[str], 
     chosen, sign = {
         "read_beyond_the_end": ("test_random_shapes", r"heap-buffer-overflow[^#]*#0[^#]*occlude.cu"),
         "index_overflows": ("int32-channels_last", r"occlude.cu:\d+:\d+: runtime error: signed integer overflow"),
-        "patches_not_guarded": ("tables_that_say_anything", r"AddressSanitizer: [^#]*#0[^#]*gather.cu"),
+        "patches_not_guarded": ("tables_that_say_anything", r"AddressSanitizer: [^#]*#0[^#]*patches.cu"),
     }[bug]
     result = run_sanitized(path, chosen, NUMBERS[bug])
     assert result.returncode != 0 and re.search(sign, result.stdout + result.stderr), result.stdout + result.stderr

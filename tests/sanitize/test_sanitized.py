@@ -24,6 +24,9 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "ops"
+ELSEWHERE = ("cuda", "fuzz", "im2col")  # a GPU's, the random cases, and NumPy's twins
+OPERATORS = [path for path in sorted(FOLDER.glob("test_*.py")) if path.stem.removeprefix("test_") not in ELSEWHERE]
 PLANTED = "ZFCUDA_PLANTED"
 # What differentiates, compiles or asks for errors runs no other kernels, and takes long; the rest starts processes.
 TESTS = "not (numerically or opcheck or compiles or inference or named or without_kernels or narrower)"
@@ -49,8 +52,7 @@ def run(library: Path, isa: str, arguments: Sequence[str], **more: str) -> subpr
 
 def test_sanitizers_find_nothing() -> None:
     library = build.build()
-    files = [str(ROOT / "tests" / "ops" / f"test_{name}.py") for name in ("operators", "patches", "fuzz")]
-    arguments = [*files, "-k", TESTS, "-m", "not cuda"]
+    arguments = [*map(str, OPERATORS), str(FOLDER / "test_fuzz.py"), "-k", TESTS, "-m", "not cuda"]
     sets = build.instruction_sets()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda isa: run(library, isa, arguments), sets))
@@ -68,25 +70,25 @@ WRONG = r"AssertionError"
 BEYOND = r"ERROR: AddressSanitizer: (heap-buffer-overflow|unknown-crash)[\s\S]*zfcuda::cpu::"
 BUGS = {
     "row_read_beyond_its_end": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "return whole() ? Simd<T>::load(p) : load_part(p, n);",
         "return whole() || PLANTED ? Simd<T>::load(p) : load_part(p, n);",
         BEYOND,
     ),
     "end_of_a_row_not_written": (
-        "cpu/simd.h",
+        "cpu/simd.inl",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n);",
         "whole() ? Simd<T>::store(p, v) : store_part(p, v, n - PLANTED);",
         WRONG,
     ),
     "stride_of_the_outputs_over_the_inputs": (
-        "cpu/pooling_loops.h",
-        "const int64_t picture = p.y.inputs * p.x.inputs * p.channels;",
-        "const int64_t picture = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
+        "cpu/switches_loops.inl",
+        "const int64_t image = p.y.inputs * p.x.inputs * p.channels;",
+        "const int64_t image = p.y.inputs * (PLANTED ? p.x.outputs : p.x.inputs) * p.channels;",
         WRONG,
     ),
-    "switch_followed_out_of_the_picture": (
-        "cpu/pooling_loops.h",
+    "switch_followed_out_of_the_image": (
+        "cpu/switches_loops.inl",
         "const bool inside = tap < taps && y >= 0 &&",
         "const bool inside = (PLANTED || tap < taps) && (PLANTED || y >= 0) &&",
         rf"AddressSanitizer|{WRONG}",
@@ -104,7 +106,7 @@ BUGS = {
         rf"AddressSanitizer|{WRONG}",
     ),
     "bias_read_beyond_its_end": (
-        "cpu/gemm_tile.h",
+        "cpu/gemm_tile.inl",
         "if (count >= kLanes) return load_as<FloatV>(from);",
         "if (count >= kLanes || PLANTED) return load_as<FloatV>(from);",
         BEYOND,
@@ -112,7 +114,7 @@ BUGS = {
 }
 NUMBERS = {bug: i for i, bug in enumerate(BUGS, 1)}
 # Compiled from the copy: what has the bugs in it, without the halves, which would only take time.
-CHANGED = ["cpu/pooling.cpp", "cpu/gather.cpp", "cpu/linear.cpp"]
+CHANGED = ["cpu/switches.cpp", "cpu/patches.cpp", "cpu/linear_rows.cpp"]
 NO_HALVES = ("AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, ", "AT_DISPATCH_FLOATING_TYPES(")
 PLANTED_HEADER = f"""#pragma once
 #include <cstdlib>
@@ -148,8 +150,7 @@ def test_planted_bugs_are_caught(planted: Path) -> None:
     # The narrowest: with AVX-512 some ends of rows are read by instructions that the sanitizer does not see into.
     tests = "(test_pool_is or test_unpool_adds or corrupted or test_gather or table or linear_rows)"
     tests += " and not (float64 or float16 or fills or compiles or opcheck or inference)"
-    files = [str(ROOT / "tests" / "ops" / f"test_{name}.py") for name in ("operators", "patches")]
-    arguments = [*files, "-k", tests, "-m", "not cuda"]
+    arguments = [*map(str, OPERATORS), "-k", tests, "-m", "not cuda"]
 
     def examine(bug: str) -> subprocess.CompletedProcess[str]:
         return run(planted, "baseline", arguments, **{PLANTED: str(NUMBERS.get(bug, 0))})

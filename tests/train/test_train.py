@@ -100,16 +100,19 @@ def test_interrupted_it_keeps_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--pictures 0", "pictures must be at least 1, got 0"),
-        ("--epochs 0", "epochs must be at least 1, got 0"),
-        ("--batch 99 --pictures 10", "batch must be at most the number of pictures, 10, got 99"),
-        ("--rate -1", "rate must be above 0 and at most 4, got -1.0"),
-        ("--rate nan", "rate must be above 0 and at most 4, got nan"),
-        ("--dropout 1", "dropout must be from 0 to below 1, got 1.0"),
-        ("--workers -1", "workers must not be negative, got -1"),
-        ("--threads -1", "threads must not be negative, got -1"),
-        (f"--seed {HELD_OUT_SEED}", f"seed must not be {HELD_OUT_SEED}: those pictures are held out"),
-        ("--out net.pth", "out must end in .safetensors, got net.pth"),
+        ("--pictures 0", "pictures: expected at least 1, got 0"),
+        ("--epochs 0", "epochs: expected at least 1, got 0"),
+        ("--batch 99 --pictures 10", "batch: expected at most the number of pictures, 10, got 99"),
+        ("--rate -1", "rate: expected above 0 and at most 4, got -1.0"),
+        ("--rate nan", "rate: expected above 0 and at most 4, got nan"),
+        ("--dropout 1", "dropout: expected from 0 to below 1, got 1.0"),
+        ("--workers -1", "workers: expected at least 0, got -1"),
+        ("--threads -1", "threads: expected at least 0, got -1"),
+        (
+            f"--seed {HELD_OUT_SEED}",
+            f"seed: expected any but {HELD_OUT_SEED}, whose pictures are held out, got {HELD_OUT_SEED}",
+        ),
+        ("--out net.pth", "out: expected a name that ends in .safetensors, got net.pth"),
         ("--epochs many", "invalid int value: 'many'"),
         ("--bogus", "unrecognized arguments: --bogus"),
     ],
@@ -153,11 +156,11 @@ def test_no_batch_loses_the_defining_part(pool: Pool, close_up: bool) -> None:
     plain = Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     areas = marked[..., 0].sum(dtype=torch.float64, dim=(1, 2)) / 255
     for _ in range(4):
-        found = batches(
+        epoch = batches(
             Pool(marked, torch.arange(24), pool.boxes), plain, 8, np.random.default_rng(3), close_up=close_up
         )
         seen = []
-        for images, which in found:
+        for images, which in epoch:
             assert images.shape == (8, 3, *(2 * (112 if close_up else 224,)))
             assert images.is_contiguous(memory_format=torch.channels_last)
             assert torch.equal(images[:, 0].double().sum(dim=(1, 2)), areas[which])

@@ -34,7 +34,7 @@ class Build:
 
     Attributes:
         width, height: half sizes of the body, units.
-        outline: of the body, float [N, 2], units.
+        outline: the outline of the body, float [N, 2], units.
         color, second, dark: the body's colours.
         socket: where the defining part goes: "belly", "top", "left" or "right".
         places: the centre of each socket, units.

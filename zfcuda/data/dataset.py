@@ -18,7 +18,7 @@ class PartsDataset(Dataset[tuple[Tensor, int]]):
     Args:
         count: how many.
         seed, size: as of :class:`Parts`.
-        transform: PIL image -> float32 [1, 3, H, W]; by default the demo network's :class:`Preprocess`.
+        transform: PIL picture -> float32 [1, 3, H, W]; by default the demo network's :class:`Preprocess`.
 
     Raises:
         ValueError: ``count`` is negative, or ``seed`` or ``size`` out of range.
@@ -28,7 +28,7 @@ class PartsDataset(Dataset[tuple[Tensor, int]]):
         self, count: int, seed: int = 0, size: int = 224, transform: Callable[[Image.Image], Tensor] | None = None
     ) -> None:
         if count < 0:
-            raise ValueError(f"count must not be negative, got {count}")
+            raise ValueError(f"count: expected at least 0, got {count}")
         self.parts = Parts(seed, size)
         self.count = count
         self.transform = transform or Preprocess.parts(size)
@@ -39,6 +39,6 @@ class PartsDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """float32 [3, H, W] and the label of picture ``index``."""
         if not -self.count <= index < self.count:
-            raise IndexError(f"index must be below {self.count}, got {index}")
+            raise IndexError(f"index: expected below {self.count}, got {index}")
         picture = self.parts[index % self.count]
         return self.transform(picture.image)[0], picture.label

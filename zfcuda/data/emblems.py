@@ -188,7 +188,7 @@ def _steps(name: str) -> tuple[Step, ...]:
 def _layers(name: str, frame: Frame, side: int) -> tuple[Image.Image, Image.Image, Image.Image]:
     """The "L" masks (silhouette with outline, fill, accent) of one shape on a canvas of side x side pixels."""
     layers = {"fill": Image.new("L", (side, side)), "accent": Image.new("L", (side, side))}
-    pens = {key: ImageDraw.Draw(image) for key, image in layers.items()}
+    pens = {key: ImageDraw.Draw(picture) for key, picture in layers.items()}
     for key, paint, points in _steps(name):
         pens[key].polygon(frame.points(points).ravel().tolist(), fill=255 if paint else 0)
     # Whatever is within half the blur's width of the shape is outline: the same thickness for every shape.

@@ -69,9 +69,9 @@ class Parts:
 
     def __init__(self, seed: int = 0, size: int = 224) -> None:
         if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
+            raise ValueError(f"seed: expected at least 0, got {seed}")
         if not 32 <= size <= 2048:
-            raise ValueError(f"size must be from 32 to 2048 pixels, got {size}")
+            raise ValueError(f"size: expected 32 to 2048 pixels, got {size}")
         self.seed = seed
         self.size = size
 
@@ -101,7 +101,7 @@ class Parts:
         if label is None:
             label = self.label(index)
         elif not 0 <= label < len(self.classes):
-            raise ValueError(f"label must be from 0 to {len(self.classes) - 1}, got {label}")
+            raise ValueError(f"label: expected 0 to {len(self.classes) - 1}, got {label}")
         dice = Dice(self.seed, _SCENE, self._checked(index))
         size, side = self.size, self.size * _FINE
 
@@ -128,13 +128,13 @@ class Parts:
             covered = emblems.paint(canvas, self.classes[label], x, y, area, part_turn, part_mirrored, colors)
             part_mask = np.asarray(covered.reduce(_FINE)) > 0
             object_mask = object_mask | part_mask
-        image = _lit(canvas.reduce(_FINE), dice)
-        return PartsPicture(image, label, self.classes[label], object_mask, part_mask, index)
+        picture = _lit(canvas.reduce(_FINE), dice)
+        return PartsPicture(picture, label, self.classes[label], object_mask, part_mask, index)
 
     @staticmethod
     def _checked(index: int) -> int:
         if index < 0:
-            raise ValueError(f"index must not be negative, got {index}")
+            raise ValueError(f"index: expected at least 0, got {index}")
         return index
 
 
@@ -158,9 +158,9 @@ def _placed(
     return Frame(frame.x + dx, frame.y + dy, scale, turn, mirrored)
 
 
-def _lit(image: Image.Image, dice: Dice) -> Image.Image:
+def _lit(picture: Image.Image, dice: Dice) -> Image.Image:
     """An RGB picture under a light from somewhere, of some strength and tint, with a little grain."""
-    size = image.width
+    size = picture.width
     line = np.linspace(-1.0, 1.0, size, dtype=np.float32)
     angle, slope = dice.between(0, 2 * math.pi), dice.between(0.0, 0.22)
     exposure, vignette = dice.between(0.8, 1.2), dice.between(0.0, 0.16)
@@ -170,7 +170,7 @@ def _lit(image: Image.Image, dice: Dice) -> Image.Image:
     light = (exposure * (1.0 + across[None, :] + down[:, None])).astype(np.float32)
     grain = (dice.grid(size, size).astype(np.float32) - 0.5) * dice.between(3.0, 12.0)
     planes = []
-    for plane, tint in zip(image.split(), (1 + warmth, 1.0, 1 - warmth), strict=True):
+    for plane, tint in zip(picture.split(), (1 + warmth, 1.0, 1 - warmth), strict=True):
         lit = np.asarray(plane) * light  # plane by plane: several times faster than broadcasting over colours
         lit *= np.float32(tint)
         lit += grain

@@ -26,7 +26,7 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         path: a file that Pillow can decode.
 
     Returns:
-        A loaded PIL image in mode "RGB".
+        A loaded PIL picture in mode "RGB".
 
     Raises:
         PictureError: (a ValueError) for a path that is missing, a folder, unreadable, empty, not a picture, or
@@ -89,24 +89,24 @@ def _formats() -> list[str]:
     return [name for name in Image.OPEN if name != "EPS"]
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(picture)
     except Exception:  # broken EXIF data says nothing about the pixels
-        return image
+        return picture
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("RGBa", "La"):
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")
+    if picture.mode in ("RGBa", "La"):
+        picture = picture.convert("RGBA" if picture.mode == "RGBa" else "LA")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
 
 
 def _eight_bits(samples: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a picture to what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
+"""Turns a picture into what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
 
 A preprocess is a function PIL picture -> Tensor [1,C,H,W] float32 on the CPU. The picture may have any size and mode.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 #: Mean and standard deviation of ImageNet's pixels, red, green, blue in 0 to 1, as torchvision has them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-#: The same of the pixels of Parts.
+#: Mean and standard deviation of the pixels of Parts, red, green, blue in 0 to 1.
 PARTS_MEAN = (0.53, 0.51, 0.5)
 PARTS_STD = (0.17, 0.17, 0.17)
 #: ImageNet's mean in Caffe's files: blue, green, red, 0 to 255.
@@ -31,11 +31,11 @@ class Preprocess:
     So 0 is the mean colour, and an occluder filled with 0 is the grey of the paper.
 
     Attributes:
-        size: of what the network sees, in pixels: a side, or (height, width).
-        short_side: to which the picture is scaled before its centre is cut out; `size` leaves no border.
+        size: how large what the network sees is, in pixels: a side, or (height, width).
+        short_side: what the picture's short side is scaled to before its centre is cut out; `size` leaves no border.
         mean, std: per channel, in 0 to 1; one channel alone takes the picture in grey.
         interpolation: "bicubic" or "bilinear".
-        order: of the channels, "rgb" or "bgr".
+        order: the order of the channels, "rgb" or "bgr".
 
     Raises:
         ValueError: naming the setting that is none of these.
@@ -118,14 +118,14 @@ class DigitPreprocess:
     background -0.1, strokes 1.175. Strokes are bright and the background dark, as in MNIST's files.
 
     Attributes:
-        size: pixels of the whole, digit: of the picture inside.
+        size: the side of the whole, in pixels. digit: the side of the picture inside.
     """
 
     size: int = 32
     digit: int = 28
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        """-> [1,1,size,size]."""
+        """A picture of any size and mode -> float32 [1,1,size,size]."""
         inside = Preprocess(self.digit, self.digit, (0.1 / 1.275,), (1 / 1.275,), "bilinear")(picture)
         before = (self.size - self.digit) // 2
         after = self.size - self.digit - before

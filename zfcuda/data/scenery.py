@@ -67,20 +67,20 @@ def backdrop(dice: Dice, size: int) -> tuple[Image.Image, tuple[Color, ...]]:
     stops = np.linspace(0, 1, 256)
     ramp = np.stack([np.interp(stops, (0.0, 0.5, 1.0), [c[k] for c in colors]) for k in range(3)], axis=1)
     index = np.clip(_field(dice, side) * 255, 0, 255).astype(np.uint8)
-    image = Image.fromarray(np.take(ramp.astype(np.uint8), index, axis=0))
-    draw = ImageDraw.Draw(image)
+    picture = Image.fromarray(np.take(ramp.astype(np.uint8), index, axis=0))
+    draw = ImageDraw.Draw(picture)
     for _ in range(3 + dice.below(6)):
         frame = _strewn(dice, side, 0.05, 0.17)
-        trinket(Pen(image, frame), dice, mix(dice.pick(colors), dice.pick(MUTED), dice.between(0.2, 0.8)), None)
+        trinket(Pen(picture, frame), dice, mix(dice.pick(colors), dice.pick(MUTED), dice.between(0.2, 0.8)), None)
     if dice.chance(0.3):  # a thread or a crack across
         draw.line([dice.between(0, side) for _ in range(4)], fill=dice.pick(colors), width=1 + dice.below(3))
     blur = side / 112 * dice.pick((0.0, 0.5, 1.0, 1.6))
-    image = image.filter(ImageFilter.BoxBlur(blur)) if blur else image
-    return image.resize((size, size), Image.Resampling.BILINEAR), colors
+    picture = picture.filter(ImageFilter.BoxBlur(blur)) if blur else picture
+    return picture.resize((size, size), Image.Resampling.BILINEAR), colors
 
 
 def _strewn(dice: Dice, side: int, least: float, most: float) -> Frame:
-    """Anywhere on a canvas of that side, turned anyhow, of a size between two shares of it."""
+    """A frame anywhere on a canvas of that side, turned at random, its size between two shares of that side."""
     x, y, size = dice.between(0, side), dice.between(0, side), dice.between(least, most)
     return Frame(x, y, side * size, dice.between(0, 2 * math.pi))
 

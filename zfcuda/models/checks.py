@@ -12,7 +12,7 @@ def check_num_classes(num_classes: int) -> None:
 
 
 def checked_size(input_size: Sequence[int]) -> tuple[int, int, int]:
-    """(C, H, W), or a ValueError that names input_size."""
+    """Returns (C, H, W), or raises a ValueError that names input_size."""
     size = tuple(input_size)
     if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size):
         raise ValueError(f"input_size: expected (C, H, W), got {input_size!r}")

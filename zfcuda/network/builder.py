@@ -1,4 +1,4 @@
-"""From a record of a model's forward to a Network: every write in place becomes a new value."""
+"""Turns the record of a model's forward into a Network: every write in place becomes a new value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Record(Protocol):
     paths: the modules of the model -> the first name of each.
     outputs: layer -> (how many steps had run when it returned, the step that it returned or another result), last
         calls only, in their order.
-    shape: as of a Network.
+    shape: as in a Network.
     """
 
     @property
@@ -80,17 +80,17 @@ class Builder:
         for name, (time, output) in outputs.items():
             if isinstance(output, fx.Node):
                 returned.setdefault(time, []).append(name)
-        found: dict[str, int] = {}
+        node_of: dict[str, int] = {}
         for time, step in enumerate([*self.record.steps, None]):
             for name in returned.get(time, ()):
-                found[name] = self.cells[outputs[name][1]].value
+                node_of[name] = self.cells[outputs[name][1]].value
             if step is not None:
                 self.read(step)
-        names = {name: found[name] for name in outputs if name in found}
+        names = {name: node_of[name] for name in outputs if name in node_of}
         unusable = {
             name: f"returns a {type(output).__name__}, not a tensor"
             for name, (_, output) in outputs.items()
-            if name not in found
+            if name not in node_of
         }
         # A module that is registered under several names goes by each.
         first = self.record.paths
@@ -109,9 +109,9 @@ class Builder:
 
     def read(self, step: fx.Node) -> None:
         # A constant is not a recorded step: it goes into the arguments as the Ref that it will be.
-        found = self.record.call(step, lambda module, name: Ref(self.constant(module, name)))
-        if found is not None:
-            self.cells[step] = self.cell(step, *self.piece(step, *found))
+        call = self.record.call(step, lambda module, name: Ref(self.constant(module, name)))
+        if call is not None:
+            self.cells[step] = self.cell(step, *self.piece(step, *call))
 
     def cell(self, step: fx.Node, call: Call, label: str) -> _Cell:
         """The cell of what one recorded step returns."""

@@ -97,7 +97,7 @@ def _batch_norm(
 ) -> Call | None:
     arguments = locals()
     del arguments["momentum"]
-    # With the statistics of the picture itself it is no fixed filter.
+    # With the statistics of the image itself it is no fixed filter.
     return None if arguments.pop("training") is not False or running_mean is None else Call("batch_norm", arguments)
 
 
@@ -300,7 +300,7 @@ def _written(function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[st
     return None
 
 
-# They write what they count into their arguments, without a name that says so.
+# These functions write what they count into their arguments, without a name that says so.
 _COUNTING = frozenset({F.batch_norm, F.instance_norm})
 
 
@@ -361,7 +361,7 @@ def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
         return call
     name = name_of(function)
     if function == "view" and len(args) > 1 and not isinstance(args[1], torch.dtype):
-        function = "reshape"  # a picture with other strides than the model is used to may need a copy
+        function = "reshape"  # an image with other strides than the model is used to may need a copy
     run = _method(function) if isinstance(function, str) else function
     writes = _written(function, name, args, kwargs)
     hashable = isinstance(function, Hashable)

@@ -28,7 +28,7 @@ from zfcuda.network.graph import Network
 
 # ---------------------------------------------------------------- aten's operators as the calls they come from
 
-# Those with the arguments of a torch function that zfcuda.network.calls knows.
+# The operators that take the arguments of a torch function that zfcuda.network.calls knows.
 _FUNCTIONS: dict[str, Any] = {
     "conv2d": F.conv2d,
     "linear": F.linear,
@@ -51,7 +51,7 @@ _FUNCTIONS: dict[str, Any] = {
     "clone": torch.clone,
     "contiguous": "contiguous",
 }
-# Reshapes, where a view of the traced picture may have to be a copy of one with other strides, and sizes.
+# Sizes, and reshapes: what is a view of the traced image may have to be a copy where the strides are others.
 _METHODS = {
     "flatten": torch.flatten,
     **dict.fromkeys(("reshape", "view", "_unsafe_view"), torch.reshape),
@@ -78,13 +78,13 @@ def _slice(x: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any =
     end = None if end == sys.maxsize else end
     if start in (None, 0) and end is None and step == 1:
         return Call("identity", {"input": x}, shares="all")
-    # The picture has four dimensions, of which torch.export names each by its number.
+    # The image has four dimensions, and torch.export names each by its number.
     return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some") if dim == 1 else None
 
 
 _FORMS: dict[str, Callable[..., Call | None]] = {
     "batch_norm": _batch_norm,
-    "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # whose other results are empty
+    "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # its other results are empty
     "local_response_norm": _lrn,
     "slice": _slice,
 }
@@ -139,7 +139,7 @@ class _Notes:
     """What the layers return.
 
     results: layer -> what it returned if that is no tensor, else None, in the order of the last calls.
-    tensors: of _returned.
+    tensors: the tensors that _returned stands for.
     """
 
     def __init__(self) -> None:
@@ -191,10 +191,10 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 @contextmanager
 def _without_hooks(model: nn.Module) -> Iterator[None]:
-    """No hook of the user's sees a stand-in. The caller restores the modules' attributes."""
+    """Takes the user's hooks off, so that none sees a stand-in. The caller restores the modules' attributes."""
     for module in model.modules():
         module.__dict__.update({name: OrderedDict() for name in _HOOKS if name in module.__dict__})
-        module.__dict__["_compiled_call_impl"] = None  # of module.compile()
+        module.__dict__["_compiled_call_impl"] = None  # what module.compile() has set
     everywhere = [hooks for name in _HOOKS if (hooks := getattr(_everywhere, f"_global{name}", None))]
     kept = [dict(hooks) for hooks in everywhere]
     for hooks in everywhere:
@@ -208,7 +208,7 @@ def _without_hooks(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch.export logs and prints what it then raises, and warns of attributes that are put right here."""
+    """Silences torch.export, which logs what it then raises, and warns of attributes that are put right here."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -225,13 +225,16 @@ class _FixedBatchError(ValueError):
 
 
 def _export(root: nn.Module, example: Tensor, oblivious: bool) -> Any:
-    """oblivious: to take no number of pictures for granted; otherwise what asks `len(x) == 1` is told no, silently."""
+    """Exports the model for any batch.
+
+    oblivious: take no number of images for granted; otherwise what asks `len(x) == 1` is told no, silently.
+    """
     # A batch of one would be recorded as a size that never changes.
-    pictures = torch.cat([example.detach()[:1]] * 3)
+    images = torch.cat([example.detach()[:1]] * 3)
     batch = torch.export.Dim("batch", min=1)
     try:
         with _config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
-            return torch.export.export(root, (pictures,), dynamic_shapes=({0: batch},), strict=False)
+            return torch.export.export(root, (images,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:
         if "(batch)" not in str(error):
             raise
@@ -239,14 +242,14 @@ def _export(root: nn.Module, example: Tensor, oblivious: bool) -> Any:
         raise _FixedBatchError(f"the batch dimension cannot be made dynamic: {reason}") from error
 
 
-def _holds_for_one(found: Network, example: Tensor) -> bool:
-    """Whether the network gives what the model gives for the first picture alone."""
-    if "" not in found.names:
+def _holds_for_one(graph: Network, example: Tensor) -> bool:
+    """Whether the network gives what the model gives for the first image alone."""
+    if "" not in graph.names:
         return False
     one = example.detach()[:1].clone()
-    buffers = {name: x.clone() for name, x in found.model.named_buffers()}
-    expected = torch.func.functional_call(found.model, buffers, (one.clone(),))
-    value = found.run(one, [found.names[""]])[found.names[""]]
+    buffers = {name: x.clone() for name, x in graph.model.named_buffers()}
+    expected = torch.func.functional_call(graph.model, buffers, (one.clone(),))
+    value = graph.run(one, [graph.names[""]])[graph.names[""]]
     return value.shape == expected.shape and torch.allclose(value, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -279,7 +282,7 @@ class Exported:
         source: Any = step.args[0] if step.args else None
         if isinstance(target, torch._ops.OpOverload):
             call = _of_operator(target, step.args, step.kwargs)
-            if not target._schema.returns and call.writes is None:  # asserts something
+            if not target._schema.returns and call.writes is None:  # an assertion
                 return None
             if target is torch.ops.aten.index.Tensor and (numbers := self._numbers(step.args[1])) is not None:
                 call = Call("channels", {"input": source, "index": numbers})
@@ -332,7 +335,7 @@ def _flat(name: str) -> str:
 
 
 def network(model: nn.Module, example: Tensor) -> Network:
-    """A model in eval mode as a Network for pictures of the example's shape; the caller restores its attributes.
+    """A model in eval mode as a Network for images of the example's shape; the caller restores its attributes.
 
     example: [N,C,H,W].
 
@@ -358,11 +361,11 @@ def network(model: nn.Module, example: Tensor) -> Network:
             # Torch itself asks for a batch of one where it may save a copy: then the values have to tell.
             program, fixed = _export(root, example, oblivious=False), error
         record = Exported(model, program, notes.results, tuple(example.shape[1:]))
-        found = Builder(record).build()
-        if any(node.kind == "ambiguous" for node in found.ancestors(found.names.values())):
+        graph = Builder(record).build()
+        if any(node.kind == "ambiguous" for node in graph.ancestors(graph.names.values())):
             # It writes through views. Torch can say so without, but then calls some layers by other names.
             record = Exported(model, program.run_decompositions({}), notes.results, record.shape)
-            found = Builder(record).build()
-        if fixed is not None and not _holds_for_one(found, example):
+            graph = Builder(record).build()
+        if fixed is not None and not _holds_for_one(graph, example):
             raise fixed
-        return found
+        return graph

@@ -63,7 +63,7 @@ def _replace(value: Any, values: Mapping[int, Any]) -> Any:
 
 
 def map_nest(value: Any, function: Callable[[Any], Any]) -> Any:
-    """The same nest of lists, tuples, dicts and slices with the function applied to what they hold."""
+    """Applies the function to all that a nest of lists, tuples, dicts and slices holds, and keeps the nest."""
     return fx.node.map_aggregate(value, function)
 
 
@@ -87,7 +87,7 @@ class Network:
     nodes: in an order that computes every value before it is read.
     names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
     unusable: layers without such a node -> why.
-    shape: (C, H, W) of the only pictures that it holds for, where it was traced with an example; None: any that fit.
+    shape: (C, H, W) of the only images that it holds for, where it was traced with an example; None: any that fit.
     The tensors of the model are read when the network runs: training on is seen, another structure is not.
     """
 
@@ -107,7 +107,7 @@ class Network:
 
         Raises:
             TypeError: layer is not a string.
-            ValueError: there is no such layer (those there are are listed), or it gives no tensor to follow.
+            ValueError: there is no such layer (the message lists the layers), or it gives no tensor to follow.
         """
         if not isinstance(layer, str):
             raise TypeError(f"layer: expected the dotted name of a submodule, got {layer!r}")
@@ -126,15 +126,15 @@ class Network:
         return [self.nodes[i] for i in sorted(needed)]
 
     def check(self, shape: Sequence[int], argument: str = "image") -> None:
-        """Refuses pictures [...,C,H,W] of another shape than that of the example, whose branches the network took.
+        """Refuses images [...,C,H,W] of another shape than the example's, whose branches the network took.
 
         Raises:
             ValueError: naming the argument.
         """
         if self.shape is not None and tuple(shape[-3:]) != self.shape:
             raise ValueError(
-                f"{argument}: {type(self.model).__name__} was traced for pictures of {spoken_shape(self.shape)}, got "
-                f"{spoken_shape(shape)}; trace it with an example of this shape"
+                f"{argument}: expected images of {spoken_shape(self.shape)}, which {type(self.model).__name__} was "
+                f"traced for, got {spoken_shape(shape)}; trace it with an example of this shape"
             )
 
     def run(self, image: Tensor, wanted: Iterable[int]) -> dict[int, Any]:
@@ -155,7 +155,10 @@ class Network:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the time being. The flags are set one by one: a model may have its own idea of train()."""
+    """Keeps a model in eval mode within a with statement.
+
+    The flags are set one by one: a model may have its own idea of train().
+    """
     modules = [module for module in model.modules() if module.training]
     for module in modules:
         module.training = False
@@ -178,7 +181,7 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def spoken_shape(shape: Iterable[int]) -> str:
-    """As messages write it: "[3,224,224]"."""
+    """Writes a shape as messages do: "[3,224,224]"."""
     return f"[{','.join(map(str, shape))}]"
 
 
@@ -188,5 +191,5 @@ def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueE
 
 
 def plain_name(name: str) -> str:
-    """A compiled part of a model goes by the name of its wrapper."""
+    """The name of a layer; a compiled part of a model goes by the name of its wrapper."""
     return name.replace("_orig_mod.", "").removesuffix("._orig_mod")

@@ -1,4 +1,4 @@
-"""Hooks of the user's: a Network does not run them, so one that changes a value has to be noticed."""
+"""Finds the user's hooks: a Network does not run them, so one that changes a value has to be noticed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[Tensor], None]
 
 
 def hooked(model: nn.Module, renewing: bool = True) -> list[str]:
-    """Where a model has forward hooks, in words.
+    """Says where a model has forward hooks.
 
     renewing: whether those of torch.nn.utils.weight_norm and spectral_norm count, which renew a weight, and those that
         torch's own tools count calls with.
@@ -41,7 +41,7 @@ def hooked(model: nn.Module, renewing: bool = True) -> list[str]:
 
 
 def watch(network: Network, image: Tensor, layer: str) -> Check:
-    """Where the model has hooks, runs it with them; the check then refuses a value of the layer's that differs.
+    """Runs a model that has hooks with them; the check returned refuses a value of the layer's that differs.
 
     The run comes first, because the hooks of torch.nn.utils.weight_norm and spectral_norm renew the weights.
 

@@ -1,4 +1,4 @@
-"""Receptive fields: which pixels of the picture a unit of a layer can see."""
+"""Receptive fields: which pixels of the image a unit of a layer can see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Ints = npt.NDArray[np.int64]
 class _Span:
     """One dimension of a map: what each of its n units sees of the pixels 0 ... length-1 there."""
 
-    first: _Ints  # [n], clipped to the picture
+    first: _Ints  # [n], clipped to the image
     last: _Ints  # [n], inclusive
     size: int  # pixels that a unit away from the border sees
     stride: int  # pixels from one unit to the next
@@ -33,7 +33,7 @@ class _Span:
 class ReceptiveField:
     """What the units of a layer see.
 
-    size, stride: (rows, columns) in pixels, of a unit away from the border; the whole picture for a vector.
+    size, stride: (rows, columns) in pixels, of a unit away from the border; the whole image for a vector.
     """
 
     size: tuple[int, int]
@@ -41,14 +41,16 @@ class ReceptiveField:
     spans: tuple[_Span, _Span]
 
     def rectangle(self, y: int = 0, x: int = 0) -> tuple[int, int, int, int]:
-        """What unit (y, x) sees: (top, left, bottom, right), clipped to the picture, bottom and right exclusive.
+        """What unit (y, x) sees: (top, left, bottom, right), clipped to the image, bottom and right exclusive.
 
         Raises:
             ValueError: there is no such position.
         """
         rows, columns = self.spans
         if not (0 <= y < len(rows.first) and 0 <= x < len(columns.first)):
-            raise ValueError(f"position: ({y}, {x}) is outside the map of {len(rows.first)} x {len(columns.first)}")
+            raise ValueError(
+                f"position: expected one in a map of {len(rows.first)} x {len(columns.first)}, got ({y}, {x})"
+            )
         return int(rows.first[y]), int(columns.first[x]), int(rows.last[y]) + 1, int(columns.last[x]) + 1
 
 
@@ -58,7 +60,7 @@ def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence
     Args:
         model: a CNN, or its Network where several questions are asked.
         layer: the dotted name of a submodule.
-        input_size: (H, W) of the picture, or (C, H, W) where the first convolution does not tell C.
+        input_size: (H, W) of the image, or (C, H, W) where the first convolution does not tell C.
 
     Raises:
         ValueError: naming the argument: an unknown layer (the others are listed), or an input_size that does not fit.
@@ -69,7 +71,10 @@ def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence
 
 
 def receptive_fields(model: nn.Module | Network, input_size: Sequence[int]) -> dict[str, ReceptiveField]:
-    """The receptive field of every layer that computes a tensor, by name, in forward order; arguments as above."""
+    """The receptive field of every layer that computes a tensor, by name, in forward order.
+
+    The arguments are those of :func:`receptive_field`.
+    """
     network = trace(model)
     spans = _spans(network, set(network.names.values()), input_size)
     return {name: _field(spans[network.names[name]]) for name in network.layers if spans[network.names[name]]}
@@ -83,7 +88,7 @@ def _field(spans: tuple[_Span, _Span] | None) -> ReceptiveField:
 
 
 def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int, tuple[_Span, _Span] | None]:
-    """The spans (rows, columns) of each node that runs for the wanted ones; None: it does not see the picture."""
+    """The spans (rows, columns) of each node that runs for the wanted ones; None: it does not see the image."""
     size = tuple(input_size)
     if len(size) not in (2, 3, 4) or not all(isinstance(n, int) and n > 0 for n in size):
         raise ValueError(f"input_size: expected (H, W) or (C, H, W), got {input_size!r}")
@@ -93,7 +98,7 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
     like = tensors[0] if tensors else torch.empty(0)
     values: dict[int, Any] = {}
     spans: dict[int, tuple[_Span, _Span] | None] = {}
-    # The shapes come from a run on an empty picture: whatever the model does to them is then right. (The device "meta"
+    # The shapes come from a run on an empty image: whatever the model does to them is then right. (The device "meta"
     # would spare the arithmetic, but costs seconds of imports, and fails where a model looks at values.)
     with torch.no_grad(), evaluating(network.model):
         for node in network.ancestors(wanted):
@@ -123,16 +128,16 @@ def _of_node(
     arguments: Mapping[str, Any],
     value: Any,
     spans: Mapping[int, tuple[_Span, _Span] | None],
-    picture: tuple[int, int],
+    image: tuple[int, int],
 ) -> tuple[_Span, _Span] | None:
     if node.kind == "input":
-        return _pixels(picture[0]), _pixels(picture[1])
-    sources = [found for found in (spans[i] for i in node.refs) if found is not None]
+        return _pixels(image[0]), _pixels(image[1])
+    sources = [span for span in (spans[i] for i in node.refs) if span is not None]
     if not sources or not _holds_tensor(value):
         return None
     shape = value.shape[2:] if isinstance(value, Tensor) else ()
     if len(shape) != 2:
-        return _whole(1, picture[0]), _whole(1, picture[1])
+        return _whole(1, image[0]), _whole(1, image[1])
     if node.kind in ("conv", "max_pool", "avg_pool", "lrn_within"):
         rows, columns = (_windows(sources[0][i], shape[i], *window_of(node.kind, arguments, i)) for i in (0, 1))
         return rows, columns
@@ -142,10 +147,10 @@ def _of_node(
     if node.kind in ("relu", "lrn", "batch_norm", "identity", "add", "mul", "channels", "pointwise") or (
         node.kind == "cat" and arguments["dim"] in (1, -3)
     ):
-        # A gate of one value per map sees the whole picture, and so does all that it multiplies.
+        # A gate of one value per map sees the whole image, and so does all that it multiplies.
         rows, columns = (_union([source[i] for source in sources], shape[i]) for i in (0, 1))
         return rows, columns
-    return _whole(shape[0], picture[0]), _whole(shape[1], picture[1])
+    return _whole(shape[0], image[0]), _whole(shape[1], image[1])
 
 
 def _holds_tensor(value: Any) -> bool:
@@ -189,7 +194,7 @@ def _adaptive(source: _Span, units: int) -> _Span:
 
 
 def _union(sources: Sequence[_Span], units: int) -> _Span:
-    """What sees all that each source sees, aligned by broadcasting."""
+    """A span that sees all that each source sees, aligned by broadcasting."""
     start = min(source.start for source in sources)
     return _Span(
         first=np.broadcast_to(np.min(np.broadcast_arrays(*(s.first for s in sources)), axis=0), units),

@@ -1,4 +1,4 @@
-"""From a model to a Network: torch.fx records its forward, and torch.export where that cannot."""
+"""Turns a model into a Network: torch.fx records its forward, and torch.export where that cannot."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
     model is as it was. A wrapper of torch.compile or DataParallel is looked through.
 
     Args:
-        example: [N,C,H,W], a picture of the model's dtype and device, for a model whose forward branches on shapes:
+        example: [N,C,H,W], an image of the model's dtype and device, for a model whose forward branches on shapes:
             where torch.fx cannot record it, torch.export does, in seconds. The network then holds for any number of
-            pictures of this shape, and refuses others.
+            images of this shape, and refuses others.
 
     Raises:
         TypeError: model is not a torch.nn.Module, or example no floating Tensor.
@@ -59,7 +59,7 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
             return export.network(model, example)
         except Exception as error:
             shape = spoken_shape(example.shape[1:])
-            raise ValueError(f"{refusal}; nor by torch.export for pictures {shape}: {_reason(error)}") from error
+            raise ValueError(f"{refusal}; nor by torch.export for images {shape}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -158,7 +158,7 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        # Called below torch's own __call__, so that no hook of the user's sees a stand-in.
+        # The call goes below torch's own __call__, so that no hook of the user's sees a stand-in.
         path = self.paths.get(m)
         m = unwrap(m)
         self.within.append(self.within[-1] if path is None and self.within else path or "")

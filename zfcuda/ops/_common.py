@@ -18,14 +18,14 @@ Size = int | Sequence[int]
 
 
 def pair(value: Size) -> list[int]:
-    """int -> [v, v]; the checks in C++ refuse everything that has not two elements."""
+    """int -> [v, v]; the checks in C++ refuse whatever does not have two elements."""
     return [value, value] if isinstance(value, int) else list(value)
 
 
 def pooled_length(length: Any, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Any:
     """How many windows a pooling has along one side."""
     out = (length + 2 * padding - kernel + (stride - 1 if ceil_mode else 0)) // stride + 1
-    # The last window has to start inside the picture or its left padding.
+    # The last window has to start inside the map or its left padding.
     return out - 1 if ceil_mode and (out - 1) * stride >= length + padding else out
 
 

@@ -24,7 +24,7 @@ def output_length(
 ) -> int:
     """How many windows fit on one side: (N + 2P - d(m - 1) - 1) / S + 1, rounded down, or up with ceil_mode.
 
-    Rounded up, the last window still has to start inside the picture or the padding before it.
+    Rounded up, the last window still has to start inside the map or the padding before it.
     """
     room = length + 2 * padding - dilation * (kernel - 1) - 1
     if not ceil_mode:
@@ -34,7 +34,7 @@ def output_length(
 
 
 def _taps(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair) -> tuple[Array, Array]:
-    """Where each tap of each window lies: rows and columns, int64 [kh*kw,Ho*Wo], of the picture without its padding."""
+    """Where each tap of each window lies: rows and columns, int64 [kh*kw,Ho*Wo], of the map without its padding."""
     ky, kx = np.divmod(np.arange(kernel[0] * kernel[1]), kernel[1])
     oy, ox = np.divmod(np.arange(output[0] * output[1]), output[1])
     y = ky[:, None] * dilation[0] + oy * stride[0] - padding[0]
@@ -52,7 +52,7 @@ def im2col(
     fill: float = 0.0,
     output: Pair | None = None,
 ) -> Array:
-    """[N,C,H,W] -> [N,C,kh*kw,Ho*Wo]: the window of each output as a column; `fill` outside the picture."""
+    """[N,C,H,W] -> [N,C,kh*kw,Ho*Wo]: the window of each output as a column; `fill` outside the map."""
     size = input.shape[2:]
     output = output or _outputs(size, kernel, stride, padding, dilation)
     y, x = _taps(size, kernel, stride, padding, dilation, output)
@@ -118,7 +118,7 @@ def max_pool2d_with_switches(
 ) -> tuple[Array, Array]:
     """[N,C,H,W] -> maxima and switches (uint8, the winner's offset in its window), both [N,C,Ho,Wo].
 
-    The winner is the first of the largest inside the picture, or the last NaN where there is one.
+    The winner is the first of the largest inside the map, or the last NaN where there is one.
     """
     size = input.shape[2:]
     output = _outputs(size, kernel, stride, padding, ceil=ceil_mode)
@@ -152,7 +152,7 @@ def _flat(maps: Array) -> Array:
 
 
 def _across(values: Array, size: int, before: int) -> Array:
-    """Per channel the sum over `size` channels, of which `before` come before it; im2col along the channels."""
+    """Sums, for each channel, `size` channels, of which `before` come before it; im2col along the channels."""
     n, channels = values.shape[:2]
     rows = values.reshape(n, 1, channels, -1)
     padded = np.concatenate(

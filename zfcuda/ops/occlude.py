@@ -11,7 +11,7 @@ from zfcuda.ops._common import Size, empty_like_format, kernels, pair
 
 
 def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Size) -> Tensor:
-    """One picture, many occluders: picture i of the result is image with one window replaced (Zeiler & Fergus, 4.2).
+    """One image, many occluders: image i of the result is the image with one window replaced (Zeiler & Fergus, 4.2).
 
     Args:
         image: [C,H,W], float32, float64, float16 or bfloat16; any strides.

@@ -13,7 +13,7 @@ from zfcuda.ops._common import Size, kernels, pair
 def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, fill: float = 0.0) -> Tensor:
     """Any rectangle of n maps that equal base except in one rectangle each, of which only that one is kept.
 
-    Where an occluder hides a part of a picture, a layer changes within one rectangle; the next layer reads that
+    Where an occluder hides a part of an image, a layer changes within one rectangle; the next layer reads that
     rectangle and what lies around it. Row (i, y, x) of the result is fill outside the map, the row of patches where
     have[i] holds the position, base[0, :, y, x] elsewhere.
 
@@ -22,9 +22,9 @@ def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, ro
         patches: [P,C], base's dtype and device: a row per position kept.
         have: int64 [n,5], (top, left, bottom, right, start): patches holds positions top <= y < bottom,
             left <= x < right of map i, row-major, from row start on. Empty where bottom <= top or right <= left.
-        want: int64 [n,5], the same of the result. A rectangle may reach beyond the map on every side; starts follow
-            each other: start[i + 1] = start[i] + area[i], start[0] = 0.
-        rows: of the result: the sum of the areas.
+        want: int64 [n,5], the rectangles of the result in the same form. One may reach beyond the map on every side;
+            starts follow each other: start[i + 1] = start[i] + area[i], start[0] = 0.
+        rows: how many the result has: the sum of the areas.
         fill: what stands outside the map (the next layer's padding).
 
     Returns:
@@ -32,8 +32,8 @@ def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, ro
 
     Raises:
         RuntimeError: naming the argument and its value, where a shape, dtype or device is refused; on the CPU also
-            naming the window, where have or want is not as said above. On a GPU, which would have to wait to know, a
-            position whose row is not in patches, and a row that no window wants, become fill.
+            naming the window, where have or want is not as said above. On a GPU, where that check would make the caller
+            wait, a position whose row is not in patches, and a row that no window wants, become fill.
     """
     return kernels.gather_patches(base, patches, have, want, rows, fill)
 
@@ -63,7 +63,7 @@ def unfold_patches(
         base, patches, have: as in gather_patches.
         want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
             one line more after the map than before, as padding="same" has it with an even kernel.
-        rows: of the result: the sum of want's areas.
+        rows: how many the result has: the sum of want's areas.
         kernel_size, stride, padding, dilation: int or (rows, columns), as in torch.nn.functional.conv2d.
 
     Returns:
@@ -166,7 +166,7 @@ def conv_patches(
         patches, have: what is changed of each map, as in gather_patches.
         want: int64 [n,5], as there, of the output's positions; they lie inside the output map, for which padding may be
             one line more after the map than before, as padding="same" has it with an even kernel.
-        rows: of the result: the sum of want's areas.
+        rows: how many the result has: the sum of want's areas.
         filters: what pack_filters made of the weight [O,C,kh,kw] for this stride and dilation.
         bias: [O]. residual: [rows,O], added before relu.
         channels: O. kernel_size, stride, padding, dilation, as in torch.nn.functional.conv2d. relu: at the end.

@@ -53,7 +53,7 @@ def max_unpool2d(
         value = value.masked_fill(gate <= 0, 0.0)
     (kh, kw), (sh, sw), (ph, pw), (height, width) = kernel_size, stride, padding, output_size
     rows, columns = input.shape[2], input.shape[3]
-    # A canvas that every window fits in, the padding included; what falls outside the picture is cut off at the end.
+    # A canvas that every window fits in, the padding included; what falls outside the map is cut off at the end.
     canvas = value.new_zeros(
         input.shape[0], input.shape[1], max((rows - 1) * sh + kh, ph + height), max((columns - 1) * sw + kw, pw + width)
     )
@@ -71,7 +71,7 @@ def gather_by_switch(
 ) -> Tensor:
     """[N,C,H,W] -> [N,C,Ho,Wo]: the element of each window that its switch points at, 0 where it points outside.
 
-    The transpose of max_unpool2d. gate as there.
+    It is the transpose of max_unpool2d, with the same gate.
     """
     height, width = input.shape[2], input.shape[3]
     tap = switches.long()
@@ -92,7 +92,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float, beta: float, k: 
 
 
 def _sum_channels(x: Tensor, before: int, after: int) -> Tensor:
-    """Per channel c the sum over channels c - before ... c + after, those that exist."""
+    """Sums, for each channel c, the channels c - before ... c + after, those that exist."""
     return F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, before + 1 + after, 1).sum(-1)
 
 
@@ -154,7 +154,7 @@ def unfold_patches(
     padding: Pair,
     dilation: Pair,
 ) -> Tensor:
-    """-> [rows,kh*kw*C]: what a layer of windows reads at each wanted position of its output, 0 outside the map."""
+    """[rows,kh*kw*C]: what a layer of windows reads at each wanted position of its output, 0 outside the map."""
     taps = _taps(base, patches, have, want, rows, kernel_size, stride, padding, dilation, 0.0)
     return taps.flatten(1)
 
@@ -171,7 +171,7 @@ def pool_patches(
     dilation: Pair,
     sum: bool,
 ) -> Tensor:
-    """-> [rows,C]: the largest, or the sum, of what each window holds of the map."""
+    """[rows,C]: the largest, or the sum, of what each window holds of the map."""
     outside = 0.0 if sum else -torch.inf
     taps = _taps(base, patches, have, want, rows, kernel_size, stride, padding, dilation, outside)
     return _wide(taps).sum(1).to(base.dtype) if sum else taps.amax(1)
@@ -189,7 +189,7 @@ def _taps(
     dilation: Pair,
     fill: float,
 ) -> Tensor:
-    """[rows,kh*kw,C]"""
+    """Reads each tap of each row's window -> [rows,kh*kw,C]."""
     window, y, x, wanted = _positions(want, rows)
     taps = [
         _at(
@@ -209,7 +209,7 @@ def _taps(
 
 
 def _positions(want: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of every row the window (-1: there is none), y, x, and whether anything wants it."""
+    """Tells each row's window (-1: there is none), its y and x, and whether anything wants it."""
     row = torch.arange(rows, device=want.device)
     if want.shape[0] == 0:
         return row * 0 - 1, row, row, torch.zeros_like(row, dtype=torch.bool)
@@ -223,7 +223,7 @@ def _positions(want: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
 def _at(
     base: Tensor, patches: Tensor, have: Tensor, window: Tensor, y: Tensor, x: Tensor, wanted: Tensor, fill: float
 ) -> Tensor:
-    """[rows,C]: position (y, x) of each row's window."""
+    """Reads position (y, x) of each row's window -> [rows,C]."""
     _, channels, height, width = base.shape
     if have.shape[0] == 0:
         return base.new_full((len(window), channels), fill)

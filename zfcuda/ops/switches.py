@@ -27,7 +27,7 @@ def max_pool2d_with_switches(
             elements.
         ceil_mode: as in torch.nn.functional.max_pool2d.
         relu: pool relu(input) instead, in the same pass: a window with nothing positive gives 0 and the switch of its
-            first element inside the picture, and no gradient.
+            first element inside the map, and no gradient.
 
     Returns:
         (output, switches), both [N,C,Ho,Wo] in the input's memory format; output in its dtype, equal to torch's

@@ -30,7 +30,7 @@ def max_unpool2d(
         input: [N,C,Ho,Wo], float32, float64, float16 or bfloat16; any strides.
         switches: uint8 [N,C,Ho,Wo], from max_pool2d_with_switches. One beyond its window or the output adds nothing.
         kernel_size, stride, padding: those of the pooling.
-        output_size: (H, W) of the pooled picture.
+        output_size: (H, W) of the map that was pooled.
 
     Returns:
         [N,C,H,W], input's dtype and memory format.

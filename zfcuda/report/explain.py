@@ -76,15 +76,15 @@ class Explanation:
     """All that the page says about one picture.
 
     Attributes:
-        name: of the picture, for people.
+        name: what to call the picture.
         pixels: [3,H,W] in 0..1, the picture as the network sees it (cropped, resized).
-        class_names: by index.
-        probabilities: [classes] of the whole picture.
+        class_names: the names of the classes by index.
+        probabilities: [classes] for the whole picture.
         target: the class that the occlusion panels are about; `chosen_target`: the user asked for it.
         layers: in forward order; `all_layers`: how many convolution layers there are in all.
         followed: the unit watched under the occluder, `followed_layer` its layer; None where that layer is silent.
         occlusion: the map; its activity is that of `followed`.
-        window, stride: of the occluder, in pixels of the picture as the network sees it.
+        window, stride: side and step of the occluder, in pixels of the picture as the network sees it.
         truth: bool [H,W], the part that truly decides, where that is known.
         seconds: how long the occlusion map took.
         filters: [N,C,kh,kw] the weights of the first convolution.
@@ -162,7 +162,8 @@ def prepare(
     high, wide = image.shape[-2:]
     if not 1 <= window <= min(high, wide):
         raise ValueError(
-            f"window: {window} pixels; the network sees {name} as {wide} x {high}, so 1 to {min(high, wide)}"
+            f"window: expected 1 to {min(high, wide)} pixels, since the network sees {name} as {wide} x {high}, "
+            f"got {window}"
         )
     if stride < 1:
         raise ValueError(f"stride: expected at least 1, got {stride}")
@@ -173,18 +174,21 @@ def prepare(
         raise ValueError(f"{subject.title} answers {name} with numbers that are not finite: are the weights damaged?")
     followed = layers[-1]
     if layer is not None:
-        match = [found for found in layers if layer in (found.name, found.output)]
+        match = [each for each in layers if layer in (each.name, each.output)]
         if not match:
-            raise ValueError(f"no convolution layer {layer!r}; there are {', '.join(found.name for found in layers)}")
+            names = ", ".join(each.name for each in layers)
+            raise ValueError(f"layer: expected a convolution layer, one of {names}, got {layer!r}")
         followed = match[0]
     if target is None:
         index = int(logits.argmax())
     else:
         index = subject.class_index(target) if isinstance(target, str) else target
         if not 0 <= index < len(logits):
-            raise ValueError(f"no class {target}; the network has {len(logits)}, numbered from 0")
+            raise ValueError(f"target: expected a class from 0 to {len(logits) - 1}, got {target}")
     if subject.classes and len(subject.classes) != len(logits):
-        raise ValueError(f"{len(subject.classes)} class names, but the network has {len(logits)} outputs")
+        raise ValueError(
+            f"classes: expected {len(logits)} names, one for each output of the network, got {len(subject.classes)}"
+        )
     return Prepared(
         subject,
         name,

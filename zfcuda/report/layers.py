@@ -53,10 +53,10 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
                 hooks.callback(module.register_forward_hook(record).remove)
         logits = model(image)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise ValueError(f"the network should give [1,classes], it gave {_kind(logits)}")
+        raise ValueError(f"model: expected an output [1,classes], got {_kind(logits)}")
 
     once = {module for module in names if sum(call[0] is module for call in calls) == 1}
-    found = {}
+    by_name = {}
     for i, (module, _, output, activity) in enumerate(calls):
         if not isinstance(module, nn.Conv2d):
             continue
@@ -69,12 +69,12 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
             if not isinstance(later, _AFTER_CONV):
                 break
             output = after
-        found[result.name] = result  # of a module called several times, the last call
-    return list(found.values()), logits[0].detach().float().cpu()
+        by_name[result.name] = result  # of a module called several times, the last call
+    return list(by_name.values()), logits[0].detach().float().cpu()
 
 
 def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
-    """At most `most` of the layers, evenly spaced, the first and the last among them."""
+    """Chooses at most `most` of the layers, evenly spaced, the first and the last among them."""
     if len(layers) <= most:
         return layers
     return [layers[round(i * (len(layers) - 1) / (most - 1))] for i in range(most)]

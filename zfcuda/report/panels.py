@@ -122,7 +122,7 @@ def first_filters(e: Explanation) -> Panel | None:
 
 
 def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
-    """For each layer, one picture with a column per unit: activity, projection and patch below each other."""
+    """Draws one picture for each layer, with a column per unit: activity, projection and patch below each other."""
     out = {}
     for layer, units in zip(e.layers, drawn.units, strict=True):
         if units:
@@ -131,29 +131,29 @@ def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
     return out
 
 
-def _map(image: Image.Image, alt: str) -> Panel:
-    return Panel(render.enlarged(image, max(1, round(_TILE / 2 / max(image.size)))), alt, hard=True)
+def _map(picture: Image.Image, alt: str) -> Panel:
+    return Panel(render.enlarged(picture, max(1, round(_TILE / 2 / max(picture.size)))), alt, hard=True)
 
 
-def _crop(image: Image.Image, field: Rectangle) -> Image.Image:
+def _crop(picture: Image.Image, field: Rectangle) -> Image.Image:
     top, left, bottom, right = field
-    return image.crop((left, top, right, bottom))
+    return picture.crop((left, top, right, bottom))
 
 
-def _small(image: Image.Image) -> bool:
-    return max(image.size) < 64
+def _small(picture: Image.Image) -> bool:
+    return max(picture.size) < 64
 
 
 def _projection(unit: Unit, what: str) -> Panel:
     top, left, bottom, right = unit.field
-    image = render.projection(unit.projection[:, top:bottom, left:right])
-    return Panel(image, f"Projection of {what}: the structure in the picture that excites it", hard=_small(image))
+    picture = render.projection(unit.projection[:, top:bottom, left:right])
+    return Panel(picture, f"Projection of {what}: the structure in the picture that excites it", hard=_small(picture))
 
 
 def _patch(shown: Image.Image, unit: Unit, what: str) -> Panel:
     # 256 colours are enough for a patch this small, and halve the page.
-    image = _crop(shown, unit.field).quantize(256, dither=Image.Dither.NONE)
-    return Panel(image, f"The part of the picture that {what} sees there", hard=_small(image))
+    picture = _crop(shown, unit.field).quantize(256, dither=Image.Dither.NONE)
+    return Panel(picture, f"The part of the picture that {what} sees there", hard=_small(picture))
 
 
 def _occluded(shown: Image.Image, place: Rectangle) -> Image.Image:
@@ -183,8 +183,8 @@ def _evidence(e: Explanation, shown: Image.Image) -> tuple[Image.Image, float]:
     return Image.fromarray(pixels), limit
 
 
-def _fitted(image: Image.Image, side: int, *, hard: bool) -> Image.Image:
-    image = image.convert("RGB")
-    factor = side / max(image.size)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.NEAREST if hard else Image.Resampling.BICUBIC)
+def _fitted(picture: Image.Image, side: int, *, hard: bool) -> Image.Image:
+    picture = picture.convert("RGB")
+    factor = side / max(picture.size)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.NEAREST if hard else Image.Resampling.BICUBIC)

@@ -21,10 +21,10 @@ def text(value: str) -> str:
     return escape(value.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def png(image: Image.Image) -> bytes:
+def png(picture: Image.Image) -> bytes:
     """The bytes of a PNG file."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

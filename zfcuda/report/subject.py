@@ -25,9 +25,9 @@ class Subject:
 
     Attributes:
         model: [1,C,H,W] -> [1,classes].
-        preprocess: PIL image -> Tensor [1,C,H,W] float32 on the CPU; may crop and resize, then changes each pixel
+        preprocess: PIL picture -> Tensor [1,C,H,W] float32 on the CPU; may crop and resize, then changes each pixel
             linearly.
-        classes: names by index; empty where they are unknown.
+        classes: the names by index; empty where they are unknown.
         title: what to call the network.
     """
 
@@ -77,7 +77,7 @@ class Subject:
     def in_colour(self, maps: Tensor) -> Tensor:
         """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
 
-        As it is where the network's channels are neither.
+        Maps of a network whose channels are neither stay as they are.
         """
         channels = maps.shape[-3]
         if channels == 1:
@@ -121,23 +121,23 @@ def load_subject(
         ValueError: for an unknown name, missing or unfitting weights, names that are not as many as the outputs.
     """
     names = None if classes is None else _class_names(classes)
-    found = find(name, weights=weights)
-    if not found.trained:
+    loaded = find(name, weights=weights)
+    if not loaded.trained:
         raise ValueError(f"{name} needs trained weights (--weights FILE): with random ones there is nothing to explain")
-    if names and found.num_classes is not None and len(names) != found.num_classes:
-        there = "the network has" if found.weights is None else f"the weights in {found.weights} are for"
-        raise ValueError(f"{classes}: {len(names)} names, but {there} {found.num_classes} classes")
-    model: Any = found.model
+    if names and loaded.num_classes is not None and len(names) != loaded.num_classes:
+        there = "the network has" if loaded.weights is None else f"the weights in {loaded.weights} are for"
+        raise ValueError(f"{classes}: {len(names)} names, but {there} {loaded.num_classes} classes")
+    model: Any = loaded.model
     # A network of the user's own may mean other things by these names.
     known = model.classes if isinstance(model.classes, list | tuple) else ()
     preprocess = model.preprocess if callable(model.preprocess) else None
     if preprocess is None or isinstance(preprocess, nn.Module):
         preprocess = centre_crop
-    return Subject(model.to(device), preprocess, names or [str(name) for name in known], found.title)
+    return Subject(model.to(device), preprocess, names or [str(name) for name in known], loaded.title)
 
 
 def _class_names(classes: str | os.PathLike[str]) -> list[str]:
-    """Of the 1,000 for the word "imagenet", else of a file."""
+    """The names of the classes: ImageNet's 1,000 for the word "imagenet", else those in a file."""
     return imagenet.classes() if os.fspath(classes) == "imagenet" else read_classes(classes)
 
 

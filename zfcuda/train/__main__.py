@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = Config(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)})
         if arguments.threads < 0:
-            raise ValueError(f"threads must not be negative, got {arguments.threads}")
+            raise ValueError(f"threads: expected at least 0, got {arguments.threads}")
         path = _writable(arguments.out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -103,12 +103,12 @@ def facts(config: Config, command: str, report: Report, seconds: float) -> dict[
 def _writable(path: Path) -> Path:
     """Makes sure, before minutes of work, that the weights can be written there."""
     if path.suffix != ".safetensors":
-        raise ValueError(f"out must end in .safetensors, got {path}")
+        raise ValueError(f"out: expected a name that ends in .safetensors, got {path}")
     if path.is_dir():
-        raise ValueError(f"out must be a file, got the folder {path}")
+        raise ValueError(f"out: expected a file, got the folder {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"out must be in a folder that can be written to, got {path}")
+        raise ValueError(f"out: expected a path in a folder that can be written to, got {path}")
     return path
 
 

@@ -12,15 +12,15 @@ class Config:
     """One training run; equal configurations on the same machine give equal weights.
 
     Attributes:
-        seed: of the pictures trained on, of the initial weights, of the order.
+        seed: decides the pictures trained on, the initial weights and the order.
         pictures: how many are drawn.
         close_ups: epochs on 112-pixel close-ups of the defining part, at a quarter of the cost of whole pictures.
             Without them the network takes long to find out where to look.
         epochs: epochs on whole pictures.
         batch: pictures per step.
         rate: AdamW's peak learning rate.
-        dropout: of fc6 and fc7 while training.
-        width: of the network, see ``zfcuda.models.zfnet``.
+        dropout: the share that fc6 and fc7 drop while training.
+        width: how wide the network is, see ``zfcuda.models.zfnet``.
         held_out: how many pictures of the held-out seed the accuracy is measured on, with and without their part.
         workers: processes that draw.
 
@@ -42,16 +42,16 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("pictures", "batch", "held_out", "epochs"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("seed", "close_ups", "workers"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         for name in ("rate", "width"):
             if not 0 < getattr(self, name) <= 4:
-                raise ValueError(f"{name} must be above 0 and at most 4, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected above 0 and at most 4, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
+            raise ValueError(f"dropout: expected from 0 to below 1, got {self.dropout}")
         if self.seed == HELD_OUT_SEED:
-            raise ValueError(f"seed must not be {HELD_OUT_SEED}: those pictures are held out")
+            raise ValueError(f"seed: expected any but {HELD_OUT_SEED}, whose pictures are held out, got {self.seed}")
         if self.batch > self.pictures:
-            raise ValueError(f"batch must be at most the number of pictures, {self.pictures}, got {self.batch}")
+            raise ValueError(f"batch: expected at most the number of pictures, {self.pictures}, got {self.batch}")

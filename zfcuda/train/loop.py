@@ -126,7 +126,7 @@ def initialized(num_classes: int, width: float) -> ZFNet:
 
 
 def without_pool5(network: ZFNet) -> ZFNet:
-    """The same layers but pool5: reads pictures of 112 pixels, whose conv5 map is 6 x 6 already."""
+    """A network of all layers but pool5: it reads images of 112 pixels, whose conv5 map is 6 x 6 already."""
     return ZFNet(OrderedDict((name, layer) for name, layer in network.named_children() if name != "pool5"))
 
 

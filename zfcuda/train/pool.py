@@ -21,10 +21,12 @@ _Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Pool:
-    """Attributes:
-    pixels: uint8 [N, 224, 224, 3]: channels last, as the network reads them.
-    labels: int64 [N].
-    boxes: int64 [N, 4], the defining part's bounding box: top, bottom, left, right (ends excluded).
+    """Drawn pictures and what is known of them.
+
+    Attributes:
+        pixels: uint8 [N, 224, 224, 3]: channels last, as the network reads them.
+        labels: int64 [N].
+        boxes: int64 [N, 4], the defining part's bounding box: top, bottom, left, right (ends excluded).
     """
 
     pixels: Tensor
@@ -49,9 +51,9 @@ def draw_pool(count: int, seed: int, *, part: bool = True, workers: int = 2, tit
         tqdm(total=count, desc=title, unit="picture", disable=title is None) as bar,
     ):
         start = 0
-        for image, label, box in results:
+        for drawn, label, box in results:
             span = slice(start, start + len(label))
-            pixels[span] = torch.from_numpy(image)
+            pixels[span] = torch.from_numpy(drawn)
             labels[span], boxes[span] = torch.from_numpy(label), torch.from_numpy(box)
             start = span.stop
             bar.update(len(label))

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SOURCES = ROOT / "csrc"
 FOLDER = ROOT / "build" / "emulation"
-KERNELS = ["pooling", "unpooling", "lrn", "stage", "occlude", "gather"]
+KERNELS = ["switches", "unpool", "lrn", "lrn_backward", "stage", "patches", "occlude"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1"]
 INT32_ELEMENTS = 2**31 - 1 - 1024  # as in launch.cuh
 
@@ -148,7 +148,7 @@ def build(name: str, *, csrc: Path = SOURCES, kernels: Sequence[str] = KERNELS, 
     version = subprocess.run([found, "--version"], capture_output=True).stdout + torch.__version__.encode()
 
     def compile_one(source: Path, root: Path, flags: Sequence[str]) -> Path:
-        headers = [*sorted(root.glob("*.h")), *sorted(HERE.rglob("*.h"))]
+        headers = [*sorted(root.glob("*.h")), *sorted(root.glob("*.inl")), *sorted(HERE.rglob("*.h"))]
         headers += sorted(root.glob("cuda/*.cuh")) + [root / "zfcuda.cpp"] * (source.suffix != ".cu")
         command = [found, "-x", "c++", "-c", str(source), *_flags(root), *flags]
         if source.suffix == ".cu":

@@ -87,7 +87,7 @@ def build(
 
     def compile_one(source: Path, flags: Sequence[str]) -> Path:
         root = next(root for root in (csrc, emulation.SOURCES, HERE) if source.is_relative_to(root))
-        headers = [*sorted(root.glob("*.h")), *sorted(root.glob("cpu/*.h"))]
+        headers = [p for folder in (root, root / "cpu") for end in ("*.h", "*.inl") for p in sorted(folder.glob(end))]
         command = [found, "-c", str(source), *_flags(root), *flags]
         parts = [p.read_bytes() for p in [source, *headers]]
         target = FOLDER / f"{source.stem}-{emulation._digest(version, *[c.encode() for c in command], *parts)}.o"
@@ -106,7 +106,10 @@ def build(
         jobs.append((HERE / "reached.cpp", ()))
     # The slowest first.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        started = {job[0]: pool.submit(compile_one, *job) for job in sorted(jobs, key=lambda j: j[0].stem != "lrn")}
+        started = {
+            job[0]: pool.submit(compile_one, *job)
+            for job in sorted(jobs, key=lambda j: j[0].stem not in ("lrn", "stage"))
+        }
     objects = [started[source].result() for source, _ in jobs]
     libraries = cpp_extension.library_paths()[0]
     command = [found, "-shared", *map(str, objects), *([] if reached else instruments), "-fopenmp", f"-L{libraries}"]

@@ -20,34 +20,34 @@ from zfcuda.models.checks import checked_size
 from zfcuda.network.graph import evaluating, unwrap
 
 _UNITS = {"": 1} | {p + b: n for i, p in enumerate("KMGT", 1) for b, n in (("B", 1000**i), ("iB", 1024**i))}
-# How many tensors each reads, biases apart.
+# How many tensors each of them reads, not counting biases.
 _CONVOLUTIONS = {
     torch.ops.aten.conv2d.default: 2,
     torch.ops.aten.convolution.default: 2,
     torch.ops.aten.convolution_backward.default: 3,
 }
-_COUNTED = (2, 3)  # batches; one picture alone would do, but batch norm refuses to train on one number per map
+_COUNTED = (2, 3)  # batches; one image alone would do, but batch norm refuses to train on one number per map
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
     """Bytes that are alive at once while a network runs, for any batch.
 
-    All that torch allocates for tensors counts: parameters, buffers, pictures, maps; in training what is kept for the
+    All that torch allocates for tensors counts: parameters, buffers, images, maps; in training what is kept for the
     backward pass, gradients and momentum; on a CPU the copies that oneDNN's convolutions make of maps in NCHW. What
     other kernels need for themselves while they run does not (cuDNN's workspaces), nor does the process.
 
-    moments: (bytes that do not depend on the batch, bytes per picture), of all moments that may be a batch's peak.
+    moments: (bytes that do not depend on the batch, bytes per image), of all moments that may be a batch's peak.
     """
 
     moments: tuple[tuple[int, int], ...]
 
     def bytes(self, batch: int) -> int:
-        """At the peak, with so many pictures."""
+        """How many bytes are alive at the peak, with so many images."""
         return max(fixed + each * batch for fixed, each in self.moments)
 
     def largest_batch(self, memory: int | str) -> int:
-        """The most pictures whose peak is at most `memory` (bytes, or "8 GB", "7.5GiB"); 0 where not even one fits.
+        """The most images whose peak is at most `memory` (bytes, or "8 GB", "7.5GiB"); 0 where not even one fits.
 
         Raises:
             ValueError: memory is no such amount.
@@ -63,10 +63,10 @@ def memory_need(
 
     Args:
         model: any network [N,C,H,W] -> anything; left as it was. It may be on the device "meta".
-        input_size: (C, H, W) of the pictures.
+        input_size: (C, H, W) of the images.
         training: False: one forward in eval mode, under torch.inference_mode. True: training steps with cross-entropy
             and SGD with momentum: zero_grad, forward, backward, step.
-        dtype: of parameters and pictures, as after model.to(dtype); None: as the model is.
+        dtype: that of parameters and images, as after model.to(dtype); None: as the model is.
 
     Raises:
         ValueError: naming the argument: an input_size that is not three positive integers or that the network cannot
@@ -95,10 +95,10 @@ def largest_batch(
     training: bool = False,
     dtype: torch.dtype | None = None,
 ) -> int:
-    """The most pictures that fit into `memory` at once: bytes, or a text such as "8 GB" (10^9 bytes) or "8 GiB" (2^30).
+    """The most images that fit into `memory` at once: bytes, or a text such as "8 GB" (10^9 bytes) or "8 GiB" (2^30).
 
-    0 where not even one fits. The other arguments and errors are those of memory_need; see there what counts, and leave
-    room for what does not.
+    It is 0 where not even one fits. The other arguments and errors are those of memory_need; see there what counts, and
+    leave room for what does not.
     """
     _amount(memory)
     return memory_need(model, input_size, training=training, dtype=dtype).largest_batch(memory)
@@ -106,17 +106,17 @@ def largest_batch(
 
 def _amount(memory: int | str) -> int:
     if isinstance(memory, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B|)\s*", memory)
-        if not found:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B|)\s*", memory)
+        if not match:
             raise ValueError(f'memory: expected bytes, or an amount like "8 GB" or "8 GiB", got {memory!r}')
-        return int(float(found[1]) * _UNITS[found[2]])
+        return int(float(match[1]) * _UNITS[match[2]])
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
         raise ValueError(f"memory: expected a number of bytes, got {memory!r}")
     return memory
 
 
 def _envelope(moments: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Those moments that no other one exceeds at every batch."""
+    """The moments that no other one exceeds at every batch."""
     kept: list[tuple[int, int]] = []
     for fixed, each in sorted(moments, reverse=True):
         if not kept or each > kept[-1][1]:
@@ -173,7 +173,7 @@ def _copies(func: Any, args: tuple[Any, ...], result: Any) -> int:
     if any(suggest_memory_format(x) == torch.channels_last for x in tensors if x.dim() == 4):
         return 0
     written = next(x for x in tree_leaves(result) if isinstance(x, Tensor))
-    # Maps of a picture's few channels are read as they are.
+    # Maps of an image's few channels are read as they are.
     read = sum(_blocked(x) for x in tensors if x.shape[1] > 4)
     return max(read + _blocked(written), written.nbytes + _blocked(written))
 
@@ -192,13 +192,13 @@ def _history(
         ledger.note(tensors)
         parameters = [x for x in tensors.values() if x.is_floating_point()]
         like = parameters[0] if parameters else torch.empty(0, dtype=dtype)
-        pictures = torch.empty(batch, *size, dtype=like.dtype, device=like.device)
+        images = torch.empty(batch, *size, dtype=like.dtype, device=like.device)
         if training:
             with torch.enable_grad():
-                _train(model, tensors, pictures)
+                _train(model, tensors, images)
         else:
             with torch.inference_mode(), evaluating(model):
-                torch.func.functional_call(model, tensors, (pictures,))
+                torch.func.functional_call(model, tensors, (images,))
         return ledger.history
 
 
@@ -217,22 +217,22 @@ def _stand_ins(model: nn.Module, training: bool, dtype: torch.dtype | None) -> d
     return tensors
 
 
-def _train(model: nn.Module, tensors: dict[str, Tensor], pictures: Tensor) -> None:
-    """Two steps: from the second on, there is momentum."""
+def _train(model: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> None:
+    """Takes two steps: from the second on, there is momentum."""
     trained = list(dict.fromkeys(x for x in tensors.values() if x.requires_grad))
     if not trained:
         raise ValueError("model: it has no parameter to train (requires_grad is False everywhere)")
     optimiser = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
-    labels = torch.zeros(len(pictures), dtype=torch.long, device=pictures.device)
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     with _training(model):
         for _ in range(2):
             optimiser.zero_grad()
-            _loss(torch.func.functional_call(model, tensors, (pictures,)), labels).backward()
+            _loss(torch.func.functional_call(model, tensors, (images,)), labels).backward()
             optimiser.step()
 
 
 def _loss(outputs: Any, labels: Tensor) -> Tensor:
-    """Cross-entropy of each tensor of logits; of any other output its mean."""
+    """Sums the cross-entropy of each tensor of logits and the mean of any other output."""
     losses = [
         F.cross_entropy(x, labels) if x.dim() == 2 else x.mean()
         for x in tree_leaves(outputs)
@@ -244,7 +244,7 @@ def _loss(outputs: Any, labels: Tensor) -> Tensor:
 
 
 class _training:  # noqa: N801  # a context manager, named like zfcuda.network.evaluating
-    """Training mode for the time being."""
+    """Keeps a model in training mode within a with statement."""
 
     def __init__(self, model: nn.Module) -> None:
         self.flags = {module: module.training for module in model.modules()}

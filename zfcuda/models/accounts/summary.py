@@ -29,10 +29,10 @@ class Row:
 
     Attributes:
         name: its dotted name. kind: its class.
-        output_shape: of its output, without the batch.
-        activation_bytes: of its output.
+        output_shape: the shape of its output, without the batch.
+        activation_bytes: the bytes of its output.
         parameters: how many; a later call of the same layer, or one that shares weights, adds none.
-        multiply_adds: of convolutions, locally connected and linear layers; 0 for all others.
+        multiply_adds: those of convolutions, locally connected and linear layers; 0 for all others.
         receptive_field: (size, stride) in pixels; None where the network cannot be followed that far.
         own_bytes: activation_bytes, or 0 where the output lies in its input's memory (in-place ReLU, flattening).
     """
@@ -50,15 +50,15 @@ class Row:
 class Summary(Sequence[Row]):
     """Rows in forward order; prints as a table with the totals below.
 
-    Memory is counted as in the CS231n notes, for one picture, and is what nobody can do without who keeps everything:
-    forward_bytes: the picture and every layer's map, once each.
+    Memory is counted as in the CS231n notes, for one image, and is the least that keeping everything takes:
+    forward_bytes: the image and every layer's map, once each.
     training_bytes: all those maps and their gradients, and parameters three times: weight, gradient and momentum.
     What is alive at once in a real run is another number, less forward and seldom as much in training:
-    zfcuda.models.memory counts it. Sums, concatenations and functions in a model's forward are no layers and have no
-    row; in eval mode dropout makes no map.
+    zfcuda.models.memory_need counts it. Sums, concatenations and functions in a model's forward are no layers and have
+    no row; in eval mode dropout makes no map.
 
     Attributes:
-        input_size: (C, H, W) of the picture. input_bytes: of it.
+        input_size: (C, H, W) of the image. input_bytes: its bytes.
         other_parameters: how many are in no row: in layers that did not run, or of the model's own.
     """
 
@@ -91,12 +91,12 @@ class Summary(Sequence[Row]):
 
     @property
     def activation_bytes(self) -> int:
-        """Of all layers' outputs together, those in one memory counted each."""
+        """The bytes of all layers' outputs together; those that share memory are counted each."""
         return sum(row.activation_bytes for row in self)
 
     @property
     def parameters(self) -> int:
-        """Of the whole model, each once."""
+        """How many parameters the whole model has, each counted once."""
         return sum(row.parameters for row in self) + self.other_parameters
 
     @property
@@ -105,12 +105,12 @@ class Summary(Sequence[Row]):
 
     @property
     def forward_bytes(self) -> int:
-        """The picture and every map that has memory of its own."""
+        """The bytes of the image and of every map that has memory of its own."""
         return self.input_bytes + sum(row.own_bytes for row in self)
 
     @property
     def training_bytes(self) -> int:
-        """Maps and their gradients; weights, their gradients and their momentum."""
+        """The bytes of maps and their gradients; of weights, their gradients and their momentum."""
         return 2 * self.forward_bytes + 3 * self.parameter_bytes
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
 
     Args:
         model: any network [N,C,H,W] -> anything; it is run once, in eval mode, and left as it was.
-        input_size: (C, H, W) of the picture.
+        input_size: (C, H, W) of the image.
 
     Returns:
         A Summary: a sequence of Rows that prints as a table.
@@ -204,10 +204,10 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
 
     leaves = [m for m in model.modules() if not any(True for _ in m.children())]
     handles = [module.register_forward_hook(note) for module in leaves]
-    picture = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
+    image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
     try:
         with torch.inference_mode(), evaluating(model):
-            model(picture)
+            model(image)
     except RuntimeError as error:
         raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
     finally:
@@ -216,7 +216,7 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     return Summary(
         rows,
         size,
-        picture.nbytes,
+        image.nbytes,
         other_parameters=sum(p.numel() for p in model.parameters() if p not in counted),
         parameter_bytes=sum(p.nbytes for p in model.parameters()),
     )

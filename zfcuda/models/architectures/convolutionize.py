@@ -1,8 +1,8 @@
-"""Fully connected layers as convolutions: the same weights slide over larger pictures and give a map of scores.
+"""Fully connected layers as convolutions: the same weights slide over larger images and give a map of scores.
 
 A linear layer on flattened maps of C x h x w is a convolution with a kernel of h x w, one on a vector a convolution of
 1x1 (CS231n notes, "Converting FC layers to CONV layers"; Sermanet et al. 2013, OverFeat). One forward on a large
-picture then does what many crops would, and shares between them all that they have in common.
+image then does what many crops would, and shares between them all that they have in common.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class ScoreMap(fx.GraphModule):
     """[N,C,H,W] -> [N,classes,h,w], in eval mode; layers and weights go by the names of the model it was made of.
 
     Attributes:
-        window: (H, W), the pictures of the model it was made of: what one score sees.
+        window: (H, W) of the images of the model it was made of: what one score sees.
         stride: (rows, columns) in pixels, from one score to the next.
         exact: whether every score [y, x] equals the model's on the crop at (y * stride, x * stride). That is so where
-            no layer pads. One that pads shows a crop zeros at its border, where the larger picture has pixels: then
-            the very same score comes only from a picture of the model's own size. Elsewhere a score sees what lies
-            around its crop, up to the receptive field of the last layer, and away from the picture's border it is the
+            no layer pads. One that pads shows a crop zeros at its border, where the larger image has pixels: then
+            the very same score comes only from an image of the model's own size. Elsewhere a score sees what lies
+            around its crop, up to the receptive field of the last layer, and away from the image's border it is the
             same function of that field at every place. Pooling windows that reach over the border (ceil_mode) count
             as padding.
     """
@@ -54,23 +54,23 @@ class ScoreMap(fx.GraphModule):
 
 
 def convolutionize(model: nn.Module, input_size: Sequence[int]) -> ScoreMap:
-    """Turns a classifier into a network that slides over larger pictures.
+    """Turns a classifier into a network that slides over larger images.
 
     Linear layers become convolutions, flattening falls away, and means over the whole map (adaptive pooling, global
-    mean) become means over windows of the size that the map has for a picture of input_size. Everything else stays.
+    mean) become means over windows of the size that the map has for an image of input_size. Everything else stays.
 
     Args:
         model: a CNN [N,C,H,W] -> [N,classes] that torch.fx can record; left as it was, and nothing is shared with it.
-        input_size: (C, H, W) of the pictures that it was made for.
+        input_size: (C, H, W) of the images that it was made for.
 
     Returns:
-        A ScoreMap, in eval mode, for pictures of input_size or larger. VGG16 on 384x384 gives 6x6 scores.
+        A ScoreMap, in eval mode, for images of input_size or larger. VGG16 on 384x384 gives 6x6 scores.
 
     Raises:
         TypeError: model is no torch.nn.Module.
         ValueError: naming the layer that cannot slide (adaptive pooling into windows that are not all alike, channel
             attention, group norm, locally connected layers, ...), or the argument: a model that cannot be recorded or
-            whose output is no vector per picture, an input_size that does not fit.
+            whose output is no vector per image, an input_size that does not fit.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -122,8 +122,8 @@ def _recorded(model: nn.Module) -> fx.Graph:
 class _Maps:
     """A value of the model, [C,h,w] or flattened, that slides as maps [C,H,W].
 
-    size: (h, w), of which one window of the picture needs so many values of the map ...
-    spread: ... that lie so far apart: 1, or what adaptive pooling made of each neighbourhood.
+    size: (h, w), how many values of the map one window of the image needs.
+    spread: how far apart those values lie: 1, or what adaptive pooling made of each neighbourhood.
     flat: whether the model holds it as a vector of C * h * w.
     stride: pixels from one value to the next. exact: see ScoreMap.
     """
@@ -146,7 +146,7 @@ class _Rewriter:
 
     def __init__(self, root: fx.GraphModule, window: Pair) -> None:
         self.root, self.window = root, window
-        self.found: dict[fx.Node, _Maps] = {}
+        self.maps: dict[fx.Node, _Maps] = {}
 
     def rewritten(self) -> ScoreMap:
         graph = self.root.graph
@@ -154,7 +154,7 @@ class _Rewriter:
         for node in list(graph.nodes):
             if node.op == "placeholder":
                 shape = _shape(node)
-                self.found[node] = _Maps(shape[1], (shape[2], shape[3]), (1, 1))
+                self.maps[node] = _Maps(shape[1], (shape[2], shape[3]), (1, 1))
             elif node.op == "output":
                 result = self.output(node)
             elif node.op != "get_attr":
@@ -169,19 +169,19 @@ class _Rewriter:
 
     def output(self, node: fx.Node) -> _Maps:
         value = node.args[0]
-        maps = self.found.get(value) if isinstance(value, fx.Node) else None
+        maps = self.maps.get(value) if isinstance(value, fx.Node) else None
         if maps is None or not maps.vector:
             what = list(_shape(value)) if isinstance(value, fx.Node) and _shape(value) else type(value).__name__
-            raise ValueError(f"model: expected an output [N,classes], one number per class; it is {what}")
+            raise ValueError(f"model: expected an output [N,classes], one number per class, got {what}")
         return maps
 
     def step(self, node: fx.Node) -> None:
-        inputs = [self.found[x] for x in node.all_input_nodes if x in self.found]
+        inputs = [self.maps[x] for x in node.all_input_nodes if x in self.maps]
         if not inputs:
-            return  # of sizes and constants alone
+            return  # it reads nothing but sizes and constants
         call = self.call(node)
         if call.kind == "other" and calls.is_shape_query(call.arguments["function"], tuple(call.arguments["args"])):
-            return  # asked for by a reshape, which falls away
+            return  # a reshape asks for it, which falls away
         rule = _RULES.get(call.kind)
         if rule is None:
             self.refuse(node, "it may need the whole map")
@@ -197,10 +197,10 @@ class _Rewriter:
     def tensor(self, value: Any) -> Any:
         """A parameter or buffer among the arguments, as a tensor."""
         if isinstance(value, fx.Node) and value.op == "get_attr":
-            found: Any = self.root
+            member: Any = self.root
             for part in str(value.target).split("."):
-                found = getattr(found, part)
-            return found
+                member = getattr(member, part)
+            return member
         return value
 
     def refuse(self, node: fx.Node, reason: str) -> NoReturn:
@@ -221,19 +221,19 @@ class _Rewriter:
             new = self.root.graph.call_module(name, (source,))
         node.replace_all_uses_with(new)
         self.root.graph.erase_node(node)
-        self.found[new] = maps
+        self.maps[new] = maps
 
     def free(self, name: str) -> str:
         taken = dict(self.root.named_modules())
         count = 2
-        found = name
-        while found in taken or hasattr(self.root, found):
-            found, count = f"{name}_{count}", count + 1
-        return found
+        candidate = name
+        while candidate in taken or hasattr(self.root, candidate):
+            candidate, count = f"{name}_{count}", count + 1
+        return candidate
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    """Of its value for two pictures of the model's size; () if it is no tensor."""
+    """The shape of a step's value for two images of the model's size; () if it is no tensor."""
     meta: Any = node.meta.get("tensor_meta")
     return tuple(meta.shape) if hasattr(meta, "shape") else ()
 
@@ -262,7 +262,7 @@ def _windows(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], i
         padded = any(any(sides) for sides in both_sides(arguments["padding"], weight, arguments["dilation"]))
     shape = _shape(node)
     strides = (source.stride[0] * stride[0], source.stride[1] * stride[1])
-    rewriter.found[node] = _Maps(shape[1], (shape[2], shape[3]), strides, exact=source.exact and not padded)
+    rewriter.maps[node] = _Maps(shape[1], (shape[2], shape[3]), strides, exact=source.exact and not padded)
 
 
 def _linear(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
@@ -315,8 +315,8 @@ def _averaged(rewriter: _Rewriter, node: fx.Node, input: fx.Node, source: _Maps,
 
 def _reshape(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
     """Flattening falls away: what it would have made of the maps is remembered."""
-    input = next(x for x in node.all_input_nodes if x in rewriter.found)
-    source, after = rewriter.found[input], _shape(node)[1:]
+    input = next(x for x in node.all_input_nodes if x in rewriter.maps)
+    source, after = rewriter.maps[input], _shape(node)[1:]
     flattened = (source.channels * source.size[0] * source.size[1],)
     if after == flattened:
         flat = True
@@ -328,10 +328,10 @@ def _reshape(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], i
 
 
 def _alike(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
-    """Element by element: of one value, or of several that stand for the same."""
+    """Works element by element, on one value, or on several whose elements stand for the same pixels."""
     if len({(maps.size, maps.stride, maps.flat, maps.spread) for maps in inputs}) > 1:
         rewriter.refuse(node, "it brings together maps of different sizes or strides")
-    others = [x for x in node.all_input_nodes if x not in rewriter.found]
+    others = [x for x in node.all_input_nodes if x not in rewriter.maps]
     for other in others:
         constant = rewriter.tensor(other)
         fits = isinstance(constant, Tensor) and (
@@ -341,7 +341,7 @@ def _alike(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inp
             rewriter.refuse(node, "it meets a tensor that has a value of its own at every place, or is computed")
     channels = max(maps.channels for maps in inputs)
     exact = all(maps.exact for maps in inputs)
-    rewriter.found[node] = replace(inputs[0], channels=channels, exact=exact)
+    rewriter.maps[node] = replace(inputs[0], channels=channels, exact=exact)
 
 
 def _normalised(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
@@ -349,7 +349,7 @@ def _normalised(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any]
     if source.flat and not source.vector:
         rewriter.refuse(node, "it normalises every place of the flattened maps by itself")
     if not source.vector or node.op != "call_module":
-        rewriter.found[node] = source
+        rewriter.maps[node] = source
         return
     module: Any = rewriter.root.get_submodule(str(node.target))
     norm = nn.BatchNorm2d(module.num_features, module.eps, module.momentum, module.affine)
@@ -361,7 +361,7 @@ def _normalised(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any]
 def _lrn(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
     if inputs[0].flat:
         rewriter.refuse(node, "it follows flattening")
-    rewriter.found[node] = inputs[0]
+    rewriter.maps[node] = inputs[0]
 
 
 def _softmax(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
@@ -374,19 +374,19 @@ def _softmax(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], i
 def _cat(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
     same = {(maps.size, maps.stride, maps.flat, maps.spread) for maps in inputs}
     dims = 2 if inputs[0].flat else 4
-    whole = all(x in rewriter.found for x in arguments["tensors"])
+    whole = all(x in rewriter.maps for x in arguments["tensors"])
     if len(same) > 1 or not whole or arguments["dim"] % dims != 1 or (inputs[0].flat and not inputs[0].vector):
         rewriter.refuse(node, "it puts together what is not maps of one size and stride, side by side")
-    channels = sum(rewriter.found[x].channels for x in arguments["tensors"])
+    channels = sum(rewriter.maps[x].channels for x in arguments["tensors"])
     node.args, node.kwargs = (arguments["tensors"], 1), {}
     exact = all(maps.exact for maps in inputs)
-    rewriter.found[node] = replace(inputs[0], channels=channels, exact=exact)
+    rewriter.maps[node] = replace(inputs[0], channels=channels, exact=exact)
 
 
 def _channels(rewriter: _Rewriter, node: fx.Node, arguments: Mapping[str, Any], inputs: list[_Maps]) -> None:
     if inputs[0].flat and not inputs[0].vector:
         rewriter.refuse(node, "it takes a part of flattened maps")
-    rewriter.found[node] = replace(inputs[0], channels=_shape(node)[1])
+    rewriter.maps[node] = replace(inputs[0], channels=_shape(node)[1])
 
 
 _RULES: dict[str, Rule] = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's colours, as torchvision's pictures come
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's images come with
 
 
 class ConvNorm(nn.Module):
@@ -32,9 +32,9 @@ class Inception(nn.Module):
     Args:
         before: maps of the input.
         one: maps of the 1x1 branch.
-        three: of the 3x3 branch: (its 1x1 reduction, the 3x3 after it).
-        five: of the "5x5" branch, likewise; it is 3x3 in torchvision, so in all its weights.
-        pooled: of the 1x1 after the pooling.
+        three: maps of the 3x3 branch: (its 1x1 reduction, the 3x3 after it).
+        five: maps of the "5x5" branch, likewise; it is 3x3 in torchvision, so in all its weights.
+        pooled: maps of the 1x1 after the pooling.
     """
 
     def __init__(self, before: int, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int) -> None:
@@ -49,7 +49,7 @@ class Inception(nn.Module):
 
 
 class Recolour(nn.Module):
-    """From ImageNet's mean and deviation to mean 0.5 and deviation 0.5, which the published weights were trained with.
+    """Turns ImageNet's mean and deviation into 0.5 and 0.5, which the published weights were trained with.
 
     It has no weights: its constants are in no state_dict.
     """
@@ -91,7 +91,7 @@ def googlenet(num_classes: int = 1000, *, transform_input: bool = True) -> GoogL
 
     Args:
         num_classes: outputs of fc.
-        transform_input: the first layer brings pictures of ImageNet's mean and deviation to those that the published
+        transform_input: the first layer brings images of ImageNet's mean and deviation to those that the published
             weights want; torchvision does so where it loads them, and only then.
 
     Returns:

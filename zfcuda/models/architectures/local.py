@@ -12,7 +12,7 @@ Size = int | tuple[int, int]
 
 
 class LocallyConnected2d(nn.Module):
-    """Windows as in nn.Conv2d, weights of its own at each position: for pictures whose parts are always in one place
+    """Windows as in nn.Conv2d, weights of its own at each position: for images whose parts are always in one place
     (centred faces, say). It takes maps of one size alone, and has Ho * Wo times a convolution's parameters.
 
     Args:
@@ -57,7 +57,8 @@ class LocallyConnected2d(nn.Module):
         rooms = [n + 2 * p - k for n, p, k in zip(self.input_size, self.padding, self.kernel_size, strict=True)]
         if min(rooms) < 0:
             raise ValueError(
-                f"kernel_size: {self.kernel_size} is larger than a map of {self.input_size} padded by {self.padding}"
+                f"kernel_size: expected at most a map of {self.input_size} padded by {self.padding}, "
+                f"got {self.kernel_size}"
             )
         self.output_size = (rooms[0] // self.stride[0] + 1, rooms[1] // self.stride[1] + 1)
         self.weight = nn.Parameter(torch.empty(*self.output_size, out_channels, in_channels, *self.kernel_size))
@@ -76,7 +77,7 @@ class LocallyConnected2d(nn.Module):
         Raises:
             ValueError: the maps are not those that the layer was made for.
         """
-        traced = isinstance(input, torch.fx.Proxy)  # which has no shape to look at
+        traced = isinstance(input, torch.fx.Proxy)  # a stand-in, which has no shape to look at
         if not traced and tuple(input.shape[1:]) != (self.in_channels, *self.input_size):
             made_for = (self.in_channels, *self.input_size)
             raise ValueError(f"input: expected maps {made_for} without the batch, got {tuple(input.shape[1:])}")

@@ -15,7 +15,7 @@ from zfcuda.models.architectures.stages import FusedSequential
 from zfcuda.models.checks import checked_size
 
 MOST_LAYERS, DEEPEST = 2000, 100
-_SEARCHED = 512  # pixels more or fewer, for picture sizes that would fit
+_SEARCHED = 512  # pixels more or fewer, for image sizes that would fit
 
 
 class PatternError(ValueError):
@@ -54,7 +54,7 @@ def from_pattern(text: str, input_size: Sequence[int], *, round: str | None = No
 
     Args:
         text: the pattern.
-        input_size: (C, H, W) of the picture.
+        input_size: (C, H, W) of the image.
         round: what happens where (N + 2P - m) / S + 1 is not whole. None: PatternError. "down": the last pixels are not
             read, as torch does. "up": the last pooling window reaches over the border (ceil_mode, as Caffe pools);
             convolutions, which cannot, round down.
@@ -66,8 +66,8 @@ def from_pattern(text: str, input_size: Sequence[int], *, round: str | None = No
 
     Raises:
         PatternError: (a ValueError) a text that is no pattern, or a layer that does not fit what comes before it; the
-            message marks the place, and says which pictures, paddings, strides or kernels would fit.
-        ValueError: for an input_size or a round that is none.
+            message marks the place, and says which images, paddings, strides or kernels would fit.
+        ValueError: for an input_size that is not three positive integers, or a round other than those above.
     """
     size = checked_size(input_size)
     if round not in (None, "down", "up"):
@@ -104,7 +104,7 @@ class _Layer:
 _TOKEN = re.compile(r"->|[\[\]*?]|[^\s\[\]*?>-]+|.", re.DOTALL)
 _WORD = re.compile(r"([a-z]+?)(\d+(?:\.\d+)?)?(?:/(.*))?")
 _OPTION = re.compile(r"([spdg])(\d+)(?:x(\d+))?")
-# The number after the word: an integer that must be there, one that may, a share that may, none.
+# The number after the word: "needed" and "maybe" an integer, "share" an optional share, "" none.
 _NUMBERS = {
     "conv": "needed",
     "local": "needed",
@@ -135,14 +135,14 @@ class _Parser:
     def layers(self) -> list[_Layer]:
         if self.tokens and self.tokens[0][0] == "input":
             self.place = 1
-        found = self.sequence(opened=None, depth=0)
-        if not found:
+        sequence = self.sequence(opened=None, depth=0)
+        if not sequence:
             raise PatternError("no layer in it", self.text, 0, len(self.text))
-        return found
+        return sequence
 
     def sequence(self, opened: int | None, depth: int) -> list[_Layer]:
         """What stands up to the bracket that closes, or the end."""
-        found: list[_Layer] = []
+        layers: list[_Layer] = []
         while self.place < len(self.tokens):
             token, start, end = self.tokens[self.place]
             self.place += 1
@@ -151,7 +151,7 @@ class _Parser:
             if token == "]":
                 if opened is None:
                     self.fail("this bracket closes none", start, end)
-                return found
+                return layers
             if token == "[":
                 if depth == DEEPEST:
                     self.fail(f"groups in each other, deeper than {DEEPEST}", start, end)
@@ -162,12 +162,12 @@ class _Parser:
                 self.fail(f"{token!r} without a layer before it", start, end)
             else:
                 group = [self.layer(token, start, end)]
-            found += self.repeated(group, start)
-            if len(found) > MOST_LAYERS:
+            layers += self.repeated(group, start)
+            if len(layers) > MOST_LAYERS:
                 self.fail(f"more than {MOST_LAYERS} layers", start, end)
         if opened is not None:
             self.fail("this bracket is never closed", opened, opened + 1)
-        return found
+        return layers
 
     def repeated(self, group: list[_Layer], start: int) -> list[_Layer]:
         times = 1
@@ -251,20 +251,20 @@ class _Parser:
         form = ", ".join(["a kernel (3 or 1x7)", *(f"{letter}1" for letter in allowed)])
         kernel = re.match(r"(\d{1,6})(?:x(\d{1,6}))?(?!\d)", written)
         rest = written[kernel.end() :] if kernel else written
-        found: dict[str, tuple[int, int]] = {}
+        pairs: dict[str, tuple[int, int]] = {}
         place = 0
         for option in _OPTION.finditer(rest):
             letter, first, second = option.groups()
-            if option.start() != place or letter not in allowed or letter in found or len(first + (second or "")) > 9:
+            if option.start() != place or letter not in allowed or letter in pairs or len(first + (second or "")) > 9:
                 break
             if letter == "g" and second:
                 break
-            found[letter] = (int(first), int(second or first))
+            pairs[letter] = (int(first), int(second or first))
             place = option.end()
         if place != len(rest) or not written:
             at = end - len(rest) + place if written else start
             self.fail(f"{self.text[at:end]!r} is no option of {word}; expected, after the slash: {form}", at, end)
-        return (int(kernel[1]), int(kernel[2] or kernel[1])) if kernel else None, found
+        return (int(kernel[1]), int(kernel[2] or kernel[1])) if kernel else None, pairs
 
     def fail(self, reason: str, start: int, end: int) -> NoReturn:
         raise PatternError(reason, self.text, start, end)
@@ -293,7 +293,7 @@ class _Side:
         return self.room(length) >= 0 and self.room(length) % self.stride == 0
 
     def outputs(self, length: int, ceil_mode: bool = False) -> int:
-        """As torch counts them: with ceil_mode the last window starts inside the map or the padding before it."""
+        """How many windows torch has: with ceil_mode the last one starts inside the map or the padding before it."""
         windows = (self.room(length) + (self.stride - 1 if ceil_mode else 0)) // self.stride + 1
         return windows - 1 if ceil_mode and (windows - 1) * self.stride >= length + self.padding else windows
 
@@ -304,15 +304,15 @@ def _sides(layer: _Layer) -> tuple[_Side, _Side]:
 
 
 def _nearest(value: int, low: int, high: int, fits: Callable[[int], bool]) -> list[int]:
-    """At most the two numbers nearest to `value` within low ... high that fit, in their order."""
+    """Finds at most the two numbers nearest to `value` within low ... high that fit, in their order."""
     others: Iterator[int] = (n for step in range(1, high - low + 2) for n in (value - step, value + step))
-    found: list[int] = []
+    nearest: list[int] = []
     for n in others:
         if low <= n <= high and fits(n):
-            found.append(n)
-            if len(found) == 2:
+            nearest.append(n)
+            if len(nearest) == 2:
                 break
-    return sorted(found)
+    return sorted(nearest)
 
 
 # ---------------------------------------------------------------- from layers to a network
@@ -326,7 +326,7 @@ class _Builder:
         self.picture = size
         self.shape: tuple[int, ...] = size
         self.modules: OrderedDict[str, nn.Module] = OrderedDict()
-        self.windows: list[tuple[tuple[_Side, _Side], bool]] = []  # so far, and whether they round up
+        self.windows: list[tuple[tuple[_Side, _Side], bool]] = []  # so far; whether they round up
         self.stage, self.convolutions, self.pooled = 1, 0, False
         self.place = "0"  # what activations are named after
         self.used: dict[str, int] = {}  # how often each of these names was wanted
@@ -465,7 +465,7 @@ class _Builder:
         most_padding = side.kernel // 2 if layer.word in ("pool", "avgpool") else side.reach - 1
         kernels = max(1, (length + 2 * side.padding - 1) // side.dilation + 1)
         picture = self.picture[1 + i]
-        found = {
+        fitting = {
             "picture": _nearest(
                 picture, max(1, picture - _SEARCHED), picture + _SEARCHED, lambda n: self.reaches(n, side, i)
             ),
@@ -480,13 +480,13 @@ class _Builder:
                 lambda n: replace(side, kernel=n).fits(length),
             ),
         }
-        options = [f"{name} {' or '.join(map(str, numbers))}" for name, numbers in found.items() if numbers]
+        options = [f"{name} {' or '.join(map(str, numbers))}" for name, numbers in fitting.items() if numbers]
         if side.room(length) >= 0:
             options.append('round="down"' + (' or "up"' if layer.word in ("pool", "avgpool") else ""))
         return f"what would fit: {'; '.join(options)}" if options else ""
 
     def reaches(self, length: int, last: _Side, i: int) -> bool:
-        """Whether a picture of this length fits all layers so far and this one."""
+        """Whether an image of this length fits all layers so far and this one."""
         for sides, ceil_mode in self.windows:
             if sides[i].room(length) < 0 or (self.round is None and not sides[i].fits(length)):
                 return False

@@ -23,7 +23,7 @@ from zfcuda.models.checks import check_num_classes
 
 _IMAGENET_SIZE = (3, 224, 224)
 _IMAGENET_COLOURS = Preprocess(interpolation="bilinear")
-_CAFFENET_COLOURS = Preprocess.caffe((227, 227), (104.00698793, 116.66876762, 122.67891434))  # of its mean file
+_CAFFENET_COLOURS = Preprocess.caffe((227, 227), (104.00698793, 116.66876762, 122.67891434))  # its mean file's
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Entry:
     Attributes:
         build: num_classes -> the network, with weights drawn at random.
         title: what it is, in a line.
-        input_size: (C, H, W) of its pictures.
-        preprocess: PIL image -> Tensor [1, *input_size], float32, as its published weights want it.
+        input_size: (C, H, W) of its images.
+        preprocess: PIL picture -> Tensor [1, *input_size], float32, as its published weights want it.
         num_classes: how many it has where nobody says.
         published: whose classes the published weights tell apart, "imagenet"; None where there are no such weights.
     """
@@ -103,7 +103,7 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
     Returns:
         A module [N,*input_size] -> [N,num_classes] with
         .classes: the names of its outputs (list), where they are as many as those of its published weights; or None;
-        .preprocess: PIL image -> Tensor [1,*input_size].
+        .preprocess: PIL picture -> Tensor [1,*input_size].
 
     Raises:
         ValueError: for an unknown name (the nearest are given), or a num_classes that is not positive.

@@ -76,7 +76,7 @@ def _stage(block: type[BasicBlock | Bottleneck], before: int, maps: int, count: 
 
 
 def resnet(block: type[BasicBlock | Bottleneck], blocks: tuple[int, int, int, int], num_classes: int) -> nn.Sequential:
-    """The network of any depth: `blocks` of each stage, of one kind."""
+    """A residual network of any depth, with so many blocks of one kind in each stage."""
     check_num_classes(num_classes)
     wider = block.expansion
     network = nn.Sequential(
@@ -104,10 +104,10 @@ def resnet18(num_classes: int = 1000) -> nn.Sequential:
 
 
 def resnet34(num_classes: int = 1000) -> nn.Sequential:
-    """34 layers."""
+    """He et al. 2015, Table 1, 34 layers."""
     return resnet(BasicBlock, (3, 4, 6, 3), num_classes)
 
 
 def resnet50(num_classes: int = 1000) -> nn.Sequential:
-    """50 layers, with bottlenecks."""
+    """He et al. 2015, Table 1, 50 layers, with bottlenecks."""
     return resnet(Bottleneck, (3, 4, 6, 3), num_classes)

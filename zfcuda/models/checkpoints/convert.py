@@ -33,9 +33,9 @@ def convert(
     Args:
         source: weights (.pth, safetensors), or a caffemodel or deploy prototxt.
         out: the new file, *.safetensors.
-        model: the network that they are of, as for load; None: found by the shapes.
+        model: the network that they are of, as for load; None: the one that the shapes tell.
         weights: the caffemodel for a prototxt; None: the one beside it.
-        mean: of pictures for Caffe's networks: "104,117,123" (blue, green, red) or a binaryproto; None: ImageNet's.
+        mean: the mean colour for Caffe's networks: "104,117,123" (blue, green, red) or a binaryproto; None: ImageNet's.
         force: overwrite out.
 
     Returns:
@@ -49,16 +49,16 @@ def convert(
     if source.suffix.lower() in _CAFFE:
         if model is not None:
             raise ValueError(f"model: {model}, but a prototxt says itself which network it is")
-        found, tensors, facts = _of_caffe(source, weights, mean)
+        loaded, tensors, facts = _of_caffe(source, weights, mean)
     else:
         for name, value in (("weights", weights), ("mean", mean)):
             if value is not None:
                 raise ValueError(f"{name}: {value}, which is for Caffe's networks; {source} is none")
-        found, tensors, facts = _of_weights(source, model)
-    if found is not None and found.num_classes is not None:
-        facts["zfcuda.num_classes"] = str(found.num_classes)
+        loaded, tensors, facts = _of_weights(source, model)
+    if loaded is not None and loaded.num_classes is not None:
+        facts["zfcuda.num_classes"] = str(loaded.num_classes)
     _write(out, tensors, {"format": "pt"} | facts)
-    what = "a network not known by name" if found is None else found.title.partition(" with ")[0]
+    what = "a network not known by name" if loaded is None else loaded.title.partition(" with ")[0]
     return f"{out}: {len(tensors)} tensors of {what}"
 
 
@@ -66,13 +66,13 @@ _Converted = tuple[Loaded | None, dict[str, Tensor], dict[str, str]]
 
 
 def _of_caffe(source: Path, weights: str | os.PathLike[str] | None, mean: str | None) -> _Converted:
-    found = find(source, weights=weights)
-    if found.weights is None:
+    loaded = find(source, weights=weights)
+    if loaded.weights is None:
         raise ValueError(f"{source}: no caffemodel beside it; say which with --weights")
-    facts = {"zfcuda.source": found.weights.name, "zfcuda.prototxt": str(found.model.prototxt)}
+    facts = {"zfcuda.source": loaded.weights.name, "zfcuda.prototxt": str(loaded.model.prototxt)}
     if mean is not None:
-        facts["zfcuda.mean"] = _mean(mean, found)
-    return found, dict(found.model.state_dict()), facts
+        facts["zfcuda.mean"] = _mean(mean, loaded)
+    return loaded, dict(loaded.model.state_dict()), facts
 
 
 def _of_weights(source: Path, model: str | None) -> _Converted:
@@ -81,12 +81,12 @@ def _of_weights(source: Path, model: str | None) -> _Converted:
     facts = {key: value for key, value in read_metadata(source).items() if key in ("zfcuda.prototxt", "zfcuda.mean")}
     facts["zfcuda.source"] = source.name
     try:
-        found = find(source) if model is None else find(model, weights=source)
+        loaded = find(source) if model is None else find(model, weights=source)
     except UnknownNetworkError:
         return None, tensors, facts
-    if found.origin is not None:
-        facts["zfcuda.network"] = found.origin
-    return found, matched(found.model, tensors, source), facts
+    if loaded.origin is not None:
+        facts["zfcuda.network"] = loaded.origin
+    return loaded, matched(loaded.model, tensors, source), facts
 
 
 def _check_out(out: Path, force: bool) -> None:
@@ -111,7 +111,7 @@ def _mean(text: str, loaded: Loaded) -> str:
         except ValueError:
             raise ValueError(f"mean: expected numbers like 104,117,123 or a binaryproto, got {text!r}") from None
     if len(values) != channels:
-        raise ValueError(f"mean: {len(values)} numbers for pictures of {channels} channels")
+        raise ValueError(f"mean: expected {channels} numbers, one per channel, got {len(values)} ({text})")
     return ",".join(map(repr, values))
 
 
@@ -123,14 +123,14 @@ def _write(out: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # as every new file here; safetensors would let nobody else read it
+        mode = temporary.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
         save_file(copies, temporary, facts)
         temporary.chmod(mode)
         os.replace(temporary, out)
     except OSError as error:
         raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from None
     except Exception as error:
-        if type(error).__module__.startswith("safetensors"):  # its own type, for a full disk too
+        if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise ValueError(f"{out}: cannot be written ({error})") from None
         raise
     finally:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 PACKAGES = ("torchvision", "timm")
-# Their published weights were trained on pictures in other colours, which they make of ImageNet's in their first step.
+# Their published weights were trained with another mean and deviation, which their first step makes of ImageNet's.
 _RECOLOURING = ("googlenet", "inception_v3")
 
 
@@ -25,7 +25,7 @@ class External:
 
     Attributes:
         build: num_classes, or nothing -> the network, with random weights.
-        describe: the network -> (PIL image -> Tensor [1,C,H,W], (C, H, W), class names), each None where unknown.
+        describe: the network -> (PIL picture -> Tensor [1,C,H,W], (C, H, W), class names), each None where unknown.
     """
 
     build: Callable[..., nn.Module]
@@ -55,7 +55,7 @@ def _import(module: str) -> ModuleType:
         if error.name == package:
             raise ValueError(f"{package} is not installed: pip install {package}") from None
         raise ValueError(f"{package} cannot be imported: {error}") from None
-    except Exception as error:  # built for another torch, for one
+    except Exception as error:  # for example, it was built for another torch
         raise ValueError(f"{package} cannot be imported: {str(error).splitlines()[0]}") from None
 
 
@@ -69,7 +69,7 @@ def _torchvision(name: str) -> External | None:
         published = list(models.get_model_weights(name))
         if not published:
             return None, None, None
-        first = published[0]  # the weights that the name stands for since it exists
+        first = published[0]  # the oldest weights, which the name has always stood for
         transform = first.transforms()
         crop = getattr(transform, "crop_size", None)
         size = None if not crop else (3, crop[0], crop[-1])
@@ -105,7 +105,7 @@ class _Batched:
 def from_python(name: str, num_classes: int | None) -> nn.Module:
     """What `module:attribute` names: a network, or something that returns one when called.
 
-    The module is imported, so its code runs. The folder in which the command was started counts as a place of modules.
+    The module is imported, so its code runs. It may also lie in the folder in which the command was started.
 
     Args:
         name: "my_pkg.nets:make_net"; the attribute may be dotted.

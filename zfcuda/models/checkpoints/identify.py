@@ -19,10 +19,10 @@ _HIDDEN = 4096  # what zfnet's fc6 has at width 1
 
 @dataclass(frozen=True)
 class Fit:
-    """A network beside the weights in a file.
+    """A network compared with the weights in a file.
 
     Attributes:
-        name: of NAMES.
+        name: one of NAMES.
         options: what its builder needs for these weights: num_classes, and width for a narrow ZFNet.
         matching: how many tensors of the file the network has, in the same shapes.
         tensors: how many both have together; equal to `matching` where the weights fit.
@@ -38,41 +38,41 @@ class Fit:
         return self.matching == self.tensors
 
 
-def fits(found: Mapping[str, Tensor]) -> list[Fit]:
-    """Every network beside these weights, the best first."""
-    every = [fit(name, found) for name in NAMES]
+def fits(weights: Mapping[str, Tensor]) -> list[Fit]:
+    """Compares every network with these weights; the best fit comes first."""
+    every = [fit(name, weights) for name in NAMES]
     return sorted(every, key=lambda one: -one.matching / max(1, one.tensors))
 
 
-def fit(name: str, found: Mapping[str, Tensor]) -> Fit:
-    """One network beside these weights, with as many classes, and as wide, as in the file."""
+def fit(name: str, weights: Mapping[str, Tensor]) -> Fit:
+    """Compares one network with these weights, built for as many classes, and as wide, as the file says."""
     known = entry(name)
     shapes, ignored = _shapes(name, known.num_classes, None)
-    found = without_prefix(found, shapes)
-    width = _width(name, found)
+    weights = without_prefix(weights, shapes)
+    width = _width(name, weights)
     grown = [_shapes(name, classes, None)[0] for classes in (2, 3)]
-    classes = class_count(grown[0], grown[1], found) or known.num_classes
+    classes = class_count(grown[0], grown[1], weights) or known.num_classes
     wanted, _ = _shapes(name, classes, width)
-    have = {key: tuple(value.shape) for key, value in found.items() if _counts(key, ignored)}
+    have = {key: tuple(value.shape) for key, value in weights.items() if _counts(key, ignored)}
     want = {key: shape for key, shape in wanted.items() if _counts(key, ())}
     options: dict[str, Any] = {"num_classes": classes} | ({} if width is None else {"width": width})
     return Fit(name, options, sum(want.get(key) == shape for key, shape in have.items()), len(have | want))
 
 
-def class_count(few: Shapes, more: Shapes, found: Mapping[str, Tensor]) -> int | None:
+def class_count(few: Shapes, more: Shapes, weights: Mapping[str, Tensor]) -> int | None:
     """How many classes weights are for: what grows with the number of classes, in the file.
 
     few, more: the shapes of one network with different numbers of classes. None: the file has no such tensor.
     """
-    found = without_prefix(found, few)
-    grown = [key for key, shape in few.items() if more[key] != shape and key in found and found[key].dim() > 0]
+    weights = without_prefix(weights, few)
+    grown = [key for key, shape in few.items() if more[key] != shape and key in weights and weights[key].dim() > 0]
     # The last of them: auxiliary classifiers come before the network's own.
-    return len(found[grown[-1]]) or None if grown else None
+    return len(weights[grown[-1]]) or None if grown else None
 
 
-def whose(found: Mapping[str, Tensor]) -> str:
+def whose(weights: Mapping[str, Tensor]) -> str:
     """The network that these weights are of, as the end of a message; "" where there is none near."""
-    every = fits(found)
+    every = fits(weights)
     best = every[0]
     if best.exact:
         names = " or ".join(f"{one.name}'s" for one in every if one.exact)
@@ -82,11 +82,11 @@ def whose(found: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _width(name: str, found: Mapping[str, Tensor]) -> float | None:
-    """Of a ZFNet, from the size of fc6, the widest of its layers and so the most exact; None: 1."""
-    if not name.startswith("zfnet") or "fc6.bias" not in found:
+def _width(name: str, weights: Mapping[str, Tensor]) -> float | None:
+    """The width of a ZFNet, from the size of fc6, its widest layer and so the most exact one; None: 1, or no ZFNet."""
+    if not name.startswith("zfnet") or "fc6.bias" not in weights:
         return None
-    hidden = found["fc6.bias"].numel()
+    hidden = weights["fc6.bias"].numel()
     return None if hidden in (0, _HIDDEN) else hidden / _HIDDEN
 
 

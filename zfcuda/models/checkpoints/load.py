@@ -32,13 +32,13 @@ class Loaded:
     """A network and what is known about it.
 
     Attributes:
-        model: in eval mode, with `.classes` (list of names, or None) and `.preprocess` (PIL image -> Tensor
+        model: in eval mode, with `.classes` (list of names, or None) and `.preprocess` (PIL picture -> Tensor
             [1,C,H,W], or None).
         title: what to call it.
         origin: how it is called in a file that says whose weights it holds; None: no name leads to it.
         trained: False where its weights are random.
         num_classes: None where it is not known without running it.
-        input_size: (C, H, W) of its pictures; None where it is not known.
+        input_size: (C, H, W) of its images; None where it is not known.
         weights: the file that they came from.
     """
 
@@ -75,7 +75,7 @@ def load(
     Returns:
         A module [N,C,H,W] -> [N,classes] with
         .classes: the names of its outputs, a list, or None where they are not known;
-        .preprocess: PIL image -> Tensor [1,C,H,W], or None.
+        .preprocess: PIL picture -> Tensor [1,C,H,W], or None.
 
     Raises:
         ValueError: for what cannot be found, read or made, with what would help; WeightsError (a ValueError) where
@@ -90,20 +90,20 @@ def find(
     weights: str | os.PathLike[str] | None = None,
     num_classes: int | None = None,
 ) -> Loaded:
-    """As :func:`load`, with what else is known about the network."""
+    """Does as :func:`load`, and returns what else is known about the network, too."""
     text = os.fspath(name_or_file)
     file = None if weights is None else Path(weights)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, got {num_classes!r}")
-    found = _found(text, file, num_classes)
-    found.model.eval()
+    loaded = _resolved(text, file, num_classes)
+    loaded.model.eval()
     for attribute in ("classes", "preprocess"):
-        if not hasattr(found.model, attribute):
-            setattr(found.model, attribute, None)
-    return found
+        if not hasattr(loaded.model, attribute):
+            setattr(loaded.model, attribute, None)
+    return loaded
 
 
-def _found(text: str, weights: Path | None, num_classes: int | None) -> Loaded:
+def _resolved(text: str, weights: Path | None, num_classes: int | None) -> Loaded:
     path = Path(text)
     if path.suffix.lower() in _CAFFE:
         return _caffe(path, weights, num_classes)
@@ -127,7 +127,7 @@ def _found(text: str, weights: Path | None, num_classes: int | None) -> Loaded:
 
 
 def _bare(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
-    """A name that is none of ours: perhaps that of another package."""
+    """A network by a name that is not in NAMES, but perhaps in another package."""
     broken = []
     for package in external.PACKAGES:
         try:
@@ -156,7 +156,7 @@ def _demo(weights: Path | None, num_classes: int | None) -> Loaded:
         raise ValueError("the demo network has its own weights; name the network that the others are for")
     model = load_demo()
     if num_classes not in (None, len(model.classes)):
-        raise ValueError(f"num_classes: {num_classes}, but the demo network has {len(model.classes)}")
+        raise ValueError(f"num_classes: expected {len(model.classes)}, as the demo network has, got {num_classes}")
     title = "demo, a small ZFNet trained on drawn pictures"
     return Loaded(model, title, None, True, len(model.classes), (3, 224, 224))
 
@@ -168,18 +168,18 @@ def _named(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
     return _filled(name, read_weights(weights), weights, num_classes)
 
 
-def _filled(name: str, found: Mapping[str, Tensor], file: Path, num_classes: int | None) -> Loaded:
+def _filled(name: str, tensors: Mapping[str, Tensor], file: Path, num_classes: int | None) -> Loaded:
     """A network of NAMES with the weights of a file, whose number of classes and width it takes."""
     known = entry(name)
-    options = fit(name, found).options
+    options = fit(name, tensors).options
     _agree(num_classes, options["num_classes"], file)
-    if "width" in options:  # a narrow one, of which there are no published weights
+    if "width" in options:  # a narrow ZFNet, which nobody publishes weights of
         narrow: Callable[..., nn.Module] = known.build
         model = narrow(**options)
         _describe(model, None, known.preprocess)
     else:
         model = build(name, num_classes=options["num_classes"])
-    _fill(model, found, file)
+    _fill(model, tensors, file)
     title = f"{name} with {file.name}"
     return Loaded(model, title, name, True, options["num_classes"], known.input_size, file)
 
@@ -189,8 +189,8 @@ def _agree(asked: int | None, there: int | None, file: Path) -> None:
         raise WeightsError(f"num_classes: {asked}, but {file} is for {there} classes")
 
 
-def _fill(model: nn.Module, found: Mapping[str, Tensor], file: Path) -> None:
-    model.load_state_dict(matched(model, found, file), strict=False)
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:
+    model.load_state_dict(matched(model, tensors, file), strict=False)
 
 
 # ---------------------------------------------------------------- by file
@@ -202,24 +202,24 @@ def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
     facts = read_metadata(path)
     if "zfcuda.prototxt" in facts:
         return _from_prototxt(facts["zfcuda.prototxt"], path, path, num_classes, facts.get("zfcuda.mean"))
-    found = read_weights(path)
+    tensors = read_weights(path)
     origin = facts.get("zfcuda.network", "")
     package, _, rest = origin.partition("/")
     if rest and package in external.PACKAGES:
         return _external(package, rest, path, num_classes)
     if origin in NAMES:
-        return _filled(origin, found, path, num_classes)
-    exact = [one.name for one in fits(found) if one.exact]
+        return _filled(origin, tensors, path, num_classes)
+    exact = [one.name for one in fits(tensors) if one.exact]
     if len(exact) > 1:
         raise WeightsError(f"{path}: weights of {' or '.join(exact)}, which have the same shapes; say which")
     if not exact:
-        hint = whose(found)
+        hint = whose(tensors)
         raise UnknownNetworkError(f"{path}: weights of none of the networks known by name{hint}; say of which")
-    return _filled(exact[0], found, path, num_classes)
+    return _filled(exact[0], tensors, path, num_classes)
 
 
 def _caffe(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
-    """From a prototxt, or a caffemodel; the other is looked for beside it."""
+    """A network from a prototxt or a caffemodel; the other of the two is looked for beside it."""
     prototxt, caffemodel = (path, weights) if path.suffix.lower() == ".prototxt" else (None, path)
     if not path.is_file():
         raise WeightsError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
@@ -279,22 +279,22 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     other = external.find(package, name)
     if other is None:
         raise ValueError(f"{package} has no network {name!r}")
-    found = None if weights is None else read_weights(weights)
+    tensors = None if weights is None else read_weights(weights)
     count = num_classes
-    if found is not None and weights is not None:
+    if tensors is not None and weights is not None:
         try:
             few, more = (external.shapes_with(other.build, n) for n in (2, 3))
         except Exception:  # one that cannot be built without memory, or takes no num_classes
             pass
         else:
-            count = class_count(few, more, found) or num_classes
+            count = class_count(few, more, tensors) or num_classes
             _agree(num_classes, count, weights)
     try:
         model = other.build(**({} if count is None else {"num_classes": count}))
     except Exception as error:
         raise ValueError(f"{package}/{name}: cannot be built: {str(error).splitlines()[0]}") from error
-    if found is not None and weights is not None:
-        _fill(model, found, weights)
+    if tensors is not None and weights is not None:
+        _fill(model, tensors, weights)
     preprocess, size, classes = other.describe(model)
     _describe(model, list(classes) if classes and count in (None, len(classes)) else None, preprocess)
     title = f"{package}/{name}" + ("" if weights is None else f" with {weights.name}")

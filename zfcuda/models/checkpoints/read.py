@@ -22,8 +22,8 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weigh
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors in a file by name, on the CPU, in the dtypes of the file.
 
-    A safetensors file; one written by ``torch.save`` (with a dictionary of tensors, or one around it under
-    "state_dict"); or a caffemodel. Nothing in the file is ever executed: pickled code is refused.
+    It is a safetensors file, one written by ``torch.save`` (with a dictionary of tensors, or one around it under
+    "state_dict"), or a caffemodel. Nothing in the file is ever executed: pickled code is refused.
 
     Raises:
         WeightsError: for a file that is missing, empty, truncated, not a file of weights, or with code in it.
@@ -101,12 +101,12 @@ def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file}: holds a {type(content).__name__}, not a dictionary of tensors")
-    found = {name: value for name, value in content.items() if not str(name).endswith("_extra_state")}
-    for name, value in found.items():
+    tensors = {name: value for name, value in content.items() if not str(name).endswith("_extra_state")}
+    for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{file}: {name!r} is a {type(value).__name__}, not a tensor")
         if value.layout != torch.strided or value.is_quantized:
             raise WeightsError(f"{file}: {name!r} is not a plain dense tensor")
-    if not found:
+    if not tensors:
         raise WeightsError(f"{file}: holds no tensors")
-    return found
+    return tensors

@@ -20,7 +20,7 @@ class DemoNetwork(ZFNet):
 
     Attributes:
         classes: the names of its outputs.
-        preprocess: PIL image -> float32 [1, 3, 224, 224].
+        preprocess: PIL picture -> float32 [1, 3, 224, 224].
     """
 
     classes: list[str]

@@ -42,7 +42,7 @@ class Scale(nn.BatchNorm2d):
 
 
 class Scale1d(nn.BatchNorm1d):
-    """The same for vectors."""
+    """A factor and a shift per number of a vector, as :class:`Scale` has them per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=0.0)
@@ -117,18 +117,18 @@ def _pooling(layer: Any, inputs: Sequence[Shape]) -> nn.Module:
     pool: nn.Module
     if method == "AVE" and p.global_pooling:
         return nn.AdaptiveAvgPool2d(1)
-    if method == "AVE":  # torch's divisor is Caffe's: the window as far as it lies in the picture and its padding
+    if method == "AVE":  # torch's divisor is Caffe's: the window as far as it lies in the map and its padding
         pool = nn.AvgPool2d(kernel, stride, pad, ceil_mode=up, count_include_pad=True)
     else:
         pool = nn.MaxPool2d(_one(kernel), _one(stride), _one(pad), ceil_mode=up)
     got = tuple(pool(torch.empty(1, 1, *sides, device="meta")).shape[2:])
-    if got != expected:  # windows that lie outside the picture, which Caffe has where they step over pixels
+    if got != expected:  # windows that lie outside the map, which Caffe has where they step over pixels
         raise UnsupportedError(f"of {_spoken(sides)} it makes {_spoken(expected)} in Caffe, {_spoken(got)} in torch")
     return pool
 
 
 def _pooled(length: int, kernel: int, stride: int, pad: int, up: bool) -> int:
-    """How many windows Caffe has on one side: those that would start beyond the picture are left out, with padding."""
+    """How many windows Caffe has on one side: those that would start beyond the map are left out, with padding."""
     steps = length + 2 * pad - kernel
     windows = (-(-steps // stride) if up else steps // stride) + 1
     return windows - (pad > 0 and (windows - 1) * stride >= length + pad)

@@ -27,7 +27,7 @@ class CaffeNetwork(nn.Module):
     Attributes:
         title: the name that the prototxt gives the network.
         prototxt: the text that it was made from.
-        input_size: (C, H, W) of its pictures.
+        input_size: (C, H, W) of its images.
         layer_of: module -> the layer in Caffe's file.
     """
 
@@ -39,7 +39,7 @@ class CaffeNetwork(nn.Module):
         self._steps: list[tuple[str, tuple[str, ...], str]] = []  # module, what it reads, what it writes
 
     def append(self, name: str, module: nn.Module, reads: Sequence[str], writes: str) -> None:
-        """A further layer, which reads and writes tensors by name; one that it writes may be one that it reads."""
+        """Adds a layer, which reads and writes tensors by name; it may overwrite one that it reads."""
         self.add_module(name, module)
         self._steps.append((name, tuple(reads), writes))
         self._output = writes
@@ -55,12 +55,12 @@ def build(text: str, where: str) -> CaffeNetwork:
     """The network of a deploy prototxt, with random weights, in eval mode.
 
     Args:
-        text: of the prototxt.
+        text: what the prototxt says.
         where: its file, for messages.
 
     Raises:
-        WeightsError: it cannot be read; a layer is of a type, or has a setting, that there is nothing for (named with
-            its type).
+        WeightsError: it cannot be read; there is nothing for the type of a layer, or for one of its settings (the
+            message names the layer and its type).
     """
     net = _parse(text, where)
     layers = [layer for layer in [*net.layer, *net.layers] if _runs(layer)]
@@ -75,7 +75,7 @@ def build(text: str, where: str) -> CaffeNetwork:
             _append(network, kind, layer, shapes)
         except UnsupportedError as error:
             raise WeightsError(f"{where}: layer {layer.name!r} ({kind}): {error}") from None
-        except RuntimeError as error:  # of torch, about shapes
+        except RuntimeError as error:  # raised by torch, about shapes
             raise WeightsError(f"{where}: layer {layer.name!r} ({kind}): {str(error).splitlines()[0]}") from None
     if not layers:
         raise WeightsError(f"{where}: a network without layers")
@@ -86,7 +86,7 @@ def build(text: str, where: str) -> CaffeNetwork:
 
 
 def _initialised(network: CaffeNetwork) -> CaffeNetwork:
-    """From shapes alone to random weights, torch's own."""
+    """Gives a network that has only shapes the random weights that torch draws."""
     network.to_empty(device="cpu")
     for module in network.children():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
@@ -123,7 +123,7 @@ def kind_of(layer: Any) -> str:
 
 
 def _input(net: Any, layers: list[Any], where: str) -> tuple[str, Shape, list[Any]]:
-    """The name of the picture, its (C, H, W), and the layers that are left."""
+    """The name of the input, its (C, H, W), and the layers that are left."""
     names = list(net.input)
     sizes = [list(shape.dim) for shape in net.input_shape]
     sizes = sizes or [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
@@ -151,7 +151,7 @@ def _append(network: CaffeNetwork, kind: str, layer: Any, shapes: dict[str, Shap
     with torch.device("meta"):
         module = make(kind, layer, [shapes[read] for read in reads]).eval()
         if kind == "InnerProduct" and len(shapes[reads[0]]) > 1:
-            flat = f"{reads[0]} as a vector"  # no name of Caffe's: nobody else reads it
+            flat = f"{reads[0]} as a vector"  # a name that Caffe does not have, so that no other layer reads it
             network.append(f"{name}_flatten", nn.Flatten(), reads, flat)
             shapes[flat] = (math.prod(shapes[reads[0]]),)
             reads = [flat]

@@ -129,7 +129,7 @@ _MESSAGES = {
     "SoftmaxParameter": "optional int32 axis = 2 [1]",
 }
 
-# In the order of their numbers, from 0.
+# The values stand in the order of their numbers, from 0.
 _ENUMS: dict[str, tuple[str, ...]] = {
     "Phase": ("TRAIN", "TEST"),
     "EltwiseOp": ("PROD", "SUM", "MAX"),
@@ -187,7 +187,7 @@ def from_text(kind: str, text: str) -> Any:
     """A message in protobuf's text format, as in a prototxt.
 
     Raises:
-        ValueError: it is none; the message says where.
+        ValueError: the text is no such message; the error says where.
         WeightsError: protobuf is not installed.
     """
     _need_protobuf()
@@ -205,7 +205,7 @@ def from_bytes(kind: str, data: bytes) -> Any:
     """A message in protobuf's binary format, as in a caffemodel.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the data is no such message.
         WeightsError: protobuf is not installed.
     """
     _need_protobuf()

@@ -24,7 +24,7 @@ def state_dict(network: CaffeNetwork, path: str | os.PathLike[str]) -> dict[str,
         network: what they are for.
         path: the caffemodel, of the present format or of that of 2014.
 
-    Layers of the file that the network has not are left out, as in Caffe, with a warning.
+    Layers that only the file has are left out, as in Caffe, with a warning.
 
     Raises:
         WeightsError: the file cannot be read; a layer of the network is not in it; a blob has another shape than the
@@ -32,7 +32,7 @@ def state_dict(network: CaffeNetwork, path: str | os.PathLike[str]) -> dict[str,
     """
     file = Path(path)
     layers = {layer.name: list(layer.blobs) for layer in _layers(file)}
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     used = set()
     for name, layer in network.layer_of.items():
         module = network.get_submodule(name)
@@ -43,11 +43,11 @@ def state_dict(network: CaffeNetwork, path: str | os.PathLike[str]) -> dict[str,
             others = ", ".join(repr(other) for other in list(layers)[:8])
             raise WeightsError(f"{file}: weights of another network: no layer {layer!r}; it has {others}, ...")
         for key, value in _of_layer(module, [_Blob(blob, file, layer) for blob in layers[layer]], layer).items():
-            found[f"{name}.{key}"] = value
+            weights[f"{name}.{key}"] = value
     unused = [layer for layer in layers if layer not in used]
     if unused:
         warnings.warn(f"{file}: not used, since the prototxt has no such layer: {', '.join(unused)}", stacklevel=2)
-    return found
+    return weights
 
 
 def layer_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -57,15 +57,15 @@ def layer_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         WeightsError: the file cannot be read, or has weights of a type of layer that only the prototxt explains.
     """
     file = Path(path)
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for layer in _layers(file):
         blobs = [_Blob(blob, file, layer.name) for blob in layer.blobs]
         dims = {"Convolution": 4, "InnerProduct": 2}.get(kind_of(layer))
         if dims is None:
             raise WeightsError(f"{file}: layer {layer.name!r} ({kind_of(layer)}) needs the prototxt to be read")
         for key, blob, n in zip(("weight", "bias"), blobs, (dims, 1), strict=False):
-            found[f"{layer.name}.{key}"] = blob.values(_four(blob.shape)[-n:])
-    return found
+            weights[f"{layer.name}.{key}"] = blob.values(_four(blob.shape)[-n:])
+    return weights
 
 
 def channel_means(path: str | os.PathLike[str]) -> tuple[float, ...]:
@@ -82,7 +82,7 @@ def channel_means(path: str | os.PathLike[str]) -> tuple[float, ...]:
 
 
 def _layers(file: Path) -> list[Any]:
-    """Those with weights."""
+    """The layers of a caffemodel that have weights."""
     net = _message("NetParameter", file, "a caffemodel")
     layers = [layer for layer in [*net.layer, *net.layers] if layer.blobs]
     if not layers:
@@ -99,7 +99,7 @@ class _Blob:
         self.shape = tuple(message.shape.dim) if message.HasField("shape") else legacy
 
     def values(self, shape: tuple[int, ...]) -> Tensor:
-        """As float32 of this shape; of the format of 2014 all blobs have four dimensions, the first ones 1."""
+        """The numbers, float32, in this shape; a blob of 2014 always has four dimensions, the first ones 1."""
         if _four(self.shape) != _four(shape):
             raise WeightsError(
                 f"{self.file}: weights of another network: layer {self.layer!r} has {list(self.shape)} in the file "

@@ -1,0 +1,237 @@
+// Unpooling by switches for one instruction set. No include guard: see foreach_isa.inl.
+#include "cpu/simd.inl"
+#include "pooling.inl"
+
+// The rows of one pooled image [Ho,Wo], with zeros at both ends, so that windows that do not exist add nothing.
+template <class T>
+class PaddedRows {
+  using S = Simd<T>;
+  using N = typename S::Number;
+
+ public:
+  PaddedRows(const Pooling& p, int64_t margin, int64_t columns)
+      : outputs_(p.x.outputs),
+        margin_(margin),
+        slots_(power_of_two((p.y.kernel - 1) / p.y.stride + 1)),
+        length_(round_up(margin + (columns > outputs_ ? columns : outputs_), 64) + 64),
+        values_(slots_ * length_, N{}),
+        switches_(slots_ * length_, 0),
+        held_(slots_, -1) {}
+
+  void start(const T* values, const uint8_t* switches, const T* gate) {
+    source_ = values;
+    source_switches_ = switches;
+    gate_ = gate;
+    for (int64_t i = 0; i < slots_; ++i) held_.get()[i] = -1;
+  }
+
+  void row(int64_t y, const N*& values, const uint8_t*& switches) {
+    const int64_t slot = y & (slots_ - 1);
+    N* v = values_.get() + slot * length_ + margin_;
+    uint8_t* s = switches_.get() + slot * length_ + margin_;
+    if (held_.get()[slot] != y) {
+      held_.get()[slot] = y;
+      const Blocks<T> blocks{outputs_};
+      for (int64_t b = 0; b < blocks.count(); ++b) {
+        const int64_t x = blocks.start(b), i = y * outputs_ + x;
+        auto value = blocks.load(source_ + i);
+        if (gate_ != nullptr) value = gated(value, blocks.load(gate_ + i));
+        Blocks<N>{outputs_}.store(v + x, value);
+      }
+      __builtin_memcpy(s, source_switches_ + y * outputs_, outputs_);
+    }
+    values = v;
+    switches = s;
+  }
+
+ private:
+  int64_t outputs_, margin_, slots_, length_;
+  Scratch<N> values_;
+  Scratch<uint8_t> switches_;
+  Scratch<int64_t> held_;
+  const T* source_ = nullptr;
+  const T* gate_ = nullptr;
+  const uint8_t* source_switches_ = nullptr;
+};
+
+// The outputs x = residue, residue + stride, ... of a row: output i of them is in windows i + first - j, at offsets
+// phase + j * stride, for j = 0 ... windows - 1.
+struct Residue {
+  int64_t phase, first, windows;
+
+  Residue(const WindowAxis& x, int64_t residue)
+      : phase((residue + x.padding) % x.stride),
+        first((residue + x.padding) / x.stride),
+        windows(phase < x.kernel ? (x.kernel - 1 - phase) / x.stride + 1 : 0) {}
+};
+
+// The rows of windows above one output row.
+template <class T>
+struct WindowRows {
+  const typename Simd<T>::Number* values[256];
+  const uint8_t* switches[256];
+  int64_t tap[256];  // the switch of the window's row, at offset 0 of it
+  int64_t count = 0;
+
+  // ROWS and WINDOWS say how many there are, 0: any; known counts halve the time.
+  template <int ROWS, int WINDOWS>
+  inline typename Simd<T>::Value sum(const Residue& residue, int64_t i, int64_t stride) const {
+    using N = typename Simd<T>::Number;
+    typename Simd<T>::Value sum{};
+    const int64_t rows = ROWS ? ROWS : count, windows = WINDOWS ? WINDOWS : residue.windows;
+    for (int64_t o = 0; o < rows; ++o)
+      for (int64_t j = windows - 1; j >= 0; --j) {
+        const int64_t from = i + residue.first - j;
+        unpool_add(Simd<N>::load(values[o] + from), load_switches<typename Simd<T>::Index>(switches[o] + from),
+                   splat<T>(tap[o] + residue.phase + j * stride), sum);
+      }
+    return sum;
+  }
+};
+
+// Writes the first n of two vectors that follow each other.
+template <class T>
+inline void store_two(T* to, typename Simd<T>::Value low, typename Simd<T>::Value high, int64_t n) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  if (n >= 2 * lanes) {
+    Simd<T>::store(to, low);
+    Simd<T>::store(to + lanes, high);
+  } else if (n > lanes) {
+    Simd<T>::store(to, low);
+    store_part(to + lanes, high, n - lanes);
+  } else {
+    Blocks<T>{n}.store(to, low);
+  }
+}
+
+// A row of stride 2: its even and odd pixels are in EVEN and ODD windows of each of ROWS rows.
+template <int ROWS, int EVEN, int ODD, class T>
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
+                              T* output) {
+  using S = Simd<T>;
+  for (int64_t i = 0; 2 * i < x.inputs; i += S::lanes) {
+    typename S::Value low = rows.template sum<ROWS, EVEN>(even, i, 2), high = rows.template sum<ROWS, ODD>(odd, i, 2);
+    interleave<typename S::Value, typename S::Index>(low, high);
+    store_two(output + 2 * i, low, high, x.inputs - 2 * i);
+  }
+}
+
+template <int EVEN, int ODD, class T>
+inline void unpool_row_by_two(const WindowRows<T>& rows, const WindowAxis& x, const Residue& even, const Residue& odd,
+                              T* output) {
+  switch (rows.count) {
+    case 1: return unpool_row_by_two<1, EVEN, ODD>(rows, x, even, odd, output);
+    case 2: return unpool_row_by_two<2, EVEN, ODD>(rows, x, even, odd, output);
+    default: return unpool_row_by_two<0, EVEN, ODD>(rows, x, even, odd, output);
+  }
+}
+
+template <class T>
+inline void unpool_row(const WindowRows<T>& rows, const WindowAxis& x, T* output) {
+  using S = Simd<T>;
+  const int64_t s = x.stride;
+  if (s == 1) {
+    const Residue only(x, 0);
+    const Blocks<T> blocks{x.inputs};
+    for (int64_t b = 0; b < blocks.count(); ++b)
+      blocks.store(output + blocks.start(b), rows.template sum<0, 0>(only, blocks.start(b), s));
+  } else if (s == 2) {
+    const Residue even(x, 0), odd(x, 1);
+    if (even.windows == 1 && odd.windows == 2)  // 3x3 with padding, the windows of ZFNet
+      unpool_row_by_two<1, 2>(rows, x, even, odd, output);
+    else if (even.windows == 2 && odd.windows == 1)  // without
+      unpool_row_by_two<2, 1>(rows, x, even, odd, output);
+    else if (even.windows == 1 && odd.windows == 1)  // 2x2
+      unpool_row_by_two<1, 1>(rows, x, even, odd, output);
+    else
+      unpool_row_by_two<0, 0>(rows, x, even, odd, output);
+  } else {
+    for (int64_t r = 0; r < s && r < x.inputs; ++r) {
+      const Residue residue(x, r);
+      for (int64_t i = 0; i * s + r < x.inputs; i += S::lanes) {
+        T sums[S::lanes];
+        S::store(sums, rows.template sum<0, 0>(residue, i, s));
+        for (int64_t n = 0; n < S::lanes && (i + n) * s + r < x.inputs; ++n) output[(i + n) * s + r] = sums[n];
+      }
+    }
+  }
+}
+
+// NCHW: rows [begin, end) of all the N * C * H output rows.
+template <class T>
+void unpool_nchw(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, T* output, int64_t begin,
+                 int64_t end) {
+  PaddedRows<T> pooled(p, (p.x.kernel - 1) / p.x.stride, (p.x.inputs + p.x.padding) / p.x.stride + 1);
+  WindowRows<T> rows;
+  int64_t plane = begin / p.y.inputs, y = begin % p.y.inputs;
+  for (int64_t r = begin; r < end; ++r) {
+    if (r == begin || y == p.y.inputs) {
+      if (y == p.y.inputs) y = 0, ++plane;
+      const int64_t from = plane * p.y.outputs * p.x.outputs;
+      pooled.start(input + from, switches + from, gate == nullptr ? nullptr : gate + from);
+    }
+    const int64_t first = p.y.first_window(y);
+    rows.count = p.y.last_window(y) - first;
+    for (int64_t o = 0; o < rows.count; ++o) {
+      pooled.row(first + o, rows.values[o], rows.switches[o]);
+      rows.tap[o] = (y - p.y.start(first + o)) * p.x.kernel;
+    }
+    unpool_row(rows, p.x, output + r * p.x.inputs);
+    ++y;
+  }
+}
+
+// The windows that one output pixel is in: where their channels begin, and the switch that points here.
+struct PixelWindows {
+  int64_t from[256], tap[256], count = 0;
+};
+
+// All channels of one output pixel. COUNT is how many windows, 0: any.
+template <int COUNT, class T>
+inline void unpool_pixel(const T* input, const uint8_t* switches, const T* gate, const PixelWindows& windows,
+                         int64_t channels, T* output) {
+  const Blocks<T> blocks{channels};
+  const int64_t count = COUNT ? COUNT : windows.count;
+  for (int64_t b = 0; b < blocks.count(); ++b) {
+    const int64_t c = blocks.start(b);
+    typename Simd<T>::Value sum{};
+    for (int64_t w = 0; w < count; ++w) {
+      const int64_t from = windows.from[w] + c;
+      auto value = blocks.load(input + from);
+      if (gate != nullptr) value = gated(value, blocks.load(gate + from));
+      unpool_add(value, blocks.load_at(switches + from), splat<T>(windows.tap[w]), sum);
+    }
+    blocks.store(output + c, sum);
+  }
+}
+
+// channels_last: rows [begin, end) of all the N * H output rows.
+template <class T>
+void unpool_nhwc(const T* input, const uint8_t* switches, const T* gate, const Pooling& p, T* output, int64_t begin,
+                 int64_t end) {
+  Scratch<int64_t> first(p.x.inputs, 0), last(p.x.inputs, 0);
+  for (int64_t x = 0; x < p.x.inputs; ++x) {
+    first.get()[x] = p.x.first_window(x);
+    last.get()[x] = p.x.last_window(x);
+  }
+  PixelWindows windows;
+  for (int64_t r = begin; r < end; ++r) {
+    const int64_t y = r % p.y.inputs, y0 = p.y.first_window(y), y1 = p.y.last_window(y);
+    const int64_t image = r / p.y.inputs * p.y.outputs * p.x.outputs;
+    for (int64_t x = 0; x < p.x.inputs; ++x) {
+      windows.count = 0;
+      for (int64_t oy = y0; oy < y1; ++oy)
+        for (int64_t ox = first.get()[x]; ox < last.get()[x]; ++ox) {
+          windows.from[windows.count] = (image + oy * p.x.outputs + ox) * p.channels;
+          windows.tap[windows.count++] = (y - p.y.start(oy)) * p.x.kernel + x - p.x.start(ox);
+        }
+      T* to = output + (r * p.x.inputs + x) * p.channels;
+      switch (windows.count) {
+        case 1: unpool_pixel<1>(input, switches, gate, windows, p.channels, to); break;
+        case 2: unpool_pixel<2>(input, switches, gate, windows, p.channels, to); break;
+        case 4: unpool_pixel<4>(input, switches, gate, windows, p.channels, to); break;
+        default: unpool_pixel<0>(input, switches, gate, windows, p.channels, to); break;
+      }
+    }
+  }
+}

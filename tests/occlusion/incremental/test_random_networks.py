@@ -1,0 +1,52 @@
+"""Random networks by the incremental method against brute force.
+
+ZFCUDA_EXAMPLES=2000 makes a long run of them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import zfcuda
+from tests.harness.random_networks import Case, cases
+from tests.occlusion.incremental.definition import check
+
+EXAMPLES = int(os.environ.get("ZFCUDA_EXAMPLES", "0"))  # 0: the same few at each run
+
+RANDOM = {
+    "deadline": None,
+    "derandomize": EXAMPLES == 0,
+    # The fixtures are the same for all examples, and large networks are what is wanted.
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+
+
+def examine(case: Case, device: torch.device, **more: Any) -> zfcuda.OcclusionMap:
+    model, image = case.model.to(device), case.image.to(device)
+    fill = case.fill.to(device) if isinstance(case.fill, Tensor) else case.fill
+    how = {"window": case.window, "stride": case.stride, "fill": fill, "layer": case.layer}
+    return check(model, image, **how, together=32, **more)
+
+
+@settings(max_examples=EXAMPLES or 60, **RANDOM)
+@given(case=cases(), budget=st.sampled_from([None, None, None, 1, 40_000]))
+def test_random_networks(device: torch.device, case: Case, budget: int | None) -> None:
+    examine(case, device, memory_budget=budget)
+
+
+@settings(max_examples=max(20, EXAMPLES // 3), **RANDOM)
+@given(case=cases(foreign=True))
+def test_random_networks_with_steps_that_are_not_local(device: torch.device, case: Case) -> None:
+    examine(case, device)
+
+
+@settings(max_examples=max(10, EXAMPLES // 6), **RANDOM)
+@given(case=cases())
+def test_random_networks_by_the_method_that_is_chosen(device: torch.device, case: Case) -> None:
+    examine(case, device, method="auto")

@@ -1,0 +1,167 @@
+"""The names that programs outside this repository use: where they are, and what they take."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zfcuda
+from zfcuda import cli
+
+# Where a name is, and its parameters: names, kinds and defaults.
+SIGNATURES = {
+    "ops.max_pool2d_with_switches": "(input, kernel_size, stride=None, padding=0, ceil_mode=False, *, relu=False)",
+    "ops.max_unpool2d": "(input, switches, kernel_size, stride=None, padding=0, *, output_size)",
+    "ops.local_response_norm": "(input, size, alpha=0.0001, beta=0.75, k=1.0)",
+    "ops.relu_max_pool2d_lrn": "(input, kernel_size, stride=None, padding=0, ceil_mode=False, "
+    "*, size, alpha=0.0001, beta=0.75, k=1.0)",
+    "models.zfnet": "(num_classes=1000, *, variant='paper', width=1.0)",
+    "models.load": "(name_or_file, *, weights=None, num_classes=None)",
+    "models.from_pattern": "(text, input_size, *, round=None)",
+    "models.convolutionize": "(model, input_size)",
+    "models.load_demo": "()",
+    "models.summary": "(model, input_size)",
+    "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
+    "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
+    "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False)",
+    "OcclusionMap.heatmap": "(self, size=None)",
+    "OcclusionMap.save": "(self, path)",
+    "OcclusionMapper": "(model, image, **arguments)",
+    "OcclusionMapper.__call__": "(self, image)",
+    "Occlusion": "(forward_func)",
+    "Occlusion.attribute": "(self, inputs, sliding_window_shapes, strides=None, baselines=None, target=None, "
+    "additional_forward_args=None, perturbations_per_eval=1, show_progress=False)",
+    "project": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
+    "Projector": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
+    "Projector.__call__": "(self, image)",
+    "network.layers": "(model)",
+    "backend": "()",
+}
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+
+
+def bare(function: Callable[..., Any]) -> str:
+    """The signature without its annotations."""
+    signature = inspect.signature(function)
+    parameters = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name: str) -> None:
+    value: Any = zfcuda
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert bare(value) == SIGNATURES[name]
+
+
+def test_attribute_takes_what_captums_takes() -> None:
+    captum = pytest.importorskip("captum.attr")
+    assert bare(captum.Occlusion.attribute) == SIGNATURES["Occlusion.attribute"]
+    assert bare(captum.Occlusion) == SIGNATURES["Occlusion"]
+
+
+def test_one_import_is_enough() -> None:
+    """In an interpreter of its own, where no other test has imported anything."""
+    code = "import zfcuda; zfcuda.ops, zfcuda.models, zfcuda.data, zfcuda.network, zfcuda.occlusion_map, zfcuda.project"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(3, 20, 24)
+
+
+@pytest.mark.parametrize("method", ["auto", "incremental", "batched"])
+def test_occlusion_map(net: nn.Module, image: Tensor, method: str) -> None:
+    result = zfcuda.occlusion_map(net, image, window=8, stride=4, layer="0", method=method)
+    assert isinstance(result, zfcuda.OcclusionMap)
+    grid = (4, 5)
+    kinds = {
+        "logits": (torch.float32, (*grid, 5)),
+        "score": (torch.float32, grid),
+        "probability": (torch.float32, grid),
+        "label": (torch.int64, grid),
+        "activity": (torch.float32, grid),
+        "base_logits": (torch.float32, (5,)),
+        "origins": (torch.int64, (*grid, 2)),
+    }
+    assert {name: (getattr(result, name).dtype, getattr(result, name).shape) for name in kinds} == kinds
+    assert result.target == int(result.base_logits.argmax())
+    assert result.method in (["incremental", "batched"] if method == "auto" else [method])
+    assert isinstance(result.reason, str) and result.reason
+    assert result.heatmap().shape == (20, 24) and result.heatmap((10, 12)).shape == (10, 12)
+    assert zfcuda.occlusion_map(net, image, window=8, stride=4).activity is None
+
+
+def test_the_map_is_saved(net: nn.Module, image: Tensor, tmp_path: Any) -> None:
+    zfcuda.occlusion_map(net, image, window=8, stride=4).save(tmp_path / "map.npz")
+    assert (tmp_path / "map.npz").stat().st_size > 0
+
+
+def test_mapper_and_projector_take_more_images(net: nn.Module, image: Tensor) -> None:
+    assert zfcuda.OcclusionMapper(net, image, window=8, stride=4)(image.flip(2)).score.shape == (4, 5)
+    assert zfcuda.project(net, image, "0", top=2).shape == (2, 3, 20, 24)
+    assert zfcuda.Projector(net, image, "0", top=2)(image.flip(2)).shape == (2, 3, 20, 24)
+
+
+def test_layers_are_what_layer_takes(net: nn.Module, image: Tensor) -> None:
+    names = zfcuda.network.layers(net)
+    assert names == ["0", "1", "2", "3", "4"]
+    assert zfcuda.project(net, image, names[1]).shape == (1, 3, 20, 24)
+
+
+def test_models() -> None:
+    assert {"lenet5", "alexnet", "zfnet", "vgg16", "resnet50", "googlenet"} <= set(zfcuda.models.NAMES)
+    assert all(isinstance(name, str) for name in zfcuda.models.NAMES)
+    demo = zfcuda.models.load_demo()
+    assert len(demo.classes) > 1 and callable(demo.preprocess)
+    assert callable(zfcuda.models.load("lenet5").preprocess)
+
+
+def test_summary_is_a_table_and_a_sequence(net: nn.Module) -> None:
+    table = zfcuda.models.summary(net, (3, 20, 24))
+    assert isinstance(table, zfcuda.models.Summary) and isinstance(table, Sequence) and len(table) == 5
+    row = table[0]
+    assert (row.name, row.kind, row.output_shape) == ("0", "Conv2d", (4, 18, 22))
+    assert (row.activation_bytes, row.parameters, row.multiply_adds) == (4 * 4 * 18 * 22, 112, 108 * 18 * 22)
+    assert (row.receptive_field.size, row.receptive_field.stride) == (3, 1)
+    assert "Conv2d" in str(table)
+
+
+def test_backend() -> None:
+    assert isinstance(zfcuda.backend(), dict)
+
+
+@pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join)
+def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: zfcuda") and (len(words) > 1 or all(command in said for command in COMMANDS))
+
+
+def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", {"zfcuda": "1.2.3"}.__getitem__)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == "zfcuda 1.2.3\n"
+
+
+def test_commands_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "zfcuda", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("zfcuda ")
