@@ -1,4 +1,4 @@
-"""OcclusionMapper: many pictures, one experiment; and what can be told without a GPU of how it runs on one."""
+"""OcclusionMapper: many images, one experiment; and what can be told without a GPU of how it runs on one."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_recorded_runs_step_by_step(recorded: type[Recorded], mon
 
 
 def test_a_replay_that_is_wrong_is_refused(recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One window is run through the model itself at each picture."""
+    """One window is run through the model itself at each image."""
     model, image = Residual().eval(), picture(1, CPU)
     maps = zfcuda.OcclusionMapper(model, picture(0, CPU), **WINDOWS, method="incremental")
     replay = Recorded.__call__

@@ -275,7 +275,7 @@ IMAGE = torch.zeros(3, 20, 20)
         ({"image": IMAGE / 0}, ValueError, "image: expected finite values"),
         ({"window": 0}, ValueError, "window: .*0"),
         ({"window": (4, 5, 6)}, ValueError, "window: .*4, 5, 6"),
-        ({"window": 21}, ValueError, "window: 21 x 21 is larger than the picture, 20 x 20"),
+        ({"window": 21}, ValueError, "window: 21 x 21 is larger than the image, 20 x 20"),
         ({"stride": -1}, ValueError, "stride: .*-1"),
         ({"fill": [1.0, 2.0]}, ValueError, "fill: .*3 numbers.*2"),
         ({"fill": torch.zeros(7)}, ValueError, r"fill: shape \[7\]"),

@@ -1,4 +1,4 @@
-"""Brute force: every occluded picture through the whole network, many at a time."""
+"""Brute force: every occluded image through the whole network, many at a time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class WatchedModel:
         self.module, self.layer = module, layer
         self.dtype = None if dtype == torch.float32 else dtype
         self.activity: Tensor | None = None  # [n,units]
-        self.largest = 0  # bytes that one picture's largest step reads and writes
+        self.largest = 0  # bytes that one image's largest step reads and writes
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """[n,C,H,W] -> float32 [n,classes]."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Runs images [n,C,H,W]. Returns float32 [n,classes]."""
         self.activity = None
-        cast: Any = nullcontext() if self.dtype is None else torch.autocast(pictures.device.type, self.dtype)
+        cast: Any = nullcontext() if self.dtype is None else torch.autocast(images.device.type, self.dtype)
         with self._watched(), cast:
-            output = self.module(pictures)
-        return _logits(output, len(pictures))
+            output = self.module(images)
+        return _logits(output, len(images))
 
-    def measure(self, picture: Tensor) -> Tensor:
-        """The same for one picture [1,C,H,W], noting what its steps take in memory."""
+    def measure(self, image: Tensor) -> Tensor:
+        """The same for one image [1,C,H,W], noting what its steps take in memory."""
 
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
@@ -45,7 +45,7 @@ class WatchedModel:
 
         handles = [m.register_forward_hook(note) for m in self.module.modules() if not any(True for _ in m.children())]
         try:
-            return self(picture)
+            return self(image)
         finally:
             for handle in handles:
                 handle.remove()
@@ -58,7 +58,7 @@ class WatchedModel:
 
         def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor) or output.dim() < 2:
-                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per picture")
+                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per image")
             self.activity = total_activity(output)
 
         handle = self.module.get_submodule(self.layer).register_forward_hook(keep)
@@ -74,17 +74,20 @@ def _logits(output: Any, count: int) -> Tensor:
     if output.dim() == 1:
         output = output[:, None]
     if output.dim() != 2 or output.shape[0] != count:
-        raise ValueError(f"model: expected [N,classes] for {count} pictures, got shape {list(output.shape)}")
+        raise ValueError(f"model: expected [N,classes] for {count} images, got shape {list(output.shape)}")
     return output.float()
 
 
 def total_activity(output: Tensor) -> Tensor:
-    """[n,units,...] -> float32 [n,units], in memory of its own: an in-place ReLU behind the layer must not count."""
+    """The sum over each unit's map, [n,units,...] -> float32 [n,units].
+
+    It has memory of its own: an in-place ReLU behind the layer must not count.
+    """
     return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
 def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
-    """How many pictures fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
+    """How many images fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
     alive.
     """
     each = image.numel() * image.element_size() + 2 * model.largest

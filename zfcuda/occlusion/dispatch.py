@@ -1,6 +1,4 @@
-"""What a network gives for each occluded image: by the incremental engine where that is exact and cheaper, else by
-brute force.
-"""
+"""Dispatch: the windows run by the incremental engine where that is exact and cheaper, else by brute force."""
 
 from __future__ import annotations
 
@@ -162,7 +160,10 @@ def _by_engine(
 def _by_brute_force(
     model: WatchedModel, reduced: WatchedModel, occluded: OccludedImage, budget: int, bar: tqdm[Any]
 ) -> WindowOutputs:
-    """model: has measured the whole image. reduced: the model in the dtype that was asked for."""
+    """Runs all windows through the whole network.
+
+    model: has measured the whole image. reduced: the model in the dtype that was asked for.
+    """
     chunk = chunk_size(model, occluded.image, budget)
     if chunk > 1 and not _independent(reduced, occluded):
         chunk = 1

@@ -1,4 +1,4 @@
-"""occlusion_map: the checks, the choice of the method, and the result."""
+"""The function occlusion_map: its checks, and the map that is made of the outputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def occlusion_map(
     memory_budget: int | None = None,
     progress: bool = False,
 ) -> OcclusionMap:
-    """What the network answers while an occluder moves over the image (Zeiler & Fergus, section 4.2, Fig. 7).
+    """Maps what the network gives while an occluder moves over the image (Zeiler & Fergus, section 4.2, Fig. 7).
 
     Args:
         model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval and left as it was.

@@ -66,7 +66,7 @@ class OcclusionMapper:
         return self._experiment.map(outputs)
 
     def _replayed(self, image: Tensor) -> OcclusionOutputs | None:
-        """None: it has to be computed step by step."""
+        """The outputs for one image, replayed; None where they have to be computed step by step."""
         engine = self._prepared
         tensors = self._replay(image) if isinstance(engine, PreparedEngine) else None
         if tensors is None or not isinstance(engine, PreparedEngine):

@@ -84,10 +84,10 @@ def prepare(
     return PreparedEngine(plan, {i: values[i] for i in plan.needed})
 
 
-def base_values(network: Network, picture: Tensor, wanted: list[int]) -> dict[int, Any]:
-    """The whole picture [C,H,W] through the network."""
+def base_values(network: Network, image: Tensor, wanted: list[int]) -> dict[int, Any]:
+    """Runs the whole image [C,H,W] through the network. Returns the values of the needed nodes."""
     # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
-    return network.run(picture[None].clone().contiguous(memory_format=torch.channels_last), wanted)
+    return network.run(image[None].clone().contiguous(memory_format=torch.channels_last), wanted)
 
 
 def refused(reason: str, method: str) -> Refusal:
@@ -102,9 +102,9 @@ def refused(reason: str, method: str) -> Refusal:
 
 
 def check_finite(base: Tensor) -> None:
-    """base: the model's answer to the whole picture."""
+    """Refuses logits of the whole image that hold NaN or infinity."""
     if not torch.isfinite(base).all():
-        raise ValueError("model: its output for the whole picture holds NaN or infinity")
+        raise ValueError("model: its output for the whole image holds NaN or infinity")
 
 
 def _check_same(value: Any, base: Tensor) -> None:
@@ -115,9 +115,10 @@ def _check_same(value: Any, base: Tensor) -> None:
         raise RefusedError("something outside of the layers changes what the model answers")
 
 
-def check_steady(model: WatchedModel, picture: Tensor, base: Tensor) -> None:
-    if not agree(model(picture[None].clone())[0], base, picture.dtype):
-        raise ValueError("model: two runs on the same picture differ, so it is random even in eval mode")
+def check_steady(model: WatchedModel, image: Tensor, base: Tensor) -> None:
+    """Refuses a model that gives other logits for the whole image than it gave before."""
+    if not agree(model(image[None].clone())[0], base, image.dtype):
+        raise ValueError("model: two runs on the same image differ, so it is random even in eval mode")
 
 
 def run_engine(

@@ -36,7 +36,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Flattened:
-    """The map of a node, one row per picture."""
+    """The map of a node, one row per image."""
 
     source: int
 
@@ -76,10 +76,10 @@ POINTWISE = frozenset(
 def sized(
     node: Node, base: Mapping[int, Any], changes: Mapping[int, Change], sizes: Mapping[int, Any], count: int
 ) -> Any:
-    """What a node gives for `count` pictures as far as shapes go.
+    """What a node gives for `count` images as far as shapes go.
 
     Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for
-    as many pictures.
+    as many images.
     """
 
     def value(ref: Any) -> Any:
@@ -105,7 +105,10 @@ def is_pointwise(node: Node) -> bool:
 def classify(
     network: Network, nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
 ) -> Changes:
-    """base: the value of every node for the whole picture [1,C,H,W]. rows, columns: what the windows cover of it."""
+    """Finds the change of every node, in the order in which they run.
+
+    base: the value of every node for the whole image [1,C,H,W]. rows, columns: what the windows cover of it.
+    """
     changes = Changes({}, {}, {}, set(), set(), [], {})
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
@@ -135,7 +138,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
         return _of_flattened(node, depends, changes)
     if node.kind == "reshape" and len(depends) - sources.count(Whole.SIZE) == 1:
         source = next(i for i in depends if changes.of[i] is not Whole.SIZE)
-        # Two pictures tell what one does not: whether the first side stays theirs.
+        # Two images tell what one does not: whether the first side stays theirs.
         whole = not isinstance(changes.of[source], Local) or _of_two(node, base, changes) != (2, *value.shape[1:])
         if not whole and list(value.shape) == [1, base[source].numel()]:
             return Flattened(source)
@@ -161,10 +164,10 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
 
 
 def _of_two(node: Node, base: Mapping[int, Any], changes: Changes) -> tuple[int, ...]:
-    """The shape that a node gives for two pictures."""
+    """The shape that a node gives for two images."""
     try:
         return tuple(sized(node, base, changes.of, changes.sizes, 2).shape)
-    except RuntimeError:  # it holds for one picture alone
+    except RuntimeError:  # it holds for one image alone
         return ()
 
 
@@ -190,7 +193,7 @@ def _is_global_mean(node: Node, base: Mapping[int, Any]) -> bool:
 
 
 def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
-    if depends != [node.arguments["input"].index]:  # a filter that depends on the picture
+    if depends != [node.arguments["input"].index]:  # a filter that depends on the image
         return Whole.DENSE
     arguments = node.resolve(base)
     source = changes.of[depends[0]]

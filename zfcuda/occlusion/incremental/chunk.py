@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Base:
-    """The values of all nodes for the whole picture, as the engine wants them."""
+    """The values of all nodes for the whole image, as the engine wants them."""
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
@@ -43,7 +43,7 @@ class Base:
         return value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def map(self, index: int) -> Tensor:
-        """[1,C,H,W] channels_last."""
+        """A map in the dtype that the windows are run in, [1,C,H,W] channels_last."""
         if index not in self._maps:
             self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
         return self._maps[index]
@@ -84,12 +84,12 @@ class Places:
         return self._made[key]
 
     def empty(self, index: int) -> Layout:
-        """Of as many patches as a node has, all empty."""
+        """The layout of as many patches as a node has, all empty."""
         like = self.layout(index)
         return self.once(("empty", index), lambda: Layout(np.zeros_like(like.table), like.order, 0))
 
     def whole(self, height: int, width: int) -> Layout:
-        """Of all positions of a map, for every window."""
+        """The layout of all positions of a map, for every window."""
 
         def make() -> Layout:
             corners = np.tile(np.array([0, 0, height, width], np.int64), (len(self), 1))
@@ -100,7 +100,10 @@ class Places:
 
 @dataclass
 class Chunk:
-    """values: node -> Patches, or the value itself with one row per window."""
+    """Some windows on their way.
+
+    values: node -> Patches, or the value itself with one row per window.
+    """
 
     base: Base
     places: Places
@@ -126,7 +129,7 @@ class Chunk:
         return Patches(gather(self.base.map(source), patches, layout), layout)
 
     def whole(self, index: int) -> Tensor:
-        """[n,...]: a node's value in full for every window."""
+        """A node's value in full for every window, [n,...]."""
         change = self.changes.of[index]
         if isinstance(change, Flattened):
             return self.whole(change.source).flatten(1)

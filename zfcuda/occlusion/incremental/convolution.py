@@ -66,13 +66,13 @@ class Convolution:
         return weight[0].numel() if self.way(base, changes) == "product" else 0
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
-        """The filters as the kernel takes them, made once for a picture."""
+        """The filters as the kernel takes them, made once for an image."""
         if self.index not in chunk.base.prepared:
             chunk.base.prepared[self.index] = make(*self.filters(chunk.base))
         return chunk.base.prepared[self.index]
 
     def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
-        """[rows,O]: the other map of the sum, where this one changes."""
+        """The other map of the sum where this one changes, [rows,O]."""
         if self.residual is None:
             return None
         other = chunk.values[self.residual]

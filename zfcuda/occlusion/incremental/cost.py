@@ -58,13 +58,13 @@ def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
     chunks = -(-windows // rates.windows)
     operands = sum(max(1, len(step.reads)) for step in plan.steps)
     weights = sum(base[i].numel() for node in plan.nodes if node.kind == "conv" for i in node.refs[1:2])
-    # Once: the whole picture through the graph, and the filters in the kernel's order.
+    # Once: the whole image through the graph, and the filters in the kernel's order.
     once = 2 * brute + 3 * 4 * weights / rates.patches + rates.step * operands * chunks
     return windows * engine + once, windows * brute
 
 
 def _work(node: Node, base: Mapping[int, Any]) -> tuple[int, int]:
-    """Of one picture through one node: multiply-adds, and bytes read and written."""
+    """The work of one image in one node: multiply-adds, and bytes read and written."""
     value = base[node.index]
     products = 0
     if node.kind in ("conv", "linear"):

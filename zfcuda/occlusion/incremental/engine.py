@@ -1,4 +1,4 @@
-"""The engine: a network's answers to all occluded pictures, computing again only what each window changes."""
+"""The engine: all occluded images run through a network, computing again only what each window changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zfcuda.occlusion.windows import starts
 
 
 class Plan:
-    """How one network takes pictures of one size with one grid of windows; pictures of this size share it.
+    """How one network takes images of one size with one grid of windows; images of this size share it.
 
     output, watched: nodes; the watched one's activity is recorded.
     """
@@ -68,7 +68,7 @@ class Plan:
             first = self.changes.completed[0]
             done += f", up to {first}, which needs whole maps: from there on each window was run in full"
         if self.network.shape is not None:
-            done += "; the model was followed by torch.export, for pictures of this shape"
+            done += "; the model was followed by torch.export, for images of this shape"
         return done
 
     def run(
@@ -96,10 +96,11 @@ class Plan:
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         run = _Run(self, base, fill, repeated, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
-        footprint = Footprint(self, base)
-        budget = max(budget // 4, budget - footprint.lasting())
+        footprint = Footprint(self.changes, base, fill.device)
+        budget = max(budget // 4, budget - footprint.lasting(self.nodes))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
-        batches = ShrinkingBatches(footprint.chunk(self.head, budget // 2 if self.tail else budget))
+        size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
+        batches = ShrinkingBatches(size)
         for first in range(0, len(windows), block):
             some = windows[first : first + block]
             parts = [part for part in batches.run(len(some), partial(run.head, some)) if part is not None]
@@ -122,7 +123,7 @@ class _Run:
     """The windows of one image on their way through the steps of a plan."""
 
     def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, bar: tqdm[Any]) -> None:
-        """fill: [1,C,H,W] in the dtype and memory format of the patches."""
+        """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches."""
         self.plan, self.base, self.fill, self.repeated, self.bar = plan, base, fill, repeated, bar
         self._logits: list[Tensor] = []
         self._activity: list[Tensor] = []
@@ -194,7 +195,7 @@ class _Run:
         return chunk
 
     def _logits_of(self, chunk: Chunk) -> Tensor:
-        """[n,classes]."""
+        """The model's output, [n,classes]."""
         output = self.plan.output
         if chunk.changes.of[output] is Whole.CONSTANT:
             value = chunk.base[output].expand(len(chunk), *chunk.base[output].shape[1:])
@@ -203,7 +204,7 @@ class _Run:
         return (value[:, None] if value.dim() == 1 else value).float()
 
     def _activity_of(self, chunk: Chunk, watched: int) -> Tensor:
-        """[n,units]: the watched map summed over its positions."""
+        """The watched map summed over its positions, [n,units]."""
         change = chunk.changes.of[watched]
         total = total_activity(chunk.base[watched])
         if change is Whole.CONSTANT:
@@ -214,7 +215,7 @@ class _Run:
 
 
 def _one_after_the_other(layouts: Sequence[Layout]) -> Layout:
-    """Of the values of several chunks, joined."""
+    """The layout of the values of several chunks, joined."""
     tables, orders, total, count = [], [], 0, 0
     for layout in layouts:
         table = layout.table.copy()
@@ -226,13 +227,13 @@ def _one_after_the_other(layouts: Sequence[Layout]) -> Layout:
 
 
 def _covered(length: int, window: int, stride: int) -> Intervals:
-    """[n,2]: what the windows of one side cover, clipped to the picture."""
+    """The intervals that the windows of one side cover, clipped to the image."""
     first = np.array(starts(length, window, stride), np.int64)
     return np.stack([first, (first + window).clip(max=length)], 1)
 
 
 def _split(steps: list[Step], changes: Changes, wanted: Iterable[int]) -> tuple[list[Step], list[Step]]:
-    """Before the first linear layer on a map, and from there on: large weights are read once for many windows."""
+    """Splits the steps at the first linear layer on a map: from there on weights are read once for many windows."""
     first = next((i for i, step in enumerate(steps) if isinstance(step, FirstLinear)), len(steps))
     head, tail = steps[:first], steps[first:]
     made = {step.index for step in tail}

@@ -23,7 +23,7 @@ def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
 
 
 def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
-    """[n,C]: patch - base, summed over each window's rectangle."""
+    """The sum of patch - base over each window's rectangle, [n,C]."""
     difference, layout = differences(chunk, index)
     result = difference.new_zeros(len(chunk), difference.shape[1])
     if layout.rows:
@@ -37,7 +37,7 @@ def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
 
 
 class GlobalMean(NodeStep):
-    """The mean over the map: that of the whole picture, and what the patches add."""
+    """The mean over the map: that of the whole image, and what the patches add."""
 
     def run(self, chunk: Chunk) -> Tensor:
         source = self.node.arguments["input"].index
@@ -63,7 +63,7 @@ class Linear(NodeStep):
 
 
 class FirstLinear(NodeStep):
-    """The first linear layer on a map: what it gives for the whole picture, and the changed columns of its weight times
+    """The first linear layer on a map: what it gives for the whole image, and the changed columns of its weight times
     what the windows add there.
     """
 

@@ -27,7 +27,10 @@ from zfcuda.ops import patches as patch_ops
 
 
 class Step(Protocol):
-    """index: the node whose value it computes. reads: the nodes whose values it needs, constants left out."""
+    """Computes the value of one node for a chunk.
+
+    index: the node whose value it computes. reads: the nodes whose values it needs, constants left out.
+    """
 
     @property
     def index(self) -> int: ...
@@ -115,7 +118,7 @@ class Positions(NodeStep):
 
 
 def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patches, wanted: Layout) -> Tensor:
-    """look_up by the lookup of a node."""
+    """Reads by the lookup of a node, as look_up does."""
     moves = chunk.places.once(
         ("moves", index),
         lambda: Moves.of(fallback.shape[3], own, patches.layout, chunk.changes.lookups[index], wanted, fallback.device),
@@ -151,7 +154,7 @@ class Pooling(NodeStep):
         return Patches(values.mul_(self._divided(chunk, layout)) if average else values, layout)
 
     def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
-        """[rows,1]: one over the divisor of each position, which is smaller at the border for some settings."""
+        """One over the divisor of each position, [rows,1]; the divisor is smaller at the border for some settings."""
         base = chunk.base[self.node.arguments["input"].index]
         ones = torch.ones(
             1, 1, *base.shape[2:], dtype=torch.promote_types(base.dtype, torch.float32), device=base.device
@@ -193,7 +196,7 @@ class NormWithin(NodeStep):
 
 
 def window_settings(chunk: Chunk, index: int) -> dict[str, tuple[int, int]]:
-    """Those of the operators on patches."""
+    """A layer's windows as the operators on patches take them."""
     rows, columns = chunk.changes.windows[index]
     return {
         "kernel_size": (rows.kernel, columns.kernel),
