@@ -173,7 +173,7 @@ def demangle(names: list[str], nvcc: str) -> list[str]:
 
 
 def kernels_in(said: str, source: Path, nvcc: str) -> list[Kernel]:
-    """Of what ptxas -v said of a source."""
+    """The kernels in what ptxas -v said of a source."""
     blocks = re.split(r"Compiling entry function ", said)[1:]
     heads = [re.match(r"'(\S+)' for 'sm_(\d+)\w*'", block) for block in blocks]
     mangled = [head[1] for head in heads if head]

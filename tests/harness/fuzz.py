@@ -28,7 +28,7 @@ PORTION = 5000  # cases of one process: AddressSanitizer keeps what was freed fo
 
 
 def kept() -> list[int]:
-    """Of SEEDS, in its order; a line may say more after #."""
+    """The seeds in SEEDS, in its order; a line may say more after #."""
     return [int(line.split("#")[0]) for line in SEEDS.read_text().splitlines() if line.split("#")[0].strip()]
 
 

@@ -89,7 +89,7 @@ def numbers(rng: random.Random, shape: Sequence[int], dtype: torch.dtype) -> Ten
 
 
 def arranged(rng: random.Random, x: Tensor) -> Tensor:
-    """The same numbers [N,C,H,W] in memory of another layout."""
+    """Copies numbers [N,C,H,W] into memory of another layout."""
     layout = rng.choice(LAYOUTS)
     if layout == "expanded":
         side = rng.randrange(4)
@@ -309,7 +309,7 @@ def close(got: Tensor, expected: Tensor, error: Tensor, unsure: Tensor, inputs: 
 
 
 def precision(x: Tensor) -> float:
-    """Of the numbers that x is computed in."""
+    """The rounding of the numbers that x is computed in."""
     return 2.0**-52 if x.dtype == torch.float64 else 2.0**-23
 
 
@@ -364,7 +364,7 @@ def relu_max_pool2d_lrn(rng: random.Random) -> None:
 def occlude(rng: random.Random) -> None:
     x = numbers(rng, [1, *picture_shape(rng)[1:]], rng.choice(DTYPES))
     image = arranged(rng, x)[0]
-    # Of each side the picture's length or 1, and of the first ones nothing.
+    # Each side has the image's length or 1, and the first ones may be missing.
     sides = [rng.choice([1, n]) for n in image.shape][rng.randrange(4) :]
     fill = numbers(rng, sides, x.dtype) if sides else torch.tensor(0.5, dtype=x.dtype)
     origins = [
@@ -381,7 +381,7 @@ Line = list[int]
 
 
 def corners(rng: random.Random, height: int, width: int, margin: int, most: int = 9) -> tuple[int, int, int, int]:
-    """Of a rectangle in a map and a margin around it, now and then empty."""
+    """Draws a rectangle in a map and a margin around it, now and then an empty one."""
     top, left = rng.randint(-margin, height + margin), rng.randint(-margin, width + margin)
     bottom, right = min(height + margin, top + rng.randint(0, most)), min(width + margin, left + rng.randint(0, most))
     return (top, left, bottom, right) if rng.random() < 0.95 else (bottom, left, top, right)

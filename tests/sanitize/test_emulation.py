@@ -156,7 +156,7 @@ def compare(emulation: build.Emulation, x: Tensor, window: tuple[Any, ...], norm
 
 
 def random_corners(margin: int, rows: int, columns: int) -> tuple[int, int, int, int]:
-    """Of a rectangle, now and then empty, within a map and a margin around it."""
+    """Draws a rectangle, now and then an empty one, within a map and a margin around it."""
     y, x = (torch.randint(-margin, length + margin + 1, (2,)).tolist() for length in (rows, columns))
     if torch.rand(()) < 0.9:
         y, x = sorted(y), sorted(x)

@@ -48,8 +48,8 @@ def project(
 
     Raises:
         TypeError: a model, image, layer or number of the wrong type.
-        ValueError: naming the argument: an unknown layer (those there are are listed), a unit or position outside it,
-            an image that does not fit the network, or, by name, something between the layer and the pixels that has
+        ValueError: naming the argument: an unknown layer (with the names that there are), a unit or position outside
+            it, an image that does not fit the network, or, by name, something between the layer and the pixels that has
             no rule here.
     """
     projected = projections(model, image, layer, unit=unit, position=position, top=top, lrn=lrn)

@@ -87,7 +87,7 @@ def _transposed_conv(
 
 
 def _in_full(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
-    """Takes the signal as it is: to find where in it the values are, a GPU would have to be waited for."""
+    """Takes the signal as it is: finding where in it the values are would mean waiting for the GPU."""
     return signal, [0] * len(signal), [0] * len(signal)
 
 

@@ -48,7 +48,7 @@ class SelectedUnits:
         return SelectedUnits(self.units[kept], None if self.places is None else self.places[kept], self.values[kept])
 
     def listed(self, width: int) -> list[Strongest]:
-        """The same as a list, of maps of this width."""
+        """Lists the units one by one; width: of their maps."""
         places = [None] * len(self.units) if self.places is None else self.places.tolist()
         positions = [None if place is None else divmod(place, width) for place in places]
         return [Strongest(*x) for x in zip(self.units.tolist(), positions, self.values.tolist(), strict=True)]

@@ -131,7 +131,7 @@ def use(path: str | os.PathLike[str]) -> None:
 
 
 def environment(library: Path, **more: str) -> dict[str, str]:
-    """Of a process that has AddressSanitizer from its start, and can `use` the library."""
+    """The environment of a process that has AddressSanitizer from its start, and can `use` the library."""
     paths = [str(emulation.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
