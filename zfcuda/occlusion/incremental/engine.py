@@ -102,10 +102,7 @@ class Plan:
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
         batches = ShrinkingBatches(size)
         for first in range(0, len(windows), block):
-            some = windows[first : first + block]
-            parts = [part for part in batches.run(len(some), partial(run.head, some)) if part is not None]
-            if parts:
-                ShrinkingBatches(len(parts)).run(len(parts), partial(run.tail, parts))
+            run.block(windows[first : first + block], batches)
         return run.outputs()
 
     def places(self, kind: str, windows: Table, repeated: bool) -> Places:
@@ -133,6 +130,12 @@ class _Run:
     def outputs(self) -> WindowOutputs:
         """What all windows together have given."""
         return WindowOutputs(torch.cat(self._logits), torch.cat(self._activity) if self._activity else None)
+
+    def block(self, windows: Table, batches: ShrinkingBatches) -> None:
+        """Runs the head on some windows in batches, and the tail on all together; then lets go of the chunks."""
+        parts = [part for part in batches.run(len(windows), partial(self.head, windows)) if part is not None]
+        if parts:
+            ShrinkingBatches(len(parts)).run(len(parts), partial(self.tail, parts))
 
     def head(self, windows: Table, batch: slice) -> Chunk | None:
         """Runs the steps before the tail on some of the windows. Returns what the tail needs; None without a tail."""

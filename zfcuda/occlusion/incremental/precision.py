@@ -32,7 +32,7 @@ def as_convolution(device: torch.device) -> Iterator[None]:
 
 
 def agree(a: Tensor, b: Tensor, dtype: torch.dtype) -> bool:
-    """Whether two answers are the same but for the rounding of a network's many layers."""
+    """Whether two outputs are the same but for the rounding of a network's many layers."""
     eps = 2.0**-10 if convolutions_in_tf32(a.device, dtype) else torch.finfo(dtype).eps
     rounding = max(eps, torch.finfo(torch.float32).eps) ** 0.5
     scale = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_ones(())
