@@ -5,39 +5,86 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from zfcuda.network.hooks import hooked
 
 
-class Captured:
-    """A function of tensors as a CUDA graph.
+class Replay:
+    """A model's work on images of one size: recorded at the first image, replayed for those that follow.
+
+    The weights are read at each replay. What was recorded is made anew when a parameter or buffer is replaced by
+    another tensor. Nothing is recorded on a CPU, nor while the model has hooks, which a replay would not run.
 
     Args:
-        function: called with copies of the inputs, kept for good; it must not wait for the GPU and returns tensors.
-        inputs: examples, all on one CUDA device; later ones have their shapes and dtypes.
+        model: whose weights the work reads.
+        work: called with a copy of the image; it must not wait for the GPU and returns tensors.
+        renewing: whether torch's own hooks, which renew the weights, count as hooks too.
+
+    Attributes:
+        refused: why the work cannot be recorded, once that was tried; else "".
+    """
+
+    def __init__(self, model: nn.Module, work: Callable[[Tensor], Sequence[Tensor]], *, renewing: bool = True) -> None:
+        self._model, self._work, self._renewing = model, work, renewing
+        self._recording: Recording | None = None
+        self._memory: list[int] = []  # of the weights when they were recorded
+        self.refused = ""
+
+    def __call__(self, image: Tensor) -> list[Tensor] | None:
+        """The results for this image, in memory of their own; None: they have to be computed step by step."""
+        if not _has_graphs(image) or self.refused or hooked(self._model, renewing=self._renewing):
+            return None
+        memory = [t.data_ptr() for t in (*self._model.parameters(), *self._model.buffers())]
+        try:
+            with torch.inference_mode():
+                if self._recording is None or memory != self._memory:
+                    self._recording, self._memory = Recording(self._work, image), memory
+                results = self._recording(image)
+            return [result.clone() for result in results]  # outside of inference mode: autograd accepts them later
+        except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
+            self.forget()
+            self.refused = str(error).splitlines()[0]
+            return None
+
+    def forget(self) -> None:
+        """Lets go of what was recorded; the next image is recorded anew."""
+        self._recording = None
+
+
+class Recording:
+    """A function of one tensor as a CUDA graph.
+
+    Args:
+        function: called with a copy of the example, kept for good.
+        example: on a CUDA device; later ones have its shape and dtype.
 
     Raises:
-        RuntimeError: the function does what cannot be captured.
+        RuntimeError: the function does what cannot be recorded.
     """
 
     _WARM_UPS = 3  # libraries choose their algorithms, and tables are copied to the GPU
 
-    def __init__(self, function: Callable[..., Sequence[Tensor]], *inputs: Tensor) -> None:
-        self._inputs = [x.clone() for x in inputs]
-        with torch.cuda.device(self._inputs[0].device):
+    def __init__(self, function: Callable[[Tensor], Sequence[Tensor]], example: Tensor) -> None:
+        self._input = example.clone()
+        with torch.cuda.device(self._input.device):
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(self._WARM_UPS):
-                    function(*self._inputs)
+                    function(self._input)
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._outputs = list(function(*self._inputs))
+                self._outputs = list(function(self._input))
 
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        """The function's results for these inputs, in memory of their own."""
-        with torch.cuda.device(self._inputs[0].device):
-            for kept, new in zip(self._inputs, inputs, strict=True):
-                kept.copy_(new)
+    def __call__(self, example: Tensor) -> list[Tensor]:
+        """The function's results, in memory that the next call overwrites."""
+        with torch.cuda.device(self._input.device):
+            self._input.copy_(example)
             self._graph.replay()
-            return [output.clone() for output in self._outputs]
+        return self._outputs
+
+
+def _has_graphs(image: Tensor) -> bool:
+    return image.is_cuda

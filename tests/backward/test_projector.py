@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
-from zfcuda.backward import projector
+from zfcuda import cuda_graph
 from zfcuda.backward import rules as transposes
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import UnitSelection
@@ -131,8 +131,8 @@ def test_bad_arguments(message: str, layer: str, arguments: dict[str, Any]) -> N
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
-    monkeypatch.setattr(projector, "Captured", Recorded)
-    monkeypatch.setattr(projector, "_has_graphs", lambda batch: True)
+    monkeypatch.setattr(cuda_graph, "Recording", Recorded)
+    monkeypatch.setattr(cuda_graph, "_has_graphs", lambda batch: True)
     monkeypatch.setattr(transposes, "_where_it_is", transposes._in_full)  # as on a GPU
     Recorded.made = 0
     yield Recorded
@@ -149,7 +149,7 @@ def test_a_replay_is_right_for_another_picture(name: str, recorded: type[Recorde
     with torch.no_grad():
         model.conv1.weight.mul_(-1)
     close(replayed(picture(1)), zfcuda.project(model, picture(1), layer, **arguments))
-    assert recorded.made == 1 and not replayed._refused
+    assert recorded.made == 1 and not replayed._replay.refused
     model.conv1.weight = nn.Parameter(torch.randn_like(model.conv1.weight))
     close(replayed(picture(1)), zfcuda.project(model, picture(1), layer, **arguments))
     assert recorded.made == 2

@@ -1,4 +1,4 @@
-"""A CUDA graph on the CPU: a stand-in for zfcuda.cuda_graph.Captured."""
+"""A CUDA graph on the CPU: a stand-in for zfcuda.cuda_graph.Recording."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         calls.append(tuple(pictures.shape))
         return real(model, pictures, *args, **kwargs)
 
-    real = attribution.answers
-    monkeypatch.setattr(attribution, "answers", spy)
+    real = attribution.run_windows
+    monkeypatch.setattr(attribution, "run_windows", spy)
     return calls
 
 
@@ -467,7 +467,7 @@ def test_a_model_that_the_engine_refuses_runs_as_it_is(monkeypatch: pytest.Monke
         def refuse(*args: Any, error: type[Exception] = error, **kwargs: Any) -> Any:
             raise error("model")
 
-        monkeypatch.setattr(attribution, "answers", refuse)
+        monkeypatch.setattr(attribution, "run_windows", refuse)
         same(Net().eval(), torch.randn(1, 3, 12, 12), (3, 4, 4), (3, 3, 3), target=1)
 
 

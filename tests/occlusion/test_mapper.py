@@ -1,4 +1,4 @@
-"""OcclusionMapper: many pictures, one experiment; and what can be told without a GPU of how it runs on one."""
+"""OcclusionMapper: many images, one experiment; and what can be told without a GPU of how it runs on one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tqdm import tqdm
 import zfcuda
 from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
+from zfcuda import cuda_graph
 from zfcuda.network import trace
-from zfcuda.occlusion import mapper
-from zfcuda.occlusion.incremental import Plan, patches, steps
-from zfcuda.occlusion.incremental.steps import Convolution
+from zfcuda.occlusion.incremental import Plan, patches, reductions
+from zfcuda.occlusion.incremental.convolution import Convolution
 
 SIZE = (3, 41, 37)
 WINDOWS = {"window": 9, "stride": 7}
@@ -120,7 +120,7 @@ def test_the_model_learns_on(model: nn.Module, device: torch.device) -> None:
 
 
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zfcuda.occlusion.dispatch.costs", lambda plan, base: (0.0, 1.0))
+    monkeypatch.setattr("zfcuda.occlusion.prepared.costs", lambda plan, base: (0.0, 1.0))
     image = picture(1, device)
     mapper = zfcuda.OcclusionMapper(model, picture(0, device), **WINDOWS)
     assert mapper(image).method == "incremental"
@@ -177,8 +177,8 @@ def test_bad_arguments() -> None:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
-    monkeypatch.setattr(mapper, "Captured", Recorded)
-    monkeypatch.setattr(mapper, "_has_graphs", lambda picture: True)
+    monkeypatch.setattr(cuda_graph, "Recording", Recorded)
+    monkeypatch.setattr(cuda_graph, "_has_graphs", lambda picture: True)
     Recorded.made = 0
     yield Recorded
 
@@ -195,7 +195,7 @@ def test_a_replay_is_right_for_another_picture(name: str, dtype: torch.dtype, re
     for seed in (0, 1, 2):
         image = picture(seed, CPU, dtype)
         found = maps(image)
-        assert found.reason.endswith("replayed from a CUDA graph")
+        assert found.reason.endswith("replayed from a CUDA graph") and not found.logits.is_inference()
         same_maps(found, zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental", **ARGUMENTS[name]))
     assert recorded.made == 1
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_recorded_runs_step_by_step(recorded: type[Recorded], mon
 
 
 def test_a_replay_that_is_wrong_is_refused(recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One window is run through the model itself at each picture."""
+    """One window is run through the model itself at each image."""
     model, image = Residual().eval(), picture(1, CPU)
     maps = zfcuda.OcclusionMapper(model, picture(0, CPU), **WINDOWS, method="incremental")
     replay = Recorded.__call__
@@ -273,7 +273,6 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         network = trace(model, image[None])
         values = network.run(image[None], [network.names[""], network.names["conv3"]])
         plan = Plan(network, values, SIZE[1:], (9, 9), (7, 7), network.names["conv3"])
-    plan.repeated = True
     copies = 0
 
     def copied(table: np.ndarray, device: torch.device) -> Tensor:
@@ -282,12 +281,13 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         return torch.empty(table.shape, dtype=torch.int64, device=device)
 
     monkeypatch.setattr(patches, "on_device", copied)
-    monkeypatch.setattr(steps, "on_device", copied)
+    monkeypatch.setattr(reductions, "on_device", copied)
     with fake_gpu() as on_gpu:
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):
             copies = 0
-            result = plan.run(on_gpu(image), on_gpu(torch.zeros(3, 1, 1)), there, dtype, budget, tqdm(disable=True))
+            fill = on_gpu(torch.zeros(SIZE))
+            result = plan.run(fill, there, dtype, budget, tqdm(disable=True), repeated=True)
             assert (copies > 0) is first
         assert result.activity is not None
         assert result.logits.device.type == result.activity.device.type == "cuda"

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.occlusion import brute_force as batched
-from zfcuda.occlusion.incremental import engine, steps
+from zfcuda.occlusion import brute_force
+from zfcuda.occlusion.incremental import footprint
+from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.reductions import FirstLinear
 from zfcuda.occlusion.windows import grid, starts
 
 
@@ -171,15 +173,15 @@ def test_chunks_change_nothing(net: nn.Module, device: torch.device, monkeypatch
     tight = zfcuda.occlusion_map(net, image, window=8, stride=2, memory_budget=1, method="batched")
     torch.testing.assert_close(whole.logits, tight.logits, rtol=1e-5, atol=1e-5)
     # Out of memory: the chunk is halved and the work goes on.
-    sizes, real = [], batched.Probe.__call__
+    sizes, real = [], brute_force.WatchedModel.__call__
 
-    def scarce(self: batched.Probe, pictures: Tensor) -> Tensor:
+    def scarce(self: brute_force.WatchedModel, pictures: Tensor) -> Tensor:
         if len(pictures) > 3:
             raise torch.OutOfMemoryError("out of memory")
         sizes.append(len(pictures))
         return real(self, pictures)
 
-    monkeypatch.setattr(batched.Probe, "__call__", scarce)
+    monkeypatch.setattr(brute_force.WatchedModel, "__call__", scarce)
     result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="batched")
     torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
     assert 1 < max(sizes) <= 3
@@ -192,7 +194,7 @@ def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.M
     )
     image = torch.randn(3, 20, 20, device=device)
     whole = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental", memory_budget=60_000)
-    for step in (steps.Convolution, steps.FirstLinear):
+    for step in (Convolution, FirstLinear):
         sizes, real = [], step.run
 
         def scarce(self: Any, chunk: Any, real: Any = real, sizes: list[int] = sizes) -> Any:
@@ -203,7 +205,7 @@ def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.M
 
         with monkeypatch.context() as patched:
             patched.setattr(step, "run", scarce)
-            patched.setattr(engine, "_WINDOWS", {"cpu": 3 if step is steps.FirstLinear else 64, "cuda": 64})
+            patched.setattr(footprint, "_WINDOWS", {"cpu": 3 if step is FirstLinear else 64, "cuda": 64})
             result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental")
         torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
         assert 1 < max(sizes) <= 3
@@ -273,7 +275,7 @@ IMAGE = torch.zeros(3, 20, 20)
         ({"image": IMAGE / 0}, ValueError, "image: expected finite values"),
         ({"window": 0}, ValueError, "window: .*0"),
         ({"window": (4, 5, 6)}, ValueError, "window: .*4, 5, 6"),
-        ({"window": 21}, ValueError, "window: 21 x 21 is larger than the picture, 20 x 20"),
+        ({"window": 21}, ValueError, "window: 21 x 21 is larger than the image, 20 x 20"),
         ({"stride": -1}, ValueError, "stride: .*-1"),
         ({"fill": [1.0, 2.0]}, ValueError, "fill: .*3 numbers.*2"),
         ({"fill": torch.zeros(7)}, ValueError, r"fill: shape \[7\]"),

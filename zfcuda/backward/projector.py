@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from zfcuda.backward.deconvnet import deconvnet_rules, project, warn_of_silence
 from zfcuda.backward.units import UnitSelection
 from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
-from zfcuda.cuda_graph import Captured
+from zfcuda.cuda_graph import Replay
 from zfcuda.inputs import same_size
 from zfcuda.network import Network, trace
-from zfcuda.network.hooks import hooked
 
 
 class Projector:
@@ -55,9 +54,7 @@ class Projector:
         self._first = batch
         with torch.no_grad(), deterministic():
             self._question.chosen(self._route.forward(batch).activation[0])  # what does not fit is refused now
-        self._captured: Captured | None = None
-        self._memory: list[int] = []  # of the weights that were captured
-        self._refused = ""  # why nothing is captured
+        self._replay = Replay(self._network.model, self._work)
 
     def __call__(self, image: Tensor) -> Tensor:
         """Projects one image, [C,H,W] or [1,C,H,W], of the first one's size.
@@ -69,11 +66,12 @@ class Projector:
             As project; also ValueError where the image's shape, dtype or device is not the first one's.
         """
         batch = same_size(image, self._first)
-        if _has_graphs(batch) and not self._refused and not hooked(self._network.model):
-            with torch.inference_mode(), deterministic():
-                found = self._replayed(batch)
-            if found is not None:
-                return found
+        results = self._replay(batch)
+        if results is not None:
+            projections, units, values, finite = results
+            check_finite(finite, self._question.layer)
+            warn_of_silence(units, values, self._question.layer)
+            return projections
         question = self._question
         return project(
             self._network,
@@ -85,31 +83,11 @@ class Projector:
             lrn=self._lrn,
         )
 
-    # ------------------------------------------------------------ the CUDA graph
-
-    def _replayed(self, batch: Tensor) -> Tensor | None:
-        """None: it has to be computed step by step."""
-        model = self._network.model
-        memory = [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
-        try:
-            if self._captured is None or memory != self._memory:
-                self._captured, self._memory = Captured(self._work, batch), memory
-            projections, units, values, finite = self._captured(batch)
-        except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
-            self._captured, self._refused = None, str(error).splitlines()[0]
-            return None
-        check_finite(finite, self._question.layer)
-        warn_of_silence(units, values, self._question.layer)
-        return projections.clone()
-
     def _work(self, batch: Tensor) -> list[Tensor]:
-        """All that depends on the picture; nothing in here waits for the GPU."""
-        there = self._route.forward(batch)
-        activation = there.activation[0]
-        chosen = self._question.chosen(activation)
-        projections = there.projections(self._question.seeds(activation, chosen)).to(batch.dtype)
-        return [projections, chosen.units, chosen.values, there.finite(batch)]
-
-
-def _has_graphs(picture: Tensor) -> bool:
-    return picture.is_cuda
+        """All that depends on the image; nothing in here waits for the GPU."""
+        with deterministic():
+            there = self._route.forward(batch)
+            activation = there.activation[0]
+            chosen = self._question.chosen(activation)
+            projections = there.projections(self._question.seeds(activation, chosen)).to(batch.dtype)
+            return [projections, chosen.units, chosen.values, there.finite(batch)]

@@ -175,12 +175,12 @@ def both_sides(padding: Any, weight: Tensor, dilation: Any) -> list[tuple[int, i
 
 
 def window_of(kind: str, arguments: Mapping[str, Any], i: int) -> tuple[int, int, int, int]:
-    """(taps of one window, pixels from tap to tap, step, padding before) in dimension i."""
+    """Returns (kernel, stride, padding, dilation) of a layer of windows in dimension i; the padding is that before."""
     dilation = pair(arguments.get("dilation", 1))[i]
     if kind == "conv":
-        before = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])[i][0]
-        return arguments["weight"].shape[2 + i], dilation, pair(arguments["stride"])[i], before
+        padding = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])[i][0]
+        return arguments["weight"].shape[2 + i], pair(arguments["stride"])[i], padding, dilation
     if kind == "lrn_within":
-        return arguments["size"], 1, 1, arguments["size"] // 2
-    taps = pair(arguments["kernel_size"])[i]
-    return taps, dilation, window_stride(arguments)[i], pair(arguments["padding"])[i]
+        return arguments["size"], 1, arguments["size"] // 2, 1
+    kernel = pair(arguments["kernel_size"])[i]
+    return kernel, window_stride(arguments)[i], pair(arguments["padding"])[i], dilation

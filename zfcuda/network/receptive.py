@@ -166,18 +166,18 @@ def _whole(units: int, length: int) -> _Span:
     return _Span(np.zeros(units, np.int64), np.full(units, length - 1), size=length, stride=length, start=0)
 
 
-def _windows(source: _Span, units: int, taps: int, dilation: int, step: int, before: int) -> _Span:
+def _windows(source: _Span, units: int, kernel: int, stride: int, padding: int, dilation: int) -> _Span:
     length = len(source.first)
-    inputs = np.arange(units)[:, None] * step - before + np.arange(taps) * dilation  # [units,taps]
+    inputs = np.arange(units)[:, None] * stride - padding + np.arange(kernel) * dilation  # [units,kernel]
     inside = (inputs >= 0) & (inputs < length)
     inside |= ~inside.any(axis=1, keepdims=True)  # a window in the padding alone counts as at the border
     inputs = np.clip(inputs, 0, length - 1)
     return _Span(
         first=np.where(inside, source.first[inputs], np.iinfo(np.int64).max).min(axis=1),
         last=np.where(inside, source.last[inputs], -1).max(axis=1),
-        size=source.size + dilation * (taps - 1) * source.stride,
-        stride=source.stride * step,
-        start=source.start - before * source.stride,
+        size=source.size + dilation * (kernel - 1) * source.stride,
+        stride=source.stride * stride,
+        start=source.start - padding * source.stride,
     )
 
 

@@ -1,4 +1,4 @@
-"""Occlusion sensitivity: what the network answers while a window of the picture is covered."""
+"""Occlusion sensitivity: what the network gives while a window of the image is covered."""
 
 from zfcuda.occlusion.captum_api import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map

@@ -43,7 +43,7 @@ class Grid:
         return (place[::-1] for place in itertools.product(*along[::-1]))
 
     def mean(self, drop: Tensor) -> Tensor:
-        """[outputs,*counts] -> float32 [outputs,*size]: for each element the mean over the windows that cover it."""
+        """The mean over the windows that cover each element: [outputs,*counts] -> float32 [outputs,*size]."""
         total = drop.to(torch.float32 if drop.device.type == "mps" else torch.float64)  # Apple's GPUs have no float64
         number = torch.ones_like(total[:1])
         for dimension, count in enumerate(self.counts):
@@ -52,7 +52,7 @@ class Grid:
         return (total / number).float().expand(-1, *self.size).contiguous()
 
     def _sum(self, sums: Tensor, dimension: int) -> Tensor:
-        """[..,count,..] -> [..,size,..] along one dimension: at each element the sum over the windows that cover it.
+        """The sum over the windows that cover each element, along one dimension: [..,count,..] -> [..,size,..].
 
         Windows that cover an element follow one another, so that is one addition for each of the few that can. No
         difference of running sums: what is zero stays exactly zero, and a NaN stays where its window is.
@@ -85,7 +85,7 @@ class Forward:
         self._expanded: tuple[int, Any, tuple[Any, ...]] = (1, target, arguments)
 
     def __call__(self, inputs: Sequence[Tensor], copies: int) -> Tensor:
-        """inputs: [copies * n,..] each. Returns the target's outputs, [copies * n,..] or aggregated over the batch."""
+        """Runs inputs of [copies * n,..] each. Returns the target's outputs, [copies * n,..] or one for the batch."""
         if self._expanded[0] != copies:
             self._expanded = (copies, repeat_target(self.target, copies), _repeat_arguments(self.arguments, copies))
         _, target, arguments = self._expanded
@@ -118,7 +118,7 @@ class Copies:
         self.version = 0
 
     def paint(self, places: Sequence[tuple[int, Place]], copies: int) -> Tensor:
-        """places: (copy, window). Returns [copies * n,..]."""
+        """Paints windows, each (copy, window), over. Returns [copies * n,..]."""
         self.painted = [(copy, (slice(None), *place)) for copy, place in places]
         for copy, place in self.painted:
             self.rows[copy][place] = self.fill[place]
@@ -182,6 +182,7 @@ def run(
 
 
 def _check_grows(initial: Tensor, occluded: Tensor, copies: int, examples: int) -> None:
+    """Refuses several copies per call where the outputs do not grow with the batch."""
     if initial.dim() and occluded.dim() and len(occluded) == copies * len(initial):
         return
     raise AssertionError(

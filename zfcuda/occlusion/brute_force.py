@@ -1,4 +1,4 @@
-"""Brute force: every occluded picture through the whole network, many at a time."""
+"""Brute force: every occluded image through the whole network, many at a time."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda import ops
+from zfcuda.occlusion.memory import ShrinkingBatches
+from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.result import WindowOutputs
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
 # pages for each: with 64 at a time half of the time were page faults. A GPU is full.
 _LARGEST = {"cpu": 16, "cuda": 1024}
 
 
-class Probe:
+class WatchedModel:
     """Runs the network, and watches a layer on the way: its last call's output, reduced to one number per unit."""
 
-    def __init__(self, model: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
-        self.model, self.layer = model, layer
+    def __init__(self, module: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
+        self.module, self.layer = module, layer
         self.dtype = None if dtype == torch.float32 else dtype
         self.activity: Tensor | None = None  # [n,units]
-        self.largest = 0  # bytes that one picture's largest step reads and writes
+        self.largest = 0  # bytes that one image's largest step reads and writes
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """[n,C,H,W] -> float32 [n,classes]."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Runs images [n,C,H,W]. Returns float32 [n,classes]."""
         self.activity = None
-        cast: Any = nullcontext() if self.dtype is None else torch.autocast(pictures.device.type, self.dtype)
+        cast: Any = nullcontext() if self.dtype is None else torch.autocast(images.device.type, self.dtype)
         with self._watched(), cast:
-            output = self.model(pictures)
-        return _logits(output, len(pictures))
+            output = self.module(images)
+        return _logits(output, len(images))
 
-    def measure(self, picture: Tensor) -> Tensor:
-        """The same for one picture [1,C,H,W], noting what its steps take in memory."""
+    def measure(self, image: Tensor) -> Tensor:
+        """The same for one image [1,C,H,W], noting what its steps take in memory."""
 
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
             self.largest = max(self.largest, sum(t.numel() * t.element_size() for t in tensors))
 
-        handles = [m.register_forward_hook(note) for m in self.model.modules() if not any(True for _ in m.children())]
+        handles = [m.register_forward_hook(note) for m in self.module.modules() if not any(True for _ in m.children())]
         try:
-            return self(picture)
+            return self(image)
         finally:
             for handle in handles:
                 handle.remove()
@@ -56,10 +58,10 @@ class Probe:
 
         def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor) or output.dim() < 2:
-                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per picture")
+                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per image")
             self.activity = total_activity(output)
 
-        handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
+        handle = self.module.get_submodule(self.layer).register_forward_hook(keep)
         try:
             yield
         finally:
@@ -72,61 +74,34 @@ def _logits(output: Any, count: int) -> Tensor:
     if output.dim() == 1:
         output = output[:, None]
     if output.dim() != 2 or output.shape[0] != count:
-        raise ValueError(f"model: expected [N,classes] for {count} pictures, got shape {list(output.shape)}")
+        raise ValueError(f"model: expected [N,classes] for {count} images, got shape {list(output.shape)}")
     return output.float()
 
 
 def total_activity(output: Tensor) -> Tensor:
-    """[n,units,...] -> float32 [n,units], in memory of its own: an in-place ReLU behind the layer must not count."""
+    """The sum over each unit's map, [n,units,...] -> float32 [n,units].
+
+    It has memory of its own: an in-place ReLU behind the layer must not count.
+    """
     return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30  # unknown; a quarter of this is small enough for any machine that runs torch
-
-
-def chunk_size(probe: Probe, image: Tensor, budget: int) -> int:
-    """How many pictures fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
+def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
+    """How many images fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
     alive.
     """
-    each = image.numel() * image.element_size() + 2 * probe.largest
+    each = image.numel() * image.element_size() + 2 * model.largest
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
-def run_batched(
-    probe: Probe, image: Tensor, fill: Tensor, origins: Tensor, window: tuple[int, int], chunk: int, bar: tqdm[Any]
-) -> tuple[Tensor, Tensor | None]:
-    """image, fill [C,H,W], origins [n,2] -> logits float32 [n,classes] and, where a layer is watched, activity
-    [n,units].
-    """
-    logits: list[Tensor] = []
-    activity: list[Tensor] = []
-    done = 0
-    while done < len(origins):
-        try:
-            answer = probe(ops.occlude(image, fill, origins[done : done + chunk], window))
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if chunk == 1 or not out_of_memory(error):
-                raise
-            chunk //= 2
-            continue
-        logits.append(answer)
-        if probe.activity is not None:
-            activity.append(probe.activity)
-        bar.update(len(answer))
-        done += len(answer)
-    return torch.cat(logits), torch.cat(activity) if activity else None
+def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
+    """Runs every window, `chunk` of them at once."""
 
+    def run(windows: slice) -> WindowOutputs:
+        logits = model(occluded.batch(windows))
+        bar.update(len(logits))
+        return WindowOutputs(logits, model.activity)
 
-def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    parts = ShrinkingBatches(chunk).run(len(occluded), run)
+    activity = [part.activity for part in parts if part.activity is not None]
+    return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)

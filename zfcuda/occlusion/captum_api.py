@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from zfcuda.inputs import repeat_target, select_target
 from zfcuda.occlusion.any_function import Forward, Grid, run
-from zfcuda.occlusion.dispatch import answers
+from zfcuda.occlusion.dispatch import run_windows
 
 Number = int | float
 Baselines = Tensor | Number | tuple[Tensor | Number, ...] | None
@@ -39,7 +39,7 @@ class Occlusion:
     """Occlusion as captum.attr.Occlusion does it (Zeiler & Fergus, section 4.2), for any function.
 
     A window is moved over the input and replaced by a baseline. The attribution of an element is the mean, over the
-    windows that cover it, of f(x) - f(occluded x). A model in eval mode that turns pictures [N,C,H,W] into
+    windows that cover it, of f(x) - f(occluded x). A model in eval mode that turns images [N,C,H,W] into
     [N,classes] is run by the engine of zfcuda.occlusion_map where the window covers all channels; anything else window
     by window.
 
@@ -69,7 +69,7 @@ class Occlusion:
 
         Args:
             inputs: Tensor [N,..] of any dtype, or a tuple of them, of any rank, one per argument of forward_func.
-            sliding_window_shapes: the window without the batch dimension, (3, 15, 15) for pictures; a tuple of such
+            sliding_window_shapes: the window without the batch dimension, (3, 15, 15) for images; a tuple of such
                 for several inputs, and ((),) for a single input [N].
             strides: steps per dimension, a tuple; an int for all dimensions; for several inputs a tuple with an int or
                 a tuple for each; None: 1. There are ceil((size - window) / stride) + 1 windows along a dimension, the
@@ -114,18 +114,18 @@ class Occlusion:
         bar = tqdm(total=calls, desc=f"{self.get_name()} attribution", disable=not show_progress)
         with torch.no_grad(), bar:
             fills = [_fill(value, x) for value, x in zip(values, tensors, strict=False)]
-            found = None
+            mean = None
             if len(tensors) == 1 and not arguments:
-                found = _by_engine(self.forward_func, tensors[0], fills[0], grids[0], target, show_progress)
-            if found is None:
+                mean = _by_engine(self.forward_func, tensors[0], fills[0], grids[0], target, show_progress)
+            if mean is None:
                 means = run(forward, tensors, fills, grids, perturbations_per_eval, bar.update)
             else:
-                means = (found,)
+                means = (mean,)
                 bar.update(calls)
         return means if isinstance(inputs, tuple) else means[0]
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
-        """Captum has none for occlusion either.
+        """Raises, as Captum's occlusion does.
 
         Raises:
             NotImplementedError: always.
@@ -239,42 +239,42 @@ def _fill(value: Any, x: Tensor) -> Tensor:
 
 
 def _by_engine(
-    forward_func: Any, pictures: Tensor, fill: Tensor, grid: Grid, target: Any, progress: bool
+    forward_func: Any, images: Tensor, fill: Tensor, grid: Grid, target: Any, progress: bool
 ) -> Tensor | None:
-    """float32 [outputs,C,H,W], or None where the engine would not do what forward_func does."""
+    """The attributions, float32 [outputs,C,H,W]; None where the engine would not do what forward_func does."""
     model = _unwrapped(forward_func)
     suits = (
         model is not None
-        and pictures.dim() == 4
-        and pictures.numel() > 0
-        and pictures.dtype in (torch.float32, torch.float16, torch.bfloat16)  # the engine's answers are float32
-        and fill.dtype == pictures.dtype
+        and images.dim() == 4
+        and images.numel() > 0
+        and images.dtype in (torch.float32, torch.float16, torch.bfloat16)  # the engine's outputs are float32
+        and fill.dtype == images.dtype
         and grid.counts[0] == 1
-        and not torch.is_autocast_enabled(pictures.device.type)
+        and not torch.is_autocast_enabled(images.device.type)
     )
     if model is None or not suits:
         return None
     try:
         with torch.inference_mode(False), torch.no_grad():  # an inference tensor has no version
-            batch = pictures.detach().clone()
+            batch = images.detach().clone()
         whole = model(batch)
-        # The engine takes pictures one by one, and twice: a batch that is changed or answered as a whole is not for it.
-        if batch._version or not isinstance(whole, Tensor) or whole.dim() != 2 or len(whole) != len(pictures):
+        # The engine takes images one by one, and twice: a batch that is changed or answered as a whole is not for it.
+        if batch._version or not isinstance(whole, Tensor) or whole.dim() != 2 or len(whole) != len(images):
             return None
         initial = select_target(whole, target)
         if not isinstance(initial, Tensor) or initial.shape[:1] != whole.shape[:1]:
             return None
         (_, height, width), (_, down, right) = grid.window, grid.stride
-        found = answers(model, batch, fill, (height, width), (down, right), method="auto", progress=progress)
+        ran = run_windows(model, batch, fill, (height, width), (down, right), method="auto", progress=progress)
         largest = float(whole.abs().max())
-        if not torch.allclose(found.base, whole.float(), rtol=1e-2, atol=1e-2 * largest):
+        if not torch.allclose(ran.base_logits, whole.float(), rtol=1e-2, atol=1e-2 * largest):
             return None
     except (RuntimeError, ValueError):
         return None  # refused; an error of the user's model comes again, from forward_func itself
     windows = math.prod(grid.counts)
-    every = found.outputs.transpose(0, 1).flatten(0, 1)  # [windows * N,classes]
+    every = ran.logits.transpose(0, 1).flatten(0, 1)  # [windows * N,classes]
     occluded = select_target(every, repeat_target(target, windows))
-    base = select_target(found.base, target)
+    base = select_target(ran.base_logits, target)
     if base.shape != initial.shape or occluded.shape != (windows * len(base), *base.shape[1:]):
         return None  # a callable that takes the batch together
     drop = base.reshape(1, -1) - occluded.reshape(windows, -1)
@@ -295,7 +295,7 @@ def _unwrapped(function: Any) -> nn.Module | None:
         model = inner
     if not isinstance(model, nn.Module) or any(module.training for module in model.modules()):
         return None
-    # Without running statistics the pictures of a batch depend on one another.
+    # Without running statistics the images of a batch depend on one another.
     batch_norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     return None if any(m.running_mean is None for m in batch_norms) else model
 

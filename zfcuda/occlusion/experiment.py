@@ -1,4 +1,4 @@
-"""occlusion_map: the checks, the choice of the method, and the result."""
+"""The function occlusion_map: its checks, and the map that is made of the outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from zfcuda.inputs import (
     probabilities,
     target_score,
 )
-from zfcuda.occlusion.dispatch import Answers, Way, answers
+from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
+from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.windows import grid, pair
 
@@ -40,18 +42,18 @@ def occlusion_map(
     memory_budget: int | None = None,
     progress: bool = False,
 ) -> OcclusionMap:
-    """What the network answers while an occluder moves over the picture (Zeiler & Fergus, section 4.2, Fig. 7).
+    """Maps what the network gives while an occluder moves over the image (Zeiler & Fergus, section 4.2, Fig. 7).
 
     Args:
         model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval and left as it was.
         image: [C,H,W] or [1,C,H,W], floating, on the model's device.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
-        fill: what covers the picture: a number, one per channel, or a Tensor broadcastable to the image.
-        target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole picture.
+        fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image.
+        target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole image.
         layer, unit: the dotted name of a submodule and its channel, whose total activation is recorded at each
             position;
-            unit None: the one with the largest total in the whole picture.
+            unit None: the one with the largest total in the whole image.
         method: "incremental" (only what each window changes is computed again: the same numbers but for rounding),
             "batched" (every window through the whole network), or "auto": the one predicted to be cheaper; `.reason`
             says why.
@@ -87,9 +89,9 @@ def occlusion_map(
 
 
 class Experiment:
-    """An occlusion experiment on pictures of one size: its arguments, checked, and what the answers become.
+    """An occlusion experiment on images of one size: its arguments, checked, and what the outputs become.
 
-    Arguments and errors as in :func:`occlusion_map`; image: the first picture, or one of its size.
+    Arguments and errors as in :func:`occlusion_map`; image: the first one, or one of its size.
     """
 
     def __init__(
@@ -113,12 +115,12 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         self.model: nn.Module = getattr(model, "_orig_mod", model)
-        picture = _picture(image, self.model)
-        self.shape, self.dtype, self.device = picture.shape, picture.dtype, picture.device
+        image = _checked(image, self.model)
+        self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
-        self.size = (int(picture.shape[1]), int(picture.shape[2]))
-        self.origins = grid(self.size, self.window, self.stride).to(picture.device)
-        self.fill = _filled(fill, picture)
+        self.size = (int(image.shape[1]), int(image.shape[2]))
+        self.origins = grid(self.size, self.window, self.stride).to(image.device)
+        self.fill = _filled(fill, image)
         _choices(method, probability, dtype, memory_budget)
         if unit is not None and layer is None:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
@@ -128,25 +130,29 @@ class Experiment:
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
 
-    def picture(self, image: Tensor) -> Tensor:
-        """[C,H,W], in the memory format that the model computes in."""
-        picture = _picture(image, self.model)
-        if picture.shape != self.shape or picture.dtype != self.dtype or picture.device != self.device:
+    def checked(self, image: Tensor) -> Tensor:
+        """The image as [C,H,W], in the memory format that the model computes in."""
+        image = _checked(image, self.model)
+        if image.shape != self.shape or image.dtype != self.dtype or image.device != self.device:
             raise ValueError(
                 f"image: expected {self.dtype} {list(self.shape)} on {self.device}, as the first one, got "
-                f"{picture.dtype} {list(picture.shape)} on {picture.device}"
+                f"{image.dtype} {list(image.shape)} on {image.device}"
             )
-        return picture
+        return image
+
+    def occluded(self, image: Tensor) -> OccludedImage:
+        """The image [C,H,W] with the experiment's windows."""
+        return OccludedImage(image, self.fill.expand_as(image), self.origins.flatten(0, 1), self.window)
 
     def run(self, image: Tensor) -> OcclusionMap:
-        """The map of one picture."""
-        return self.map(self.answers(self.picture(image)))
+        """The map of one image."""
+        return self.map(self.run_windows(self.checked(image)))
 
-    def answers(self, picture: Tensor, way: Way | None = None) -> Answers:
-        """picture: [C,H,W]. way: of an earlier picture."""
-        return answers(
+    def run_windows(self, image: Tensor, prepared: PreparedEngine | Refusal | None = None) -> OcclusionOutputs:
+        """Runs the windows of an image [C,H,W]. prepared: of an earlier image."""
+        return run_windows(
             self.model,
-            picture[None],
+            image[None],
             self.fill[None],
             self.window,
             self.stride,
@@ -156,7 +162,7 @@ class Experiment:
             memory_budget=self.memory_budget,
             progress=self.progress,
             check=self.check,
-            way=way,
+            prepared=prepared,
         )
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:
@@ -165,11 +171,11 @@ class Experiment:
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
-    def map(self, answer: Answers) -> OcclusionMap:
-        """What the answers to one picture say about the target."""
-        logits, base = answer.outputs[0], answer.base[0]
+    def map(self, outputs: OcclusionOutputs) -> OcclusionMap:
+        """What the outputs for one image say about the target."""
+        logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
-        unit = _unit(self.unit, self.layer, None if answer.base_activity is None else answer.base_activity[0])
+        unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
         probability = probabilities(torch.cat([base[None], logits]), self.probability)[1:]
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]
@@ -180,7 +186,7 @@ class Experiment:
             score=score.view(rows, columns),
             probability=probability[:, best].view(rows, columns),
             label=label.view(rows, columns),
-            activity=None if answer.activity is None else answer.activity[0, :, unit].reshape(rows, columns),
+            activity=None if outputs.activity is None else outputs.activity[0, :, unit].reshape(rows, columns),
             unit=unit,
             target=chosen,
             base_logits=base,
@@ -189,21 +195,21 @@ class Experiment:
             window=self.window,
             stride=self.stride,
             size=self.size,
-            method=answer.method,
-            reason=answer.reason,
+            method=outputs.method,
+            reason=outputs.reason,
         )
 
 
-def _filled(fill: Fill, picture: Tensor) -> Tensor:
+def _filled(fill: Fill, image: Tensor) -> Tensor:
     """The fill as a tensor that broadcasts to [C,H,W]."""
-    channels = len(picture)
+    channels = len(image)
     if isinstance(fill, Tensor):
-        value = fill.detach().to(picture)
+        value = fill.detach().to(image)
     elif isinstance(fill, int | float):
-        value = torch.tensor(float(fill)).to(picture)
+        value = torch.tensor(float(fill)).to(image)
     else:
         try:
-            value = torch.tensor([float(v) for v in fill]).to(picture)
+            value = torch.tensor([float(v) for v in fill]).to(image)
         except (TypeError, ValueError):
             raise TypeError(f"fill: expected a number, one per channel, or a Tensor, got {fill!r}") from None
         if len(value) != channels:
@@ -212,10 +218,10 @@ def _filled(fill: Fill, picture: Tensor) -> Tensor:
     if value.dim() == 4 and value.shape[0] == 1:
         value = value[0]
     try:
-        value.expand_as(picture)
+        value.expand_as(image)
     except RuntimeError:
         raise ValueError(
-            f"fill: shape {list(value.shape)} does not broadcast to the image's {list(picture.shape)}"
+            f"fill: shape {list(value.shape)} does not broadcast to the image's {list(image.shape)}"
         ) from None
     if not torch.isfinite(value).all():
         raise ValueError("fill: it holds NaN or infinity")
@@ -245,8 +251,8 @@ def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int |
     return unit
 
 
-def _picture(image: Tensor, model: nn.Module) -> Tensor:
-    """[C,H,W], in the memory format that the model computes in."""
+def _checked(image: Tensor, model: nn.Module) -> Tensor:
+    """The image as [C,H,W], in the memory format that the model computes in."""
     batch = checked_image(image, model)
     weights = [p for p in model.parameters() if p.is_floating_point() and p.dim() == 4]
     if any(w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights):

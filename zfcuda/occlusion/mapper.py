@@ -1,44 +1,40 @@
-"""OcclusionMapper: one experiment on many pictures."""
+"""OcclusionMapper: one experiment on many images."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda.cuda_graph import Captured
+from zfcuda.cuda_graph import Replay
 from zfcuda.network import evaluating
-from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.brute_force import Probe, total_activity
-from zfcuda.occlusion.dispatch import (
-    Answers,
-    Computed,
-    RefusedError,
-    Way,
-    base_values,
-    budget_of,
-    check_computed,
-    check_finite,
-    computed,
-)
+from zfcuda.occlusion.brute_force import WatchedModel, total_activity
+from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
-from zfcuda.occlusion.incremental import Result
-from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.memory import budget_of
+from zfcuda.occlusion.prepared import (
+    PreparedEngine,
+    RefusedError,
+    base_values,
+    check_finite,
+    check_outputs,
+    run_engine,
+)
+from zfcuda.occlusion.result import OcclusionMap, WindowOutputs
 
 
 class OcclusionMapper:
-    """Occlusion maps of many pictures of one size: what depends on the network and the windows alone is done once.
+    """Occlusion maps of many images of one size: what depends on the network and the windows alone is done once.
 
-    The numbers are those of :func:`zfcuda.occlusion_map`. On a GPU everything between a picture and its map is
+    The numbers are those of :func:`zfcuda.occlusion_map`. On a GPU everything between an image and its map is
     recorded as one CUDA graph and replayed, where the network allows it; `reason` of the maps says whether it does.
-    The model may learn on: its weights are read at each picture. What was recorded is made anew when a parameter or
+    The model may learn on: its weights are read at each image. What was recorded is made anew when a parameter or
     buffer is replaced by another tensor.
 
     Args:
-        model, image: as in occlusion_map; the image is one picture of the size to come.
-        arguments: as in occlusion_map. A target of None is chosen for each picture anew.
+        model, image: as in occlusion_map; the image is one of the size to come.
+        arguments: as in occlusion_map. A target of None is chosen for each image anew.
 
     Raises:
         As occlusion_map.
@@ -51,102 +47,68 @@ class OcclusionMapper:
 
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
         self._experiment = Experiment(model, image, **arguments)
-        answers = self._experiment.answers(self._experiment.picture(image))
-        self._way = answers.way
-        self._captured: Captured | None = None
-        self._memory: list[int] = []  # of the weights that were captured
-        self._refused = ""  # why nothing is captured
-        self._sample: list[int] = []
-        self._budget = 0
+        self._prepared = self._experiment.run_windows(self._experiment.checked(image)).prepared
+        self._replay = Replay(self._experiment.model, self._work, renewing=False)
+        # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
+        self._budget = budget_of(self._experiment.memory_budget, self._experiment.device)
 
     def __call__(self, image: Tensor) -> OcclusionMap:
-        """The map of one picture, [C,H,W] or [1,C,H,W] like the first.
+        """The map of one image, [C,H,W] or [1,C,H,W] like the first.
 
         Raises:
             As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
         """
-        picture = self._experiment.picture(image)
-        answers = self._replayed(picture)
-        if answers is None:
-            answers = self._experiment.answers(picture, self._way)
-            self._way = answers.way
-        return self._experiment.map(answers)
+        image = self._experiment.checked(image)
+        outputs = self._replayed(image)
+        if outputs is None:
+            outputs = self._experiment.run_windows(image, self._prepared)
+            self._prepared = outputs.prepared
+        return self._experiment.map(outputs)
 
-    # ------------------------------------------------------------ the CUDA graph
-
-    def _replayed(self, picture: Tensor) -> Answers | None:
-        """None: it has to be computed step by step."""
-        way = self._way
-        if not _has_graphs(picture) or way is None or way.plan is None or self._refused:
+    def _replayed(self, image: Tensor) -> OcclusionOutputs | None:
+        """The outputs for one image, replayed; None where they have to be computed step by step."""
+        engine = self._prepared
+        tensors = self._replay(image) if isinstance(engine, PreparedEngine) else None
+        if tensors is None or not isinstance(engine, PreparedEngine):
             return None
-        if hooked(self._experiment.model, renewing=False):
-            return None
-        with torch.inference_mode(), evaluating(self._experiment.model):
-            try:
-                self._capture(picture, way)
-                assert self._captured is not None
-                return self._answers(self._captured(picture), way)
-            except RefusedError:
-                self._captured = None  # step by step it may be refused too, with the reason
-            except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
-                self._captured = None
-                self._refused = str(error).splitlines()[0]
-        return None
-
-    def _capture(self, picture: Tensor, way: Way) -> None:
-        """Records, where that was not done or no longer holds."""
-        model = self._experiment.model
-        memory = [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
-        if self._captured is None or memory != self._memory:
-            assert way.plan is not None
-            way.plan.repeated = True
-            # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
-            self._budget = budget_of(self._experiment.memory_budget, picture.device)
-            self._captured, self._memory = Captured(self._work, picture), memory
-
-    def _work(self, picture: Tensor) -> list[Tensor]:
-        """All that depends on the picture; nothing in here waits for the GPU."""
-        e, way = self._experiment, self._way
-        assert way is not None and way.plan is not None and way.network is not None
-        plan, network = way.plan, way.network
-        values = base_values(network, picture, plan.wanted)
-        probe = Probe(e.model, None, None)
-        found = computed(
-            Way(plan, way.reason, network, {i: values[i] for i in plan.needed}),
-            probe,
-            picture,
-            e.fill.expand_as(picture),
-            e.origins.flatten(0, 1),
-            e.window,
-            e.run_in,
-            self._budget,
-            tqdm(disable=True),
-        )
-        base = values[plan.output].flatten().float()
-        self._sample = found.sample
-        tensors = [base, found.result.logits, found.exact, found.alone]
-        if plan.watched is not None:
-            assert found.result.activity is not None
-            tensors += [total_activity(values[plan.watched])[0], found.result.activity]
-        return tensors
-
-    def _answers(self, tensors: list[Tensor], way: Way) -> Answers:
-        e = self._experiment
         base, logits, exact, alone, *watched = tensors
-        before, activity = watched or (None, None)
+        base_activity, activity = watched or (None, None)
+        e = self._experiment
         check_finite(base)
-        e.check(base, before)
-        check_computed(way, Computed(Result(logits, activity), self._sample, exact, alone), e.run_in, e.dtype)
-        return Answers(
-            logits[None].clone(),
-            base[None].clone(),
-            None if activity is None else activity[None].clone(),
-            None if before is None else before[None].clone(),
+        e.check(base, base_activity)
+        try:
+            reason = check_outputs(engine.plan, WindowOutputs(logits, activity), exact, alone, e.run_in, e.dtype)
+        except RefusedError:
+            self._replay.forget()  # step by step it may be refused too, with the reason
+            return None
+        return OcclusionOutputs(
+            logits[None],
+            base[None],
+            None if activity is None else activity[None],
+            None if base_activity is None else base_activity[None],
             "incremental",
-            f"{way.reason}; replayed from a CUDA graph",
-            way,
+            f"{reason}; replayed from a CUDA graph",
+            engine,
         )
 
-
-def _has_graphs(picture: Tensor) -> bool:
-    return picture.is_cuda
+    def _work(self, image: Tensor) -> list[Tensor]:
+        """All that depends on the image; nothing in here waits for the GPU."""
+        e, prepared = self._experiment, self._prepared
+        assert isinstance(prepared, PreparedEngine)
+        plan = prepared.plan
+        with evaluating(e.model):
+            values = base_values(plan.network, image, plan.wanted)
+            outputs, exact, alone = run_engine(
+                PreparedEngine(plan, {i: values[i] for i in plan.needed}),
+                WatchedModel(e.model, None, None),
+                e.occluded(image),
+                e.run_in,
+                self._budget,
+                tqdm(disable=True),
+                repeated=True,
+            )
+        tensors = [values[plan.output].flatten().float(), outputs.logits, exact, alone]
+        if plan.watched is not None:
+            assert outputs.activity is not None
+            tensors += [total_activity(values[plan.watched])[0], outputs.activity]
+        return tensors

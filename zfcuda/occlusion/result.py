@@ -1,4 +1,4 @@
-"""What an occlusion experiment gives: OcclusionMap."""
+"""What an occlusion experiment gives: WindowOutputs of the network, and the OcclusionMap made of them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,37 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class OcclusionMap:
-    """The network's answers to one picture with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
+class WindowOutputs:
+    """What the network gives for one image with each window covered, in row-major order of the grid.
 
-    Tensors are on the picture's device.
+    Attributes:
+        logits: float32 [windows,classes].
+        activity: float32 [windows,units], total activation of a layer's units; None where none is watched.
+    """
+
+    logits: Tensor
+    activity: Tensor | None
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """The network's outputs for one image with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
+
+    Tensors are on the image's device.
 
     Attributes:
         logits: float32 [rows,cols,classes], the network's output at each position of the occluder.
         score: float32 [rows,cols], the target's output.
-        probability: float32 [rows,cols], of the target (Fig. 7d); of the most probable class of the whole picture
+        probability: float32 [rows,cols], of the target (Fig. 7d); of the most probable class of the whole image
             where the target is a callable.
         label: int64 [rows,cols], the most probable class (Fig. 7e); for a network of one output, whether it is more
             probable than not.
         activity: float32 [rows,cols], total activation of the layer's unit (Fig. 7b); None without layer.
         unit: the unit that activity is of; None without layer.
         target: a class index, or the callable that was given.
-        base_logits: float32 [classes], of the whole picture. base_score: the target's output there.
+        base_logits: float32 [classes], of the whole image. base_score: the target's output there.
         origins: int64 [rows,cols,2], (y, x) of each window's first pixel.
-        window, stride: (rows, columns) in pixels. size: (H, W) of the picture.
+        window, stride: (rows, columns) in pixels. size: (H, W) of the image.
         method: "batched" or "incremental". reason: why that one, in a sentence.
     """
 
@@ -53,11 +66,11 @@ class OcclusionMap:
     reason: str
 
     def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
-        """float32 [H,W]: at each pixel the mean, over the windows that cover it, of base score - score.
+        """The mean of base score - score over the windows that cover each pixel, float32 [H,W].
 
         Positive: covering the pixel costs the target. NaN where no window covers a pixel (a stride larger than the
             window).
-        size: (rows, columns) to resize to; None: the picture's.
+        size: (rows, columns) to resize to; None: the image's.
         """
         height, width = self.size
         y0, x0 = (self.origins[..., i].flatten() for i in (0, 1))

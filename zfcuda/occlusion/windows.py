@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
-    """int or (rows, columns) -> (rows, columns), both at least 1."""
+    """Makes (rows, columns) of an int or of two, all at least 1."""
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in both):
         raise ValueError(f"{name}: expected a positive integer or two, (rows, columns), got {value!r}")
@@ -17,21 +17,22 @@ def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """First pixels of the ceil((length - window) / stride) + 1 windows of one side, the last one cut off at the border.
+    """The first pixels of the ceil((length - window) / stride) + 1 windows of one side.
 
-    Where the stride is larger than the window, no more than start inside the picture.
+    The last window is cut off at the border.
+    Where the stride is larger than the window, no more than start inside the image.
     """
     count = -(-(length - window) // stride) + 1
     return [i * stride for i in range(min(count, -(-length // stride)))]
 
 
 def grid(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """int64 [rows,columns,2]: (y, x) of each window's first pixel.
+    """The (y, x) of each window's first pixel, int64 [rows,columns,2].
 
     Raises:
-        ValueError: for a window larger than the picture.
+        ValueError: for a window larger than the image.
     """
     if window[0] > size[0] or window[1] > size[1]:
-        raise ValueError(f"window: {window[0]} x {window[1]} is larger than the picture, {size[0]} x {size[1]}")
+        raise ValueError(f"window: {window[0]} x {window[1]} is larger than the image, {size[0]} x {size[1]}")
     ys, xs = (torch.tensor(starts(size[i], window[i], stride[i])) for i in (0, 1))
     return torch.stack(torch.meshgrid(ys, xs, indexing="ij"), -1)

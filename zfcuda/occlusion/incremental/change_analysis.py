@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from zfcuda.network import Network, Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.lookups import lookup_of
-from zfcuda.occlusion.incremental.regions import Axis, Intervals, Lookup, adaptive, axes, looked_up, padded, union
+from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded, union
 
 
 class Whole(Enum):
+    """A node that is kept as one value, not in patches."""
+
     CONSTANT = "the same for every window"
     SIZE = "a size, or what is made of sizes"
     DENSE = "computed in full for every window"
@@ -34,31 +36,35 @@ class Local:
 
 @dataclass(frozen=True)
 class Flattened:
-    """The map of a node, one row per picture."""
+    """The map of a node, one row per image."""
 
     source: int
 
 
-Form = Whole | Local | Flattened
+Change = Whole | Local | Flattened
 
 
 @dataclass(frozen=True)
-class Forms:
-    """What is known of the nodes that run.
+class Changes:
+    """What the windows change of the nodes that run, and what has been learnt of the nodes on the way.
 
-    of: node -> form. windows: node -> its two sides, where it is a layer of windows. lookups: node -> where its values,
-    or those of its padded input, come from. cuts: the nodes that run on whole maps, of which again one rectangle has
-    changed. reductions: those that turn a local map into a vector without completing it. completed: where a map had to
-    be completed, by name.
+    Attributes:
+        of: the change of each node.
+        windows: the two sides of each node that is a layer of windows.
+        lookups: where the values of a node, or those of its padded input, come from.
+        cuts: the nodes that run on whole maps, of which again one rectangle has changed.
+        reductions: the nodes that turn a local map into a vector without completing it.
+        completed: the names of the nodes for which a map had to be completed.
+        sizes: the values, for two images, of the nodes that are sizes.
     """
 
-    of: dict[int, Form]
-    windows: dict[int, tuple[Axis, Axis]]
+    of: dict[int, Change]
+    windows: dict[int, tuple[WindowAxis, WindowAxis]]
     lookups: dict[int, Lookup]
     cuts: set[int]
     reductions: set[int]
     completed: list[str]
-    sizes: dict[int, Any]  # of the nodes that are sizes, for two pictures
+    sizes: dict[int, Any]
 
 
 # Position by position: the value at a place depends on the operands at this place alone.
@@ -67,18 +73,20 @@ POINTWISE = frozenset(
 )
 
 
-def sized(node: Node, base: Mapping[int, Any], forms: Mapping[int, Form], sizes: Mapping[int, Any], count: int) -> Any:
-    """What a node gives for `count` pictures as far as shapes go.
+def sized(
+    node: Node, base: Mapping[int, Any], changes: Mapping[int, Change], sizes: Mapping[int, Any], count: int
+) -> Any:
+    """What a node gives for `count` images as far as shapes go.
 
     Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for
-    as many pictures.
+    as many images.
     """
 
     def value(ref: Any) -> Any:
         if not isinstance(ref, Ref):
             return ref
         known = base[ref.index]
-        if forms[ref.index] is Whole.CONSTANT:
+        if changes[ref.index] is Whole.CONSTANT:
             return known
         if not isinstance(known, Tensor):
             return sizes.get(ref.index, known)
@@ -96,76 +104,79 @@ def is_pointwise(node: Node) -> bool:
 
 def classify(
     network: Network, nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
-) -> Forms:
-    """base: the value of every node for the whole picture [1,C,H,W]. rows, columns: what the windows cover of it."""
-    forms = Forms({}, {}, {}, set(), set(), [], {})
+) -> Changes:
+    """Finds the change of every node, in the order in which they run.
+
+    base: the value of every node for the whole image [1,C,H,W]. rows, columns: what the windows cover of it.
+    """
+    changes = Changes({}, {}, {}, set(), set(), [], {})
     for node in nodes:
-        form = _form(node, base, forms, rows, columns)
-        forms.of[node.index] = form
-        whole = form is Whole.DENSE and node.index not in forms.reductions
-        if whole and any(isinstance(forms.of[i], Local | Flattened) for i in node.refs):
-            forms.completed.append(node.label)
-    return forms
+        change = _change(node, base, changes, rows, columns)
+        changes.of[node.index] = change
+        whole = change is Whole.DENSE and node.index not in changes.reductions
+        if whole and any(isinstance(changes.of[i], Local | Flattened) for i in node.refs):
+            changes.completed.append(node.label)
+    return changes
 
 
-def _form(node: Node, base: Mapping[int, Any], forms: Forms, rows: Intervals, columns: Intervals) -> Form:
+def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Intervals, columns: Intervals) -> Change:
     if node.kind == "input":
         return Local(rows, columns)
     value = base[node.index]
-    depends = [i for i in node.refs if forms.of[i] is not Whole.CONSTANT]
+    depends = [i for i in node.refs if changes.of[i] is not Whole.CONSTANT]
     if not depends:
         return Whole.CONSTANT
-    if node.is_shape_query or all(forms.of[i] is Whole.SIZE for i in depends):
+    if node.is_shape_query or all(changes.of[i] is Whole.SIZE for i in depends):
         if isinstance(value, Tensor):
             return Whole.DENSE
-        forms.sizes[node.index] = sized(node, base, forms.of, forms.sizes, 2)
+        changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
         return Whole.SIZE
     if not isinstance(value, Tensor) or len(value) != 1:
         return Whole.DENSE
-    sources = [forms.of[i] for i in depends]
+    sources = [changes.of[i] for i in depends]
     if any(isinstance(source, Flattened) for source in sources):
-        return _of_flattened(node, depends, forms)
+        return _of_flattened(node, depends, changes)
     if node.kind == "reshape" and len(depends) - sources.count(Whole.SIZE) == 1:
-        source = next(i for i in depends if forms.of[i] is not Whole.SIZE)
-        # Two pictures tell what one does not: whether the first side stays theirs.
-        whole = not isinstance(forms.of[source], Local) or _of_two(node, base, forms) != (2, *value.shape[1:])
+        source = next(i for i in depends if changes.of[i] is not Whole.SIZE)
+        # Two images tell what one does not: whether the first side stays theirs.
+        whole = not isinstance(changes.of[source], Local) or _of_two(node, base, changes) != (2, *value.shape[1:])
         if not whole and list(value.shape) == [1, base[source].numel()]:
             return Flattened(source)
         if not whole and value.shape == base[source].shape:
-            forms.lookups[node.index] = Lookup(*(np.arange(n) for n in value.shape[2:]))
-            return forms.of[source]
+            changes.lookups[node.index] = Lookup(*(np.arange(n) for n in value.shape[2:]))
+            return changes.of[source]
     if not all(isinstance(source, Local) for source in sources):
         return Whole.DENSE
     if _is_global_mean(node, base):
-        forms.reductions.add(node.index)
+        changes.reductions.add(node.index)
         return Whole.DENSE
     if value.dim() != 4:
         return Whole.DENSE
     if node.kind in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "lrn_within"):
-        return _of_windows(node, depends, base, forms)
+        return _of_windows(node, depends, base, changes)
     lookup = lookup_of(node, base) if len(depends) == 1 else None
     if lookup is not None:
-        forms.lookups[node.index] = lookup
-        moved = forms.of[depends[0]]
+        changes.lookups[node.index] = lookup
+        moved = changes.of[depends[0]]
         assert isinstance(moved, Local)
         return Local(looked_up(lookup.rows, moved.rows), looked_up(lookup.columns, moved.columns))
-    return _of_positions(node, depends, base, forms)
+    return _of_positions(node, depends, base, changes)
 
 
-def _of_two(node: Node, base: Mapping[int, Any], forms: Forms) -> tuple[int, ...]:
-    """The shape that a node gives for two pictures."""
+def _of_two(node: Node, base: Mapping[int, Any], changes: Changes) -> tuple[int, ...]:
+    """The shape that a node gives for two images."""
     try:
-        return tuple(sized(node, base, forms.of, forms.sizes, 2).shape)
-    except RuntimeError:  # it holds for one picture alone
+        return tuple(sized(node, base, changes.of, changes.sizes, 2).shape)
+    except RuntimeError:  # it holds for one image alone
         return ()
 
 
-def _of_flattened(node: Node, depends: list[int], forms: Forms) -> Form:
+def _of_flattened(node: Node, depends: list[int], changes: Changes) -> Change:
     source = node.arguments.get("input")
     if len(depends) == 1 and node.kind == "identity":
-        return forms.of[depends[0]]
+        return changes.of[depends[0]]
     if len(depends) == 1 and node.kind == "linear" and getattr(source, "index", None) == depends[0]:
-        forms.reductions.add(node.index)
+        changes.reductions.add(node.index)
     return Whole.DENSE
 
 
@@ -181,37 +192,37 @@ def _is_global_mean(node: Node, base: Mapping[int, Any]) -> bool:
     return not isinstance(dims, int | None) and sorted(d % 4 for d in dims) == [2, 3]
 
 
-def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], forms: Forms) -> Form:
-    if depends != [node.arguments["input"].index]:  # a filter that depends on the picture
+def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
+    if depends != [node.arguments["input"].index]:  # a filter that depends on the image
         return Whole.DENSE
     arguments = node.resolve(base)
-    source = forms.of[depends[0]]
+    source = changes.of[depends[0]]
     assert isinstance(source, Local)
     rows, columns = source.rows, source.columns
     inputs, outputs = (tuple(base[i].shape[2:]) for i in (depends[0], node.index))
     lookup = padded(arguments, inputs) if node.kind == "conv" else None
     if lookup is not None:
-        forms.lookups[node.index] = lookup
+        changes.lookups[node.index] = lookup
         rows, columns = looked_up(lookup.rows, rows), looked_up(lookup.columns, columns)
         inputs = (len(lookup.rows), len(lookup.columns))
     sides = axes(node.kind, arguments, inputs, outputs)
     if sides is None:
-        forms.cuts.add(node.index)
+        changes.cuts.add(node.index)
         return Local(*(adaptive(n, m, i) for n, m, i in zip(inputs, outputs, (rows, columns), strict=True)))
-    forms.windows[node.index] = sides
+    changes.windows[node.index] = sides
     return Local(sides[0].changed(rows), sides[1].changed(columns))
 
 
-def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], forms: Forms) -> Form:
+def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
     shape = base[node.index].shape
     if not is_pointwise(node) or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
         return Whole.DENSE
     if node.kind in ("cat", "softmax") and node.arguments["dim"] not in (1, -3):
         return Whole.DENSE
-    constants = [base[i] for i in node.refs if forms.of[i] is Whole.CONSTANT]
+    constants = [base[i] for i in node.refs if changes.of[i] is Whole.CONSTANT]
     if any(isinstance(c, Tensor) and (c.dim() > 4 or (c.dim() == 4 and len(c) > 1)) for c in constants):
         return Whole.DENSE
-    sources = [forms.of[i] for i in depends]
+    sources = [changes.of[i] for i in depends]
     rows, columns = sources[0].rows, sources[0].columns  # type: ignore[union-attr]
     for other in sources[1:]:
         rows, columns = union(rows, other.rows), union(columns, other.columns)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.occlusion.incremental.change_analysis import Flattened, Forms, Local, Whole
+from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
 from zfcuda.occlusion.incremental.regions import Intervals
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Base:
-    """The values of all nodes for the whole picture, as the engine wants them."""
+    """The values of all nodes for the whole image, as the engine wants them."""
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
@@ -43,7 +43,7 @@ class Base:
         return value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def map(self, index: int) -> Tensor:
-        """[1,C,H,W] channels_last."""
+        """A map in the dtype that the windows are run in, [1,C,H,W] channels_last."""
         if index not in self._maps:
             self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
         return self._maps[index]
@@ -51,25 +51,25 @@ class Base:
 
 @dataclass
 class Places:
-    """Where some windows change the maps; the same for every picture, so that tables are made and copied once.
+    """Where some windows change the maps; the same for every image, so that tables are made and copied once.
 
-    rows, columns: of the grid, one per window.
+    windows: int64 [n], which of the grid, row by row. columns: of the grid.
     """
 
-    forms: Forms
-    rows: Table
-    columns: Table
+    changes: Changes
+    windows: Table
+    columns: int
     _layouts: dict[int, Layout] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.windows)
 
     def intervals(self, index: int) -> tuple[Intervals, Intervals]:
         """What each window changes of a node's map: rows [n,2], columns [n,2]."""
-        form = self.forms.of[index]
-        assert isinstance(form, Local)
-        return form.rows[self.rows], form.columns[self.columns]
+        change = self.changes.of[index]
+        assert isinstance(change, Local)
+        return change.rows[self.windows // self.columns], change.columns[self.windows % self.columns]
 
     def layout(self, index: int) -> Layout:
         """Patches of one size lie together, for dense layers that take them so."""
@@ -84,12 +84,12 @@ class Places:
         return self._made[key]
 
     def empty(self, index: int) -> Layout:
-        """Of as many patches as a node has, all empty."""
+        """The layout of as many patches as a node has, all empty."""
         like = self.layout(index)
         return self.once(("empty", index), lambda: Layout(np.zeros_like(like.table), like.order, 0))
 
     def whole(self, height: int, width: int) -> Layout:
-        """Of all positions of a map, for every window."""
+        """The layout of all positions of a map, for every window."""
 
         def make() -> Layout:
             corners = np.tile(np.array([0, 0, height, width], np.int64), (len(self), 1))
@@ -100,7 +100,10 @@ class Places:
 
 @dataclass
 class Chunk:
-    """values: node -> Patches, or the value itself with one row per window."""
+    """Some windows on their way.
+
+    values: node -> Patches, or the value itself with one row per window.
+    """
 
     base: Base
     places: Places
@@ -111,8 +114,8 @@ class Chunk:
         return len(self.places)
 
     @property
-    def forms(self) -> Forms:
-        return self.places.forms
+    def changes(self) -> Changes:
+        return self.places.changes
 
     def layout(self, index: int) -> Layout:
         return self.places.layout(index)
@@ -126,11 +129,11 @@ class Chunk:
         return Patches(gather(self.base.map(source), patches, layout), layout)
 
     def whole(self, index: int) -> Tensor:
-        """[n,...]: a node's value in full for every window."""
-        form = self.forms.of[index]
-        if isinstance(form, Flattened):
-            return self.whole(form.source).flatten(1)
-        if not isinstance(form, Local):
+        """A node's value in full for every window, [n,...]."""
+        change = self.changes.of[index]
+        if isinstance(change, Flattened):
+            return self.whole(change.source).flatten(1)
+        if not isinstance(change, Local):
             return self.values[index]
         if index not in self.completed:
             base = self.base.map(index)
@@ -145,7 +148,7 @@ class Chunk:
         def value(ref: Any) -> Any:
             if not isinstance(ref, Ref):
                 return ref
-            form = self.forms.of[ref.index]
-            return self.base.cast(ref.index) if form is Whole.CONSTANT else self.whole(ref.index)
+            change = self.changes.of[ref.index]
+            return self.base.cast(ref.index) if change is Whole.CONSTANT else self.whole(ref.index)
 
         return {name: map_nest(argument, value) for name, argument in node.arguments.items()}

@@ -40,16 +40,16 @@ def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
     rates = _RATES.get(base[plan.output].device.type, _RATES["cpu"])
     engine = brute = 0.0
     for node in plan.nodes:
-        value, form = base[node.index], plan.forms.of[node.index]
-        if not isinstance(value, Tensor) or form is Whole.CONSTANT:
+        value, change = base[node.index], plan.changes.of[node.index]
+        if not isinstance(value, Tensor) or change is Whole.CONSTANT:
             continue
         products, moved = _work(node, base)
         whole = products / rates.products + moved / rates.whole
         brute += whole
-        if isinstance(form, Local):
+        if isinstance(change, Local):
             height, width = value.shape[2:]
-            rows = (form.rows[:, 1] - form.rows[:, 0]).mean() / height
-            columns = (form.columns[:, 1] - form.columns[:, 0]).mean() / width
+            rows = (change.rows[:, 1] - change.rows[:, 0]).mean() / height
+            columns = (change.columns[:, 1] - change.columns[:, 0]).mean() / width
             # Operands whose patches differ are gathered before they meet.
             moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "cat", "pointwise") else 1
             engine += float(rows * columns) * (products / rates.products + moved / rates.patches)
@@ -58,13 +58,13 @@ def costs(plan: Plan, base: Mapping[int, Any]) -> tuple[float, float]:
     chunks = -(-windows // rates.windows)
     operands = sum(max(1, len(step.reads)) for step in plan.steps)
     weights = sum(base[i].numel() for node in plan.nodes if node.kind == "conv" for i in node.refs[1:2])
-    # Once: the whole picture through the graph, and the filters in the kernel's order.
+    # Once: the whole image through the graph, and the filters in the kernel's order.
     once = 2 * brute + 3 * 4 * weights / rates.patches + rates.step * operands * chunks
     return windows * engine + once, windows * brute
 
 
 def _work(node: Node, base: Mapping[int, Any]) -> tuple[int, int]:
-    """Of one picture through one node: multiply-adds, and bytes read and written."""
+    """The work of one image in one node: multiply-adds, and bytes read and written."""
     value = base[node.index]
     products = 0
     if node.kind in ("conv", "linear"):

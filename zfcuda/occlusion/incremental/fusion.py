@@ -1,4 +1,4 @@
-"""From the nodes of a network to the steps that run for each chunk: which are fused, and when a value is let go."""
+"""From the nodes of a network to the steps that run for each chunk, and which nodes one step takes together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from zfcuda.network import Node, Ref
-from zfcuda.occlusion.incremental.change_analysis import Forms, Local, Whole
-from zfcuda.occlusion.incremental.steps import Convolution, Step, step_of
+from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
+from zfcuda.occlusion.incremental.steps import Cut, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
 
 
-def lower(nodes: Sequence[Node], forms: Forms, wanted: Iterable[int]) -> list[Step]:
-    """wanted: nodes whose values are read from outside, so that they are not swallowed by a fusion."""
+def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list[Step]:
+    """Makes the steps, in the order of the nodes.
+
+    wanted: nodes whose values are read from outside, so that they are not swallowed by a fusion.
+    """
     readers = Counter(i for node in nodes for i in node.refs)
     readers.update(wanted)
     following = {i: node for node in nodes for i in node.refs if readers[i] == 1}
@@ -21,13 +26,35 @@ def lower(nodes: Sequence[Node], forms: Forms, wanted: Iterable[int]) -> list[St
     swallowed: set[int] = set()
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
     for node in nodes:
-        if node.kind == "conv" and isinstance(forms.of[node.index], Local):
-            step = _fuse(node, following, forms, taken)
+        if node.kind == "conv" and isinstance(changes.of[node.index], Local):
+            step = _convolution(node, following, changes, taken)
             fused[step.index] = step
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
-    all_steps = (fused.get(n.index) or step_of(n, forms) for n in nodes if n.index not in swallowed)
+    all_steps = (fused.get(n.index) or _step_of(n, changes) for n in nodes if n.index not in swallowed)
     return [step for step in all_steps if step is not None]
+
+
+def _step_of(node: Node, changes: Changes) -> Step | None:
+    """The step of a node by itself; None for constants, and for what is read through its source."""
+    change = changes.of[node.index]
+    if change is Whole.CONSTANT or isinstance(change, Flattened) or node.kind == "input":
+        return None
+    reads = [i for i in node.refs if changes.of[i] is not Whole.CONSTANT]
+    reads = [f.source if isinstance(f := changes.of[i], Flattened) else i for i in reads]
+    if change is Whole.SIZE:
+        return Sizes(node, reads)
+    if node.index in changes.reductions:
+        return (FirstLinear if node.kind == "linear" else GlobalMean)(node, reads)
+    if not isinstance(change, Local):
+        return (Linear if node.kind == "linear" else InFull)(node, reads)
+    if node.index in changes.windows:
+        return (NormWithin if node.kind == "lrn_within" else Pooling)(node, reads)
+    if node.index in changes.lookups:
+        return Moving(node, reads[:1])
+    if node.index in changes.cuts:
+        return Cut(node, reads)
+    return Positions(node, reads)
 
 
 def _between(first: Node, step: Convolution, following: dict[int, Node]) -> Iterable[int]:
@@ -37,15 +64,15 @@ def _between(first: Node, step: Convolution, following: dict[int, Node]) -> Iter
         index = following[index].index
 
 
-def _fuse(conv: Node, following: dict[int, Node], forms: Forms, taken: set[int]) -> Convolution:
+def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken: set[int]) -> Convolution:
     last, norms, residual, relu = conv, [], None, False
     reads = [conv.arguments["input"].index]
-    while (node := following.get(last.index)) is not None and isinstance(forms.of[node.index], Local):
+    while (node := following.get(last.index)) is not None and isinstance(changes.of[node.index], Local):
         if node.kind == "batch_norm" and residual is None:
             norms.append(node)
         elif node.kind == "add" and residual is None and node.index not in taken:
             other = _other(node, last.index)
-            if other is None or forms.of[other] is Whole.CONSTANT or not _same(forms, node.index, conv.index):
+            if other is None or changes.of[other] is Whole.CONSTANT or not _same(changes, node.index, conv.index):
                 break
             residual = other
             taken.add(node.index)
@@ -67,9 +94,9 @@ def _other(add: Node, index: int) -> int | None:
     return next(x.index for x in operands if x.index != index)
 
 
-def _same(forms: Forms, a: int, b: int) -> bool:
+def _same(changes: Changes, a: int, b: int) -> bool:
     """Whether the windows change the same rectangles of two maps."""
-    first, second = forms.of[a], forms.of[b]
+    first, second = changes.of[a], changes.of[b]
     return (
         isinstance(first, Local)
         and isinstance(second, Local)

@@ -16,6 +16,7 @@ Table = npt.NDArray[np.int64]
 
 
 def on_device(table: Table, device: torch.device) -> Tensor:
+    """Copies a table to a device."""
     return torch.from_numpy(table).to(device)
 
 
@@ -44,7 +45,10 @@ class Layout:
 
     @staticmethod
     def of(rectangles: Table, group: bool) -> Layout:
-        """rectangles [n,4]. group: patches of one size stand together, so that a dense layer can take them at once."""
+        """Lays out the rectangles [n,4] one after the other.
+
+        group: patches of one size stand together, so that a dense layer can take them at once.
+        """
         sizes = (rectangles[:, 2:] - rectangles[:, :2]).clip(0)
         order = np.lexsort((sizes[:, 1], sizes[:, 0])) if group else np.arange(len(rectangles))
         areas = sizes.prod(1)[order]
@@ -74,23 +78,24 @@ class Layout:
 
 @dataclass(frozen=True)
 class Patches:
-    """values: [rows,C], one map position each, as the layout says."""
+    """Patches of all windows. values: [rows,C], one map position each, as the layout says."""
 
     values: Tensor
     layout: Layout
 
     def as_map(self) -> Tensor:
-        """[1,C,rows,1], channels_last: every layer that works position by position can take it."""
+        """The patches as [1,C,rows,1], channels_last: every layer that works position by position can take it."""
         return self.values[None].permute(0, 2, 1)[..., None]
 
     def like(self, values: Tensor) -> Patches:
-        """From such a map [1,C,rows,1] back, with this layout."""
+        """Turns such a map [1,C,rows,1] back into patches, with this layout."""
         return Patches(values[0, :, :, 0].t(), self.layout)
 
 
 def gather(base: Tensor, patches: Patches, wanted: Layout, fill: float = 0.0) -> Tensor:
-    """[rows,C]: of each window the rectangle that `wanted` names; from its patch, else from the base map [1,C,H,W],
-    `fill` outside of it.
+    """Reads the rectangle of each window that `wanted` names: from its patch, else from the base map [1,C,H,W].
+
+    Outside of the map is `fill`. Returns [rows,C].
     """
     have, want = tables(patches.layout, wanted, base.device)
     return patch_ops.gather_patches(base, patches.values, have, want, wanted.rows, fill)
@@ -107,7 +112,7 @@ def same(a: Layout, b: Layout) -> bool:
 
 
 def positions(layout: Layout) -> tuple[Table, Table, Table]:
-    """Of every row: its window, y and x."""
+    """The window, y and x of every row."""
     areas = layout.areas[layout.order]
     window = np.repeat(layout.order, areas)
     place = np.arange(layout.rows) - np.repeat(areas.cumsum() - areas, areas)
@@ -128,7 +133,7 @@ class Moves:
 
     @staticmethod
     def of(width: int, own: bool, have: Layout, lookup: Lookup, wanted: Layout, device: torch.device) -> Moves:
-        """width: of the map that stands in for what no patch holds. own: see look_up."""
+        """Makes the tables. width: of the map that stands in for what no patch holds. own: see look_up."""
         window, y, x = positions(wanted)
         rows, columns = lookup.rows[y], lookup.columns[x]
         top, left, bottom, right, start = have.table[window].T
@@ -140,7 +145,7 @@ class Moves:
 
 
 def look_up(fallback: Tensor, patches: Patches, moves: Moves) -> Tensor:
-    """[rows,C]: rectangles of the map that a lookup makes of another one.
+    """Reads rectangles of the map that a lookup makes of another one: [rows,C].
 
     fallback: what no patch holds, [1,C,H,W]: the map before the lookup, or (own) the one that it makes.
     """
@@ -150,13 +155,13 @@ def look_up(fallback: Tensor, patches: Patches, moves: Moves) -> Tensor:
 
 
 def cut_positions(height: int, width: int, wanted: Layout, device: torch.device) -> Tensor:
-    """int64 [rows]: of each window's rectangle of its own map, the positions among those of all maps."""
+    """The positions of each window's rectangle of its own map among those of all maps, int64 [rows]."""
     window, y, x = positions(wanted)
     return on_device((window * height + y) * width + x, device)
 
 
 def cut(whole: Tensor, at: Tensor) -> Tensor:
-    """[rows,C]: positions of the maps [n,C,H,W]."""
+    """Reads positions of the maps [n,C,H,W]: [rows,C]."""
     return whole.permute(0, 2, 3, 1).flatten(0, 2)[at]
 
 
@@ -167,7 +172,7 @@ def dense(values: Tensor, group: tuple[int, int, int, int]) -> Tensor:
 
 
 def rectangles(rows: Table, columns: Table) -> Table:
-    """Intervals [n,2] and [n,2] -> [n,4]; where either is empty, (0, 0, 0, 0)."""
+    """Joins intervals [n,2] and [n,2] to rectangles [n,4]; where either is empty, (0, 0, 0, 0)."""
     both = np.stack([rows[:, 0], columns[:, 0], rows[:, 1], columns[:, 1]], 1)
     empty = (rows[:, 1] <= rows[:, 0]) | (columns[:, 1] <= columns[:, 0])
     return np.where(empty[:, None], 0, both)

@@ -20,31 +20,31 @@ Intervals = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One side of a layer of windows: output i reads the inputs i * step - before + dilation * (0 ... taps - 1)."""
+class WindowAxis:
+    """One side of a layer of windows: output i reads inputs i * stride - padding + dilation * (0 ... kernel - 1)."""
 
     inputs: int
     outputs: int
-    taps: int = 1
-    dilation: int = 1
-    step: int = 1
-    before: int = 0
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
 
     @property
     def reach(self) -> int:
         """Inputs from a window's first to its last, inclusive."""
-        return self.dilation * (self.taps - 1) + 1
+        return self.dilation * (self.kernel - 1) + 1
 
     def changed(self, intervals: Intervals) -> Intervals:
         """The outputs that read any of the inputs [low, high), clipped to the map; never too few."""
-        low = -((self.reach - 1 - self.before - intervals[:, 0]) // self.step)
-        high = (intervals[:, 1] - 1 + self.before) // self.step + 1
+        low = -((self.reach - 1 - self.padding - intervals[:, 0]) // self.stride)
+        high = (intervals[:, 1] - 1 + self.padding) // self.stride + 1
         return tidy(np.stack([low.clip(0), high.clip(max=self.outputs)], 1), intervals)
 
     def read(self, intervals: Intervals) -> Intervals:
         """The inputs that the outputs [low, high) read, those in the padding included."""
-        low = intervals[:, 0] * self.step - self.before
-        high = (intervals[:, 1] - 1) * self.step - self.before + self.reach
+        low = intervals[:, 0] * self.stride - self.padding
+        high = (intervals[:, 1] - 1) * self.stride - self.padding + self.reach
         return tidy(np.stack([low, high], 1), intervals)
 
 
@@ -101,7 +101,7 @@ def padded(arguments: Mapping[str, Any], inputs: tuple[int, int]) -> Lookup | No
 
 def axes(
     kind: str, arguments: Mapping[str, Any], inputs: tuple[int, int], outputs: tuple[int, int]
-) -> tuple[Axis, Axis] | None:
+) -> tuple[WindowAxis, WindowAxis] | None:
     """The two sides of a layer of windows (convolution or pooling); None where its windows are not all alike.
 
     inputs: with the padding, where `padded` says that the map itself pads.
@@ -109,10 +109,9 @@ def axes(
     if kind == "adaptive_avg_pool":
         if any(n % m for n, m in zip(inputs, outputs, strict=True)):
             return None
-        steps = [n // m for n, m in zip(inputs, outputs, strict=True)]
-        rows, columns = (Axis(n, m, s, 1, s) for n, m, s in zip(inputs, outputs, steps, strict=True))
+        rows, columns = (WindowAxis(n, m, n // m, n // m, 0, 1) for n, m in zip(inputs, outputs, strict=True))
         return rows, columns
-    rows, columns = (Axis(inputs[i], outputs[i], *window_of(kind, arguments, i)) for i in (0, 1))
+    rows, columns = (WindowAxis(inputs[i], outputs[i], *window_of(kind, arguments, i)) for i in (0, 1))
     if kind == "conv" and arguments["padding_mode"] != "zeros":
-        rows, columns = replace(rows, before=0), replace(columns, before=0)
+        rows, columns = replace(rows, padding=0), replace(columns, padding=0)
     return rows, columns

@@ -1,0 +1,151 @@
+"""The step of a convolution and of what follows it at each position, in three ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zfcuda.network import Node
+from zfcuda.occlusion.incremental.change_analysis import Changes
+from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.patches import Layout, Patches, dense, gather, same, tables
+from zfcuda.occlusion.incremental.precision import as_convolution
+from zfcuda.occlusion.incremental.steps import contexts, window_settings, without_input
+from zfcuda.ops import patches as patch_ops
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
+
+    node: whose value it computes, the last of them.
+    """
+
+    node: Node
+    reads: list[int]
+    conv: Node
+    norms: tuple[Node, ...] = ()
+    residual: int | None = None
+    relu: bool = False
+
+    @property
+    def index(self) -> int:
+        return self.node.index
+
+    def filters(self, base: Base) -> tuple[Tensor, Tensor | None]:
+        """Weight [O,C/groups,kh,kw] and bias [O], the batch norms folded in."""
+        conv = without_input(self.conv, base)
+        weight, bias = conv["weight"], conv["bias"]
+        for norm in self.norms:
+            n = without_input(norm, base)
+            scale = (n["running_var"] + n["eps"]).rsqrt()
+            scale = scale if n["weight"] is None else scale * n["weight"]
+            before = 0 if bias is None else bias
+            bias = (before - n["running_mean"]) * scale
+            bias = bias if n["bias"] is None else bias + n["bias"]
+            weight = weight * scale[:, None, None, None]
+        return weight.to(base.dtype), None if bias is None else bias.to(base.dtype)
+
+    def run(self, chunk: Chunk) -> Patches:
+        ways = {"dense": self._dense, "product": self._product, "ragged": self._ragged}
+        return ways[self.way(chunk.base, chunk.changes)](chunk)
+
+    def way(self, base: Base, changes: Changes) -> str:
+        """Which of the three ways below it goes."""
+        if self.conv.arguments["groups"] != 1 or self.conv.index in changes.lookups:
+            return "dense"
+        return "ragged" if base.dtype == torch.float32 and base.device.type == "cpu" else "product"
+
+    def reads_per_position(self, base: Base, changes: Changes) -> int:
+        """Numbers that stand beside each position of the output while it is computed."""
+        weight = base[self.conv.arguments["weight"].index]
+        return weight[0].numel() if self.way(base, changes) == "product" else 0
+
+    def _prepared(self, chunk: Chunk, make: Any) -> Any:
+        """The filters as the kernel takes them, made once for an image."""
+        if self.index not in chunk.base.prepared:
+            chunk.base.prepared[self.index] = make(*self.filters(chunk.base))
+        return chunk.base.prepared[self.index]
+
+    def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
+        """The other map of the sum where this one changes, [rows,O]."""
+        if self.residual is None:
+            return None
+        other = chunk.values[self.residual]
+        if same(other.layout, layout):
+            return other.values
+        return gather(chunk.base.map(self.residual), other, layout)
+
+    def _ragged(self, chunk: Chunk) -> Patches:
+        """The CPU's own kernel takes patches of all sizes at once."""
+        settings = window_settings(chunk, self.conv.index)
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
+            return patch_ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
+
+        filters, bias, channels = self._prepared(chunk, pack)
+        source = self.conv.arguments["input"].index
+        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        base = chunk.base.map(source)
+        have, want = tables(patches.layout, layout, base.device)
+        values = patch_ops.conv_patches(
+            base,
+            patches.values,
+            have,
+            want,
+            layout.rows,
+            filters,
+            bias,
+            self._residual(chunk, layout),
+            channels=channels,
+            relu=self.relu,
+            **settings,
+        )
+        return Patches(values, layout)
+
+    def _product(self, chunk: Chunk) -> Patches:
+        """One matrix product for patches of all sizes."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous(), bias
+
+        weight, bias = self._prepared(chunk, pack)
+        source = self.conv.arguments["input"].index
+        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        settings, base = window_settings(chunk, self.conv.index), chunk.base.map(source)
+        read = patches.values
+        if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
+            have, want = tables(patches.layout, layout, base.device)
+            read = patch_ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
+        with as_convolution(base.device):
+            values = read @ weight if bias is None else torch.addmm(bias, read, weight)
+        return Patches(self._finish(values, self._residual(chunk, layout)), layout)
+
+    def _finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+        if residual is not None:
+            values.add_(residual)
+        return values.relu_() if self.relu else values
+
+    def _dense(self, chunk: Chunk) -> Patches:
+        """torch's convolution, on each group of patches of one size. The groups of what is read are those of what is
+        computed, in the same order, since the one size grows with the other.
+        """
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.contiguous(memory_format=torch.channels_last), bias
+
+        weight, bias = self._prepared(chunk, pack)
+        settings, groups = window_settings(chunk, self.conv.index), self.conv.arguments["groups"]
+        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index)
+        results = [
+            F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
+            for group in read.groups()
+        ]
+        layout = chunk.layout(self.conv.index)
+        rows = [result.permute(0, 2, 3, 1).reshape(-1, len(weight)) for result in results]
+        joined = torch.cat([values.new_empty(0, len(weight)), *rows]) if len(rows) != 1 else rows[0]
+        return Patches(self._finish(joined, self._residual(chunk, layout)), layout)
