@@ -19,7 +19,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Span:
+class _FieldAxis:
     """One dimension of a map: what each of its n units sees of the pixels 0 ... length-1 there."""
 
     first: _Ints  # [n], clipped to the image
@@ -38,7 +38,7 @@ class ReceptiveField:
 
     size: tuple[int, int]
     stride: tuple[int, int]
-    spans: tuple[_Span, _Span]
+    spans: tuple[_FieldAxis, _FieldAxis]
 
     def rectangle(self, y: int = 0, x: int = 0) -> tuple[int, int, int, int]:
         """What unit (y, x) sees: (top, left, bottom, right), clipped to the image, bottom and right exclusive.
@@ -80,14 +80,14 @@ def receptive_fields(model: nn.Module | Network, input_size: Sequence[int]) -> d
     return {name: _field(spans[network.names[name]]) for name in network.layers if spans[network.names[name]]}
 
 
-def _field(spans: tuple[_Span, _Span] | None) -> ReceptiveField:
+def _field(spans: tuple[_FieldAxis, _FieldAxis] | None) -> ReceptiveField:
     if spans is None:
         raise ValueError("layer: its output does not depend on the picture")
     rows, columns = spans
     return ReceptiveField((rows.size, columns.size), (rows.stride, columns.stride), spans)
 
 
-def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int, tuple[_Span, _Span] | None]:
+def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int, tuple[_FieldAxis, _FieldAxis] | None]:
     """The spans (rows, columns) of each node that runs for the wanted ones; None: it does not see the image."""
     size = tuple(input_size)
     if len(size) not in (2, 3, 4) or not all(isinstance(n, int) and n > 0 for n in size):
@@ -97,7 +97,7 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
     tensors = [x for x in network.model.parameters() if x.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
     values: dict[int, Any] = {}
-    spans: dict[int, tuple[_Span, _Span] | None] = {}
+    spans: dict[int, tuple[_FieldAxis, _FieldAxis] | None] = {}
     # The shapes come from a run on an empty image: whatever the model does to them is then right. (The device "meta"
     # would spare the arithmetic, but costs seconds of imports, and fails where a model looks at values.)
     with torch.no_grad(), evaluating(network.model):
@@ -127,9 +127,9 @@ def _of_node(
     node: Node,
     arguments: Mapping[str, Any],
     value: Any,
-    spans: Mapping[int, tuple[_Span, _Span] | None],
+    spans: Mapping[int, tuple[_FieldAxis, _FieldAxis] | None],
     image: tuple[int, int],
-) -> tuple[_Span, _Span] | None:
+) -> tuple[_FieldAxis, _FieldAxis] | None:
     if node.kind == "input":
         return _pixels(image[0]), _pixels(image[1])
     sources = [span for span in (spans[i] for i in node.refs) if span is not None]
@@ -157,22 +157,22 @@ def _holds_tensor(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(map(_holds_tensor, value)))
 
 
-def _pixels(length: int) -> _Span:
+def _pixels(length: int) -> _FieldAxis:
     pixels = np.arange(length)
-    return _Span(pixels, pixels, size=1, stride=1, start=0)
+    return _FieldAxis(pixels, pixels, size=1, stride=1, start=0)
 
 
-def _whole(units: int, length: int) -> _Span:
-    return _Span(np.zeros(units, np.int64), np.full(units, length - 1), size=length, stride=length, start=0)
+def _whole(units: int, length: int) -> _FieldAxis:
+    return _FieldAxis(np.zeros(units, np.int64), np.full(units, length - 1), size=length, stride=length, start=0)
 
 
-def _windows(source: _Span, units: int, kernel: int, stride: int, padding: int, dilation: int) -> _Span:
+def _windows(source: _FieldAxis, units: int, kernel: int, stride: int, padding: int, dilation: int) -> _FieldAxis:
     length = len(source.first)
     inputs = np.arange(units)[:, None] * stride - padding + np.arange(kernel) * dilation  # [units,kernel]
     inside = (inputs >= 0) & (inputs < length)
     inside |= ~inside.any(axis=1, keepdims=True)  # a window in the padding alone counts as at the border
     inputs = np.clip(inputs, 0, length - 1)
-    return _Span(
+    return _FieldAxis(
         first=np.where(inside, source.first[inputs], np.iinfo(np.int64).max).min(axis=1),
         last=np.where(inside, source.last[inputs], -1).max(axis=1),
         size=source.size + dilation * (kernel - 1) * source.stride,
@@ -181,10 +181,10 @@ def _windows(source: _Span, units: int, kernel: int, stride: int, padding: int, 
     )
 
 
-def _adaptive(source: _Span, units: int) -> _Span:
+def _adaptive(source: _FieldAxis, units: int) -> _FieldAxis:
     length = len(source.first)
     windows = [slice(i * length // units, -(-(i + 1) * length // units)) for i in range(units)]
-    return _Span(
+    return _FieldAxis(
         first=np.array([source.first[window].min() for window in windows]),
         last=np.array([source.last[window].max() for window in windows]),
         size=source.size + (max(window.stop - window.start for window in windows) - 1) * source.stride,
@@ -193,10 +193,10 @@ def _adaptive(source: _Span, units: int) -> _Span:
     )
 
 
-def _union(sources: Sequence[_Span], units: int) -> _Span:
+def _union(sources: Sequence[_FieldAxis], units: int) -> _FieldAxis:
     """A span that sees all that each source sees, aligned by broadcasting."""
     start = min(source.start for source in sources)
-    return _Span(
+    return _FieldAxis(
         first=np.broadcast_to(np.min(np.broadcast_arrays(*(s.first for s in sources)), axis=0), units),
         last=np.broadcast_to(np.max(np.broadcast_arrays(*(s.last for s in sources)), axis=0), units),
         size=max(source.start + source.size for source in sources) - start,
