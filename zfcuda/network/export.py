@@ -220,6 +220,10 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
+# More at a time are never run. Some of torch's operators take no more on a GPU and let a promise of more fail.
+_MOST_IMAGES = 65535
+
+
 class _FixedBatchError(ValueError):
     """The batch dimension cannot be made dynamic."""
 
@@ -231,7 +235,7 @@ def _export(root: nn.Module, example: Tensor, oblivious: bool) -> Any:
     """
     # A batch of one would be recorded as a size that never changes.
     images = torch.cat([example.detach()[:1]] * 3)
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch", min=1, max=_MOST_IMAGES)
     try:
         with _config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
             return torch.export.export(root, (images,), dynamic_shapes=({0: batch},), strict=False)

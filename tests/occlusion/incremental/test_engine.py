@@ -123,6 +123,14 @@ def test_reduced_precision(layered: nn.Module, net: nn.Module, image: Tensor, dt
         assert str(dtype).removeprefix("torch.") in rough.reason
 
 
+def test_a_layer_that_runs_as_a_module_in_reduced_precision(image: Tensor) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ConvTranspose2d(6, 4, 2, 2), nn.GroupNorm(2, 4), nn.Flatten())
+    model = prepared(model.append(nn.LazyLinear(5)).to(image.device), image)
+    exact = check(model, image)
+    rough = zfcuda.occlusion_map(model, image, window=6, stride=5, dtype=torch.bfloat16, method=METHOD)
+    assert (rough.logits - exact.logits).abs().max() < 0.05 * exact.logits.std()
+
+
 def test_a_model_of_reduced_precision(net: nn.Module, image: Tensor) -> None:
     exact = brute_force(net, image, (6, 6), (5, 5), 0.0)[0]
     result = zfcuda.occlusion_map(net.bfloat16(), image.bfloat16(), window=6, stride=5, method=METHOD)
