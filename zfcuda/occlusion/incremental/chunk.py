@@ -166,8 +166,7 @@ class Chunk:
     def compute(self, node: Node, arguments: dict[str, Any]) -> Any:
         """The value of a node; a layer that runs as a module gets its tensors in the dtype of the windows."""
         module = arguments.get("function")
-        state = self.base.state_of(module) if isinstance(module, nn.Module) else None
-        if not state:
+        if not isinstance(module, nn.Module) or not (state := self.base.state_of(module)):
             return node.run(arguments)
 
         def run(*args: Any, **kwargs: Any) -> Any:
