@@ -69,7 +69,7 @@ def run_windows(
     """Runs every image with every window covered.
 
     Args:
-        model: [N,C,H,W] -> [N,classes]; run as in eval mode, under inference_mode, and left as it was.
+        model: [N,C,H,W] -> [N,classes]; run as in eval mode, without gradients, and left as it was.
         images: [N,C,H,W], of the model's dtype and device, finite.
         fill: broadcastable to images.
         window, stride: (rows, columns).
@@ -85,7 +85,8 @@ def run_windows(
     origins = grid((images.shape[2], images.shape[3]), window, stride).to(images.device).flatten(0, 1)
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
-    with torch.inference_mode(), evaluating(model):
+    # Not inference_mode: what the model makes here and keeps, a grid for one, may be trained with later.
+    with torch.no_grad(), evaluating(model):
         watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
         bases, base_activities, logits, activities = [], [], [], []
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
@@ -114,12 +115,11 @@ def run_windows(
                     base_activities.append(base_activity)
                 if outputs.activity is not None:
                     activities.append(outputs.activity)
-    # Clones made outside of inference mode: autograd accepts them later.
     return OcclusionOutputs(
-        torch.stack(logits).clone() if logits else images.new_empty(0, len(origins), 0),
-        torch.stack(bases).clone() if bases else images.new_empty(0, 0),
-        torch.stack(activities).clone() if activities else None,
-        torch.stack(base_activities).clone() if base_activities else None,
+        torch.stack(logits) if logits else images.new_empty(0, len(origins), 0),
+        torch.stack(bases) if bases else images.new_empty(0, 0),
+        torch.stack(activities) if activities else None,
+        torch.stack(base_activities) if base_activities else None,
         "incremental" if isinstance(prepared, PreparedEngine) else "batched",
         reason,
         prepared,

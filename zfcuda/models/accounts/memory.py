@@ -64,7 +64,7 @@ def memory_need(
     Args:
         model: any network [N,C,H,W] -> anything; left as it was. It may be on the device "meta".
         input_size: (C, H, W) of the images.
-        training: False: one forward in eval mode, under torch.inference_mode. True: training steps with cross-entropy
+        training: False: one forward in eval mode, under torch.no_grad. True: training steps with cross-entropy
             and SGD with momentum: zero_grad, forward, backward, step.
         dtype: that of parameters and images, as after model.to(dtype); None: as the model is.
 
@@ -197,7 +197,7 @@ def _history(
             with torch.enable_grad():
                 _train(model, tensors, images)
         else:
-            with torch.inference_mode(), evaluating(model):
+            with torch.no_grad(), evaluating(model):
                 torch.func.functional_call(model, tensors, (images,))
         return ledger.history
 
