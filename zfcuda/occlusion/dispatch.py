@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.network import evaluating
+from zfcuda.network.graph import first_line
 from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.memory import budget_of, out_of_memory
@@ -18,7 +19,6 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,
     Refusal,
-    RefusedError,
     check_finite,
     check_outputs,
     check_steady,
@@ -151,10 +151,10 @@ def _by_engine(
     try:
         outputs, exact, alone = run_engine(engine, model, occluded, dtype, budget, bar, repeated)
         return outputs, check_outputs(engine.plan, outputs, exact, alone, dtype, own)
-    except (ValueError, RuntimeError, IndexError, RefusedError) as error:
+    except Exception as error:  # whatever it may be, the model itself can be run
         if out_of_memory(error):
             raise
-        return refused(str(error).splitlines()[0], method)
+        return refused(first_line(error), method)
 
 
 def _by_brute_force(
