@@ -25,6 +25,7 @@ from zfcuda.network import calls
 from zfcuda.network.builder import Builder, Tensors
 from zfcuda.network.calls import Call
 from zfcuda.network.graph import Network
+from zfcuda.network.intact import Watching
 
 # ---------------------------------------------------------------- aten's operators as the calls they come from
 
@@ -163,8 +164,9 @@ class _Root(nn.Module):
     def __init__(self, model: nn.Module, notes: _Notes) -> None:
         super().__init__()
         self.model, self.notes = model, notes
+        watching = Watching(model)  # the caller restores the modules' attributes, and so their hooks
         for path, module in model.named_modules():
-            module.register_forward_hook(lambda _, __, output, path=path: notes.take(path, output))
+            watching.add(module, lambda _, __, output, path=path: notes.take(path, output))  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> list[Tensor]:
         self.notes.clear()

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from zfcuda.network.graph import Network, Node, evaluating
+from zfcuda.network.graph import Network, Node
+from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import window_of
 from zfcuda.network.trace import trace
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.network import evaluating
+from zfcuda.network.graph import first_line
 from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.memory import budget_of, out_of_memory
@@ -18,7 +19,6 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,
     Refusal,
-    RefusedError,
     check_finite,
     check_outputs,
     check_steady,
@@ -69,7 +69,7 @@ def run_windows(
     """Runs every image with every window covered.
 
     Args:
-        model: [N,C,H,W] -> [N,classes]; run as in eval mode, under inference_mode, and left as it was.
+        model: [N,C,H,W] -> [N,classes]; run as in eval mode, without gradients, and left as it was.
         images: [N,C,H,W], of the model's dtype and device, finite.
         fill: broadcastable to images.
         window, stride: (rows, columns).
@@ -85,7 +85,8 @@ def run_windows(
     origins = grid((images.shape[2], images.shape[3]), window, stride).to(images.device).flatten(0, 1)
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
-    with torch.inference_mode(), evaluating(model):
+    # Not inference_mode: what the model makes here and keeps, a grid for one, may be trained with later.
+    with torch.no_grad(), evaluating(model):
         watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
         bases, base_activities, logits, activities = [], [], [], []
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
@@ -114,12 +115,11 @@ def run_windows(
                     base_activities.append(base_activity)
                 if outputs.activity is not None:
                     activities.append(outputs.activity)
-    # Clones made outside of inference mode: autograd accepts them later.
     return OcclusionOutputs(
-        torch.stack(logits).clone() if logits else images.new_empty(0, len(origins), 0),
-        torch.stack(bases).clone() if bases else images.new_empty(0, 0),
-        torch.stack(activities).clone() if activities else None,
-        torch.stack(base_activities).clone() if base_activities else None,
+        torch.stack(logits) if logits else images.new_empty(0, len(origins), 0),
+        torch.stack(bases) if bases else images.new_empty(0, 0),
+        torch.stack(activities) if activities else None,
+        torch.stack(base_activities) if base_activities else None,
         "incremental" if isinstance(prepared, PreparedEngine) else "batched",
         reason,
         prepared,
@@ -151,10 +151,10 @@ def _by_engine(
     try:
         outputs, exact, alone = run_engine(engine, model, occluded, dtype, budget, bar, repeated)
         return outputs, check_outputs(engine.plan, outputs, exact, alone, dtype, own)
-    except (ValueError, RuntimeError, IndexError, RefusedError) as error:
+    except Exception as error:  # whatever it may be, the model itself can be run
         if out_of_memory(error):
             raise
-        return refused(str(error).splitlines()[0], method)
+        return refused(first_line(error), method)
 
 
 def _by_brute_force(

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zfcuda.network import Network, trace
+from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.incremental import Plan, costs
@@ -74,9 +75,11 @@ def prepare(
             plan = before.plan
         else:
             plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
-    except (ValueError, KeyError, RuntimeError, RefusedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
-        return refused(str(error).splitlines()[0], method)
+        return refused(first_line(error), method)
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
         if engine > brute:

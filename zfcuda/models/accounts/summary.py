@@ -206,7 +206,7 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     handles = [module.register_forward_hook(note) for module in leaves]
     image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
     try:
-        with torch.inference_mode(), evaluating(model):
+        with torch.no_grad(), evaluating(model):
             model(image)
     except RuntimeError as error:
         raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
