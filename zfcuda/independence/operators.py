@@ -90,9 +90,7 @@ RULES: dict[str, Rule] = {
         ),
         _unchanged,
     ),
-    **dict.fromkeys(
-        _names("copy masked_fill where prelu _prelu_kernel rrelu_with_noise_functional"), element_by_element
-    ),
+    **dict.fromkeys(_names("copy masked_fill where prelu _prelu_kernel"), element_by_element),
     **dict.fromkeys(_names("new_zeros new_ones new_full new_empty"), _new),
     **dict.fromkeys(
         _names(

@@ -70,7 +70,7 @@ class StandIn(Tensor):
     axis: Axis | None
     numberless: Tensor
     run: _Run
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, numberless: Tensor, axis: Axis | None, device: torch.device, run: _Run) -> StandIn:
@@ -80,11 +80,11 @@ class StandIn(Tensor):
         result.numberless, result.axis, result.run = numberless, axis, run
         return result
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"StandIn({list(self.shape)}, {self.axis})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
@@ -133,7 +133,7 @@ _ASKS_FOR_NUMBERS = frozenset({"aten::_local_scalar_dense", "aten::is_nonzero", 
 # What gives a tensor like its first argument: torch takes a tenth of a millisecond to find that out.
 _LIKE_THE_FIRST = frozenset(
     f"aten::{name}{end}"
-    for name in ("relu", "add", "mul", "sub", "div", "sigmoid", "silu", "hardtanh")
+    for name in ["relu", "add", "mul", "sub", "div", "sigmoid", "silu", "hardtanh"]
     for end in ("", "_")
 )
 _NORMALISED = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})

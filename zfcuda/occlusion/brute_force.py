@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.independence import coupling
 from zfcuda.network.graph import submodules
-from zfcuda.network.intact import Watching
+from zfcuda.network.intact import Watching, restoring
+from zfcuda.network.trace import RECORDING
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
@@ -51,6 +53,18 @@ class WatchedModel:
                 if takes_hooks and not any(True for _ in module.children()):
                     watching.add(module, note)
             return self(image)
+
+    def coupling(self, image: Tensor) -> str | None:
+        """Says what couples the images of a batch [n,C,H,W]; None: each is proven to be computed by itself."""
+
+        def run(images: Tensor) -> list[Tensor | None]:
+            return [self(images), self.activity]
+
+        try:
+            with RECORDING, restoring(self.module):
+                return coupling(run, [image[None]])
+        finally:
+            self.activity = None
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -100,13 +100,13 @@ def run_windows(
                 ran: tuple[WindowOutputs, str] | Refusal = (
                     prepared
                     if isinstance(prepared, Refusal)
-                    else _by_engine(prepared, watched, occluded, method, dtype, budget, bar, repeated)
+                    else _by_engine(prepared, watched, occluded, base, method, dtype, budget, bar, repeated)
                 )
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
                     check_steady(watched, image, base)
                     base = base if reduced.dtype is None else reduced(image[None].clone())[0]
-                    outputs = _by_brute_force(watched, reduced, occluded, budget, bar)
+                    outputs = _by_brute_force(watched, reduced, occluded, ran.coupled is not None, budget, bar)
                 else:
                     outputs, reason = ran
                 bases.append(base)
@@ -140,6 +140,7 @@ def _by_engine(
     engine: PreparedEngine,
     model: WatchedModel,
     occluded: OccludedImage,
+    base: Tensor,
     method: str,
     dtype: torch.dtype | None,
     budget: int,
@@ -149,8 +150,8 @@ def _by_engine(
     """The engine's outputs and what was done, in a sentence; a refusal where they are not the model's own."""
     own = occluded.image.dtype
     try:
-        outputs, exact, alone = run_engine(engine, model, occluded, dtype, budget, bar, repeated)
-        return outputs, check_outputs(engine.plan, outputs, exact, alone, dtype, own)
+        outputs, evidence = run_engine(engine, model, occluded, base, dtype, budget, bar, repeated)
+        return outputs, check_outputs(engine.plan, outputs, evidence, dtype, own)
     except Exception as error:  # whatever it may be, the model itself can be run
         if out_of_memory(error):
             raise
@@ -158,24 +159,29 @@ def _by_engine(
 
 
 def _by_brute_force(
-    model: WatchedModel, reduced: WatchedModel, occluded: OccludedImage, budget: int, bar: tqdm[Any]
+    model: WatchedModel,
+    reduced: WatchedModel,
+    occluded: OccludedImage,
+    one_by_one: bool,
+    budget: int,
+    bar: tqdm[Any],
 ) -> WindowOutputs:
     """Runs all windows through the whole network.
 
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
-    chunk = chunk_size(model, occluded.image, budget)
+    chunk = 1 if one_by_one else chunk_size(model, occluded.image, budget)
     if chunk > 1 and not _independent(reduced, occluded):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
 def _independent(model: WatchedModel, occluded: OccludedImage) -> bool:
-    """Whether an image's logits are the same in company.
+    """Whether an image's logits are the same in company, of the two windows that cover most.
 
-    They are not where a layer takes statistics of its batch, and there are none where a model takes one image alone.
+    Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.
     """
-    both = occluded.batch([0, len(occluded) // 2])
+    both = occluded.batch(occluded.changes().topk(min(2, len(occluded))).indices)
     try:
         in_company = model(both)[0]
     except (ValueError, RuntimeError):
