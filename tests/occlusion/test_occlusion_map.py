@@ -176,9 +176,10 @@ def test_chunks_change_nothing(net: nn.Module, device: torch.device, monkeypatch
     sizes, real = [], brute_force.WatchedModel.__call__
 
     def scarce(self: brute_force.WatchedModel, pictures: Tensor) -> Tensor:
-        if len(pictures) > 3:
+        if type(pictures) is Tensor and len(pictures) > 3:
             raise torch.OutOfMemoryError("out of memory")
-        sizes.append(len(pictures))
+        if type(pictures) is Tensor:  # not a stand-in
+            sizes.append(len(pictures))
         return real(self, pictures)
 
     monkeypatch.setattr(brute_force.WatchedModel, "__call__", scarce)

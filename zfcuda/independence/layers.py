@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zfcuda.independence.axis import Axis, CoupledError
+from zfcuda.independence.axis import IMAGES, Axis, CoupledError
 from zfcuda.independence.call import Call
 from zfcuda.independence.shapes import on_the_last
 
@@ -21,10 +21,32 @@ def _filtered(call: Call) -> Axis:
     return axis
 
 
+def _convolved(call: Call) -> Axis:
+    """A convolution; with as many groups as images, or several for each, also with filters of each image's own."""
+    own = [x for x in (call["weight"], call.get("bias")) if isinstance(x, Tensor)]
+    axis = call.of(call.first)
+    if axis.dim != 1 or axis.outer != 1 or call.get("groups") is None or call["groups"] % IMAGES:
+        return _filtered(call)
+    for x in own:
+        if (call.axis(x) or axis.at(0)).dim != 0 or (call.axis(x) or axis).outer != 1:
+            raise CoupledError("gives an image the filters of others")
+        if call.axis(x) is None and not Axis(0, 1, len(x) // IMAGES).same_for_all(x):
+            raise CoupledError("brings in a tensor of its own that differs from image to image")
+    return Axis(1, 1, call.results[0].shape[1] // IMAGES)
+
+
 def _sampled(call: Call) -> Axis:
     """A grid that each image is read at."""
     axis = call.alike(call.tensors)
     if axis.dim != 0:
+        raise CoupledError("works along the images of a batch")
+    return axis
+
+
+def _unpooled(call: Call) -> Axis:
+    """Values that lie where indices say, within each map."""
+    axis = call.alike([call.first, call["indices"]])
+    if axis.dim > 1:
         raise CoupledError("works along the images of a batch")
     return axis
 
@@ -155,11 +177,13 @@ def _of_each_rank(stem: str) -> dict[str, Any]:
 RULES: dict[str, Any] = {
     **dict.fromkeys(
         _names(
-            """convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution
-            _slow_conv2d_forward slow_conv3d_forward _conv_depthwise2d conv_depthwise3d im2col col2im
+            """_slow_conv2d_forward slow_conv3d_forward _conv_depthwise2d conv_depthwise3d im2col col2im
             zfcuda::max_pool2d_with_switches zfcuda::local_response_norm zfcuda::relu_max_pool2d_lrn"""
         ),
         _filtered,
+    ),
+    **dict.fromkeys(
+        _names("convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution"), _convolved
     ),
     **_of_each_rank("avg_pool"),
     **_of_each_rank("_adaptive_avg_pool"),
@@ -181,6 +205,7 @@ RULES: dict[str, Any] = {
     ),
     "upsample_linear1d": on_the_last(1),
     "upsample_trilinear3d": on_the_last(3),
+    **dict.fromkeys(_names("max_unpool2d max_unpool3d"), _unpooled),
     **dict.fromkeys(_names("grid_sampler_2d grid_sampler_3d"), _sampled),
     "mm": _matrices("self", "mat2"),
     "bmm": _matrices("self", "mat2"),

@@ -23,7 +23,7 @@ def axes_of(call: Call) -> Sequence[Axis | None]:
     """
     space, name = call.name.split("::")
     rule = RULES.get(name if space == "aten" else call.name) or RULES.get(name.removesuffix("_"))
-    if rule is None and torch.Tag.pointwise in call.func.tags:
+    if rule is None and _is_pointwise(call.func, name):
         rule = element_by_element
     if rule is None:
         raise CoupledError("is not known to leave the images of a batch alone")
@@ -31,6 +31,14 @@ def axes_of(call: Call) -> Sequence[Axis | None]:
     if axes is None or isinstance(axes, Axis):
         return [axes if isinstance(x, Tensor) else None for x in call.results]
     return axes
+
+
+def _is_pointwise(func: Any, name: str) -> bool:
+    """As torch says of the operator, or of the one that it does in place."""
+    if torch.Tag.pointwise in func.tags:
+        return True
+    other = getattr(torch.ops.aten, name[:-1], None) if name.endswith("_") else None
+    return torch.Tag.pointwise in getattr(other, "default", func).tags
 
 
 def made_from_nothing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Any:
@@ -90,7 +98,7 @@ RULES: dict[str, Rule] = {
         ),
         _unchanged,
     ),
-    **dict.fromkeys(_names("copy masked_fill where prelu _prelu_kernel"), element_by_element),
+    **dict.fromkeys(_names("copy masked_fill where hardswish prelu _prelu_kernel"), element_by_element),
     **dict.fromkeys(_names("new_zeros new_ones new_full new_empty"), _new),
     **dict.fromkeys(
         _names(

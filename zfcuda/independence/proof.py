@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 from zfcuda.independence.axis import IMAGES, Axis, CoupledError
 from zfcuda.independence.call import Call, name_of
@@ -29,7 +30,10 @@ def coupling(function: Callable[..., Any], examples: Sequence[Tensor]) -> str | 
     """
     run = _Run()
     try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        # Without the modes of others, who count operations, say, and would count these.
+        # In inference mode torch would not take operators like conv2d apart.
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.inference_mode(False), torch.no_grad(), eager, _disable_current_modes():
             outputs = function(*(run.stand_in(example) for example in examples))
         tensors = [x for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
         if not tensors:

@@ -96,7 +96,7 @@ def test_runs_out_of_memory_and_goes_on(net: nn.Module, image: Tensor, monkeypat
     real = F.linear
 
     def scarce(input: Tensor, *more: Any, **named: Any) -> Tensor:
-        if len(input) > 5:
+        if type(input) is Tensor and len(input) > 5:  # no stand-in, which takes no memory
             raise torch.OutOfMemoryError("out of memory")
         return real(input, *more, **named)
 
