@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -62,6 +63,8 @@ class _Run:
     def stand_in(self, example: Tensor) -> Tensor:
         shape = (len(example) * IMAGES, *example.shape[1:])
         numberless = torch.empty(shape, dtype=example.dtype, device="meta")
+        if example.dim() == 4:
+            numberless = numberless.contiguous(memory_format=suggest_memory_format(example))
         return StandIn(numberless, Axis(0, 1, max(1, len(example))), example.device, self)
 
 
