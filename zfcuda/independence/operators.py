@@ -80,7 +80,7 @@ def _along(call: Call) -> Axis:
     """What works along a dimension and keeps it."""
     x = call.first
     axis = call.of(x)
-    if axis.dim in call.dims("dims" if "dims" in call.arguments else "dim", x):
+    if axis.dim in call.dims(next(name for name in ("dims", "dimension", "dim") if name in call.arguments), x):
         raise CoupledError("works along the images of a batch")
     return axis
 

@@ -180,7 +180,7 @@ def run_engine(
 
 
 def _telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tensor:
-    """Two windows that tell most: the one whose answer changes most, and the one at the border that covers most.
+    """Two windows that tell most: the one whose answer changes most, and another at the border that covers most.
 
     A window that changes nothing would agree with any answer. sample: int64 [m], the windows to choose from.
     difference: [m,classes], of their answers from that for the whole image. Returns int64 [2], indices of the sample.
@@ -188,7 +188,9 @@ def _telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Ten
     covered, at_border = occluded.changes()[sample], occluded.at_border()[sample]
     changed = difference.abs().amax(1).nan_to_num(nan=float("inf"))
     changed = torch.where(changed.amax() > 0, changed.double(), covered)
-    return torch.stack([changed.argmax(), covered.where(at_border, -1).argmax()])
+    most = changed.argmax()
+    another = covered.where(at_border, -1.0).index_fill(0, most, -2.0)
+    return torch.stack([most, another.argmax()])
 
 
 def check_outputs(
