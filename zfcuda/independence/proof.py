@@ -111,7 +111,8 @@ class StandIn(Tensor):
         device = kwargs.get("device") or inputs[0].device
         outputs = _like_the_first(name, args, kwargs)
         if outputs is None:
-            outputs = func(*pytree.tree_map(_numberless, args), **pytree.tree_map(_numberless, _on_meta(kwargs)))
+            with torch._C._AutoDispatchBelowAutograd():
+                outputs = func(*pytree.tree_map(_numberless, args), **pytree.tree_map(_numberless, _on_meta(kwargs)))
         results, structure = pytree.tree_flatten(outputs)
         call = Call(func, args, kwargs, results, lambda x: x.axis if isinstance(x, StandIn) else None)
         axes: Sequence[Axis | None] = [None] * len(results)
@@ -148,6 +149,8 @@ _NORMALISED = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_le
 
 def _like_the_first(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The numberless result of the commonest operators; None for any other, and for forms that are not plain."""
+    if name == "aten::addmm" and not kwargs:
+        return torch.empty(args[1].shape[0], args[2].shape[1], dtype=args[1].dtype, device="meta")
     if name not in _LIKE_THE_FIRST and name not in _NORMALISED:
         return None
     x = args[0]
