@@ -110,6 +110,7 @@ def test_units_are_the_strongest_maps(two: list[Explanation]) -> None:
         assert unit.value == pytest.approx(float(maps[unit.number][unit.position]), rel=1e-5)
         assert torch.allclose(unit.activity, maps[unit.number], atol=1e-6)
         outside = unit.projection.clone()
+        assert unit.field is not None
         top, left, bottom, right = unit.field
         outside[:, top:bottom, left:right] = 0
         assert unit.projection.any() and not outside.any(), "a projection reaches no further than the receptive field"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from zfcuda.network.calls import is_shape_query
+from zfcuda.network.calls import is_shape_query, is_torchs
 from zfcuda.network.kinds import KINDS
 
 
@@ -53,6 +53,11 @@ class Node:
         return list(_refs(self.arguments))
 
     @property
+    def is_torchs(self) -> bool:
+        """Whether all that it runs is torch's or Python's own."""
+        return "function" not in self.arguments or is_torchs(self.arguments["function"])
+
+    @property
     def is_shape_query(self) -> bool:
         """Whether it asks for a size, a dtype or the like of its argument, not for values."""
         return self.kind == "other" and is_shape_query(self.arguments["function"], self.arguments["args"])
@@ -85,6 +90,8 @@ class Network:
     """A traced model.
 
     nodes: in an order that computes every value before it is read.
+    calls: every call of a layer, in the order in which they returned: its first name, and the node that is its output
+        (None: it returned no such node).
     names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
     unusable: layers without such a node -> why.
     shape: (C, H, W) of the only images that it holds for, where it was traced with an example; None: any that fit.
@@ -93,6 +100,7 @@ class Network:
 
     model: nn.Module
     nodes: tuple[Node, ...]
+    calls: tuple[tuple[str, int | None], ...]
     names: Mapping[str, int]
     unusable: Mapping[str, str]
     shape: tuple[int, ...] | None = None

@@ -146,7 +146,7 @@ class _Tracer(fx.Tracer):
         self.model = model
         self.paths = {module: plain_name(name) for name, module in model.named_modules()}
         self.within: list[str] = []  # the layers that are running, innermost last
-        self.outputs: dict[str, tuple[int, Any]] = {}  # layer -> (nodes so far, its node or another result)
+        self.calls: list[tuple[str, int, Any]] = []  # layer, nodes so far, its node or another result
         self.called: dict[fx.Node, nn.Module] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -171,9 +171,8 @@ class _Tracer(fx.Tracer):
         finally:
             self.within.pop()
         if path is not None:
-            self.outputs.pop(path, None)  # so that the order is that of the last calls
             result = output.node if isinstance(output, fx.Proxy) else output
-            self.outputs[path] = (len(self.graph.nodes), result)
+            self.calls.append((path, len(self.graph.nodes), result))
         return output
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
