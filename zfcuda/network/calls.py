@@ -311,7 +311,6 @@ def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
         copies: Any = fx.node.map_aggregate((args, kwargs), lambda x: x.clone() if isinstance(x, Tensor) else x)
         return function(*copies[0], **copies[1])
 
-    run.on_copies_of = function  # type: ignore[attr-defined]
     return run
 
 
@@ -322,11 +321,20 @@ def is_shape_query(function: Any, args: tuple[Any, ...]) -> bool:
     return getattr(function, "__name__", "") in _SHAPES
 
 
+def is_of_shape(function: Any) -> bool:
+    """Whether a function, a method or the getter of an attribute gives a size, a dtype or the like, not values."""
+    name = getattr(function, "__name__", "")
+    if name == "__get__":
+        name = getattr(function.__self__, "__name__", "")
+        return name in _SHAPE_ATTRIBUTES or name.startswith("is_")
+    return name in _SHAPES or name == "__len__" or (name.startswith("is_") and name != "is_nonzero")
+
+
 def _method(name: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(self, name)(*args, **kwargs)
 
-    call.__name__, call.__module__ = name, "torch"
+    call.__name__ = name
     return call
 
 
@@ -371,20 +379,16 @@ def of_function(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     if hashable and function in _RESHAPES:
         kind = "reshape"
     else:
-        kind = "pointwise" if is_pointwise(name) and is_torchs(function) else "other"
+        kind = "pointwise" if is_pointwise(name) and _is_torch(function) else "other"
     arguments = {"function": run, "args": tuple(args), "kwargs": {k: v for k, v in kwargs.items() if k != "out"}}
     # A function that is not torch's may return anything, a view of its arguments included.
-    return Call(kind, arguments, writes, "some" if may_view(name) or not is_torchs(function) else "nothing")
+    return Call(kind, arguments, writes, "some" if may_view(name) or not _is_torch(function) else "nothing")
 
 
-def is_torchs(function: Any) -> bool:
-    """Whether a function, a method's name, a module's forward or an operator is torch's or Python's own."""
-    if isinstance(function, str):
-        return True
-    function = getattr(function, "on_copies_of", function)
-    source = type(function).forward if isinstance(function, nn.Module) else function
-    module = getattr(source, "__module__", None) or type(source).__module__
-    return module.split(".")[0] in ("torch", "_operator", "builtins", "math")
+def _is_torch(function: Any) -> bool:
+    """Whether a function, or a method's name, is torch's or Python's own."""
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return isinstance(function, str) or module.split(".")[0] in ("torch", "_operator", "builtins", "math")
 
 
 Constant = Callable[[str], Any]  # the name of a module's tensor -> what stands for it

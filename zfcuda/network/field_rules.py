@@ -41,6 +41,10 @@ class Seen:
     rows: FieldAxis
     columns: FieldAxis
 
+    def reshaped(self, shape: Sequence[int]) -> Seen:
+        """The same of a tensor of any shape, where all units see the same."""
+        return replace(self, dims=tuple(map(_plain, shape)))
+
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether this can be said of a tensor of this shape."""
         lengths = {name: n for dim in self.dims for name, n in dim}
@@ -75,6 +79,17 @@ class Seen:
 def of_image(shape: Sequence[int], rows: FieldAxis, columns: FieldAxis) -> Seen:
     """The image [N,C,H,W] itself."""
     return Seen((_plain(shape[0]), _plain(shape[1]), ((ROWS, shape[2]),), ((COLUMNS, shape[3]),)), rows, columns)
+
+
+def everywhere_the_same(operands: Sequence[Seen]) -> Seen | None:
+    """What all units of several tensors see, if that is the same part of the image: then so do all that they decide."""
+    one = operands[0].mixed(range(len(operands[0].dims)))
+    for seen in operands:
+        for name in _SIDES:
+            axis, other = seen.side(name), one.side(name)
+            if (axis.first != other.first).any() or (axis.last != other.last).any():
+                return None
+    return replace(one, rows=one.rows.together(), columns=one.columns.together())
 
 
 def _plain(length: int) -> Dim:
@@ -573,15 +588,21 @@ _RULES = {name: rule for names, rule in _NAMES.items() for name in names.split()
 _KNOWN = ("aten", "prims", "zfcuda")
 
 
-def rule_of(operator: Any) -> Rule | None:
-    """The rule for an operator of torch.ops; that of its form that is not in place; None: there is none."""
-    if not isinstance(operator, torch._ops.OpOverload) or operator.namespace not in _KNOWN:
-        return None
+def rule_of(operator: Any) -> Rule:
+    """The rule for an operator of torch.ops, which holds for its form in place as well.
+
+    Raises:
+        UnfollowedError: there is none.
+    """
+    if operator.namespace not in _KNOWN:
+        raise UnfollowedError
     name = name_of(operator)
     base = getattr(getattr(torch.ops.aten, name, None), operator._overloadname, operator)
     if torch.Tag.pointwise in operator.tags or torch.Tag.pointwise in base.tags:
         return pointwise
-    return _RULES.get(name)
+    if name not in _RULES:
+        raise UnfollowedError
+    return _RULES[name]
 
 
 def name_of(operator: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from zfcuda.network.calls import is_shape_query, is_torchs
+from zfcuda.network.calls import is_shape_query
 from zfcuda.network.kinds import KINDS
 
 
@@ -51,11 +51,6 @@ class Node:
     def refs(self) -> list[int]:
         """The nodes whose values it reads, in order, repeated ones included."""
         return list(_refs(self.arguments))
-
-    @property
-    def is_torchs(self) -> bool:
-        """Whether all that it runs is torch's or Python's own."""
-        return "function" not in self.arguments or is_torchs(self.arguments["function"])
 
     @property
     def is_shape_query(self) -> bool:

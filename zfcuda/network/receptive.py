@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zfcuda.network.calls import is_of_shape
 from zfcuda.network.field_axis import FieldAxis, pixels
-from zfcuda.network.field_rules import COLUMNS, ROWS, Seen, Step, UnfollowedError, name_of, of_image, rule_of
+from zfcuda.network.field_rules import COLUMNS, ROWS, Seen, Step, UnfollowedError, everywhere_the_same, name_of, of_image, rule_of
 from zfcuda.network.graph import Network, Node, evaluating
 from zfcuda.network.trace import trace
 
@@ -176,11 +178,11 @@ class _Following(TorchDispatchMode):
         self.written = {}
         lost = not self.lost.isdisjoint(node.refs)
         depends = lost or bool(self.known)
-        with self:
+        with _Escapes(self) as escapes, self:
             value = node.run(node.resolve(values))
         leaves = [x for x in tree_leaves(value) if x is not None]
         tensors = [x for x in leaves if isinstance(x, Tensor)]
-        if lost or (depends and not node.is_torchs):
+        if lost or escapes.found:
             self.kept[node.index] = [(x, None) for x in tensors]
         else:
             self.kept[node.index] = [(x, self.of(x)) for x in tensors if self.sees(x)]
@@ -213,6 +215,23 @@ class _Following(TorchDispatchMode):
         return result
 
 
+class _Escapes(TorchFunctionMode):
+    """Notices where a function of the model takes numbers out of tensors, which are out of sight from then on."""
+
+    def __init__(self, following: _Following) -> None:
+        super().__init__()
+        self.following = following
+        self.found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        taken = [x for x in tree_leaves(result) if not isinstance(x, Tensor | None)]
+        if taken and not is_of_shape(func):
+            tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+            self.found = self.found or any(map(self.following.sees, tensors))
+        return result
+
+
 def _bound(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """The arguments of an operator as its schema lists them, with their values."""
     given = dict(zip((a.name for a in operator._schema.arguments), args, strict=False)) | dict(kwargs)
@@ -229,26 +248,29 @@ def _seen(
 ) -> Sequence[Seen | None]:
     """What each tensor of a result sees, as the rule of its operator says."""
     known = {key: seen for key, seen in fields.items() if seen is not None}
-    rule = rule_of(operator)
-    if rule is None or len(known) < len(fields):
+    if len(known) < len(fields):
         return [None] * count
+    shapes = [tuple(x.shape) for x in tree_leaves(result) if isinstance(x, Tensor)]
     arguments = {argument.name: value for argument, value in _bound(operator, args, kwargs)}
     try:
+        rule = rule_of(operator)
         found = rule(Step(name_of(operator), arguments, known, result))
-    except (UnfollowedError, LookupError, TypeError, ValueError, ZeroDivisionError):
-        return [None] * count  # a form of it that the rule does not cover
-    each = found if isinstance(found, list) else [found] * count
-    tensors = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
-    return [seen if seen.fits(x.shape) else None for x, seen in zip(tensors, each, strict=True)]
+        each = found if isinstance(found, list) else [found] * count
+        return [seen if seen.fits(shape) else None for shape, seen in zip(shapes, each, strict=True)]
+    except (UnfollowedError, LookupError, TypeError, ValueError, ZeroDivisionError):  # no rule covers this form of it
+        same = everywhere_the_same(list(known.values()))
+        return [same and same.reshaped(shape) for shape in shapes]
 
 
 def _field(value: Any, seen: Sequence[tuple[Tensor, Seen | None]]) -> ReceptiveField | None:
-    """The field of a node's units; of a node that is no single tensor it is not known."""
-    if not isinstance(value, Tensor):
+    """The field of a node's units; of several tensors that of the first."""
+    value = next((x for x in tree_leaves(value) if isinstance(x, Tensor)), None)
+    if value is None:
         return None
-    if not seen:
+    fields = [field for x, field in seen if x is value]
+    if not fields:
         return ReceptiveField((0, 0), (0, 0), (_blind(), _blind()))
-    field = seen[0][1]
+    field = fields[0]
     if field is None:
         return None
     if value.dim() <= 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +66,7 @@ class _Watch(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.finished: list[ModuleCall] = []
-        self.running = [ModuleCall(model, -1)]
+        self.running = [ModuleCall(model, -1)]  # beneath all calls
         self.times: dict[nn.Module, int] = {}
         self.parameters = {id(p.untyped_storage()): p for p in model.parameters() if _is_dense(p)}
 
@@ -75,9 +75,6 @@ class _Watch(TorchDispatchMode):
         call = self.running[-1]
         found = (self.parameters.get(id(x.untyped_storage())) for x in _dense((args, kwargs)))
         call.read.update(p for p in found if p is not None)
-        if isinstance(func, torch._ops.OpOverload) and func.has_kernel_for_dispatch_key(_COMPOSITE):
-            with self:  # torch leaves it whole where all tensors are inference tensors
-                return func.decompose(*args, **kwargs)
         result = func(*args, **kwargs)
         call.take(multiply_adds(func, args, result, vectors=not call.making_weights))
         return result
@@ -110,9 +107,6 @@ class _Watch(TorchDispatchMode):
         self.running[-1].making_weights -= 1
 
 
-_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
-
-
 def _is_dense(x: Any) -> bool:
     return isinstance(x, Tensor) and not is_lazy(x) and x.layout == torch.strided and not x.is_nested
 
@@ -125,23 +119,26 @@ def _memory(values: Any) -> list[_Memory]:
     return [weakref.ref(x.untyped_storage()) for x in _dense(values)]
 
 
-def watched(model: nn.Module, run: Callable[[], object]) -> list[ModuleCall]:
-    """Runs the function, and returns the calls of the model's modules within it, in the order in which they returned.
+def watched(model: nn.Module, image: Tensor) -> list[ModuleCall]:
+    """Runs a model, and returns the calls of its modules, in the order in which they returned.
 
     Operators that torch fuses for a whole layer of attention run one by one, so that each is seen where it belongs.
+    Modules of torch.jit are not seen: what they compute belongs to their caller.
     """
     watch = _Watch(model)
     made = [module for module in model.modules() if isinstance(module, ParametrizationList)]
     within = {module for each in made for module in each.modules()}
     with ExitStack() as stack:
         for module in model.modules():
-            if module not in within:
+            if module not in within and module is not model and not isinstance(module, torch.jit.ScriptModule):
                 _hook(stack, module, watch.enter, watch.start, watch.leave)
         for each in made:
             stack.callback(each.register_forward_pre_hook(watch.make).remove)
             stack.callback(each.register_forward_hook(watch.made).remove)
         with BaseTorchFunctionMode(), watch:
-            run()
+            watch.enter(model, (image,), {})
+            watch.start(model, (image,), {})
+            watch.leave(model, (image,), {}, model(image))
     return watch.finished
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zfcuda.models.accounts.running import ModuleCall, own_parameters, watched
 from zfcuda.models.checks import checked_size
 from zfcuda.network import ReceptiveField, evaluating
-from zfcuda.network.graph import unwrap
+from zfcuda.network.graph import plain_name, unwrap
 from zfcuda.network.receptive import receptive_fields_of_calls
 
 
@@ -205,15 +205,15 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     size = checked_size(input_size)
     model = unwrap(model)
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    fields = _fields(model, size)
-    image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
     try:
-        with torch.no_grad(), evaluating(model):
-            calls = watched(model, lambda: model(image))
+        with torch.inference_mode(False), torch.no_grad(), evaluating(model):
+            image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
+            calls = watched(model, image)
     except RuntimeError as error:
         raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
     rows: list[Row] = []
-    names = {module: name for name, module in model.named_modules()}
+    fields = _fields(model, size)
+    names = {module: plain_name(name) for name, module in model.named_modules()}
     counted: set[Tensor] = set()
     for call in calls:
         if call.has_row:
