@@ -403,7 +403,8 @@ def _adaptive_pool(step: Step) -> Seen:
         stops = -(-np.arange(1, units + 1) * n // units)
         taps = starts[:, None] + np.arange((stops - starts).max())
         used = taps < stops[:, None]
-        seen = seen.mixed([i]) if units == 1 else _along(seen, i, taps, Fraction(units, n), used)
+        whole = seen.mixed([i]).with_dim(i, _plain(1))
+        seen = whole if units == 1 else _along(seen, i, taps, Fraction(units, n), used)
     return seen
 
 

@@ -17,7 +17,17 @@ from torch.utils._pytree import tree_leaves
 
 from zfcuda.network.calls import is_of_shape
 from zfcuda.network.field_axis import FieldAxis, pixels
-from zfcuda.network.field_rules import COLUMNS, ROWS, Seen, Step, UnfollowedError, everywhere_the_same, name_of, of_image, rule_of
+from zfcuda.network.field_rules import (
+    COLUMNS,
+    ROWS,
+    Seen,
+    Step,
+    UnfollowedError,
+    everywhere_the_same,
+    name_of,
+    of_image,
+    rule_of,
+)
 from zfcuda.network.graph import Network, Node, evaluating
 from zfcuda.network.trace import trace
 
