@@ -20,7 +20,7 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension"],
     ["ops"],
-    ["network", "data", "render", "cuda_graph", "inputs"],
+    ["network", "independence", "data", "render", "cuda_graph", "inputs"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
     ["train"],
     ["report"],

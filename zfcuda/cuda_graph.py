@@ -37,11 +37,11 @@ class Replay:
             return None
         memory = [t.data_ptr() for t in (*self._model.parameters(), *self._model.buffers())]
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 if self._recording is None or memory != self._memory:
                     self._recording, self._memory = Recording(self._work, image), memory
                 results = self._recording(image)
-            return [result.clone() for result in results]  # outside of inference mode: autograd accepts them later
+            return [result.clone() for result in results]
         except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
             self.forget()
             self.refused = str(error).splitlines()[0]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.network.graph import no_such_layer
+from zfcuda.network.graph import no_such_layer, own_name, submodules
 
 ClassTarget = int | Callable[[Tensor], Tensor] | None
 PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
@@ -60,11 +60,22 @@ def same_size(image: Any, first: Tensor) -> Tensor:
     )
 
 
-def check_layer(layer: str, model: nn.Module) -> None:
-    """Raises ValueError, with the names that there are, where the model has no submodule of this dotted name."""
-    names = [name for name, _ in model.named_modules() if name]
-    if layer not in names:
-        raise no_such_layer(model, layer, names)
+def checked_layer(layer: str, model: nn.Module, wrapper: str = "") -> str:
+    """The name of a layer that can be watched, as the model itself calls it.
+
+    model: unwrapped. wrapper: what names begin with in the wrapper that it was given in.
+
+    Raises:
+        ValueError: the model has no submodule of this dotted name (the names that there are follow), or it is compiled
+            by torch.jit.
+    """
+    there = submodules(model)
+    name = own_name(layer, there, wrapper)
+    if name not in there:
+        raise no_such_layer(model, layer, there)
+    if isinstance(there[name], torch.jit.ScriptModule):
+        raise ValueError(f"layer: {layer!r} is compiled by torch.jit, and gives its values to nobody")
+    return name
 
 
 def integer(name: str, value: Any) -> int:

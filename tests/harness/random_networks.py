@@ -348,6 +348,18 @@ def _foreign(draw: Draw, x: Tensor) -> nn.Module:
     return modules[choice] if choice < len(modules) else Code(texts[choice - len(modules)])
 
 
+# What a batch decides for each of its images; all of it is defined for one image. Numbers of no dimension are among it.
+COUPLED = ["return x / (1 + x.abs().amax())", "return x - x.mean(0, keepdim=True) / 2", "return x * x.abs().mean()"]
+COUPLED += ["return x * (0.5 + float(x.abs().amax()))", "return x + x.flatten(1).softmax(0).mean()"]
+COUPLED += ["return x * x.flatten(1).norm() / x.numel()", "return x / x.std().clamp(min=0.3)"]
+COUPLED += ["s = x.amax(); x = x.clone(); x /= 1 + s.abs(); return x", "return x - x.flatten().sort()[0][-1] / 3"]
+
+
+def _coupled(draw: Draw, x: Tensor) -> nn.Module:
+    """A step by which the images of a batch influence one another."""
+    return Code(draw(st.sampled_from(COUPLED)))
+
+
 STEPS = [_convolution] * 6 + [_max_pool] * 2 + [_average_pool, _adaptive_pool, _batch_norm, _response_norm, _dropout]
 STEPS += [_activation] * 3 + [_residual, _residual, _shortcut, _concatenation, _concatenation, _arithmetic, _slice]
 STEPS += [_attention, _reused]
@@ -433,8 +445,12 @@ def normal(shape: Any, seed: int) -> Tensor:
 
 
 @st.composite
-def networks(draw: Draw, image: Tensor, channels_last: bool = False, foreign: bool = False) -> nn.Sequential:
-    """A network for this picture. foreign: somewhere in it, a step that is not local or not known."""
+def networks(
+    draw: Draw, image: Tensor, channels_last: bool = False, foreign: bool = False, coupled: bool = False
+) -> nn.Sequential:
+    """A network for this picture. foreign: somewhere in it, a step that is not local or not known. coupled: one that
+    mixes the images of a batch.
+    """
     with torch.no_grad():
         x = image[None].clone()
         layers = _preamble(draw, x)
@@ -443,11 +459,13 @@ def networks(draw: Draw, image: Tensor, channels_last: bool = False, foreign: bo
         steps = [draw(st.sampled_from(STEPS)) for _ in range(draw(st.integers(0, 5)))]
         if foreign:
             steps.insert(draw(st.integers(0, len(steps))), _foreign)
+        if coupled:
+            steps.insert(draw(st.integers(0, len(steps))), _coupled)
         for step in [_stem, *steps]:
             layers.append(step(draw, x).eval())
             # The numbers do not matter yet; a constant map survives every in-place step.
             x = layers[-1](x.clone()).clone()
-            if x[0].numel() > 30_000:
+            if x[0].numel() > 30_000 and not coupled:
                 break
         layers += _head(draw, x, channels_last)
     model = randomise(nn.Sequential(*layers), draw(st.integers(0, 1 << 16)))
@@ -480,12 +498,12 @@ def _starts(draw: Draw, length: int) -> tuple[int, int]:
 
 
 @st.composite
-def cases(draw: Draw, *, foreign: bool = False, layers: bool = True) -> Case:
+def cases(draw: Draw, *, foreign: bool = False, layers: bool = True, coupled: bool = False) -> Case:
     height, width = draw(st.integers(9, 40)), draw(st.integers(9, 40))
     shape, seed = (draw(st.integers(1, 4)), height, width), draw(st.integers(0, 1 << 16))
     image = normal(shape, seed)
     channels_last = draw(st.integers(0, 3)) == 0
-    model = draw(networks(image, channels_last, foreign))
+    model = draw(networks(image, channels_last, foreign, coupled))
     (window_h, stride_h), (window_w, stride_w) = _starts(draw, height), _starts(draw, width)
     paints = [0.0, -1.5, [0.1 * i for i in range(shape[0])], normal(shape, seed + 1), normal((shape[0], 1, 1), seed)]
     blurred = F.avg_pool2d(image, 3, 1, 1)

@@ -143,7 +143,7 @@ def test_reduced_precision_says_how_far_it_is_off(model: nn.Module, device: torc
     mapper = zfcuda.OcclusionMapper(model, picture(0, device), dtype=torch.bfloat16, method="incremental", **WINDOWS)
     found = mapper(picture(1, device))
     exact = zfcuda.occlusion_map(model, picture(1, device), **WINDOWS)
-    assert "in bfloat16 the outputs of 9 windows" in found.reason
+    assert "in bfloat16 the outputs of 10 windows" in found.reason
     assert (found.logits - exact.logits).abs().max() < 0.1 * exact.logits.abs().max()
 
 
@@ -228,14 +228,14 @@ def test_what_cannot_be_recorded_runs_step_by_step(recorded: type[Recorded], mon
 
 
 def test_a_replay_that_is_wrong_is_refused(recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One window is run through the model itself at each image."""
+    """Two windows are run through the model itself at each image."""
     model, image = Residual().eval(), picture(1, CPU)
     maps = zfcuda.OcclusionMapper(model, picture(0, CPU), **WINDOWS, method="incremental")
     replay = Recorded.__call__
 
     def spoilt(self: Recorded, *inputs: Tensor) -> list[Tensor]:
-        base, logits, _, alone = replay(self, *inputs)
-        return [base, logits + 1, logits[12:13] + 1, alone]
+        base, logits, exact, held, own = replay(self, *inputs)
+        return [base, logits + 1, exact + 1, held + 1, own]
 
     monkeypatch.setattr(Recorded, "__call__", spoilt)
     found = maps(image)

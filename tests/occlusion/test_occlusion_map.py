@@ -176,9 +176,10 @@ def test_chunks_change_nothing(net: nn.Module, device: torch.device, monkeypatch
     sizes, real = [], brute_force.WatchedModel.__call__
 
     def scarce(self: brute_force.WatchedModel, pictures: Tensor) -> Tensor:
-        if len(pictures) > 3:
+        if type(pictures) is Tensor and len(pictures) > 3:
             raise torch.OutOfMemoryError("out of memory")
-        sizes.append(len(pictures))
+        if type(pictures) is Tensor:  # not a stand-in
+            sizes.append(len(pictures))
         return real(self, pictures)
 
     monkeypatch.setattr(brute_force.WatchedModel, "__call__", scarce)
@@ -205,7 +206,7 @@ def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.M
 
         with monkeypatch.context() as patched:
             patched.setattr(step, "run", scarce)
-            patched.setattr(footprint, "_WINDOWS", {"cpu": 3 if step is FirstLinear else 64, "cuda": 64})
+            patched.setattr(footprint, "_WINDOWS", dict.fromkeys(("cpu", "cuda"), 3 if step is FirstLinear else 64))
             result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental")
         torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
         assert 1 < max(sizes) <= 3

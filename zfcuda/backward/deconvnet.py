@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Strongest, UnitSelection, strongest_units
-from zfcuda.backward.walk import BackwardPath, deterministic
+from zfcuda.backward.walk import BackwardPath, deterministic, followed
 from zfcuda.inputs import integer
-from zfcuda.network import Network, trace
+from zfcuda.network import Network
 
 
 def project(
@@ -33,7 +33,7 @@ def project(
 
     Args:
         model: a CNN in any mode (it is run as in eval), or its Network (zfcuda.network.trace) where many projections
-            are asked of one structure.
+            are asked of one structure. It is run once by itself, and the layer's value held against that.
         image: [C,H,W] or [1,C,H,W], floating, of the model's dtype and device.
         layer: the dotted name of any submodule, leaf or not; its output as of its last call.
         unit: a channel, or an element of a vector layer. None: the `top` strongest units, by their largest activation.
@@ -50,7 +50,7 @@ def project(
         TypeError: a model, image, layer or number of the wrong type.
         ValueError: naming the argument: an unknown layer (with the names that there are), a unit or position outside
             it, an image that does not fit the network, or, by name, something between the layer and the pixels that has
-            no rule here.
+            no rule here; a model whose own value of the layer is not what its layers compute.
     """
     projected = projections(model, image, layer, unit=unit, position=position, top=top, lrn=lrn)
     warn_of_silence(projected.units, projected.values, layer)
@@ -85,17 +85,19 @@ def projections(
     top: int = 1,
     lrn: str = "identity",
     positive: bool = False,
+    own: Tensor | None = None,
 ) -> Projections:
     """Projects as project() does, without its warning, and says what was projected, all from one forward pass.
 
     Args:
         positive: leave out the selected activations that are not positive; where none is, nothing is walked back.
+        own: [1,K,h,w] or [1,K], what a run of the model itself gave for the layer; None: it is run.
     """
     selection = UnitSelection.of(layer, unit, position, top)
     rules = deconvnet_rules(lrn)
-    network = trace(model)
+    network, batch = followed(model, image)
     with torch.no_grad(), deterministic():
-        forward = BackwardPath.of(network, layer, rules).checked_forward(image)
+        forward = BackwardPath.of(network, layer, rules).checked_forward(batch, own)
         activation = forward.activation[0]
         selected = selection.chosen(activation)
         if positive:
@@ -109,9 +111,9 @@ def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 
 
     Arguments and errors are those of project; what lies between the layer and the pixels does not matter.
     """
-    network = trace(model)
+    network, batch = followed(model, image)
     with torch.no_grad():
-        activation = BackwardPath.of(network, layer, None).checked_forward(image).activation
+        activation = BackwardPath.of(network, layer, None).checked_forward(batch).activation
         return strongest_units(activation[0], layer, integer("top", top)).listed(activation.shape[-1])
 
 

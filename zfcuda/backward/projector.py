@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from zfcuda.backward.deconvnet import deconvnet_rules, project, warn_of_silence
 from zfcuda.backward.units import UnitSelection
-from zfcuda.backward.walk import BackwardPath, check_finite, deterministic
+from zfcuda.backward.walk import BackwardPath, check_finite, deterministic, followed
 from zfcuda.cuda_graph import Replay
 from zfcuda.inputs import same_size
-from zfcuda.network import Network, trace
+from zfcuda.network import Network
+from zfcuda.network.own import off, own_value, refuse_if_off
 
 
 class Projector:
@@ -46,14 +47,12 @@ class Projector:
     ) -> None:
         self._question = UnitSelection.of(layer, unit, position, top)
         rules = deconvnet_rules(lrn)
-        self._network = trace(model)
+        self._network, self._first = followed(model, image)
         self._lrn = lrn
         self._route = BackwardPath.of(self._network, layer, rules)
-        batch = self._route.checked(image)
-        self._network.check(batch.shape)
-        self._first = batch
+        self._network.check(self._first.shape)
         with torch.no_grad(), deterministic():
-            self._question.chosen(self._route.forward(batch).activation[0])  # what does not fit is refused now
+            self._question.chosen(self._route.forward(self._first).activation[0])  # what does not fit is refused now
         self._replay = Replay(self._network.model, self._work)
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -68,8 +67,9 @@ class Projector:
         batch = same_size(image, self._first)
         results = self._replay(batch)
         if results is not None:
-            projections, units, values, finite = results
+            projections, units, values, finite, is_off = results
             check_finite(finite, self._question.layer)
+            refuse_if_off(is_off, self._network, self._question.layer)
             warn_of_silence(units, values, self._question.layer)
             return projections
         question = self._question
@@ -86,8 +86,10 @@ class Projector:
     def _work(self, batch: Tensor) -> list[Tensor]:
         """All that depends on the image; nothing in here waits for the GPU."""
         with deterministic():
+            own = own_value(self._network, batch, self._question.layer)
             there = self._route.forward(batch)
             activation = there.activation[0]
             chosen = self._question.chosen(activation)
             projections = there.projections(self._question.seeds(activation, chosen)).to(batch.dtype)
-            return [projections, chosen.units, chosen.values, there.finite(batch)]
+            is_off = off(activation[None], own)
+            return [projections, chosen.units, chosen.values, there.finite(batch), is_off]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
 from zfcuda.inputs import checked_image
 from zfcuda.network import Network, Node, Ref, evaluating, trace
 from zfcuda.network.graph import spoken_shape
-from zfcuda.network.hooks import watch
+from zfcuda.network.intact import Shared
+from zfcuda.network.own import off, own_value, refuse_if_off
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 
@@ -93,17 +94,15 @@ class BackwardPath:
                     _refuse_unless_known(node, sees, rules, layer)
         return BackwardPath(network, layer, rules, nodes, sees, output)
 
-    def checked(self, image: Tensor) -> Tensor:
-        """The image as [1,C,H,W]."""
-        return checked_image(image, self.network.model)
+    def checked_forward(self, batch: Tensor, own: Tensor | None = None) -> ForwardPass:
+        """Runs forward; refuses values that are not finite, and a layer that is not the model's own.
 
-    def checked_forward(self, image: Tensor) -> ForwardPass:
-        """Runs forward; refuses an unfit image, values that are not finite, and a hook that changes the layer."""
-        batch = self.checked(image)
-        check = watch(self.network, batch, self.layer)
+        batch: [1,C,H,W]. own: what the model itself gives for the layer; None: it is run.
+        """
+        known = own_value(self.network, batch, self.layer) if own is None else own
         forward = self.forward(batch)
         check_finite(forward.finite(batch), self.layer)
-        check(forward.activation)
+        refuse_if_off(off(forward.activation, known), self.network, self.layer)
         return forward
 
     def forward(self, batch: Tensor) -> ForwardPass:
@@ -141,7 +140,21 @@ class BackwardPath:
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
             kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
             raise ValueError(f"layer: expected a map [1,K,h,w] or a vector [1,K], got {kind} from {self.layer!r}")
+        if not activation.is_floating_point():
+            raise ValueError(f"layer: expected floating values, got {activation.dtype} from {self.layer!r}")
         return ForwardPass(activation, batch.shape[1:], self.output, steps, largest)
+
+
+def followed(model: nn.Module | Network, image: Tensor) -> tuple[Network, Tensor]:
+    """The model as a Network that takes this image, and the image as [1,C,H,W].
+
+    Raises:
+        TypeError, ValueError: the model cannot be followed, or the image does not fit it.
+    """
+    if not isinstance(model, Network | nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    batch = checked_image(image, model.model if isinstance(model, Network) else model)
+    return trace(model, batch), batch
 
 
 def walk_back(
@@ -162,7 +175,8 @@ def walk_back(
         As project.
     """
     with torch.no_grad(), deterministic():
-        forward = BackwardPath.of(trace(model), layer, rules).checked_forward(image)
+        network, batch = followed(model, image)
+        forward = BackwardPath.of(network, layer, rules).checked_forward(batch)
         return forward.projections(seeds(forward.activation[0])).to(image.dtype)
 
 
@@ -208,8 +222,7 @@ def _only(sees: set[int], node: Node, back: WayBack) -> tuple[list[int], WayBack
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
+def _in_one_order() -> Iterator[None]:
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
@@ -217,3 +230,11 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
+
+
+_DETERMINISTIC = Shared(_in_one_order)
+
+
+def deterministic() -> AbstractContextManager[None]:
+    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
+    return _DETERMINISTIC

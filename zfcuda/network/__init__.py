@@ -1,6 +1,7 @@
 """Any CNN as a graph: its layers by name, what computes each, and which pixels each unit sees."""
 
-from zfcuda.network.graph import Network, Node, Ref, evaluating
+from zfcuda.network.graph import Network, Node, Ref
+from zfcuda.network.intact import evaluating
 from zfcuda.network.receptive import ReceptiveField, receptive_field, receptive_fields
 from zfcuda.network.trace import layers, trace
 

@@ -60,6 +60,14 @@ class _Cell:
             cell.family = family
 
 
+def _nodes_in(nest: Any) -> list[fx.Node]:
+    """The steps in a nest of lists and tuples, but not one by itself."""
+    found: list[fx.Node] = []
+    if not isinstance(nest, fx.Node):
+        map_nest(nest, lambda x: found.append(x) if isinstance(x, fx.Node) else x)
+    return found
+
+
 class Builder:
     """Turns the record into nodes that overwrite nothing.
 
@@ -133,6 +141,11 @@ class Builder:
                 relative.value = self.add("ambiguous", was, f"what {label} may have overwritten")
             cell.value = index
             return cell
+        for written in _nodes_in(call.writes):
+            if self.cells[written].is_tensor:  # one of a list of tensors, as torch._foreach_relu_ writes to
+                for relative in self.cells[written].family:
+                    was = {"was": Ref(relative.value)}
+                    relative.value = self.add("ambiguous", was, f"what {label} has overwritten")
         # Sizes, and what is made of them: `n += 1` overwrites nothing there.
         is_size = self.nodes[index].is_shape_query or (bool(inputs) and not any(cell.is_tensor for cell in inputs))
         cell = _Cell(index, is_tensor=not is_size)

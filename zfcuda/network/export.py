@@ -25,6 +25,7 @@ from zfcuda.network import calls
 from zfcuda.network.builder import Builder, Tensors
 from zfcuda.network.calls import Call
 from zfcuda.network.graph import Network
+from zfcuda.network.intact import Watching
 
 # ---------------------------------------------------------------- aten's operators as the calls they come from
 
@@ -162,8 +163,9 @@ class _Root(nn.Module):
     def __init__(self, model: nn.Module, notes: _Notes) -> None:
         super().__init__()
         self.model, self.notes = model, notes
+        watching = Watching(model)  # the caller restores the modules' attributes, and so their hooks
         for path, module in model.named_modules():
-            module.register_forward_hook(lambda _, __, output, path=path: notes.take(path, output))
+            watching.add(module, lambda _, __, output, path=path: notes.take(path, output))  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> list[Tensor]:
         self.notes.clear()
@@ -219,6 +221,10 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
+# More at a time are never run. Some of torch's operators take no more on a GPU and let a promise of more fail.
+_MOST_IMAGES = 65535
+
+
 class _FixedBatchError(ValueError):
     """The batch dimension cannot be made dynamic."""
 
@@ -230,7 +236,7 @@ def _export(root: nn.Module, example: Tensor, oblivious: bool) -> Any:
     """
     # A batch of one would be recorded as a size that never changes.
     images = torch.cat([example.detach()[:1]] * 3)
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch", min=1, max=_MOST_IMAGES)
     try:
         with _config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
             return torch.export.export(root, (images,), dynamic_shapes=({0: batch},), strict=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from zfcuda.network.calls import is_shape_query
+from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import KINDS
 
 
@@ -90,6 +90,7 @@ class Network:
     names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
     unusable: layers without such a node -> why.
     shape: (C, H, W) of the only images that it holds for, where it was traced with an example; None: any that fit.
+    wrapper: what names begin with in the wrapper that the model was given in, "module." for one; node() takes both.
     The tensors of the model are read when the network runs: training on is seen, another structure is not.
     """
 
@@ -99,6 +100,7 @@ class Network:
     names: Mapping[str, int]
     unusable: Mapping[str, str]
     shape: tuple[int, ...] | None = None
+    wrapper: str = ""
 
     @property
     def layers(self) -> list[str]:
@@ -114,11 +116,16 @@ class Network:
         """
         if not isinstance(layer, str):
             raise TypeError(f"layer: expected the dotted name of a submodule, got {layer!r}")
+        layer = self.own_name(layer)
         if layer in self.unusable:
             raise ValueError(f"layer: {layer!r} {self.unusable[layer]}")
         if layer not in self.names:
             raise no_such_layer(self.model, layer, self.layers)
         return self.nodes[self.names[layer]]
+
+    def own_name(self, layer: str) -> str:
+        """The name of a layer inside the wrapper that the model was given in."""
+        return own_name(layer, [*self.names, *self.unusable], self.wrapper)
 
     def ancestors(self, wanted: Iterable[int]) -> list[Node]:
         """What has to run for these nodes, themselves included, in order."""
@@ -156,22 +163,6 @@ class Network:
         return values
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Keeps a model in eval mode within a with statement.
-
-    The flags are set one by one: a model may have its own idea of train().
-    """
-    modules = [module for module in model.modules() if module.training]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
-
-
 def unwrap(module: nn.Module) -> nn.Module:
     """What torch.compile or DataParallel wraps."""
     while True:
@@ -181,6 +172,36 @@ def unwrap(module: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return module
         module = inner
+
+
+def wrapper_of(model: nn.Module) -> str:
+    """What the names of layers begin with in the wrapper of torch.compile or DataParallel; "" without one."""
+    inner = unwrap(model)
+    return "" if inner is model else next(name for name, module in model.named_modules() if module is inner) + "."
+
+
+def own_name(layer: str, names: Iterable[str], wrapper: str) -> str:
+    """The one of these names that a layer goes by, where it was given as the wrapper calls it.
+
+    wrapper: from wrapper_of.
+    """
+    names = set(names)
+    forms = (layer, plain_name(layer), plain_name(layer.removeprefix(wrapper)))
+    return next((form for form in forms if form in names), layer)
+
+
+def submodules(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers of an unwrapped model by the names that `layer=` takes."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if plain_name(name):
+            found.setdefault(plain_name(name), module)
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def spoken_shape(shape: Iterable[int]) -> str:

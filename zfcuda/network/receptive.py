@@ -28,7 +28,8 @@ from zfcuda.network.field_rules import (
     of_image,
     rule_of,
 )
-from zfcuda.network.graph import Network, Node, evaluating
+from zfcuda.network.graph import Network, Node
+from zfcuda.network.intact import evaluating
 from zfcuda.network.trace import trace
 
 

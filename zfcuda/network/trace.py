@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,14 +13,18 @@ from torch import Tensor, fx, nn
 
 from zfcuda.network import calls, export
 from zfcuda.network.builder import Builder, Tensors
-from zfcuda.network.graph import Network, evaluating, plain_name, spoken_shape, unwrap
+from zfcuda.network.graph import Network, first_line, plain_name, spoken_shape, unwrap, wrapper_of
+from zfcuda.network.intact import evaluating, restoring
+
+# While torch.fx or torch.export records, Python's calls of all modules are diverted: one thread at a time.
+RECORDING = threading.RLock()
 
 
 def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
     """A model as a Network; one that is traced already is returned as it is.
 
-    The model's forward runs once on a stand-in that only records, in eval mode and without its hooks; afterwards the
-    model is as it was. A wrapper of torch.compile or DataParallel is looked through.
+    The model's forward runs once on a stand-in that only records, in eval mode, without gradients and without its
+    hooks; afterwards the model is as it was. A wrapper of torch.compile or DataParallel is looked through.
 
     Args:
         example: [N,C,H,W], an image of the model's dtype and device, for a model whose forward branches on shapes:
@@ -37,11 +42,16 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
         return model
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    model = unwrap(model)
+    wrapper, model = wrapper_of(model), unwrap(model)
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise ValueError(f"model: {type(model).__name__} is compiled by torch.jit; pass the module that it was made of")
+    with RECORDING, evaluating(model), torch.no_grad():
+        return replace(_recorded(model, example), wrapper=wrapper)
+
+
+def _recorded(model: nn.Module, example: Tensor | None) -> Network:
     tracer = _Tracer(model)
-    with evaluating(model), _restoring(model):
+    with restoring(model):
         try:
             tracer.trace(_Root(model))
         except Exception as error:  # whatever a forward may raise on a stand-in
@@ -50,20 +60,16 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
             return Builder(tracer).build()
     refusal = (
         f"model: the forward of {type(model).__name__} cannot be recorded by torch.fx "
-        f"(it must not branch on values or shapes): {_reason(cause)}"
+        f"(it must not branch on values or shapes): {first_line(cause)}"
     )
     if example is None:
         raise ValueError(refusal) from cause
-    with evaluating(model), _restoring(model):
+    with restoring(model):
         try:
             return export.network(model, example)
         except Exception as error:
             shape = spoken_shape(example.shape[1:])
-            raise ValueError(f"{refusal}; nor by torch.export for images {shape}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{refusal}; nor by torch.export for images {shape}: {first_line(error)}") from error
 
 
 def _check_example(example: Any) -> None:
@@ -77,30 +83,6 @@ def _check_example(example: Any) -> None:
 def layers(model: nn.Module | Network) -> list[str]:
     """The names that `layer=` takes for this model, in forward order, a container after what it contains."""
     return trace(model).layers
-
-
-# ---------------------------------------------------------------- leaving the model as it was
-
-
-@contextmanager
-def _restoring(model: nn.Module) -> Iterator[None]:
-    """Undoes what a forward leaves on its modules (`self.features = x`), which would be stand-ins here."""
-    kept = [
-        (attributes, dict(attributes))
-        for module in model.modules()
-        for attributes in (module.__dict__, module._parameters, module._buffers, module._modules)
-    ]
-    try:
-        yield
-    finally:
-        for attributes, before in kept:
-            if not _same(attributes, before):
-                attributes.clear()
-                attributes.update(before)
-
-
-def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(a[key] is b[key] for key in a)
 
 
 # ---------------------------------------------------------------- recording
@@ -148,18 +130,21 @@ class _Tracer(fx.Tracer):
         self.within: list[str] = []  # the layers that are running, innermost last
         self.calls: list[tuple[str, int, Any]] = []  # layer, nodes so far, its node or another result
         self.called: dict[fx.Node, nn.Module] = {}
+        self.thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the module computes as torch.nn's own class does, whoever derived from it."""
-        if isinstance(m, nn.Sequential) or "forward" in m.__dict__ or not _is_torchs(m, "forward"):
+        if isinstance(m, nn.Sequential) or _has_own_methods(m) or not _is_torchs(m, "forward"):
             return False
         return not isinstance(m, nn.Conv2d) or _is_torchs(m, "_conv_forward")
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        if threading.get_ident() != self.thread:  # a real run, of this model or of another
+            return forward(*args, **kwargs)
         # The call goes below torch's own __call__, so that no hook of the user's sees a stand-in.
-        path = self.paths.get(m)
+        path, inner = self.paths.get(m), self.paths.get(unwrap(m))
         m = unwrap(m)
         self.within.append(self.within[-1] if path is None and self.within else path or "")
         try:
@@ -170,10 +155,16 @@ class _Tracer(fx.Tracer):
                 output = m.forward(*args, **kwargs)
         finally:
             self.within.pop()
-        if path is not None:
-            result = output.node if isinstance(output, fx.Proxy) else output
-            self.calls.append((path, len(self.graph.nodes), result))
+        result = output.node if isinstance(output, fx.Proxy) else output
+        for name in dict.fromkeys((inner, path)):  # the module inside a DataParallel has a name too
+            if name is not None:
+                self.calls.append((name, len(self.graph.nodes), result))
         return output
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
@@ -199,6 +190,12 @@ class _Tracer(fx.Tracer):
             return calls.of_module(module, step.args, step.kwargs, lambda name: tensor(module, name)), label
         within = f" in layer {layer!r}" if layer else " in the model's forward"
         return calls.of_function(target, step.args, step.kwargs), f"{_spoken(target)}{within}"
+
+
+def _has_own_methods(module: nn.Module) -> bool:
+    """Whether a method of this one module was replaced, `conv.forward` or `conv._conv_forward`."""
+    shadowing = (name for name, value in module.__dict__.items() if callable(value) and hasattr(type(module), name))
+    return any(name == "forward" or not hasattr(nn.Module, name) for name in shadowing)
 
 
 def _is_torchs(module: nn.Module, method: str) -> bool:

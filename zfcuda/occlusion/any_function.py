@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
+from zfcuda.independence import coupling
 from zfcuda.inputs import repeat_target, select_target
+from zfcuda.network.intact import restoring
+from zfcuda.network.trace import RECORDING
 
 Place = tuple[slice, ...]
 
@@ -98,6 +102,23 @@ class Forward:
             )
         return torch.tensor(output, dtype=torch.float64 if isinstance(output, float) else None)
 
+    def coupling(self, inputs: Sequence[Tensor]) -> str | None:
+        """Says by what copies of the batch may influence one another in one call; None: it is proven that they do not.
+
+        A target of indices takes each example's output by itself.
+        """
+        arguments = [a for a in self.arguments if isinstance(a, Tensor) and a.dim() > 0]
+
+        def run(*stand_ins: Tensor) -> Any:
+            rest = iter(stand_ins[len(inputs) :])
+            repeated = [next(rest) if isinstance(a, Tensor) and a.dim() > 0 else a for a in self.arguments]
+            output = self.function(*stand_ins[: len(inputs)], *repeated) if self.takes_inputs else self.function()
+            return self.target(output) if callable(self.target) else output
+
+        module = self.function if isinstance(self.function, nn.Module) else nn.Module()
+        with RECORDING, restoring(module):
+            return coupling(run, [*inputs, *arguments])
+
 
 def _repeat_arguments(arguments: tuple[Any, ...], copies: int) -> tuple[Any, ...]:
     return tuple(torch.cat([a] * copies) if isinstance(a, Tensor) and a.dim() > 0 else a for a in arguments)
@@ -141,17 +162,21 @@ def run(
     fills: Sequence[Tensor],
     grids: Sequence[Grid],
     per_call: int,
-    advance: Callable[[], Any],
+    bar: tqdm[Any],
 ) -> tuple[Tensor, ...]:
     """Means over covering windows of f(x) - f(occluded), float32 [outputs,*size] for each input.
 
-    per_call: windows in one call of the function. advance: is called after each call.
+    per_call: windows in one call of the function, at most; one where they may influence one another. bar: counts calls.
     """
     # Clones: the function may work in place, and may return its input.
     initial = forward([x.detach().clone() for x in inputs], 1).clone()
-    advance()
     outputs = initial.numel()
     windows = [(i, place) for i, grid in enumerate(grids) for place in grid.places()]
+    if min(per_call, len(windows)) > 1 and len(inputs[0]) and forward.coupling(inputs) is not None:
+        _check_grows(initial, forward([torch.cat([x.detach()] * 2) for x in inputs], 2), 2, len(inputs[0]))
+        per_call = 1
+    bar.total = 1 + -(-len(windows) // per_call)
+    bar.update()
     copies = [Copies(x, fill, min(per_call, len(windows))) for x, fill in zip(inputs, fills, strict=True)]
     drops: list[Tensor] = []
     checked = False
@@ -159,7 +184,7 @@ def run(
         chunk = windows[begin : begin + per_call]
         if all(inputs[i].numel() == 0 for i, _ in chunk):
             drops.append(initial.new_zeros(len(chunk), outputs))
-            advance()
+            bar.update()
             continue
         places = [[(row, place) for row, (j, place) in enumerate(chunk) if j == i] for i in range(len(inputs))]
         occluded = forward([c.paint(p, len(chunk)) for c, p in zip(copies, places, strict=True)], len(chunk))
@@ -167,7 +192,7 @@ def run(
             _check_grows(initial, occluded, len(chunk), len(inputs[0]))
             checked = True
         drops.append(initial.reshape(1, outputs) - occluded.reshape(len(chunk), outputs))
-        advance()
+        bar.update()
         for c in copies:
             c.restore()
     each = torch.cat(drops).split([math.prod(grid.counts) for grid in grids])

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.independence import coupling
+from zfcuda.network.graph import submodules
+from zfcuda.network.intact import Watching, restoring
+from zfcuda.network.trace import RECORDING
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
@@ -43,34 +47,49 @@ class WatchedModel:
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
             self.largest = max(self.largest, sum(t.numel() * t.element_size() for t in tensors))
 
-        handles = [m.register_forward_hook(note) for m in self.module.modules() if not any(True for _ in m.children())]
-        try:
+        with Watching(self.module) as watching:
+            for module in self.module.modules():
+                takes_hooks = not isinstance(module, torch.jit.ScriptModule)
+                if takes_hooks and not any(True for _ in module.children()):
+                    watching.add(module, note)
             return self(image)
+
+    def coupling(self, image: Tensor) -> str | None:
+        """Says what couples the images of a batch [n,C,H,W]; None: each is proven to be computed by itself."""
+
+        def run(images: Tensor) -> list[Tensor | None]:
+            return [self(images), self.activity]
+
+        try:
+            with RECORDING, restoring(self.module):
+                return coupling(run, [image[None]])
         finally:
-            for handle in handles:
-                handle.remove()
+            self.activity = None
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
         if self.layer is None:
             yield
             return
+        target = submodules(self.module)[self.layer]
 
         def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor) or output.dim() < 2:
                 raise ValueError(f"layer: {self.layer!r} does not give a map or vector per image")
+            if output.is_complex():
+                raise ValueError(f"layer: expected real values, got {output.dtype} from {self.layer!r}")
             self.activity = total_activity(output)
 
-        handle = self.module.get_submodule(self.layer).register_forward_hook(keep)
-        try:
+        with Watching(self.module) as watching:
+            watching.add(target, keep)
             yield
-        finally:
-            handle.remove()
 
 
 def _logits(output: Any, count: int) -> Tensor:
     if not isinstance(output, Tensor):
         raise ValueError(f"model: expected it to return one Tensor [N,classes], got {type(output).__name__}")
+    if not output.is_floating_point():
+        raise ValueError(f"model: expected it to return scores of a floating dtype, got {output.dtype}")
     if output.dim() == 1:
         output = output[:, None]
     if output.dim() != 2 or output.shape[0] != count:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from zfcuda.inputs import repeat_target, select_target
 from zfcuda.occlusion.any_function import Forward, Grid, run
+from zfcuda.occlusion.brute_force import WatchedModel
 from zfcuda.occlusion.dispatch import run_windows
 
 Number = int | float
@@ -46,6 +47,8 @@ class Occlusion:
     forward_func: a module or function of one or more Tensors [N,..] that returns a Tensor [N,..], or one that does not
         grow with the batch: a Tensor or a number for all examples together. It runs as it is, in its training mode and
         with its hooks, without gradients. The batch that it gets is used again for the next call: clone what is kept.
+        Before calls with several windows it is called once with stand-ins that have shapes and no numbers, which shows
+        whether the examples of a batch influence one another.
     """
 
     use_weights = True
@@ -81,8 +84,9 @@ class Occlusion:
                 [n]; None: all outputs.
             additional_forward_args: further arguments of forward_func, a tuple or a single one. A Tensor is repeated
                 along its first dimension where a call takes several windows.
-            perturbations_per_eval: windows per call of forward_func, at most. It sets memory and speed alone; the
-                engine chooses for itself.
+            perturbations_per_eval: windows per call of forward_func, at most. It sets memory and speed alone: where
+                forward_func is not proven to compute the examples of a batch independently, each call gets one window;
+                and the engine chooses for itself.
             show_progress: write a bar with the time left to stderr.
 
         Returns:
@@ -118,7 +122,7 @@ class Occlusion:
             if len(tensors) == 1 and not arguments:
                 mean = _by_engine(self.forward_func, tensors[0], fills[0], grids[0], target, show_progress)
             if mean is None:
-                means = run(forward, tensors, fills, grids, perturbations_per_eval, bar.update)
+                means = run(forward, tensors, fills, grids, perturbations_per_eval, bar)
             else:
                 means = (mean,)
                 bar.update(calls)
@@ -264,6 +268,8 @@ def _by_engine(
         initial = select_target(whole, target)
         if not isinstance(initial, Tensor) or initial.shape[:1] != whole.shape[:1]:
             return None
+        if len(images) > 1 and WatchedModel(model, None, None).coupling(images[0]) is not None:
+            return None  # the engine takes them one by one
         (_, height, width), (_, down, right) = grid.window, grid.stride
         ran = run_windows(model, batch, fill, (height, width), (down, right), method="auto", progress=progress)
         largest = float(whole.abs().max())

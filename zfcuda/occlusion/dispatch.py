@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.network import evaluating
+from zfcuda.network.graph import first_line
 from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.memory import budget_of, out_of_memory
@@ -18,7 +19,6 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,
     Refusal,
-    RefusedError,
     check_finite,
     check_outputs,
     check_steady,
@@ -69,7 +69,7 @@ def run_windows(
     """Runs every image with every window covered.
 
     Args:
-        model: [N,C,H,W] -> [N,classes]; run as in eval mode, under inference_mode, and left as it was.
+        model: [N,C,H,W] -> [N,classes]; run as in eval mode, without gradients, and left as it was.
         images: [N,C,H,W], of the model's dtype and device, finite.
         fill: broadcastable to images.
         window, stride: (rows, columns).
@@ -85,7 +85,8 @@ def run_windows(
     origins = grid((images.shape[2], images.shape[3]), window, stride).to(images.device).flatten(0, 1)
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
-    with torch.inference_mode(), evaluating(model):
+    # Not inference_mode: what the model makes here and keeps, a grid for one, may be trained with later.
+    with torch.no_grad(), evaluating(model):
         watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
         bases, base_activities, logits, activities = [], [], [], []
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
@@ -99,13 +100,13 @@ def run_windows(
                 ran: tuple[WindowOutputs, str] | Refusal = (
                     prepared
                     if isinstance(prepared, Refusal)
-                    else _by_engine(prepared, watched, occluded, method, dtype, budget, bar, repeated)
+                    else _by_engine(prepared, watched, occluded, base, method, dtype, budget, bar, repeated)
                 )
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
                     check_steady(watched, image, base)
                     base = base if reduced.dtype is None else reduced(image[None].clone())[0]
-                    outputs = _by_brute_force(watched, reduced, occluded, budget, bar)
+                    outputs = _by_brute_force(watched, reduced, occluded, ran.coupled is not None, budget, bar)
                 else:
                     outputs, reason = ran
                 bases.append(base)
@@ -114,12 +115,11 @@ def run_windows(
                     base_activities.append(base_activity)
                 if outputs.activity is not None:
                     activities.append(outputs.activity)
-    # Clones made outside of inference mode: autograd accepts them later.
     return OcclusionOutputs(
-        torch.stack(logits).clone() if logits else images.new_empty(0, len(origins), 0),
-        torch.stack(bases).clone() if bases else images.new_empty(0, 0),
-        torch.stack(activities).clone() if activities else None,
-        torch.stack(base_activities).clone() if base_activities else None,
+        torch.stack(logits) if logits else images.new_empty(0, len(origins), 0),
+        torch.stack(bases) if bases else images.new_empty(0, 0),
+        torch.stack(activities) if activities else None,
+        torch.stack(base_activities) if base_activities else None,
         "incremental" if isinstance(prepared, PreparedEngine) else "batched",
         reason,
         prepared,
@@ -140,6 +140,7 @@ def _by_engine(
     engine: PreparedEngine,
     model: WatchedModel,
     occluded: OccludedImage,
+    base: Tensor,
     method: str,
     dtype: torch.dtype | None,
     budget: int,
@@ -149,33 +150,38 @@ def _by_engine(
     """The engine's outputs and what was done, in a sentence; a refusal where they are not the model's own."""
     own = occluded.image.dtype
     try:
-        outputs, exact, alone = run_engine(engine, model, occluded, dtype, budget, bar, repeated)
-        return outputs, check_outputs(engine.plan, outputs, exact, alone, dtype, own)
-    except (ValueError, RuntimeError, IndexError, RefusedError) as error:
+        outputs, evidence = run_engine(engine, model, occluded, base, dtype, budget, bar, repeated)
+        return outputs, check_outputs(engine.plan, outputs, evidence, dtype, own)
+    except Exception as error:  # whatever it may be, the model itself can be run
         if out_of_memory(error):
             raise
-        return refused(str(error).splitlines()[0], method)
+        return refused(first_line(error), method)
 
 
 def _by_brute_force(
-    model: WatchedModel, reduced: WatchedModel, occluded: OccludedImage, budget: int, bar: tqdm[Any]
+    model: WatchedModel,
+    reduced: WatchedModel,
+    occluded: OccludedImage,
+    one_by_one: bool,
+    budget: int,
+    bar: tqdm[Any],
 ) -> WindowOutputs:
     """Runs all windows through the whole network.
 
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
-    chunk = chunk_size(model, occluded.image, budget)
+    chunk = 1 if one_by_one else chunk_size(model, occluded.image, budget)
     if chunk > 1 and not _independent(reduced, occluded):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
 def _independent(model: WatchedModel, occluded: OccludedImage) -> bool:
-    """Whether an image's logits are the same in company.
+    """Whether an image's logits are the same in company, of the two windows that cover most.
 
-    They are not where a layer takes statistics of its batch, and there are none where a model takes one image alone.
+    Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.
     """
-    both = occluded.batch([0, len(occluded) // 2])
+    both = occluded.batch(occluded.changes().topk(min(2, len(occluded))).indices)
     try:
         in_company = model(both)[0]
     except (ValueError, RuntimeError):

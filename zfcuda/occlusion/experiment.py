@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
-    check_layer,
     checked_image,
+    checked_layer,
     class_target,
     probabilities,
     target_score,
 )
+from zfcuda.network.graph import unwrap, wrapper_of
 from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
@@ -114,7 +115,7 @@ class Experiment:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
-        self.model: nn.Module = getattr(model, "_orig_mod", model)
+        wrapper, self.model = wrapper_of(model), unwrap(model)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
@@ -125,7 +126,7 @@ class Experiment:
         if unit is not None and layer is None:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
         if layer is not None:
-            check_layer(layer, self.model)
+            layer = checked_layer(layer, self.model, wrapper)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress

@@ -14,6 +14,7 @@ from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.memory import budget_of
 from zfcuda.occlusion.prepared import (
+    Evidence,
     PreparedEngine,
     RefusedError,
     base_values,
@@ -71,13 +72,15 @@ class OcclusionMapper:
         tensors = self._replay(image) if isinstance(engine, PreparedEngine) else None
         if tensors is None or not isinstance(engine, PreparedEngine):
             return None
-        base, logits, exact, alone, *watched = tensors
+        base, logits, exact, held, own, *watched = tensors
         base_activity, activity = watched or (None, None)
         e = self._experiment
         check_finite(base)
         e.check(base, base_activity)
         try:
-            reason = check_outputs(engine.plan, WindowOutputs(logits, activity), exact, alone, e.run_in, e.dtype)
+            reason = check_outputs(
+                engine.plan, WindowOutputs(logits, activity), Evidence(exact, held, own), e.run_in, e.dtype
+            )
         except RefusedError:
             self._replay.forget()  # step by step it may be refused too, with the reason
             return None
@@ -98,16 +101,18 @@ class OcclusionMapper:
         plan = prepared.plan
         with evaluating(e.model):
             values = base_values(plan.network, image, plan.wanted)
-            outputs, exact, alone = run_engine(
+            base = values[plan.output].flatten().float()
+            outputs, evidence = run_engine(
                 PreparedEngine(plan, {i: values[i] for i in plan.needed}),
                 WatchedModel(e.model, None, None),
                 e.occluded(image),
+                base,
                 e.run_in,
                 self._budget,
                 tqdm(disable=True),
                 repeated=True,
             )
-        tensors = [values[plan.output].flatten().float(), outputs.logits, exact, alone]
+        tensors = [base, outputs.logits, evidence.exact, evidence.held, evidence.own]
         if plan.watched is not None:
             assert outputs.activity is not None
             tensors += [total_activity(values[plan.watched])[0], outputs.activity]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from zfcuda import ops
@@ -28,6 +29,21 @@ class OccludedImage:
     def __len__(self) -> int:
         return len(self.origins)
 
-    def batch(self, windows: slice | list[int]) -> Tensor:
+    def batch(self, windows: slice | list[int] | Tensor) -> Tensor:
         """Copies of the image with these windows covered, [n,C,H,W]."""
         return ops.occlude(self.image, self.fill, self.origins[windows], self.window)
+
+    def changes(self) -> Tensor:
+        """How much each window changes the image: the sum of the differences that it covers, float64 [n]."""
+        difference = (self.image.double() - self.fill).abs().sum(0).nan_to_num(nan=1.0, posinf=1.0)
+        sums = F.pad(difference.cumsum(0).cumsum(1), (1, 0, 1, 0))
+        (top, left), (bottom, right) = self.origins.T, (self.origins + self.origins.new_tensor(self.window)).T
+        rows, columns = self.image.shape[1:]
+        top, bottom = top.clamp(0, rows), bottom.clamp(0, rows)
+        left, right = left.clamp(0, columns), right.clamp(0, columns)
+        return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+
+    def at_border(self) -> Tensor:
+        """Whether each window is one of the outermost, bool [n]."""
+        low, high = self.origins.amin(0), self.origins.amax(0)
+        return ((self.origins == low) | (self.origins == high)).any(1)

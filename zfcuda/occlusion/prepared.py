@@ -11,10 +11,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zfcuda.network import Network, trace
+from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.incremental import Plan, costs
-from zfcuda.occlusion.incremental.patches import Table
+from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
@@ -33,9 +34,26 @@ class PreparedEngine:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why every window is run through the whole network, in a sentence."""
+    """Why every window is run through the whole network.
+
+    reason: in a sentence. coupled: what couples the images of a batch, so that the windows are run one by one.
+    """
 
     reason: str
+    coupled: str | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the engine's outputs are held against.
+
+    exact: float32 [m,classes], of sampled windows in the image's dtype; of all where no other was asked for.
+    held: float32 [2,classes], of two of them. own: float32 [2,classes], what the model itself gives for those two.
+    """
+
+    exact: Tensor
+    held: Tensor
+    own: Tensor
 
 
 class RefusedError(Exception):
@@ -54,11 +72,17 @@ def prepare(
 
     base: float32 [classes], what the model itself gives for the whole image. before: of the image before.
     """
-    if method == "batched":
-        return Refusal("every window was run through the whole network, as was asked")
     if isinstance(before, Refusal):
         return before
     image = occluded.image
+    coupled = None if before is not None else model.coupling(image)
+    if method == "batched":
+        alone = "" if coupled is None else f", one at a time: {coupled}"
+        return Refusal(f"every window was run through the whole network, as was asked{alone}", coupled)
+    if coupled is not None:
+        why = f"the images of a batch are not shown to be independent ({coupled}), so each was run by itself"
+        check_steady(model, image, base)
+        return refused(why, method, coupled)
     try:
         hooks = hooked(model.module, renewing=False)
         if hooks:
@@ -74,9 +98,11 @@ def prepare(
             plan = before.plan
         else:
             plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
-    except (ValueError, KeyError, RuntimeError, RefusedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
-        return refused(str(error).splitlines()[0], method)
+        return refused(first_line(error), method)
     if method == "auto" and before is None:
         engine, brute = costs(plan, values)
         if engine > brute:
@@ -90,7 +116,7 @@ def base_values(network: Network, image: Tensor, wanted: list[int]) -> dict[int,
     return network.run(image[None].clone().contiguous(memory_format=torch.channels_last), wanted)
 
 
-def refused(reason: str, method: str) -> Refusal:
+def refused(reason: str, method: str, coupled: str | None = None) -> Refusal:
     """Falls back to brute force.
 
     Raises:
@@ -98,7 +124,7 @@ def refused(reason: str, method: str) -> Refusal:
     """
     if method == "incremental":
         raise RuntimeError(f"method: 'incremental' cannot be done: {reason}")
-    return Refusal(f"every window was run through the whole network: {reason}")
+    return Refusal(f"every window was run through the whole network: {reason}", coupled)
 
 
 def check_finite(base: Tensor) -> None:
@@ -125,40 +151,52 @@ def run_engine(
     engine: PreparedEngine,
     model: WatchedModel,
     occluded: OccludedImage,
+    base: Tensor,
     dtype: torch.dtype | None,
     budget: int,
     bar: tqdm[Any],
     repeated: bool,
-) -> tuple[WindowOutputs, Tensor, Tensor]:
+) -> tuple[WindowOutputs, Evidence]:
     """Runs all windows, and what they are held against; nothing in here waits for a GPU, so that it can be recorded.
 
     Args:
         model: the model itself.
+        base: float32 [classes], what it gives for the whole image.
         dtype: that the windows are run in; None: the image's.
         repeated: whether more images will come.
-
-    Returns:
-        The outputs; those of the sampled windows in the image's dtype, float32 [m,classes]; the model's own output for
-        the first of the sample, float32 [classes].
     """
     plan, own = engine.plan, occluded.image.dtype
     dtype = own if dtype is None else dtype
     outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, repeated=repeated)
-    sample = _sampled(plan, dtype, own)
-    middle = int(sample[0])
     if dtype == own:
-        exact = outputs.logits[middle : middle + 1]
+        sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
     else:
-        no_bar = tqdm(disable=True)
-        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=sample).logits
-    return outputs, exact, model(occluded.batch(slice(middle, middle + 1)))[0]
+        windows, no_bar = _sampled(plan), tqdm(disable=True)
+        places = plan.places("sample", windows, repeated)
+        sample = places.once("windows", lambda: on_device(windows, base.device))
+        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=windows).logits
+    checked = _telling(occluded, sample, exact - base)
+    return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
+
+
+def _telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tensor:
+    """Two windows that tell most: the one whose answer changes most, and another at the border that covers most.
+
+    A window that changes nothing would agree with any answer. sample: int64 [m], the windows to choose from.
+    difference: [m,classes], of their answers from that for the whole image. Returns int64 [2], indices of the sample.
+    """
+    covered, at_border = occluded.changes()[sample], occluded.at_border()[sample]
+    changed = difference.abs().amax(1).nan_to_num(nan=float("inf"))
+    changed = torch.where(changed.amax() > 0, changed.double(), covered)
+    most = changed.argmax()
+    another = covered.where(at_border, -1.0).index_fill(0, most, -2.0)
+    return torch.stack([most, another.argmax()])
 
 
 def check_outputs(
     plan: Plan,
     outputs: WindowOutputs,
-    exact: Tensor,
-    alone: Tensor,
+    evidence: Evidence,
     dtype: torch.dtype | None,
     image_dtype: torch.dtype,
 ) -> str:
@@ -168,22 +206,20 @@ def check_outputs(
     Raises:
         RefusedError: the outputs are not the model's own.
     """
-    if not agree(exact[0], alone, image_dtype):
-        raise RefusedError("the engine's answer to one window is not the model's own")
+    if not agree(evidence.held, evidence.own, image_dtype):
+        raise RefusedError("the engine's answer to a window is not the model's own")
     if dtype is None or dtype == image_dtype:
         return plan.reason
-    rough = outputs.logits[_sampled(plan, dtype, image_dtype).tolist()]
-    return f"{plan.reason}; {_deviation(rough, exact, dtype, image_dtype)}"
+    rough = outputs.logits[_sampled(plan).tolist()]
+    return f"{plan.reason}; {_deviation(rough, evidence.exact, dtype, image_dtype)}"
 
 
-def _sampled(plan: Plan, dtype: torch.dtype, image_dtype: torch.dtype) -> Table:
-    """The windows that are run in the image's dtype too: that in the middle, and where another was asked for others."""
+def _sampled(plan: Plan) -> Table:
+    """The windows that are run in the image's dtype too: that in the middle and some others, at the corners too."""
     rows, columns = plan.grid
-    middle = np.array([rows // 2 * columns + columns // 2])
-    if dtype == image_dtype:
-        return middle
+    corners = np.array([0, columns - 1, (rows - 1) * columns, rows * columns - 1])
     others = np.linspace(0, rows * columns - 1, _SAMPLE).astype(np.int64)
-    return np.concatenate([middle, np.setdiff1d(others, middle)])
+    return np.unique(np.concatenate([[rows // 2 * columns + columns // 2], corners, others]))
 
 
 def _deviation(rough: Tensor, exact: Tensor, dtype: torch.dtype, from_dtype: torch.dtype) -> str:

@@ -23,7 +23,8 @@ def max_pool2d_with_switches(
     input: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, relu: bool
 ) -> tuple[Tensor, Tensor]:
     """[N,C,H,W] -> maxima [N,C,Ho,Wo]; switches, uint8, of that shape: row-major offset of the winner in its window."""
-    source = F.relu(input) if relu else input
+    # Contiguous: for channels_last torch's own kernel on a GPU gives -infinity the index 0, outside of the window.
+    source = (F.relu(input) if relu else input).contiguous()
     output, index = F.max_pool2d(
         source, tuple(kernel_size), tuple(stride), tuple(padding), ceil_mode=ceil_mode, return_indices=True
     )

@@ -224,7 +224,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
     if p.followed not in shown:
         shown = [layer for layer in p.layers if layer in shown or layer is p.followed]
     bar = tqdm(shown, desc=f"{one_line(p.name)}: projections", unit="layer", disable=not progress, leave=False)
-    network = trace(p.subject.model)
+    network = trace(p.subject.model, p.image)
     layers = tuple(_layer(p, network, layer, top) for layer in bar)
     followed = next(layer for layer in layers if layer.name == p.followed.name)
     unit = followed.units[0] if followed.units else None
@@ -284,7 +284,7 @@ def _in_colour(subject: Subject, filters: Tensor) -> Tensor:
 def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:
     maps, high, wide = layer.activity.shape
     # Projecting silence shows nothing.
-    projected = projections(network, p.image, layer.output, top=min(top, maps), positive=True)
+    projected = projections(network, p.image, layer.output, top=min(top, maps), positive=True, own=layer.activity[None])
     field = receptive_field(network, layer.output, tuple(p.image.shape[-3:]))
     signals = p.subject.in_colour(projected.images.float().cpu())
     assert projected.positions is not None  # a convolution gives maps

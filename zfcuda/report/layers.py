@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.network import evaluating
+from zfcuda.network.intact import Watching
 
 _AFTER_CONV = (nn.BatchNorm2d, nn.Identity)  # may stand between a convolution and its rectification
 _MOST = 8  # layers shown of a deep network
@@ -47,13 +47,13 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
             # A copy: a ReLU that works in place would overwrite what the convolution said.
             calls.append((module, id(inputs[0]), id(output), output.detach()[0].to("cpu", torch.float32, copy=True)))
 
-    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+    with Watching(model) as watching, evaluating(model), torch.no_grad():
         for module in names:
             if isinstance(module, nn.Conv2d | nn.ReLU | nn.BatchNorm2d | nn.Identity):
-                hooks.callback(module.register_forward_hook(record).remove)
+                watching.add(module, record)
         logits = model(image)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise ValueError(f"model: expected an output [1,classes], got {_kind(logits)}")
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+        raise ValueError(f"model: expected floating outputs [1,classes], got {_kind(logits)}")
 
     once = {module for module in names if sum(call[0] is module for call in calls) == 1}
     by_name = {}
@@ -81,4 +81,6 @@ def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
 
 
 def _kind(value: object) -> str:
-    return f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    return (
+        f"a tensor {list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    )

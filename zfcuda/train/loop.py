@@ -134,7 +134,7 @@ def accuracy(network: nn.Module, pool: Pool, preprocess: Preprocess) -> float:
     """Share of the pool's pictures classified rightly, in eval mode."""
     network.eval()
     right = 0
-    with torch.inference_mode():
+    with torch.no_grad():
         for start in range(0, len(pool.labels), 100):
             span = slice(start, start + 100)
             images = preprocess.normalized(pool.pixels[span].permute(0, 3, 1, 2))

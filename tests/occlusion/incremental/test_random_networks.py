@@ -31,7 +31,7 @@ def examine(case: Case, device: torch.device, **more: Any) -> zfcuda.OcclusionMa
     model, image = case.model.to(device), case.image.to(device)
     fill = case.fill.to(device) if isinstance(case.fill, Tensor) else case.fill
     how = {"window": case.window, "stride": case.stride, "fill": fill, "layer": case.layer}
-    return check(model, image, **how, together=32, **more)
+    return check(model, image, **{"together": 32} | how | more)
 
 
 @settings(max_examples=EXAMPLES or 60, **RANDOM)
@@ -50,3 +50,11 @@ def test_random_networks_with_steps_that_are_not_local(device: torch.device, cas
 @given(case=cases())
 def test_random_networks_by_the_method_that_is_chosen(device: torch.device, case: Case) -> None:
     examine(case, device, method="auto")
+
+
+@settings(max_examples=max(20, EXAMPLES // 3), **RANDOM)
+@given(case=cases(coupled=True), method=st.sampled_from(["auto", "batched"]))
+def test_random_networks_whose_images_influence_one_another(device: torch.device, case: Case, method: str) -> None:
+    """Each window is answered as if it were alone, by a method that says why."""
+    found = examine(case, device, method=method, together=1)
+    assert found.method == "batched" and any(word in found.reason for word in ("one at a time", "by itself"))

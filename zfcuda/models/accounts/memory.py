@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zfcuda.models.checks import checked_size
-from zfcuda.network.graph import evaluating, unwrap
+from zfcuda.network.graph import unwrap
+from zfcuda.network.intact import restoring, switched
 
 _UNITS = {"": 1} | {p + b: n for i, p in enumerate("KMGT", 1) for b, n in (("B", 1000**i), ("iB", 1024**i))}
 # How many tensors each of them reads, not counting biases.
@@ -64,7 +65,7 @@ def memory_need(
     Args:
         model: any network [N,C,H,W] -> anything; left as it was. It may be on the device "meta".
         input_size: (C, H, W) of the images.
-        training: False: one forward in eval mode, under torch.inference_mode. True: training steps with cross-entropy
+        training: False: one forward in eval mode, under torch.no_grad. True: training steps with cross-entropy
             and SGD with momentum: zero_grad, forward, backward, step.
         dtype: that of parameters and images, as after model.to(dtype); None: as the model is.
 
@@ -187,17 +188,18 @@ def _history(
     model: nn.Module, size: tuple[int, int, int], batch: int, training: bool, dtype: torch.dtype | None
 ) -> list[int]:
     """Bytes alive after each operator of a run."""
-    with FakeTensorMode(), _Ledger() as ledger:
+    with FakeTensorMode(), _Ledger() as ledger, restoring(model):
         tensors = _stand_ins(model, training, dtype)
         ledger.note(tensors)
         parameters = [x for x in tensors.values() if x.is_floating_point()]
         like = parameters[0] if parameters else torch.empty(0, dtype=dtype)
         images = torch.empty(batch, *size, dtype=like.dtype, device=like.device)
+        # Alone: functional_call puts the stand-ins into the model itself.
         if training:
-            with torch.enable_grad():
+            with torch.enable_grad(), switched(model, training=True, alone=True):
                 _train(model, tensors, images)
         else:
-            with torch.inference_mode(), evaluating(model):
+            with torch.no_grad(), switched(model, training=False, alone=True):
                 torch.func.functional_call(model, tensors, (images,), tie_weights=False)
         return ledger.history
 
@@ -229,11 +231,10 @@ def _train(model: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> None
         raise ValueError("model: it has no parameter to train (requires_grad is False everywhere)")
     optimiser = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    with _training(model):
-        for _ in range(2):
-            optimiser.zero_grad()
-            _loss(torch.func.functional_call(model, tensors, (images,), tie_weights=False), labels).backward()
-            optimiser.step()
+    for _ in range(2):
+        optimiser.zero_grad()
+        _loss(torch.func.functional_call(model, tensors, (images,), tie_weights=False), labels).backward()
+        optimiser.step()
 
 
 def _loss(outputs: Any, labels: Tensor) -> Tensor:
@@ -246,18 +247,3 @@ def _loss(outputs: Any, labels: Tensor) -> Tensor:
     if not losses:
         raise ValueError("model: its output does not depend on any parameter that requires a gradient")
     return torch.stack(losses).sum()
-
-
-class _training:  # noqa: N801  # a context manager, named like zfcuda.network.evaluating
-    """Keeps a model in training mode within a with statement."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.flags = {module: module.training for module in model.modules()}
-
-    def __enter__(self) -> None:
-        for module in self.flags:
-            module.training = True
-
-    def __exit__(self, *_: object) -> None:
-        for module, flag in self.flags.items():
-            module.training = flag

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zfcuda.models.accounts.products import multiply_adds
+from zfcuda.network.intact import Watching
 
 _Memory = weakref.ref[torch.UntypedStorage]
 
@@ -67,7 +69,7 @@ class _Watch(TorchDispatchMode):
         super().__init__()
         self.finished: list[ModuleCall] = []
         self.running = [ModuleCall(model, -1)]  # beneath all calls
-        self.times: dict[nn.Module, int] = {}
+        self.times: dict[int, int] = {}  # by the module's id: a user's class may not be hashable
         self.parameters = {id(p.untyped_storage()): p for p in model.parameters() if _is_dense(p)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -80,8 +82,8 @@ class _Watch(TorchDispatchMode):
         return result
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.times[module] = self.times.get(module, -1) + 1
-        self.running.append(ModuleCall(module, self.times[module], borrowed=_memory((args, kwargs))))
+        self.times[id(module)] = self.times.get(id(module), -1) + 1
+        self.running.append(ModuleCall(module, self.times[id(module)], borrowed=_memory((args, kwargs))))
 
     def start(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.running[-1].making_weights -= 1
@@ -127,14 +129,14 @@ def watched(model: nn.Module, image: Tensor) -> list[ModuleCall]:
     """
     watch = _Watch(model)
     made = [module for module in model.modules() if isinstance(module, ParametrizationList)]
-    within = {module for each in made for module in each.modules()}
-    with ExitStack() as stack:
+    within = {id(module) for each in made for module in each.modules()}
+    with ExitStack() as stack, Watching(model):
         for module in model.modules():
-            if module not in within and module is not model and not isinstance(module, torch.jit.ScriptModule):
+            if id(module) not in within and module is not model and not isinstance(module, torch.jit.ScriptModule):
                 _hook(stack, module, watch.enter, watch.start, watch.leave)
         for each in made:
-            stack.callback(each.register_forward_pre_hook(watch.make).remove)
-            stack.callback(each.register_forward_hook(watch.made).remove)
+            stack.callback(each.register_forward_pre_hook(_mine(watch.make)).remove)
+            stack.callback(each.register_forward_hook(_mine(watch.made)).remove)
         with BaseTorchFunctionMode(), watch:
             watch.enter(model, (image,), {})
             watch.start(model, (image,), {})
@@ -145,12 +147,23 @@ def watched(model: nn.Module, image: Tensor) -> list[ModuleCall]:
 def _hook(stack: ExitStack, module: nn.Module, enter: Any, start: Any, leave: Any) -> None:
     """enter comes before all hooks of the user's, start and leave come after them."""
     handles = [
-        module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
-        module.register_forward_pre_hook(start, with_kwargs=True),
-        module.register_forward_hook(leave, with_kwargs=True),
+        module.register_forward_pre_hook(_mine(enter), prepend=True, with_kwargs=True),
+        module.register_forward_pre_hook(_mine(start), with_kwargs=True),
+        module.register_forward_hook(_mine(leave), with_kwargs=True),
     ]
     for handle in handles:
         stack.callback(handle.remove)
+
+
+def _mine(hook: Callable[..., None]) -> Callable[..., None]:
+    """A hook that sees the calls of this thread alone."""
+    thread = threading.get_ident()
+
+    def run(*args: Any) -> None:
+        if threading.get_ident() == thread:
+            hook(*args)
+
+    return run
 
 
 def own_parameters(module: nn.Module) -> Iterable[Tensor]:

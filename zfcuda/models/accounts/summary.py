@@ -213,13 +213,13 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
         raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
     rows: list[Row] = []
     fields = _fields(model, size)
-    names = {module: plain_name(name) for name, module in model.named_modules()}
+    names = {id(module): plain_name(name) for name, module in model.named_modules()}
     counted: set[Tensor] = set()
     for call in calls:
         if call.has_row:
             new = {*own_parameters(call.module), *call.read} - counted
             counted |= new
-            name = names[call.module]
+            name = names[id(call.module)]
             seen = fields.get(name, [])
             # Where the network was followed along another path than it takes, its fields are those of other calls.
             known = len(seen) == sum(other.module is call.module for other in calls)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
@@ -24,7 +24,7 @@ class Base:
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
-        self.prepared: dict[int, Any] = {}  # what a step has made of the model's tensors
+        self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors
         self._maps: dict[int, Tensor] = {}
 
     @property
@@ -47,6 +47,16 @@ class Base:
         if index not in self._maps:
             self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
         return self._maps[index]
+
+    def state_of(self, module: nn.Module) -> dict[str, Tensor]:
+        """Those tensors of a module that are of another dtype than the windows, in theirs."""
+        key = ("state", module)
+        if key not in self.prepared:
+            tensors = [*module.named_parameters(), *module.named_buffers()]
+            floating = [(name, x) for name, x in tensors if x.is_floating_point() and x.dtype != self.dtype]
+            self.prepared[key] = {name: x.detach().to(self.dtype) for name, x in floating}
+        state: dict[str, Tensor] = self.prepared[key]
+        return state
 
 
 @dataclass
@@ -152,3 +162,14 @@ class Chunk:
             return self.base.cast(ref.index) if change is Whole.CONSTANT else self.whole(ref.index)
 
         return {name: map_nest(argument, value) for name, argument in node.arguments.items()}
+
+    def compute(self, node: Node, arguments: dict[str, Any]) -> Any:
+        """The value of a node; a layer that runs as a module gets its tensors in the dtype of the windows."""
+        module = arguments.get("function")
+        if not isinstance(module, nn.Module) or not (state := self.base.state_of(module)):
+            return node.run(arguments)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return torch.func.functional_call(module, state, args, kwargs)
+
+        return node.run(arguments | {"function": run})

@@ -65,7 +65,7 @@ class InFull(NodeStep):
     """The node as it is, on a batch with one row per window."""
 
     def run(self, chunk: Chunk) -> Any:
-        return self.node.run(chunk.resolve(self.node))
+        return chunk.compute(self.node, chunk.resolve(self.node))
 
 
 class Moving(NodeStep):
@@ -81,7 +81,7 @@ class Cut(NodeStep):
 
     def run(self, chunk: Chunk) -> Patches:
         layout = chunk.layout(self.index)
-        whole = self.node.run(chunk.resolve(self.node))
+        whole = chunk.compute(self.node, chunk.resolve(self.node))
         at = chunk.places.once(
             ("cut", self.index), lambda: cut_positions(whole.shape[2], whole.shape[3], layout, whole.device)
         )
@@ -112,7 +112,7 @@ class Positions(NodeStep):
             nothing = Patches(over.new_empty(0, over.shape[1]), chunk.places.empty(self.index))
             return Patches(gather(over, nothing, layout), layout).as_map()
 
-        result = self.node.run({name: map_nest(x, value) for name, x in self.node.arguments.items()})
+        result = chunk.compute(self.node, {name: map_nest(x, value) for name, x in self.node.arguments.items()})
         rows = result.permute(0, 2, 3, 1).reshape(layout.rows, result.shape[1])
         return Patches(rows, layout)
 

@@ -1,0 +1,318 @@
+"""What holds for every function that runs a user's model: the model stays the user's, and all take the same models."""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zfcuda
+from zfcuda.backward.deconvnet import strongest
+from zfcuda.models.accounts.memory import memory_need
+from zfcuda.network import layers, receptive_field, trace
+
+IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
+WINDOWS: dict[str, Any] = {"window": 6, "stride": 6}
+
+# Each runs a model whose layer "body.0" is a convolution, on IMAGE.
+FACES: dict[str, Callable[[nn.Module], Any]] = {
+    "occlusion_map": lambda model: zfcuda.occlusion_map(model, IMAGE, **WINDOWS),
+    "batched": lambda model: zfcuda.occlusion_map(model, IMAGE, method="batched", **WINDOWS),
+    "mapper": lambda model: zfcuda.OcclusionMapper(model, IMAGE, **WINDOWS)(IMAGE),
+    "Occlusion": lambda model: zfcuda.Occlusion(model.eval()).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0),
+    "project": lambda model: zfcuda.project(model, IMAGE, "body.0"),
+    "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),
+    "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
+    "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
+    "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),
+    "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+}
+face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)
+
+
+class Net(nn.Module):
+    """A small network, whose subclasses have habits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.body(x).mean((2, 3)))
+        return y
+
+
+class Lazy(Net):
+    """Makes a grid at its first call, and keeps it."""
+
+    grid: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        if self.grid is None:
+            self.grid = torch.linspace(0, 1, x.shape[-1], device=x.device)
+        y: Tensor = self.head((x * self.grid).mean((2, 3)))
+        return y
+
+
+@face
+def test_what_a_model_makes_and_keeps_can_be_trained_with(face: Callable[[nn.Module], Any]) -> None:
+    model = Lazy()
+    face(model)
+    image = IMAGE[None].clone().requires_grad_()
+    model(image).sum().backward()
+    assert image.grad is not None and model.head.weight.grad is not None
+
+
+class Record:
+    """Something of the user's that is no module."""
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        self.all: list[Any] = []
+
+
+class Keeping(Net):
+    """Keeps what passes in all kinds of places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[Any] = []
+        self.seen: dict[str, Any] = {"first": 1}
+        self.nested: dict[str, list[Any]] = {"a": [], "b": [[]]}
+        self.queue: deque[Any] = deque([0], maxlen=2)
+        self.once: set[Any] = set()
+        self.record = Record()
+        self.last: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        self.log.append(x)
+        self.seen["first"] = self.seen["second"] = x
+        self.nested["b"][0].append(x)
+        self.queue.append(x)
+        self.once.add(x)
+        self.record.last = self.last = x
+        self.record.all += [x]
+        y: Tensor = self.head(x.mean((2, 3)))
+        return y
+
+    def kept(self) -> list[Any]:
+        nested = self.nested["b"][0]
+        record = [self.record.last, *self.record.all]
+        return [*self.log, *self.seen.values(), *nested, *self.queue, *self.once, *record, self.last]
+
+
+class Sized(Keeping):
+    """Such a model whose forward asks for a shape, so that torch.export has to follow it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 3:
+            raise ValueError("three channels, please")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [Keeping, Sized])
+def test_no_stand_in_stays_in_the_model(kind: type[Keeping]) -> None:
+    for face in FACES.values():
+        model, names = kind(), set(dir(kind()))
+        if face is not FACES["receptive_field"]:
+            face(model)
+        else:
+            layers(Keeping())
+        kinds = {type(value).__name__ for value in model.kept()}
+        assert kinds <= {"Tensor", "int", "NoneType"}, kinds
+        assert set(dir(model)) == names and model.training is not (face is FACES["Occlusion"])
+
+
+# ---------------------------------------------------------------- what passes by the layers
+
+
+class Foreach(Net):
+    """Rectifies by a write to a list of tensors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body[0](x)
+        torch._foreach_clamp_min_([x], 0.0)
+        y: Tensor = self.head(self.body[3](F.max_pool2d(x, 2)).mean((2, 3)))
+        return y
+
+
+def patched() -> Net:
+    model = Net()
+    own = model.body[3]._conv_forward
+    model.body[3]._conv_forward = lambda x, weight, bias: own(x, 2 * weight, bias)
+    return model
+
+
+def doubled(model: nn.Module) -> Net:
+    twin = Net()
+    twin.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        twin.body[3].weight.mul_(2)
+    return twin
+
+
+class Stateful(Net):
+    """Gives something else at each call."""
+
+    shift = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shift += 1
+        y: Tensor = super().forward(x + self.shift)
+        return y
+
+
+def test_writes_to_a_list_of_tensors_are_not_overlooked() -> None:
+    model = Foreach()
+    for ask in (zfcuda.project, strongest):
+        with pytest.raises(ValueError, match=r"cannot|does not fit"):
+            ask(model, IMAGE, "body.3")
+    assert zfcuda.occlusion_map(model, IMAGE, **WINDOWS).method == "batched"
+
+
+def test_a_replaced_method_is_followed() -> None:
+    model = patched()
+    twin = doubled(model)
+    torch.testing.assert_close(zfcuda.project(model, IMAGE, "body.3"), zfcuda.project(twin, IMAGE, "body.3"))
+    assert [unit.value for unit in strongest(model, IMAGE, "body.3", 3)] == pytest.approx(
+        [unit.value for unit in strongest(twin, IMAGE, "body.3", 3)]
+    )
+    found = zfcuda.occlusion_map(model, IMAGE, method="incremental", **WINDOWS)
+    torch.testing.assert_close(found.logits, zfcuda.occlusion_map(twin, IMAGE, method="batched", **WINDOWS).logits)
+
+
+def test_a_layer_is_held_against_the_model_itself() -> None:
+    network = trace(Stateful())
+    with torch.no_grad():
+        network.model(IMAGE[None])  # by now it is another function
+    for ask in (zfcuda.project, strongest):
+        with pytest.raises(ValueError, match=r"what Stateful itself gives for 'body.3' is not what its layers compute"):
+            ask(network, IMAGE, "body.3")
+    projector = zfcuda.Projector(Stateful(), IMAGE, "body.3")
+    projector(IMAGE)  # the model's first run
+    with pytest.raises(ValueError, match="is not what its layers compute"):
+        projector(IMAGE)
+
+
+def test_what_fails_behind_a_layer_does_not_matter() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(7, 2))
+    expected = zfcuda.project(model[:2], IMAGE, "1", top=2)
+    torch.testing.assert_close(zfcuda.project(model, IMAGE, "1", top=2), expected)
+    with pytest.raises(ValueError, match="does not fit layer '3'"):
+        zfcuda.project(model, IMAGE, "3")
+
+
+# ---------------------------------------------------------------- several threads
+
+
+def together(*work: Callable[[], None]) -> None:
+    """Runs functions in threads of their own, and raises what they raise."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        for future in [pool.submit(each) for each in work]:
+            future.result()
+
+
+def normalised() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+    )
+
+
+def test_threads_share_a_model_in_training_mode() -> None:
+    model = normalised().train()
+    model[2].eval()
+    mean = model[1].running_mean.clone()
+    expected = {
+        method: zfcuda.occlusion_map(copy.deepcopy(model), IMAGE, layer="2", method=method, **WINDOWS)
+        for method in ("batched", "incremental")
+    }
+    projection = zfcuda.project(copy.deepcopy(model), IMAGE, "3")
+
+    def maps(method: str, layer: str | None) -> None:
+        for _ in range(15):
+            found = zfcuda.occlusion_map(model, IMAGE, layer=layer, method=method, **WINDOWS)
+            torch.testing.assert_close(found.logits, expected[method].logits)
+            if layer is not None:
+                torch.testing.assert_close(found.activity, expected[method].activity)
+
+    def projections() -> None:
+        for _ in range(15):
+            torch.testing.assert_close(zfcuda.project(model, IMAGE, "3"), projection)
+            zfcuda.models.summary(model, (3, 12, 12))
+
+    together(
+        lambda: maps("batched", None),
+        lambda: maps("batched", "2"),
+        lambda: maps("incremental", "2"),
+        projections,
+    )
+    assert torch.equal(model[1].running_mean, mean)
+    assert [module.training for module in model.modules()] == [True, True, True, False, True, True, True]
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_recording_leaves_other_threads_alone() -> None:
+    model, image = Net().eval(), IMAGE[None]
+    with torch.no_grad():
+        expected = model(image)
+    started, done = threading.Event(), threading.Event()
+
+    class Slow(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            started.set()
+            done.wait(10)
+            return super().forward(x)
+
+    def others() -> None:
+        started.wait(10)
+        with torch.no_grad():
+            outputs = [model(image) for _ in range(3)]
+        done.set()
+        assert all(torch.equal(output, expected) for output in outputs)
+
+    together(lambda: trace(Slow()) and None, others)
+    call = nn.Module.__call__
+    together(*[lambda: [trace(Net()) for _ in range(5)] and None] * 3)
+    assert nn.Module.__call__ is call
+
+
+# ---------------------------------------------------------------- wrappers
+
+
+def wrapped() -> dict[str, nn.Module]:
+    inside = Net()
+    inside.body = nn.DataParallel(inside.body)  # type: ignore[assignment]
+    partly = Net()
+    partly.body = torch.compile(partly.body, backend="eager")  # type: ignore[assignment]
+    both = nn.DataParallel(torch.compile(Net()))  # type: ignore[arg-type]
+    return {"": Net(), "module.": nn.DataParallel(Net()), "module._orig_mod.": both, "i": inside, "p": partly}
+
+
+@pytest.mark.parametrize("wrapper", wrapped())
+def test_layers_have_one_name_whatever_wraps_the_model(wrapper: str) -> None:
+    model = wrapped()[wrapper].eval()
+    names = layers(model)
+    first = "body.module.0" if wrapper == "i" else "body.0"
+    assert first in names and "head" in names
+    own = {"": [], "p": ["body._orig_mod.0"], "i": []}.get(wrapper, [wrapper + "body.0"])
+    for name in [first, *own]:
+        assert len(zfcuda.project(model, IMAGE, name)) == 1
+        assert len(strongest(model, IMAGE, name, 2)) == 2
+        assert receptive_field(model, name, (12, 12)).size == (3, 3)
+        for method in ("batched", "incremental"):
+            found = zfcuda.occlusion_map(model, IMAGE, layer=name, method=method, **WINDOWS)
+            assert found.activity is not None and found.method == method
+    with pytest.raises(ValueError, match=f"has no layer 'heed'; there are: {re.escape(', '.join(sorted(names)[:1]))}"):
+        zfcuda.occlusion_map(model, IMAGE, layer="heed", **WINDOWS)

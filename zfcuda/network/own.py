@@ -1,0 +1,80 @@
+"""What the model itself gives for a layer, which a Network's value is held against.
+
+A Network does not run the user's hooks, and may have missed what changes a value outside of the layers: a method that
+was replaced, a write that cannot be followed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.network.graph import Network, submodules
+from zfcuda.network.hooks import hooked
+from zfcuda.network.intact import Watching, evaluating
+
+
+def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception:
+    """Runs the model. Returns a copy of what the layer gave in its last call, or the error where it fails before.
+
+    It comes before the Network's own run, because the hooks of torch.nn.utils.weight_norm and spectral_norm renew the
+    weights. What fails behind the layer does not matter: a classifier may not fit an image of this size.
+
+    image: [1,C,H,W].
+
+    Raises:
+        ValueError: the image is not of the shape that the network holds for.
+    """
+    network.check(image.shape)
+    model, layer = network.model, network.own_name(layer)
+    seen: list[Tensor] = []
+    failure: Exception = RuntimeError("the layer gave no tensor")
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor):
+            seen[:] = [output.detach().clone()]  # before anything overwrites it
+
+    with Watching(model) as watching, evaluating(model), torch.no_grad():
+        watching.add(submodules(model)[layer] if layer else model, keep)
+        try:
+            model(image.clone())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            failure = error
+    return seen[0] if seen else failure
+
+
+def off(value: Tensor, own: Tensor | Exception) -> Tensor:
+    """Whether a layer's value in the Network is not the model's own: bool []. Waits for no GPU.
+
+    Where torch has no kernel for the model in its dtype there is nothing to hold the value against.
+    """
+    if isinstance(own, Exception):
+        return torch.tensor(not isinstance(own, NotImplementedError))
+    if value.shape != own.shape or not own.is_floating_point():
+        return torch.ones((), dtype=torch.bool, device=value.device)
+    tolerance = 3 * max(torch.finfo(value.dtype).eps, torch.finfo(own.dtype).eps) ** 0.5
+    wide = torch.promote_types(torch.promote_types(value.dtype, own.dtype), torch.float32)
+    value, own = value.to(wide), own.to(value.device, wide)
+    largest = own.abs().amax() if own.numel() else own.new_zeros(())
+    return ~((value - own).abs() <= tolerance * largest).all()  # NaN is off too
+
+
+def refuse_if_off(is_off: Tensor, network: Network, layer: str) -> None:
+    """Refuses a layer whose value is not the model's own. is_off: from off().
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_off:
+        return
+    owners = hooked(network.model)
+    if owners:
+        raise ValueError(f"model: a hook changes what {layer!r} gives (there are hooks on {', '.join(owners)})")
+    raise ValueError(
+        f"model: what {type(network.model).__name__} itself gives for {layer!r} is not what its layers compute: "
+        "something outside of them changes it, or it is random"
+    )
