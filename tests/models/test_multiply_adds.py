@@ -117,6 +117,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "lazy": lambda: after(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3)),
     "shapes decide": lambda: Code(lambda s, x: s.last(x) if x.shape[2] > 3 else x, last=nn.Conv2d(8, 2, 1)),
     "scripted": lambda: after(torch.jit.script(nn.Conv2d(8, 4, 3))),
+    "scripted as a whole": lambda: torch.jit.script(after(nn.ReLU(), nn.Conv2d(8, 4, 3))),
     "itself a layer": lambda: nn.Conv2d(3, 8, 3),
 }
 

@@ -7,12 +7,12 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -169,6 +169,5 @@ def _mine(hook: Callable[..., None]) -> Callable[..., None]:
 def own_parameters(module: nn.Module) -> Iterable[Tensor]:
     """Those that a module holds itself, or that its parametrizations make its weights of."""
     yield from module.parameters(recurse=False)
-    made = module._modules.get("parametrizations")
-    if made is not None and any(isinstance(each, ParametrizationList) for each in made.children()):
-        yield from made.parameters()
+    if is_parametrized(module):
+        yield from cast(nn.Module, module.parametrizations).parameters()
