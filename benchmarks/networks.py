@@ -160,6 +160,8 @@ def check_projection(c: Case) -> str:
         unit = strongest(c.network, c.image, layer.output, 1)[0]
         assert unit.position is not None
         field = receptive_field(c.network, layer.output, tuple(c.image.shape[1:]))
+        if field is None:
+            raise FailedError(f"{c.name}: it is not known what the units of {layer.output} see")
         top, left, bottom, right = field.rectangle(*unit.position)
         outside = signal.clone()
         outside[:, top:bottom, left:right] = 0
@@ -236,6 +238,8 @@ def check_summary(c: Case) -> tuple[str, str]:
     """Checks that the table follows the network to its end and leaves out no parameter -> its totals."""
     table = zfcuda.models.summary(c.network, tuple(c.image.shape[1:]))
     held = sum(p.numel() for p in c.network.parameters())
+    if table.multiply_adds is None:
+        raise FailedError(f"{c.name}: the multiply-adds of a layer are not known")
     if table.parameters != held or table[-1].output_shape != tuple(c.logits.shape):
         raise FailedError(f"{c.name}: the table has {table.parameters} parameters of {held}, ends {table[-1]}")
     return f"{table.parameters:,}", f"{table.multiply_adds / 1e6:,.1f} M"

@@ -334,9 +334,13 @@ def _foreign(draw: Draw, x: Tensor) -> nn.Module:
         "return x.cumsum(3) / x.size(3)",
         "return F.pad(x, (1, 1, 0, 1), value=0.7)",
     ]
-    texts += ["return F.softmax(x.flatten(2), 2).view(x.shape) * 5"]
+    texts += ["return F.softmax(x.flatten(2), 2).view(x.shape) * 5", "return x * x.mean(2, True).sigmoid()"]
+    channels_last = "return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)"
+    modules += [nn.ReplicationPad2d((1, 2, 0, 1)), Code(channels_last, norm=nn.LayerNorm(channels))]
+    if min(height, width) > 1:
+        modules.append(nn.ReflectionPad2d((0, 1, 1, 1)))
     if height * width <= 400:
-        modules.append(nn.ConvTranspose2d(channels, channels, 2, 2))
+        modules += [nn.ConvTranspose2d(channels, channels, 2, 2), nn.ConvTranspose2d(channels, channels, 3, 2, 1)]
         texts += ["return F.interpolate(x, scale_factor=2)", "return F.interpolate(x, size=(9, 11), mode='bilinear')"]
     if channels % 2 == 0:
         texts += ["n, c, h, w = x.shape; return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)"]

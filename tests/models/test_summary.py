@@ -313,6 +313,18 @@ def test_frozen_layers_need_no_momentum() -> None:
     assert whole.bytes(1) - frozen.bytes(1) == pytest.approx(saved, rel=0.01)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_module_that_is_there_twice_needs_its_weights_once(training: bool) -> None:
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    weight, twice = conv.weight, nn.Sequential(conv, nn.ReLU(), conv)
+    need = memory_need(twice, (3, 8, 8), training=training)
+    assert conv.weight is weight and type(weight) is nn.Parameter
+    alone = nn.Sequential(conv, nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1))
+    saved = memory_need(alone, (3, 8, 8), training=training).bytes(0) - need.bytes(0)
+    assert saved >= 4 * (3 * 3 * 9 + 3)
+    assert need.bytes(4) > 4 * 4 * 3 * 8 * 8
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from zfcuda.report import Explanation, Folder, Subject, explain, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
 from zfcuda.report.layers import chosen, conv_layers
+from zfcuda.report.numbers import numbers_of
 from zfcuda.report.subject import centre_crop, read_classes
 
 SIDE = 48
@@ -110,6 +112,7 @@ def test_units_are_the_strongest_maps(two: list[Explanation]) -> None:
         assert unit.value == pytest.approx(float(maps[unit.number][unit.position]), rel=1e-5)
         assert torch.allclose(unit.activity, maps[unit.number], atol=1e-6)
         outside = unit.projection.clone()
+        assert unit.field is not None
         top, left, bottom, right = unit.field
         outside[:, top:bottom, left:right] = 0
         assert unit.projection.any() and not outside.any(), "a projection reaches no further than the receptive field"
@@ -389,6 +392,18 @@ def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
     with Folder(tmp_path) as report:
         html = report.write([e], "silent").read_text("utf-8")
     assert "nothing to project" in html and "Nothing in it is active" in html and "No single square" in html
+
+
+def test_what_units_see_is_said_to_be_unknown_where_it_is(two: list[Explanation], tmp_path: Path) -> None:
+    layer = two[0].layers[1]
+    units = tuple(replace(unit, field=None) for unit in layer.units)
+    e = replace(two[0], layers=(two[0].layers[0], replace(layer, field_size=None, units=units)))
+    with Folder(tmp_path) as report:
+        html = report.write([e], "unknown").read_text("utf-8")
+    assert html.count("how much of the picture a unit sees is not known") == 1 and html.count("each unit sees 5") == 1
+    assert "The whole picture: it is not known what part of it" in html
+    shown = numbers_of(e)["layers"][1]
+    assert shown["receptive_field"] is None and {unit["rectangle"] for unit in shown["units"]} == {None}
 
 
 def test_one_output_and_one_channel(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ class Record(Protocol):
 
     steps: in the order in which they ran.
     paths: the modules of the model -> the first name of each.
-    outputs: layer -> (how many steps had run when it returned, the step that it returned or another result), last
-        calls only, in their order.
+    calls: every call of a layer, in the order in which they returned: (its first name, how many steps had run then, the
+        step that it returned or another result).
     shape: as in a Network.
     """
 
@@ -34,7 +34,7 @@ class Record(Protocol):
     def paths(self) -> Mapping[nn.Module, str]: ...
 
     @property
-    def outputs(self) -> Mapping[str, tuple[int, Any]]: ...
+    def calls(self) -> Sequence[tuple[str, int, Any]]: ...
 
     @property
     def shape(self) -> tuple[int, ...] | None: ...
@@ -83,22 +83,24 @@ class Builder:
 
     def build(self) -> Network:
         # What a module returned is looked up as of its return: it may be overwritten later.
-        outputs = self.record.outputs
-        returned: dict[int, list[str]] = {}
-        for name, (time, output) in outputs.items():
+        record = self.record.calls
+        returned: dict[int, list[int]] = {}
+        for number, (_, time, output) in enumerate(record):
             if isinstance(output, fx.Node):
-                returned.setdefault(time, []).append(name)
-        node_of: dict[str, int] = {}
+                returned.setdefault(time, []).append(number)
+        node_of: dict[int, int] = {}
         for time, step in enumerate([*self.record.steps, None]):
-            for name in returned.get(time, ()):
-                node_of[name] = self.cells[outputs[name][1]].value
+            for number in returned.get(time, ()):
+                node_of[number] = self.cells[record[number][2]].value
             if step is not None:
                 self.read(step)
-        names = {name: node_of[name] for name in outputs if name in node_of}
+        done = tuple((name, node_of.get(number)) for number, (name, _, _) in enumerate(record))
+        last = sorted({name: number for number, (name, _) in enumerate(done)}.values())
+        names = {record[number][0]: node_of[number] for number in last if number in node_of}
         unusable = {
-            name: f"returns a {type(output).__name__}, not a tensor"
-            for name, (_, output) in outputs.items()
-            if name not in node_of
+            record[number][0]: f"returns a {type(record[number][2]).__name__}, not a tensor"
+            for number in last
+            if number not in node_of
         }
         # A module that is registered under several names goes by each.
         first = self.record.paths
@@ -109,7 +111,7 @@ class Builder:
                     names[name] = names[first[module]]
                 else:
                     unusable[name] = unusable.get(first[module], "is not called in the forward pass")
-        return Network(self.record.model, tuple(self.nodes), names, unusable, self.record.shape)
+        return Network(self.record.model, tuple(self.nodes), done, names, unusable, self.record.shape)
 
     def add(self, kind: str, arguments: Mapping[str, Any], label: str) -> int:
         self.nodes.append(Node(len(self.nodes), kind, arguments, label))

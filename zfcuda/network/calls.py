@@ -321,6 +321,15 @@ def is_shape_query(function: Any, args: tuple[Any, ...]) -> bool:
     return getattr(function, "__name__", "") in _SHAPES
 
 
+def is_of_shape(function: Any) -> bool:
+    """Whether a function, a method or the getter of an attribute gives a size, a dtype or the like, not values."""
+    name = getattr(function, "__name__", "")
+    if name == "__get__":
+        name = getattr(function.__self__, "__name__", "")
+        return name in _SHAPE_ATTRIBUTES or name.startswith("is_")
+    return name in _SHAPES or name == "__len__" or (name.startswith("is_") and name != "is_nonzero")
+
+
 def _method(name: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(self, name)(*args, **kwargs)

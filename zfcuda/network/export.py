@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from io import StringIO
 from types import SimpleNamespace
@@ -139,7 +139,7 @@ def _(value: Tensor, layer: str) -> Tensor:
 class _Notes:
     """What the layers return.
 
-    results: layer -> what it returned if that is no tensor, else None, in the order of the last calls.
+    results: for every call (the layer, what it returned if that is no tensor, else None), in the order of their ends.
     tensors: the tensors that _returned stands for.
     """
 
@@ -147,13 +147,12 @@ class _Notes:
         self.clear()
 
     def clear(self) -> None:
-        self.results: dict[str, Any] = {}
+        self.results: list[tuple[str, Any]] = []
         self.tensors: list[Tensor] = []
 
     def take(self, layer: str, output: Any) -> None:
         is_tensor = isinstance(output, Tensor)
-        self.results.pop(layer, None)
-        self.results[layer] = None if is_tensor else output
+        self.results.append((layer, None if is_tensor else output))
         if is_tensor:
             self.tensors.append(_returned(output, layer))
 
@@ -262,20 +261,26 @@ def _holds_for_one(graph: Network, example: Tensor) -> bool:
 class Exported:
     """The record of a forward by torch.export (a zfcuda.network.builder.Record)."""
 
-    def __init__(self, model: nn.Module, program: Any, results: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, model: nn.Module, program: Any, results: Sequence[tuple[str, Any]], shape: tuple[int, ...]
+    ) -> None:
         self.model, self.shape = model, shape
         self.paths = {module: name for name, module in model.named_modules()}
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.steps: list[fx.Node] = []
-        notes: dict[str, tuple[int, Any]] = {}
+        notes: dict[str, list[tuple[int, Any]]] = {}
         for step in program.graph.nodes:
             if isinstance(step.target, torch._ops.HigherOrderOperator):
                 raise ValueError(f"its forward contains {step.target}, of which each side would have to be recorded")
             if step.target is torch.ops.zfcuda_network.returned.default:
-                notes[step.args[1]] = (len(self.steps), step.args[0])
+                notes.setdefault(step.args[1], []).append((len(self.steps), step.args[0]))
             elif step.op != "output":
                 self.steps.append(step)
-        self.outputs = {name: notes[name] if result is None else (0, result) for name, result in results.items()}
+        in_order = {name: iter(each) for name, each in notes.items()}
+        self.calls: list[tuple[str, int, Any]] = [
+            (name, *next(in_order.get(name, iter(())), (0, None))) if result is None else (name, 0, result)
+            for name, result in results
+        ]
         signature = program.graph_signature
         self.tensors = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
         self.literals = SimpleNamespace(**{_flat(name): x for name, x in program.constants.items()})

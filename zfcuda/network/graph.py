@@ -85,6 +85,8 @@ class Network:
     """A traced model.
 
     nodes: in an order that computes every value before it is read.
+    calls: every call of a layer, in the order in which they returned: its first name, and the node that is its output
+        (None: it returned no such node).
     names: layer -> the node that is its output, as of its last call, in forward order; "" is the model itself.
     unusable: layers without such a node -> why.
     shape: (C, H, W) of the only images that it holds for, where it was traced with an example; None: any that fit.
@@ -94,6 +96,7 @@ class Network:
 
     model: nn.Module
     nodes: tuple[Node, ...]
+    calls: tuple[tuple[str, int | None], ...]
     names: Mapping[str, int]
     unusable: Mapping[str, str]
     shape: tuple[int, ...] | None = None

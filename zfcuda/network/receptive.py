@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from zfcuda.network.calls import is_of_shape
+from zfcuda.network.field_axis import FieldAxis, pixels
+from zfcuda.network.field_rules import (
+    COLUMNS,
+    ROWS,
+    Seen,
+    Step,
+    UnfollowedError,
+    everywhere_the_same,
+    name_of,
+    of_image,
+    rule_of,
+)
 from zfcuda.network.graph import Network, Node
 from zfcuda.network.intact import evaluating
-from zfcuda.network.kinds import window_of
 from zfcuda.network.trace import trace
-
-_Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _FieldAxis:
-    """One dimension of a map: what each of its n units sees of the pixels 0 ... length-1 there."""
-
-    first: _Ints  # [n], clipped to the image
-    last: _Ints  # [n], inclusive
-    size: int  # pixels that a unit away from the border sees
-    stride: int  # pixels from one unit to the next
-    start: int  # first pixel of unit 0, less than 0 in the padding
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
     """What the units of a layer see.
 
-    size, stride: (rows, columns) in pixels, of a unit away from the border; the whole image for a vector.
+    size, stride: (rows, columns) in pixels, of a unit away from the border; for a vector that of all its units
+        together, which is the stride as well, as it is where all units see the same part. The size is 0 where the image
+        changes nothing. The stride behind upsampling may be a fraction.
     """
 
     size: tuple[int, int]
-    stride: tuple[int, int]
-    spans: tuple[_FieldAxis, _FieldAxis]
+    stride: tuple[float, float]
+    spans: tuple[FieldAxis, FieldAxis]
 
     def rectangle(self, y: int = 0, x: int = 0) -> tuple[int, int, int, int]:
         """What unit (y, x) sees: (top, left, bottom, right), clipped to the image, bottom and right exclusive.
+
+        A unit that lies in the padding sees nothing; it is given the pixel at the border beside it.
 
         Raises:
             ValueError: there is no such position.
         """
         rows, columns = self.spans
-        if not (0 <= y < len(rows.first) and 0 <= x < len(columns.first)):
-            raise ValueError(
-                f"position: expected one in a map of {len(rows.first)} x {len(columns.first)}, got ({y}, {x})"
-            )
-        return int(rows.first[y]), int(columns.first[x]), int(rows.last[y]) + 1, int(columns.last[x]) + 1
+        if not (0 <= y < len(rows) and 0 <= x < len(columns)):
+            raise ValueError(f"position: expected one in a map of {len(rows)} x {len(columns)}, got ({y}, {x})")
+        (top, bottom), (left, right) = _inclusive(rows, y), _inclusive(columns, x)
+        return top, left, bottom + 1, right + 1
 
 
-def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence[int]) -> ReceptiveField:
-    """The receptive field of a layer's units.
+def _inclusive(axis: FieldAxis, unit: int) -> tuple[int, int]:
+    first, last = int(axis.first[unit]), int(axis.last[unit])
+    if first <= last:
+        return first, last
+    seen = axis.first <= axis.last
+    border = int(np.clip(axis.low[unit], axis.first[seen].min(), axis.last[seen].max())) if seen.any() else 0
+    return border, border
+
+
+def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence[int]) -> ReceptiveField | None:
+    """The receptive field of a layer's units; None: it is not known, for something before cannot be followed.
 
     Args:
         model: a CNN, or its Network where several questions are asked.
@@ -64,32 +79,47 @@ def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence
         input_size: (H, W) of the image, or (C, H, W) where the first convolution does not tell C.
 
     Raises:
-        ValueError: naming the argument: an unknown layer (the others are listed), or an input_size that does not fit.
+        ValueError: naming the argument: an unknown layer (the others are listed), one that does not depend on the
+            image, or an input_size that does not fit.
     """
     network = trace(model)
     node = network.node(layer)
-    return _field(_spans(network, [node.index], input_size)[node.index])
+    field = _fields(network, {node.index}, input_size)[node.index]
+    if field is not None and field.size == (0, 0):
+        raise ValueError("layer: its output does not depend on the picture")
+    return field
 
 
-def receptive_fields(model: nn.Module | Network, input_size: Sequence[int]) -> dict[str, ReceptiveField]:
-    """The receptive field of every layer that computes a tensor, by name, in forward order.
+def receptive_fields(model: nn.Module | Network, input_size: Sequence[int]) -> dict[str, ReceptiveField | None]:
+    """The receptive field of every layer that computes a tensor, by name, in forward order; None: it is not known.
 
     The arguments are those of :func:`receptive_field`.
     """
     network = trace(model)
-    spans = _spans(network, set(network.names.values()), input_size)
-    return {name: _field(spans[network.names[name]]) for name in network.layers if spans[network.names[name]]}
+    fields = _fields(network, set(network.names.values()), input_size)
+    return {name: fields[network.names[name]] for name in network.layers}
 
 
-def _field(spans: tuple[_FieldAxis, _FieldAxis] | None) -> ReceptiveField:
-    if spans is None:
-        raise ValueError("layer: its output does not depend on the picture")
-    rows, columns = spans
-    return ReceptiveField((rows.size, columns.size), (rows.stride, columns.stride), spans)
+def receptive_fields_of_calls(
+    model: nn.Module | Network, input_size: Sequence[int]
+) -> dict[str, list[ReceptiveField | None]]:
+    """The same for every call of every layer: of one that is called twice, and of the model itself, "".
+
+    The arguments are those of :func:`receptive_field`.
+    """
+    network = trace(model)
+    fields = _fields(network, {index for _, index in network.calls if index is not None}, input_size)
+    found: dict[str, list[ReceptiveField | None]] = {}
+    for name, index in network.calls:
+        found.setdefault(name, []).append(None if index is None else fields[index])
+    return found
 
 
-def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int, tuple[_FieldAxis, _FieldAxis] | None]:
-    """The spans (rows, columns) of each node that runs for the wanted ones; None: it does not see the image."""
+# ---------------------------------------------------------------- a run on an empty image
+
+
+def _fields(network: Network, wanted: Iterable[int], input_size: Sequence[int]) -> dict[int, ReceptiveField | None]:
+    """The fields of the wanted nodes."""
     size = tuple(input_size)
     if len(size) not in (2, 3, 4) or not all(isinstance(n, int) and n > 0 for n in size):
         raise ValueError(f"input_size: expected (H, W) or (C, H, W), got {input_size!r}")
@@ -97,21 +127,26 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
     network.check(shape, "input_size")
     tensors = [x for x in network.model.parameters() if x.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
+    wanted = set(wanted)
     values: dict[int, Any] = {}
-    spans: dict[int, tuple[_FieldAxis, _FieldAxis] | None] = {}
+    fields: dict[int, ReceptiveField | None] = {}
+    following = _Following(pixels(size[-2]), pixels(size[-1]))
     # The shapes come from a run on an empty image: whatever the model does to them is then right. (The device "meta"
     # would spare the arithmetic, but costs seconds of imports, and fails where a model looks at values.)
-    with torch.no_grad(), evaluating(network.model):
+    with torch.inference_mode(False), torch.no_grad(), evaluating(network.model):
         for node in network.ancestors(wanted):
-            arguments = node.resolve(values)
             try:
-                value = like.new_zeros(1, *shape) if node.kind == "input" else node.run(arguments)
+                if node.kind == "input":
+                    values[node.index] = like.new_zeros(1, *shape)
+                    following.look(node, values[node.index])
+                else:
+                    values[node.index] = following.run(node, values)
             except RuntimeError as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"input_size: {shape} does not fit {node.label}: {reason}") from error
-            values[node.index] = value
-            spans[node.index] = _of_node(node, arguments, value, spans, (shape[1], shape[2]))
-    return spans
+            if node.index in wanted:
+                fields[node.index] = _field(values[node.index], following.kept[node.index])
+    return fields
 
 
 def _channels(network: Network) -> int:
@@ -124,83 +159,145 @@ def _channels(network: Network) -> int:
     return 3
 
 
-def _of_node(
-    node: Node,
-    arguments: Mapping[str, Any],
-    value: Any,
-    spans: Mapping[int, tuple[_FieldAxis, _FieldAxis] | None],
-    image: tuple[int, int],
-) -> tuple[_FieldAxis, _FieldAxis] | None:
-    if node.kind == "input":
-        return _pixels(image[0]), _pixels(image[1])
-    sources = [span for span in (spans[i] for i in node.refs) if span is not None]
-    if not sources or not _holds_tensor(value):
+# Operators of which only the shape of an argument counts.
+_OF_SHAPES = re.compile(r"new_\w+|(empty|full|ones|rand|randn|zeros)_like")
+
+
+class _Following(TorchDispatchMode):
+    """Follows what every tensor sees through the operators that a node consists of.
+
+    A tensor that is not written down sees nothing; None is written where it is not known what it sees.
+    """
+
+    def __init__(self, rows: FieldAxis, columns: FieldAxis) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+        self.kept: dict[int, list[tuple[Tensor, Seen | None]]] = {}  # the tensors that are the value of a node
+        self.lost: set[int] = set()  # nodes that are numbers made of pixels, which nobody can follow further
+        # Within one node: by id, with the number of the operator that made it; and memory that was overwritten.
+        self.known: dict[int, tuple[Tensor, Seen | None, int]] = {}
+        self.written: dict[int, tuple[torch.UntypedStorage, int]] = {}
+        self.time = 0
+
+    def look(self, node: Node, image: Tensor) -> None:
+        """Writes down what the image itself sees."""
+        self.kept[node.index] = [(image, of_image(image.shape, self.rows, self.columns))]
+
+    def run(self, node: Node, values: dict[int, Any]) -> Any:
+        """The value of a node, whose tensors are written down."""
+        self.known = {id(x): (x, seen, 0) for i in node.refs for x, seen in self.kept[i]}
+        self.written = {}
+        lost = not self.lost.isdisjoint(node.refs)
+        depends = lost or bool(self.known)
+        with _Escapes(self) as escapes, self:
+            value = node.run(node.resolve(values))
+        leaves = [x for x in tree_leaves(value) if x is not None]
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        if lost or escapes.found:
+            self.kept[node.index] = [(x, None) for x in tensors]
+        else:
+            self.kept[node.index] = [(x, self.of(x)) for x in tensors if self.sees(x)]
+        if depends and not node.is_shape_query and len(tensors) < len(leaves):
+            self.lost.add(node.index)
+        return value
+
+    def sees(self, x: Tensor) -> bool:
+        return id(x) in self.known or id(x.untyped_storage()) in self.written
+
+    def of(self, x: Tensor) -> Seen | None:
+        _, seen, since = self.known.get(id(x), (x, None, 0))
+        _, overwritten = self.written.get(id(x.untyped_storage()), (None, 0))
+        return seen if since >= overwritten else None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self.time += 1
+        fields = {id(x): self.of(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and self.sees(x)}
+        if not fields or _OF_SHAPES.fullmatch(name_of(func)):
+            return result
+        outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        for x, seen in zip(outputs, _seen(func, args, kwargs, fields, result, len(outputs)), strict=True):
+            self.known[id(x)] = (x, seen, self.time)
+        for argument, value in _bound(func, args, kwargs):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                for x in tree_leaves(value):
+                    self.written[id(x.untyped_storage())] = (x.untyped_storage(), self.time)
+        return result
+
+
+class _Escapes(TorchFunctionMode):
+    """Notices where a function of the model takes numbers out of tensors, which are out of sight from then on."""
+
+    def __init__(self, following: _Following) -> None:
+        super().__init__()
+        self.following = following
+        self.found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        taken = [x for x in tree_leaves(result) if not isinstance(x, Tensor | None)]
+        if taken and not is_of_shape(func):
+            tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+            self.found = self.found or any(map(self.following.sees, tensors))
+        return result
+
+
+def _bound(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """The arguments of an operator as its schema lists them, with their values."""
+    given = dict(zip((a.name for a in operator._schema.arguments), args, strict=False)) | dict(kwargs)
+    return [(a, given.get(a.name, a.default_value)) for a in operator._schema.arguments]
+
+
+def _seen(
+    operator: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    fields: Mapping[int, Seen | None],
+    result: Any,
+    count: int,
+) -> Sequence[Seen | None]:
+    """What each tensor of a result sees, as the rule of its operator says."""
+    known = {key: seen for key, seen in fields.items() if seen is not None}
+    if len(known) < len(fields):
+        return [None] * count
+    shapes = [tuple(x.shape) for x in tree_leaves(result) if isinstance(x, Tensor)]
+    arguments = {argument.name: value for argument, value in _bound(operator, args, kwargs)}
+    try:
+        rule = rule_of(operator)
+        found = rule(Step(name_of(operator), arguments, known, result))
+        each = found if isinstance(found, list) else [found] * count
+        return [seen if seen.fits(shape) else None for shape, seen in zip(shapes, each, strict=True)]
+    except (UnfollowedError, LookupError, TypeError, ValueError, ZeroDivisionError):  # no rule covers this form of it
+        same = everywhere_the_same(list(known.values()))
+        return [same and same.reshaped(shape) for shape in shapes]
+
+
+def _field(value: Any, seen: Sequence[tuple[Tensor, Seen | None]]) -> ReceptiveField | None:
+    """The field of a node's units; of several tensors that of the first."""
+    value = next((x for x in tree_leaves(value) if isinstance(x, Tensor)), None)
+    if value is None:
         return None
-    shape = value.shape[2:] if isinstance(value, Tensor) else ()
-    if len(shape) != 2:
-        return _whole(1, image[0]), _whole(1, image[1])
-    if node.kind in ("conv", "max_pool", "avg_pool", "lrn_within"):
-        rows, columns = (_windows(sources[0][i], shape[i], *window_of(node.kind, arguments, i)) for i in (0, 1))
-        return rows, columns
-    if node.kind == "adaptive_avg_pool":
-        rows, columns = (_adaptive(sources[0][i], shape[i]) for i in (0, 1))
-        return rows, columns
-    if node.kind in ("relu", "lrn", "batch_norm", "identity", "add", "mul", "channels", "pointwise") or (
-        node.kind == "cat" and arguments["dim"] in (1, -3)
-    ):
-        # A gate of one value per map sees the whole image, and so does all that it multiplies.
-        rows, columns = (_union([source[i] for source in sources], shape[i]) for i in (0, 1))
-        return rows, columns
-    return _whole(shape[0], image[0]), _whole(shape[1], image[1])
+    fields = [field for x, field in seen if x is value]
+    if not fields:
+        return ReceptiveField((0, 0), (0, 0), (_blind(), _blind()))
+    field = fields[0]
+    if field is None:
+        return None
+    if value.dim() <= 2:
+        field = field.mixed(range(value.dim()))
+    place = {name: dim for dim, factors in enumerate(field.dims) for name, _ in factors if name}
+    height, width = len(field.rows), len(field.columns)
+    if value.dim() == 4 and place.get(ROWS, 2) == 2 and place.get(COLUMNS, 3) == 3:
+        height, width = value.shape[2], value.shape[3]
+    elif ROWS in place and COLUMNS in place and place[ROWS] > place[COLUMNS]:
+        return None  # its rows are the image's columns
+    elif value.dim() == 4 and (ROWS in place) != (COLUMNS in place):
+        return None
+    rows, columns = field.rows.spread(height), field.columns.spread(width)
+    return ReceptiveField((rows.size, columns.size), (rows.stride, columns.stride), (rows, columns))
 
 
-def _holds_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(map(_holds_tensor, value)))
-
-
-def _pixels(length: int) -> _FieldAxis:
-    pixels = np.arange(length)
-    return _FieldAxis(pixels, pixels, size=1, stride=1, start=0)
-
-
-def _whole(units: int, length: int) -> _FieldAxis:
-    return _FieldAxis(np.zeros(units, np.int64), np.full(units, length - 1), size=length, stride=length, start=0)
-
-
-def _windows(source: _FieldAxis, units: int, kernel: int, stride: int, padding: int, dilation: int) -> _FieldAxis:
-    length = len(source.first)
-    inputs = np.arange(units)[:, None] * stride - padding + np.arange(kernel) * dilation  # [units,kernel]
-    inside = (inputs >= 0) & (inputs < length)
-    inside |= ~inside.any(axis=1, keepdims=True)  # a window in the padding alone counts as at the border
-    inputs = np.clip(inputs, 0, length - 1)
-    return _FieldAxis(
-        first=np.where(inside, source.first[inputs], np.iinfo(np.int64).max).min(axis=1),
-        last=np.where(inside, source.last[inputs], -1).max(axis=1),
-        size=source.size + dilation * (kernel - 1) * source.stride,
-        stride=source.stride * stride,
-        start=source.start - padding * source.stride,
-    )
-
-
-def _adaptive(source: _FieldAxis, units: int) -> _FieldAxis:
-    length = len(source.first)
-    windows = [slice(i * length // units, -(-(i + 1) * length // units)) for i in range(units)]
-    return _FieldAxis(
-        first=np.array([source.first[window].min() for window in windows]),
-        last=np.array([source.last[window].max() for window in windows]),
-        size=source.size + (max(window.stop - window.start for window in windows) - 1) * source.stride,
-        stride=source.stride * max(1, length // units),
-        start=source.start,
-    )
-
-
-def _union(sources: Sequence[_FieldAxis], units: int) -> _FieldAxis:
-    """A span that sees all that each source sees, aligned by broadcasting."""
-    start = min(source.start for source in sources)
-    return _FieldAxis(
-        first=np.broadcast_to(np.min(np.broadcast_arrays(*(s.first for s in sources)), axis=0), units),
-        last=np.broadcast_to(np.max(np.broadcast_arrays(*(s.last for s in sources)), axis=0), units),
-        size=max(source.start + source.size for source in sources) - start,
-        stride=max(source.stride for source in sources),
-        start=start,
-    )
+def _blind() -> FieldAxis:
+    """One unit that sees nothing."""
+    return pixels(1).taken(np.array([[-1]]), Fraction(1)).together()

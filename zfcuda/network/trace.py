@@ -128,7 +128,7 @@ class _Tracer(fx.Tracer):
         self.model = model
         self.paths = {module: plain_name(name) for name, module in model.named_modules()}
         self.within: list[str] = []  # the layers that are running, innermost last
-        self.outputs: dict[str, tuple[int, Any]] = {}  # layer -> (nodes so far, its node or another result)
+        self.calls: list[tuple[str, int, Any]] = []  # layer, nodes so far, its node or another result
         self.called: dict[fx.Node, nn.Module] = {}
         self.thread = threading.get_ident()
 
@@ -155,11 +155,10 @@ class _Tracer(fx.Tracer):
                 output = m.forward(*args, **kwargs)
         finally:
             self.within.pop()
-        for name in (inner, path):  # the module inside a DataParallel has a name too
+        result = output.node if isinstance(output, fx.Proxy) else output
+        for name in dict.fromkeys((inner, path)):  # the module inside a DataParallel has a name too
             if name is not None:
-                self.outputs.pop(name, None)  # so that the order is that of the last calls
-                result = output.node if isinstance(output, fx.Proxy) else output
-                self.outputs[name] = (len(self.graph.nodes), result)
+                self.calls.append((name, len(self.graph.nodes), result))
         return output
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:

@@ -30,7 +30,7 @@ class Unit:
         position: (y, x) on the map.
         activity: [h,w] the whole map.
         projection: [3,H,W] the activation projected back to the pixels by the deconvnet.
-        field: the pixels that the unit at this position can see.
+        field: the pixels that the unit at this position can see; None: not known.
     """
 
     number: int
@@ -38,17 +38,20 @@ class Unit:
     position: tuple[int, int]
     activity: Tensor
     projection: Tensor
-    field: Rectangle
+    field: Rectangle | None
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The strongest units of one convolution layer, strongest first; none where nothing in it is positive."""
+    """The strongest units of one convolution layer, strongest first; none where nothing in it is positive.
+
+    field_size: rows and columns that a unit sees; None: not known.
+    """
 
     name: str
     maps: int
     size: tuple[int, int]
-    field_size: tuple[int, int]
+    field_size: tuple[int, int] | None
     units: tuple[Unit, ...]
 
 
@@ -287,7 +290,14 @@ def _layer(p: Prepared, network: Network, layer: ConvLayer, top: int) -> Layer:
     assert projected.positions is not None  # a convolution gives maps
     listed = zip(projected.units.tolist(), projected.values.tolist(), projected.positions.tolist(), strict=True)
     units = [
-        Unit(number, value, (y, x), layer.activity[number].clone(), signal, field.rectangle(y, x))
+        Unit(
+            number,
+            value,
+            (y, x),
+            layer.activity[number].clone(),
+            signal,
+            None if field is None else field.rectangle(y, x),
+        )
         for (number, value, (y, x)), signal in zip(listed, signals, strict=True)
     ]
-    return Layer(layer.name, maps, (high, wide), field.size, tuple(units))
+    return Layer(layer.name, maps, (high, wide), None if field is None else field.size, tuple(units))

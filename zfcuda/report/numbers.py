@@ -11,7 +11,10 @@ from zfcuda.report.explain import Explanation
 
 
 def numbers_of(e: Explanation) -> dict[str, Any]:
-    """What the page shows of one picture; positions are [y, x], rectangles [top, left, bottom, right]."""
+    """What the page shows of one picture; positions are [y, x], rectangles [top, left, bottom, right].
+
+    What a unit sees is None where it is not known.
+    """
     o = e.occlusion
     worst = e.worst
     order = e.probabilities.argsort(descending=True, stable=True)[:20].tolist()
@@ -34,9 +37,14 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
                 "name": layer.name,
                 "maps": layer.maps,
                 "size": list(layer.size),
-                "receptive_field": list(layer.field_size),
+                "receptive_field": layer.field_size and list(layer.field_size),
                 "units": [
-                    {"map": u.number, "activation": u.value, "position": list(u.position), "rectangle": list(u.field)}
+                    {
+                        "map": u.number,
+                        "activation": u.value,
+                        "position": list(u.position),
+                        "rectangle": u.field and list(u.field),
+                    }
                     for u in layer.units
                 ],
             }

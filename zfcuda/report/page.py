@@ -122,8 +122,9 @@ def _layers(e: Explanation, drawn: Drawn) -> str:
     return f"""<section>
 <h3>What each layer responds to</h3>
 <p class="note">The strongest feature maps of {which}. In each card, left: the strongest activation of the map,
-projected back to the pixels by the deconvnet; right: the patch of the picture that this unit sees; below: where the map
-is active, with a ring around the strongest place.</p>
+projected back to the pixels by the deconvnet; right: the patch of the picture that this unit sees,
+or the whole picture where that is not known; below: where the map is active, with a ring around the strongest
+place.</p>
 {"".join(_layer(layer, units) for layer, units in zip(e.layers, drawn.units, strict=True))}</section>"""
 
 
@@ -140,10 +141,12 @@ def _layer(layer: Layer, drawn: Sequence[tuple[Panel, Panel, Panel]]) -> str:
             f"at row {y}, column {x}</div></figcaption></figure>"
         )
     body = f'<div class="units">{"".join(cards)}</div>' if cards else "<p>Nothing in it is active for this picture.</p>"
-    field = times(layer.field_size[1], layer.field_size[0])
+    field = "how much of the picture a unit sees is not known"
+    if layer.field_size is not None:
+        field = f"each unit sees {times(layer.field_size[1], layer.field_size[0])} pixels"
     return (
         f'<div class="layer"><header><h4>{text(layer.name)}</h4><span>{layer.maps} maps of {times(wide, high)}; '
-        f"each unit sees {field} pixels</span></header>{body}</div>\n"
+        f"{field}</span></header>{body}</div>\n"
     )
 
 

@@ -135,7 +135,10 @@ def _map(picture: Image.Image, alt: str) -> Panel:
     return Panel(render.enlarged(picture, max(1, round(_TILE / 2 / max(picture.size)))), alt, hard=True)
 
 
-def _crop(picture: Image.Image, field: Rectangle) -> Image.Image:
+def _crop(picture: Image.Image, field: Rectangle | None) -> Image.Image:
+    """What a unit sees; the whole picture where that is not known."""
+    if field is None:
+        return picture
     top, left, bottom, right = field
     return picture.crop((left, top, right, bottom))
 
@@ -145,7 +148,7 @@ def _small(picture: Image.Image) -> bool:
 
 
 def _projection(unit: Unit, what: str) -> Panel:
-    top, left, bottom, right = unit.field
+    top, left, bottom, right = unit.field or (0, 0, *unit.projection.shape[1:])
     picture = render.projection(unit.projection[:, top:bottom, left:right])
     return Panel(picture, f"Projection of {what}: the structure in the picture that excites it", hard=_small(picture))
 
@@ -153,7 +156,8 @@ def _projection(unit: Unit, what: str) -> Panel:
 def _patch(shown: Image.Image, unit: Unit, what: str) -> Panel:
     # 256 colours are enough for a patch this small, and halve the page.
     picture = _crop(shown, unit.field).quantize(256, dither=Image.Dither.NONE)
-    return Panel(picture, f"The part of the picture that {what} sees there", hard=_small(picture))
+    seen = "The part of the picture" if unit.field else "The whole picture: it is not known what part of it is"
+    return Panel(picture, f"{seen} that {what} sees there", hard=_small(picture))
 
 
 def _occluded(shown: Image.Image, place: Rectangle) -> Image.Image:

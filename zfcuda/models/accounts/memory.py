@@ -200,22 +200,27 @@ def _history(
                 _train(model, tensors, images)
         else:
             with torch.no_grad(), switched(model, training=False, alone=True):
-                torch.func.functional_call(model, tensors, (images,))
+                torch.func.functional_call(model, tensors, (images,), tie_weights=False)
         return ledger.history
 
 
 def _stand_ins(model: nn.Module, training: bool, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """The model's parameters and buffers by name, without numbers; those that share memory are one."""
+    """The model's parameters and buffers by name, without numbers; those that share memory are one.
+
+    A module that is there under several names goes by the first: functional_call would put each into its place, and
+    leave one of them there.
+    """
     made: dict[Tensor, Tensor] = {}
     tensors: dict[str, Tensor] = {}
-    trained = {name for name, p in model.named_parameters(remove_duplicate=False) if training and p.requires_grad}
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    for name, real in named:
-        if real not in made:
-            kind = dtype if dtype is not None and real.is_floating_point() else real.dtype
-            made[real] = torch.empty_strided(real.shape, real.stride(), dtype=kind, device=real.device)
-            made[real].requires_grad_(name in trained)
-        tensors[name] = made[real]
+    for path, module in model.named_modules():
+        for own, real in (*module._parameters.items(), *module._buffers.items()):
+            if real is None:
+                continue
+            if real not in made:
+                kind = dtype if dtype is not None and real.is_floating_point() else real.dtype
+                made[real] = torch.empty_strided(real.shape, real.stride(), dtype=kind, device=real.device)
+                made[real].requires_grad_(training and isinstance(real, nn.Parameter) and real.requires_grad)
+            tensors[f"{path}.{own}" if path else own] = made[real]
     return tensors
 
 
@@ -228,7 +233,7 @@ def _train(model: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> None
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     for _ in range(2):
         optimiser.zero_grad()
-        _loss(torch.func.functional_call(model, tensors, (images,)), labels).backward()
+        _loss(torch.func.functional_call(model, tensors, (images,), tie_weights=False), labels).backward()
         optimiser.step()
 
 

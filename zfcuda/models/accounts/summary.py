@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from zfcuda.models.architectures.local import LocallyConnected2d
+from zfcuda.models.accounts.running import ModuleCall, own_parameters, watched
 from zfcuda.models.checks import checked_size
-from zfcuda.network import evaluating, receptive_fields
-from zfcuda.network.graph import unwrap
+from zfcuda.network import ReceptiveField, evaluating
+from zfcuda.network.graph import plain_name, unwrap
+from zfcuda.network.receptive import receptive_fields_of_calls
 
 
 class Field(NamedTuple):
-    """What a unit sees, in pixels; int, or (rows, columns) where they differ."""
+    """What a unit sees, in pixels; one number, or (rows, columns) where they differ.
+
+    size: 0 where the image changes nothing. stride: from one unit to the next, 0.5 behind upsampling; for a vector, and
+    for units that all see the same, it is the size.
+    """
 
     size: int | tuple[int, int]
-    stride: int | tuple[int, int]
+    stride: float | tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One leaf layer, for a batch of one.
+    """One call of a layer, for a batch of one: a module that calls no other, or that itself multiplies.
 
     Attributes:
         name: its dotted name. kind: its class.
-        output_shape: the shape of its output, without the batch.
-        activation_bytes: the bytes of its output.
-        parameters: how many; a later call of the same layer, or one that shares weights, adds none.
-        multiply_adds: those of convolutions, locally connected and linear layers; 0 for all others.
-        receptive_field: (size, stride) in pixels; None where the network cannot be followed that far.
-        own_bytes: activation_bytes, or 0 where the output lies in its input's memory (in-place ReLU, flattening).
+        output_shape: the shape of its output, without the batch; of several tensors that of the first.
+        activation_bytes: the bytes of its output, of all tensors together.
+        parameters: how many it holds or reads, what its weights are made of included; none that an earlier row has
+            (a later call of the same layer, one that shares weights).
+        multiply_adds: those of convolutions and of products of matrices and vectors that run in it and in no other row;
+            0 where there are none, as in sums and pooling; None where an operator is not known. The norms that spectral
+            normalisation takes of its weights are left out.
+        receptive_field: (size, stride) in pixels; None where it is not known, because what lies before cannot be
+            followed that far.
+        own_bytes: activation_bytes, less what lies in its input's memory (in-place ReLU, flattening) or is the output
+            of a row within it.
     """
 
     name: str
@@ -42,7 +51,7 @@ class Row:
     output_shape: tuple[int, ...]
     activation_bytes: int
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
     receptive_field: Field | None
     own_bytes: int = 0
 
@@ -55,7 +64,8 @@ class Summary(Sequence[Row]):
     training_bytes: all those maps and their gradients, and parameters three times: weight, gradient and momentum.
     What is alive at once in a real run is another number, less forward and seldom as much in training:
     zfcuda.models.memory_need counts it. Sums, concatenations and functions in a model's forward are no layers and have
-    no row; in eval mode dropout makes no map.
+    no row, unless they multiply: then the module whose forward it is has one. In eval mode dropout makes no map. What
+    is not known is "?" in the print.
 
     Attributes:
         input_size: (C, H, W) of the image. input_bytes: its bytes.
@@ -100,8 +110,10 @@ class Summary(Sequence[Row]):
         return sum(row.parameters for row in self) + self.other_parameters
 
     @property
-    def multiply_adds(self) -> int:
-        return sum(row.multiply_adds for row in self)
+    def multiply_adds(self) -> int | None:
+        """Those of all rows; None where those of one are not known."""
+        known = [row.multiply_adds for row in self if row.multiply_adds is not None]
+        return sum(known) if len(known) == len(self) else None
 
     @property
     def forward_bytes(self) -> int:
@@ -124,7 +136,7 @@ class Summary(Sequence[Row]):
                 _bytes(row.own_bytes) if row.own_bytes else "in place",
                 f"{row.parameters:,}" if row.parameters else "-",
                 _millions(row.multiply_adds),
-                *(["-", "-"] if row.receptive_field is None else map(_extent, row.receptive_field)),
+                *(["?", "?"] if row.receptive_field is None else map(_extent, row.receptive_field)),
             ]
             for row in self
         ]
@@ -162,18 +174,23 @@ def _bytes(n: int) -> str:
     return f"{n / 1024:,.1f} KiB" if n < 1 << 20 else f"{n / (1 << 20):,.2f} MiB"
 
 
-def _millions(n: int) -> str:
+def _millions(n: int | None) -> str:
+    if n is None:
+        return "?"
     if n < 100_000:
         return f"{n / 1e3:,.1f} K" if n else "-"
     return f"{n / 1e6:,.1f} M"
 
 
-def _extent(value: int | tuple[int, int]) -> str:
-    return str(value) if isinstance(value, int) else f"{value[0]} x {value[1]}"
+def _extent(value: float | tuple[float, float]) -> str:
+    return f"{value[0]:g} x {value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
 
 
 def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
-    """The table of a network: one row per leaf layer, in forward order (a layer that is called twice has two rows).
+    """The table of a network: one row per call of a layer, in forward order (a layer that is called twice has two).
+
+    Layers are the modules that call no other, and those that multiply in their own forward (convolutions by F.conv2d,
+    attention). Attention runs step by step, as it does where torch has no fused form of it.
 
     Args:
         model: any network [N,C,H,W] -> anything; it is run once, in eval mode, and left as it was.
@@ -189,30 +206,24 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     model = unwrap(model)
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     try:
-        fields: dict[str, Any] = dict(receptive_fields(model, size))
-    except (ValueError, TypeError):
-        fields = {}  # not a network that can be followed; all other columns hold
-    rows: list[Row] = []
-    names = {module: name for name, module in model.named_modules()}
-    counted: set[Tensor] = set()
-
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            new = set(module.parameters()) - counted
-            counted.update(new)
-            rows.append(_row(names[module], module, inputs, output, sum(p.numel() for p in new), fields))
-
-    leaves = [m for m in model.modules() if not any(True for _ in m.children())]
-    handles = [module.register_forward_hook(note) for module in leaves]
-    image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
-    try:
-        with torch.no_grad(), evaluating(model):
-            model(image)
+        with torch.inference_mode(False), torch.no_grad(), evaluating(model):
+            image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
+            calls = watched(model, image)
     except RuntimeError as error:
         raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    rows: list[Row] = []
+    fields = _fields(model, size)
+    names = {id(module): plain_name(name) for name, module in model.named_modules()}
+    counted: set[Tensor] = set()
+    for call in calls:
+        if call.has_row:
+            new = {*own_parameters(call.module), *call.read} - counted
+            counted |= new
+            name = names[id(call.module)]
+            seen = fields.get(name, [])
+            # Where the network was followed along another path than it takes, its fields are those of other calls.
+            known = len(seen) == sum(other.module is call.module for other in calls)
+            rows.append(_row(name, call, sum(p.numel() for p in new), seen[call.number] if known else None))
     return Summary(
         rows,
         size,
@@ -222,37 +233,36 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     )
 
 
-def _row(
-    name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor, parameters: int, fields: dict[str, Any]
-) -> Row:
-    field = fields.get(name)
-    shares = any(isinstance(x, Tensor) and _storage(x) == _storage(output) for x in tree_leaves(inputs))
+def _fields(model: nn.Module, size: tuple[int, int, int]) -> dict[str, list[ReceptiveField | None]]:
+    try:
+        return receptive_fields_of_calls(model, size)
+    except (ValueError, TypeError):
+        return {}  # not a network that can be followed; all other columns hold
+
+
+def _row(name: str, call: ModuleCall, parameters: int, field: ReceptiveField | None) -> Row:
+    shape = call.shapes[0] if call.shapes else ()
     return Row(
         name=name,
-        kind=type(module).__name__,
-        output_shape=tuple(output.shape[1:]),
-        activation_bytes=output.nbytes,
+        kind=_kind(call.module),
+        # An output without a dimension for the batch is shown whole.
+        output_shape=shape[1:] if shape[:1] == (1,) else shape,
+        activation_bytes=call.output_bytes,
         parameters=parameters,
-        multiply_adds=_multiply_adds(module, inputs, output),
+        multiply_adds=call.multiply_adds,
         receptive_field=None if field is None else Field(_one(field.size), _one(field.stride)),
-        own_bytes=0 if shares else output.nbytes,
+        own_bytes=call.own_bytes,
     )
 
 
-def _storage(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr()
+def _kind(module: nn.Module) -> str:
+    """The name of its class; that of a parametrized module is made up by torch."""
+    parametrized = torch.nn.utils.parametrize.is_parametrized(module)
+    return (type(module).__bases__[0] if parametrized else type(module)).__name__
 
 
-def _one(both: tuple[int, int]) -> int | tuple[int, int]:
+_Number = TypeVar("_Number", int, float)
+
+
+def _one(both: tuple[_Number, _Number]) -> _Number | tuple[_Number, _Number]:
     return both[0] if both[0] == both[1] else both
-
-
-def _multiply_adds(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> int:
-    """A transposed convolution multiplies each input with each of its weights, all others each output."""
-    if isinstance(module, nn.ConvTranspose2d):
-        return inputs[0].numel() * module.weight[0].numel()
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        return output.numel() * module.weight[0].numel()
-    if isinstance(module, LocallyConnected2d):
-        return output.numel() * module.weight[0, 0, 0].numel()
-    return 0
