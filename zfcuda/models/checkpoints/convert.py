@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.load import Loaded, UnknownNetworkError, find
 from zfcuda.models.checkpoints.match import matched
 from zfcuda.models.checkpoints.read import read_metadata, read_weights
@@ -120,18 +121,15 @@ def _write(out: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
 
     # Copies: tensors that share memory, or are parts of others, cannot be saved as they are.
     copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
-        save_file(copies, temporary, facts)
-        temporary.chmod(mode)
-        os.replace(temporary, out)
+        with whole(out) as [draft]:
+            draft.touch()
+            mode = draft.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
+            save_file(copies, draft, facts)
+            draft.chmod(mode)
     except OSError as error:
         raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from None
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise ValueError(f"{out}: cannot be written ({error})") from None
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
