@@ -110,7 +110,7 @@ MISTAKES: dict[str, Mistake] = {
     "weights for the demo": (lambda i: command(i, "--model", "demo"), "the demo network has its own weights"),
     "unknown class": (lambda i: command(i, "--target", "taby"), "no class 'taby'; did you mean tabby cat"),
     "class beyond": (lambda i: command(i, "--target", "3"), "target: expected a class from 0 to 2, got 3"),
-    "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: cannot be read"),
+    "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: no such file"),
     "unknown layer": (
         lambda i: command(i, "--layer", "conv9"),
         "layer: expected a convolution layer, one of conv1, conv2, conv3, conv4, conv5, got 'conv9'",

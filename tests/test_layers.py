@@ -20,8 +20,9 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "files"],
     ["ops"],
-    ["network", "data", "render", "cuda_graph", "inputs"],
+    ["network", "data", "render", "cuda_graph", "inputs", "complaint"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
+    ["command"],
     ["train"],
     ["report"],
     ["__init__", "cli", "__main__"],

@@ -1,0 +1,90 @@
+"""What the commands share: one line for every mistake, exit codes, Ctrl-C, warnings."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
+
+from zfcuda.complaint import naming
+from zfcuda.data.pictures import one_line
+from zfcuda.files.signals import Terminated, raised
+
+DEBUG = "ZFCUDA_TRACEBACK"
+EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error above its line."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        complain("error", message)
+        sys.exit(2)
+
+
+def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Namespace], int]) -> int:
+    """Runs a command.
+
+    Args:
+        parser: of its arguments.
+        argv: the arguments; None: those of the process.
+        work: what it does with them; returns the exit code.
+
+    Returns:
+        The exit code: that of `work`; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    with raised():
+        try:
+            logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
+            arguments = parser.parse_args(argv)
+            with _plain_warnings(), naming(parser.prog):
+                code = work(arguments)
+                sys.stdout.flush()
+                return code
+        except KeyboardInterrupt as stop:
+            complain("interrupted", str(stop) or "nothing was changed")
+            return ended_by(stop)
+        except BrokenPipeError:  # `zfcuda layers | head`
+            # Nobody reads on; without this the interpreter would complain when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            if os.environ.get(DEBUG, "0") not in ("", "0"):
+                traceback.print_exception(error)
+            complain("error", str(error))
+            return 2
+
+
+def ended_by(stop: KeyboardInterrupt) -> int:
+    """What shells expect of a program that a signal ended."""
+    return 128 + (stop.number if isinstance(stop, Terminated) else 2)
+
+
+def complain(what: str, message: str) -> None:
+    """Prints a line on stderr, whatever the message holds."""
+    print(f"zfcuda: {what}: {one_line(' '.join(message.split()))}", file=sys.stderr)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the source line that raised them."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        complain("warning", str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
