@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def _check_out(out: Path, force: bool) -> None:
         raise ValueError(f"{out}: expected a name that ends in .safetensors")
     if out.is_dir() or (out.exists() and not force):
         raise ValueError(f"{out}: exists already" + ("" if out.is_dir() else "; --force overwrites it"))
+    if out.exists() and not out.is_file():
+        raise ValueError(f"{out}: not a regular file")
     if not out.parent.is_dir():
         raise ValueError(f"{out}: there is no folder {out.parent}")
 
@@ -113,6 +116,8 @@ def _mean(text: str, loaded: Loaded) -> str:
             raise ValueError(f"mean: expected numbers like 104,117,123 or a binaryproto, got {text!r}") from None
     if len(values) != channels:
         raise ValueError(f"mean: expected {channels} numbers, one per channel, got {len(values)} ({text})")
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"mean: expected finite numbers, got {text}")
     return ",".join(map(repr, values))
 
 
