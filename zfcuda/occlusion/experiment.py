@@ -11,6 +11,7 @@ from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
     check_layer,
+    check_plain,
     checked_image,
     class_target,
     probabilities,
@@ -204,6 +205,7 @@ def _filled(fill: Fill, image: Tensor) -> Tensor:
     """The fill as a tensor that broadcasts to [C,H,W]."""
     channels = len(image)
     if isinstance(fill, Tensor):
+        check_plain("fill", fill)
         value = fill.detach().to(image)
     elif isinstance(fill, int | float):
         value = torch.tensor(float(fill)).to(image)
