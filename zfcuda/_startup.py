@@ -15,14 +15,14 @@ _MODULES = ("zfcuda", "zfcuda.cli", "zfcuda.train")
 def end_quietly() -> None:
     """Lets Ctrl-C end the process at once, if it is one of the commands: a program of the user's keeps its own way."""
     if (
-        _is_command(sys.orig_argv)
+        is_command(sys.orig_argv)
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):
         signal.signal(signal.SIGINT, _end)
 
 
-def _is_command(words: list[str]) -> bool:
+def is_command(words: list[str]) -> bool:
     """Whether Python was started as `zfcuda ...` or `python -m zfcuda ...`, with options of its own before that."""
     options = iter(words[1:])
     for word in options:

@@ -141,20 +141,21 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     device = _device(arguments.device)
     _check_top(arguments.top)
-    with Folder(arguments.out) as folder, naming(arguments.model, _LESS):
-        subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
-        prepared = [
-            prepare(
-                subject,
-                read_picture(path),
-                name,
-                target=arguments.target,
-                window=arguments.window,
-                stride=arguments.stride,
-                layer=arguments.layer,
-            )
-            for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
-        ]
+    with Folder(arguments.out) as folder:
+        with naming(arguments.model, _LESS):
+            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            prepared = [
+                prepare(
+                    subject,
+                    read_picture(path),
+                    name,
+                    target=arguments.target,
+                    window=arguments.window,
+                    stride=arguments.stride,
+                    layer=arguments.layer,
+                )
+                for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+            ]
         return _report(folder, subject, prepared, arguments.top)
 
 

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
-from zfcuda.complaint import naming
+from tqdm import tqdm
+
+from zfcuda.complaint import CommandError, own, reason
 from zfcuda.data.pictures import one_line
 from zfcuda.files.signals import Terminated, raised
 
+_LONGEST = 2000  # characters of a line: more than two paths
 DEBUG = "ZFCUDA_TRACEBACK"
 EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error above its line."
 
@@ -43,8 +46,11 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
         try:
             logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
             arguments = parser.parse_args(argv)
-            with _plain_warnings(), naming(parser.prog):
-                code = work(arguments)
+            with _plain_warnings():
+                try:
+                    code = work(arguments)
+                except SystemExit as error:  # a module of the user's; the parser has its own way
+                    raise CommandError(reason(error)) from error
                 sys.stdout.flush()
                 return code
         except KeyboardInterrupt as stop:
@@ -57,7 +63,7 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
         except Exception as error:
             if os.environ.get(DEBUG, "0") not in ("", "0"):
                 traceback.print_exception(error)
-            complain("error", str(error))
+            complain("error", str(error) if own(error) else reason(error))
             return 2
 
 
@@ -67,8 +73,12 @@ def ended_by(stop: KeyboardInterrupt) -> int:
 
 
 def complain(what: str, message: str) -> None:
-    """Prints a line on stderr, whatever the message holds."""
-    print(f"zfcuda: {what}: {one_line(' '.join(message.split()))}", file=sys.stderr)
+    """Prints a line on stderr, whatever the message holds, in the place of bars that are still there."""
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.leave = False
+        bar.close()
+    line = one_line(" ".join(message.split()))
+    print(f"zfcuda: {what}: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' ...'}", file=sys.stderr)
 
 
 @contextmanager

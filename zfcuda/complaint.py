@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def naming(what: str, hint: str = "") -> Iterator[None]:
     """Turns what the block raises into a CommandError that begins with `what`: a file, a network, an argument.
 
     A user's model, preprocess or module may raise anything, SystemExit too. What the package itself says about its
-    arguments, names them already, and stays as it is; so do KeyboardInterrupt and BrokenPipeError, which end a command.
+    arguments, names them already, and stays as it is; so does KeyboardInterrupt.
 
     Args:
         hint: what helps where the memory is not enough.
@@ -41,7 +42,7 @@ def naming(what: str, hint: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         if own(error):
@@ -52,16 +53,17 @@ def naming(what: str, hint: str = "") -> Iterator[None]:
 
 
 def own(error: BaseException) -> bool:
-    """Whether a line of this package raised it to tell its user something, and not from within a module's call."""
+    """Whether a raise statement of this package told its user something, and not from within a module's call."""
     if isinstance(error, CommandError):
         return True
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return (
-        isinstance(error, ValueError | TypeError | NotImplementedError)
-        and bool(frames)
-        and _PACKAGE in Path(frames[-1].f_code.co_filename).parents
-        and not _called(error)
-    )
+    at = error.__traceback__
+    if at is None or _called(error) or not isinstance(error, ValueError | TypeError | NotImplementedError):
+        return False
+    while at.tb_next is not None:
+        at = at.tb_next
+    code = at.tb_frame.f_code
+    # At any other instruction something below raised, that has no frame: torch, NumPy.
+    return _PACKAGE in Path(code.co_filename).parents and code.co_code[at.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def out_of_memory(error: BaseException) -> bool:
