@@ -247,7 +247,7 @@ def test_sigterm_cleans_up_as_ctrl_c_does(here: Path, tmp_path: Path) -> None:
         time.sleep(0.02)
     process.terminate()
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143 and b"Traceback" not in errors and b"zfcuda: interrupted" in errors
+    assert process.returncode == 143 and b"Traceback" not in errors and b"zfcuda: interrupted" in errors, errors
     assert not list(out.iterdir())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.command import EPILOG, Parser, complain, ended_by, run
+from zfcuda.command import EPILOG, Parser, run
 from zfcuda.complaint import naming
 from zfcuda.data.pictures import one_line, read_picture
 
@@ -212,8 +212,8 @@ def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top:
         if page is None:
             with Folder(folder.path / "interrupted") as rest:
                 page = rest.write(done, subject.title)
-        complain("interrupted", f"{len(done)} of {len(prepared)} pictures are in {page}")
-        return ended_by(stop)
+        stop.args = (f"{len(done)} of {len(prepared)} pictures are in {page}",)
+        raise
     return 0
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
+from zfcuda._startup import is_command
 from zfcuda.complaint import CommandError, own, reason
 from zfcuda.data.pictures import one_line
 from zfcuda.files.signals import Terminated, raised
@@ -55,7 +57,7 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
                 return code
         except KeyboardInterrupt as stop:
             complain("interrupted", str(stop) or "nothing was changed")
-            return ended_by(stop)
+            return _ended(stop)
         except BrokenPipeError:  # `zfcuda layers | head`
             # Nobody reads on; without this the interpreter would complain when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,9 +69,18 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
             return 2
 
 
-def ended_by(stop: KeyboardInterrupt) -> int:
-    """What shells expect of a program that a signal ended."""
-    return 128 + (stop.number if isinstance(stop, Terminated) else 2)
+def _ended(stop: KeyboardInterrupt) -> int:
+    """The exit code that shells expect of a program that a signal ended; a process that is a command ends here.
+
+    To take the interpreter and torch apart would let whoever pressed Ctrl-C wait for another second.
+    """
+    code = 128 + (stop.number if isinstance(stop, Terminated) else 2)
+    if is_command(sys.orig_argv):
+        with suppress(OSError, ValueError):  # nobody reads on
+            sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code)
+    return code
 
 
 def complain(what: str, message: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,26 @@ def test_the_pool_is_what_parts_draws_in_any_number_of_processes(pool: Pool) -> 
         assert pool.labels[i] == picture.label
         top, bottom, left, right = pool.boxes[i].tolist()
         assert picture.part_mask[top:bottom, left:right].sum() == picture.part_mask.sum()
+
+
+def test_ctrl_c_does_not_reach_the_workers(tmp_path: Path) -> None:
+    """At a terminal Ctrl-C goes to all of them at once, also while they still import torch."""
+    words = ["--pictures=4000", "--workers=2", "--out", str(tmp_path / "net.safetensors")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zfcuda.train", *words],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    seen = process.stderr.read(30)  # the bar: the workers have been started
+    os.killpg(process.pid, signal.SIGINT)
+    errors = (seen + process.communicate(timeout=60)[1]).decode().replace("\r", "\n").splitlines()
+    assert process.returncode == 130
+    assert [line for line in errors if line.strip() and "%|" not in line] == [
+        "zfcuda: interrupted: nothing was written"
+    ]
 
 
 @pytest.mark.parametrize("close_up", [True, False])

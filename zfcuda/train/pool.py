@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def _mapped(tasks: list[tuple[int, bool, int, int]], workers: int) -> Iterator[I
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
     with _deaf():
-        pool = context.Pool(workers)
+        pool = context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with pool:
         yield pool.imap(_draw, tasks)
 
@@ -75,6 +76,7 @@ def _mapped(tasks: list[tuple[int, bool, int, int]], workers: int) -> Iterator[I
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Makes workers deaf to Ctrl-C, even while they import torch: the parent handles it, and ends them."""
+    resource_tracker.ensure_running()  # its start, else a part of theirs, takes the block away
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
     try:
         yield
