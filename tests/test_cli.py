@@ -210,6 +210,23 @@ def test_ctrl_c_keeps_what_was_done(
     assert not (tmp_path / "none").exists(), "nothing was done, so nothing is left"
 
 
+def test_ctrl_c_while_the_page_takes_its_place_comes_too_late(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def pressed(source: Path, target: Path) -> None:
+        real(source, target)
+        if target.name == "0-picture.png":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("zfcuda.files.drafts.os.replace", pressed)
+    out = tmp_path / "out"
+    assert run(command(here, "--out", out)) == 130
+    assert f"zfcuda: interrupted: 1 of 1 pictures are in {out / 'index.html'}" in capsys.readouterr().err
+    assert (out / "index.html").exists() and not (out / "interrupted").exists()
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cli.__file__).parents[1]), *sys.path])}
 
@@ -249,6 +266,22 @@ def test_sigterm_cleans_up_as_ctrl_c_does(here: Path, tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and b"Traceback" not in errors and b"zfcuda: interrupted" in errors, errors
     assert not list(out.iterdir())
+
+
+def test_ctrl_c_that_comes_as_another_exception(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where it comes while Rust calls Python."""
+
+    def find(*arguments: object, **options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("a file that cannot be read") from None
+
+    monkeypatch.setattr("zfcuda.models.checkpoints.load.find", find)
+    assert run(["summary", "lenet5"]) == 130
+    assert capsys.readouterr().err == "zfcuda: interrupted: nothing was changed\n"
 
 
 @pytest.mark.parametrize("module", ["zfcuda", "zfcuda.train"])
@@ -299,6 +332,24 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()  # as `| head` does
     assert process.stderr.read() == b"" and process.wait(60) == 0
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_error(here: Path, tmp_path: Path, closed: int) -> None:
+    arguments = command(here, "--out", tmp_path / "out")
+    process = subprocess.run(
+        [sys.executable, "-m", "zfcuda", *arguments], env=environment(), preexec_fn=lambda: os.close(closed)
+    )
+    assert process.returncode == 0 and (tmp_path / "out" / "index.html").exists()
+
+
+def test_a_full_stdout_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "zfcuda", "backend"], stdout=full, stderr=subprocess.PIPE, env=environment()
+        )
+    assert process.returncode == 2
+    assert process.stderr == b"zfcuda: error: OSError: [Errno 28] No space left on device\n"
 
 
 def test_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

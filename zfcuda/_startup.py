@@ -39,5 +39,7 @@ def is_command(words: list[str]) -> bool:
 
 def _end(number: int, frame: FrameType | None) -> None:
     # Not an exception: an import that it leaves half done may swallow it, or end in a traceback of its own.
-    os.write(2, b"zfcuda: interrupted\n")
-    os._exit(130)
+    try:
+        os.write(2, b"zfcuda: interrupted\n")
+    finally:
+        os._exit(130)

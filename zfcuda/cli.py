@@ -240,15 +240,19 @@ def _summary(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from zfcuda.models.checkpoints.convert import convert
 
-    with naming(arguments.source):
-        said = convert(
-            arguments.source,
-            arguments.out,
-            model=arguments.model,
-            weights=arguments.weights,
-            mean=arguments.mean,
-            force=arguments.force,
-        )
+    try:
+        with naming(arguments.source):
+            said = convert(
+                arguments.source,
+                arguments.out,
+                model=arguments.model,
+                weights=arguments.weights,
+                mean=arguments.mean,
+                force=arguments.force,
+            )
+    except KeyboardInterrupt as stop:
+        stop.args = (f"{arguments.out} is as it was, or complete",)
+        raise
     print(said)
     return 0
 

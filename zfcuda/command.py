@@ -44,7 +44,10 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
     Returns:
         The exit code: that of `work`; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    with raised():
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started the command
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
+    with raised() as came:
         try:
             logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
             arguments = parser.parse_args(argv)
@@ -56,13 +59,14 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
                 sys.stdout.flush()
                 return code
         except KeyboardInterrupt as stop:
-            complain("interrupted", str(stop) or "nothing was changed")
             return _ended(stop)
         except BrokenPipeError:  # `zfcuda layers | head`
             # Nobody reads on; without this the interpreter would complain when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
+            if came:
+                return _ended(came[-1])
             if os.environ.get(DEBUG, "0") not in ("", "0"):
                 traceback.print_exception(error)
             complain("error", str(error) if own(error) else reason(error))
@@ -70,10 +74,11 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
 
 
 def _ended(stop: KeyboardInterrupt) -> int:
-    """The exit code that shells expect of a program that a signal ended; a process that is a command ends here.
+    """Says that a signal ended the program, and returns the exit code; a process that is a command ends here.
 
     To take the interpreter and torch apart would let whoever pressed Ctrl-C wait for another second.
     """
+    complain("interrupted", str(stop) or "nothing was changed")
     code = 128 + (stop.number if isinstance(stop, Terminated) else 2)
     if is_command(sys.orig_argv):
         with suppress(OSError, ValueError):  # nobody reads on
@@ -89,7 +94,9 @@ def complain(what: str, message: str) -> None:
         bar.leave = False
         bar.close()
     line = one_line(" ".join(message.split()))
-    print(f"zfcuda: {what}: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' ...'}", file=sys.stderr)
+    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    with suppress(OSError):  # stderr may be on a full disk: the exit code still tells
+        print(f"zfcuda: {what}: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager

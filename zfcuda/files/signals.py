@@ -37,15 +37,21 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Within the block SIGINT raises KeyboardInterrupt, SIGTERM and SIGHUP raise Terminated; ignored ones stay so."""
+def raised() -> Iterator[list[KeyboardInterrupt]]:
+    """Within the block SIGINT raises KeyboardInterrupt, SIGTERM and SIGHUP raise Terminated; ignored ones stay so.
+
+    Yields:
+        what was raised so far: code that is not Python may turn it into an exception of its own.
+    """
+    came: list[KeyboardInterrupt] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        came.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
+        raise came[-1]
 
     before = _replaced(interrupt)
     try:
-        yield
+        yield came
     finally:
         _restored(before)
 

@@ -92,19 +92,19 @@ class Folder:
         files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
         files[Path("index.html")] = page(explanations, drawn, title, made).encode()
         try:
-            self._place(files)
+            return self._placed(files)
         except OSError as error:
             raise self._refused(error) from None
-        self.page = self.path / "index.html"
-        return self.page
 
-    def _place(self, files: dict[Path, bytes]) -> None:
+    def _placed(self, files: dict[Path, bytes]) -> Path:
         drafts = {self._drafts.path / str(i): self.path / name for i, name in enumerate(files)}
         for draft, content in zip(drafts, files.values(), strict=True):
             draft.write_bytes(content)
         with alone(self.path):
             stale = (Path("pictures", name) for name in self._listed())
             self._drafts.place(drafts, [self.path / name for name in stale if name not in files])
+            self.page = self.path / "index.html"  # before a signal that was held back ends this
+        return self.page
 
     def _listed(self) -> set[str]:
         """The pictures of the report that is there; nothing else in the folder is ever removed."""
