@@ -65,20 +65,6 @@ def same_size(image: Any, first: Tensor) -> Tensor:
     )
 
 
-def check_plain(name: str, value: Tensor) -> None:
-    """Refuses tensors that cannot be asked for their numbers: nested and sparse ones, those on the device meta.
-
-    Raises:
-        TypeError: `value` is not dense.
-        ValueError: it has no numbers.
-    """
-    if value.is_nested or value.layout != torch.strided:
-        kind = "a nested tensor" if value.is_nested else str(value.layout)
-        raise TypeError(f"{name}: expected a dense Tensor, got {kind}")
-    if value.is_meta:
-        raise ValueError(f"{name}: expected numbers, got shape {list(value.shape)} on the device meta, without any")
-
-
 def check_layer(layer: str, model: nn.Module) -> None:
     """Raises ValueError, with the names that there are, where the model has no submodule of this dotted name."""
     names = [name for name, _ in model.named_modules() if name]
@@ -126,6 +112,20 @@ def target_score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Te
         got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
     return score.float()
+
+
+def check_plain(name: str, value: Tensor) -> None:
+    """Refuses tensors that cannot be asked for their numbers: nested and sparse ones, those on the device meta.
+
+    Raises:
+        TypeError: `value` is not dense.
+        ValueError: it has no numbers.
+    """
+    if value.is_nested or value.layout != torch.strided:
+        kind = "a nested tensor" if value.is_nested else str(value.layout)
+        raise TypeError(f"{name}: expected a dense Tensor, got {kind}")
+    if value.is_meta:
+        raise ValueError(f"{name}: expected numbers, got shape {list(value.shape)} on the device meta, without any")
 
 
 def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
