@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from zfcuda import cli
+from zfcuda import _startup, cli
 from zfcuda.models import zfnet
 
 WIDTH = 0.03
@@ -110,7 +110,7 @@ MISTAKES: dict[str, Mistake] = {
     "weights for the demo": (lambda i: command(i, "--model", "demo"), "the demo network has its own weights"),
     "unknown class": (lambda i: command(i, "--target", "taby"), "no class 'taby'; did you mean tabby cat"),
     "class beyond": (lambda i: command(i, "--target", "3"), "target: expected a class from 0 to 2, got 3"),
-    "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: cannot be read"),
+    "no class file": (lambda i: command(i, "--classes", i / "none.txt"), "none.txt: no such file"),
     "unknown layer": (
         lambda i: command(i, "--layer", "conv9"),
         "layer: expected a convolution layer, one of conv1, conv2, conv3, conv4, conv5, got 'conv9'",
@@ -210,6 +210,23 @@ def test_ctrl_c_keeps_what_was_done(
     assert not (tmp_path / "none").exists(), "nothing was done, so nothing is left"
 
 
+def test_ctrl_c_while_the_page_takes_its_place_comes_too_late(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def pressed(source: Path, target: Path) -> None:
+        real(source, target)
+        if target.name == "0-picture.png":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("zfcuda.files.drafts.os.replace", pressed)
+    out = tmp_path / "out"
+    assert run(command(here, "--out", out)) == 130
+    assert f"zfcuda: interrupted: 1 of 1 pictures are in {out / 'index.html'}" in capsys.readouterr().err
+    assert (out / "index.html").exists() and not (out / "interrupted").exists()
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cli.__file__).parents[1]), *sys.path])}
 
@@ -237,6 +254,67 @@ def test_a_real_ctrl_c(here: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_sigterm_cleans_up_as_ctrl_c_does(here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    arguments = command(here, "--out", out, "--window", "8", "--stride", "1")
+    process = subprocess.Popen([sys.executable, "-m", "zfcuda", *arguments], stderr=subprocess.PIPE, env=environment())
+    deadline = time.monotonic() + 60
+    while not list(out.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and b"Traceback" not in errors and b"zfcuda: interrupted" in errors, errors
+    assert not list(out.iterdir())
+
+
+def test_ctrl_c_that_comes_as_another_exception(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where it comes while Rust calls Python."""
+
+    def find(*arguments: object, **options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("a file that cannot be read") from None
+
+    monkeypatch.setattr("zfcuda.models.checkpoints.load.find", find)
+    assert run(["summary", "lenet5"]) == 130
+    assert capsys.readouterr().err == "zfcuda: interrupted: nothing was changed\n"
+
+
+@pytest.mark.parametrize("module", ["zfcuda", "zfcuda.train"])
+def test_ctrl_c_while_torch_is_imported(tmp_path: Path, module: str) -> None:
+    """A torch whose import is interrupted stands for the real one, whose import takes seconds."""
+    (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        capture_output=True,
+        text=True,
+        env=environment() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (130, "", "zfcuda: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("python -m zfcuda explain", True),
+        ("python -W ignore -X dev -Im zfcuda.train", True),
+        ("python /usr/bin/zfcuda", True),
+        ("python zfcuda.exe explain", True),
+        ("python -c zfcuda", False),
+        ("python -m pytest zfcuda", False),
+        ("python mine.py -m zfcuda", False),
+        ("python", False),
+    ],
+)
+def test_only_the_commands_end_quietly(words: str, command: bool) -> None:
+    assert _startup.is_command(words.split()) is command
+
+
 def test_module_and_help(here: Path) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "zfcuda", "--help"], capture_output=True, text=True, env=environment()
@@ -254,6 +332,24 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()  # as `| head` does
     assert process.stderr.read() == b"" and process.wait(60) == 0
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_error(here: Path, tmp_path: Path, closed: int) -> None:
+    arguments = command(here, "--out", tmp_path / "out")
+    process = subprocess.run(
+        [sys.executable, "-m", "zfcuda", *arguments], env=environment(), preexec_fn=lambda: os.close(closed)
+    )
+    assert process.returncode == 0 and (tmp_path / "out" / "index.html").exists()
+
+
+def test_a_full_stdout_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "zfcuda", "backend"], stdout=full, stderr=subprocess.PIPE, env=environment()
+        )
+    assert process.returncode == 2
+    assert process.stderr == b"zfcuda: error: OSError: [Errno 28] No space left on device\n"
 
 
 def test_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,6 +410,108 @@ def test_explain_with_a_network_of_the_users_own(
     capsys.readouterr()
     assert run([*arguments, "--model", "nets_of_mine:WRONG"]) == 2
     assert "nets_of_mine:WRONG cannot take its picture, a tensor [1,3,224,224]: " in capsys.readouterr().err
+
+
+FAILING = """
+import sys
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    {method}
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+        {init}
+
+    def forward(self, x):
+        {forward}
+        return self.last(self.conv(x).mean((2, 3)))
+"""
+FAULTS: dict[str, tuple[dict[str, str], str]] = {
+    "forward": ({"forward": "return {}['a']"}, "a tensor [1,3,224,224]: KeyError: 'a'"),
+    "forward ends": ({"forward": "sys.exit(0)"}, "a tensor [1,3,224,224]: SystemExit: 0"),
+    "no memory": ({"forward": "raise MemoryError"}, "a tensor [1,3,224,224]: out of memory\n"),
+    "talks of memory": ({"forward": "raise RuntimeError('no memory of it')"}, "RuntimeError: no memory of it"),
+    "a layer": ({"forward": "self.last(x)"}, "(in layer 'last', Linear)"),
+    "init ends": ({"init": "sys.exit()"}, "fails when called: SystemExit"),
+    "preprocess": ({"method": "def preprocess(self, clip): return clip.ndim"}, "its preprocess fails: AttributeError"),
+    "preprocess ends": ({"method": "def preprocess(self, p): sys.exit(1)"}, "its preprocess fails: SystemExit: 1"),
+    "preprocess of another kind": ({"method": "def preprocess(self, p): return p"}, "its preprocess gives a Image"),
+    "preprocess to meta": (
+        {"method": "def preprocess(self, p): return torch.zeros(1, 3, 99, 99, device='meta')"},
+        "its preprocess gives no plain tensor",
+    ),
+    "preprocess of two": (
+        {"method": "def preprocess(self, p): return torch.zeros(2, 3, 99, 99)"},
+        "its preprocess gives a tensor [2, 3, 99, 99]; expected a Tensor [1,C,H,W]",
+    ),
+    "a property": ({"method": "classes = property(lambda self: 1 / 0)"}, "ZeroDivisionError: division by zero"),
+    "eval": ({"method": "def train(self, mode=True): raise OSError('gone')"}, "OSError: gone"),
+    "later": (
+        {
+            "init": "self.runs = 0",
+            "forward": "self.runs += type(x) is torch.Tensor\n        if self.runs > 1: raise KeyError(self.runs)",
+        },
+        "KeyError: 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_network_that_fails_is_one_line(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code, message = FAULTS[name]
+    monkeypatch.chdir(tmp_path)
+    module = f"failing_{name.replace(' ', '_')}"
+    Path(f"{module}.py").write_text(FAILING.format(**{"method": "", "init": "pass", "forward": "pass"} | code))
+    assert run(["explain", str(here / "0.png"), "--model", f"{module}:Net", "--stride", "99"]) == 2
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines(keepends=True)
+    said = [line for line in lines if line.strip() and "%|" not in line and "...]" not in line]  # bars aside
+    assert said == lines[-1:] and said[0].startswith("zfcuda: error: "), lines
+    assert message in said[0] and module in said[0]
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("value", ["1", "0"])
+def test_a_traceback_for_who_asks(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    monkeypatch.setenv("ZFCUDA_TRACEBACK", value)
+    assert run(["summary", "none.pth"]) == 2
+    errors = capsys.readouterr().err
+    assert ("Traceback" in errors) == (value == "1") and errors.splitlines()[-1].startswith("zfcuda: error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["summary", "PIPE"],
+        ["summary", "lenet5", "--weights", "PIPE"],
+        ["explain", "PIPE"],
+        ["explain", "0.png", "--classes", "PIPE"],
+        ["explain", "0.png", "--out", "PIPE"],
+        ["convert", "PIPE", "new.safetensors"],
+    ],
+)
+@pytest.mark.parametrize("pipe", ["pipe.pth", "pipe", "/dev/zero"])
+def test_a_pipe_or_a_device_is_not_waited_for(
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    pipe: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("0.png").write_bytes((here / "0.png").read_bytes())
+    if pipe.startswith("pipe"):
+        os.mkfifo(pipe)
+    assert run([pipe if word == "PIPE" else word for word in command]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("zfcuda: error: ") and errors.count("\n") == 1 and pipe in errors
+    assert "not a regular file" in errors or "cannot be written to" in errors
 
 
 def test_convert(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

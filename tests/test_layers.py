@@ -18,10 +18,11 @@ Sources = dict[str, str]
 # A room may import those of the lines above it: of its own line, only what BESIDE names.
 ORDER = [
     ["_C", "_built_for"],  # made by the build
-    ["_extension"],
+    ["_extension", "_startup", "files"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "inputs"],
+    ["network", "independence", "data", "render", "cuda_graph", "inputs", "complaint"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
+    ["command"],
     ["train"],
     ["report"],
     ["__init__", "cli", "__main__"],

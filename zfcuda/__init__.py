@@ -1,5 +1,11 @@
 """zfcuda shows what a convolutional network looks at (Zeiler & Fergus, arXiv 1311.2901)."""
 
+# ruff: noqa: E402
+
+from zfcuda import _startup
+
+_startup.end_quietly()  # before torch is imported
+
 from zfcuda import data, models, ops
 from zfcuda._extension import backend
 from zfcuda.backward.deconvnet import project

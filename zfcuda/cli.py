@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import logging
-import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING
 
+from zfcuda.command import EPILOG, Parser, run
+from zfcuda.complaint import naming
 from zfcuda.data.pictures import one_line, read_picture
 
 if TYPE_CHECKING:
     from zfcuda.report import Explanation, Folder, Prepared, Subject
 
-_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 _DEMO_PICTURES = 2
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        _complain("error", message)
-        sys.exit(2)
+_LESS = "take a larger --stride or fewer pictures"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,34 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None: those of the process.
 
     Returns:
-        The exit code: 0; 2 for what the user can mend, with one line on stderr; 130 after Ctrl-C.
+        The exit code: 0; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    try:
-        logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
-        arguments = _parser().parse_args(argv)
-        with _plain_warnings():
-            code = int(arguments.run(arguments))
-            sys.stdout.flush()
-            return code
-    except KeyboardInterrupt:
-        _complain("interrupted", "nothing was changed")
-        return _INTERRUPTED
-    except BrokenPipeError:  # `zfcuda layers | head`
-        # Nobody reads on; without this the interpreter would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, NotImplementedError, OSError) as error:
-        _complain("error", str(error))
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        _complain("error", "out of memory: take a larger --stride or fewer pictures")
-        return 2
+    return run(_parser(), argv, lambda arguments: int(arguments.run(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="zfcuda", description="Shows what a convolutional network looks at.")
+def _parser() -> Parser:
+    parser = Parser(prog="zfcuda", description="Shows what a convolutional network looks at.", epilog=EPILOG)
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {_version()}", help="say which version this is"
     )
@@ -173,19 +142,20 @@ def _explain(arguments: argparse.Namespace) -> int:
     device = _device(arguments.device)
     _check_top(arguments.top)
     with Folder(arguments.out) as folder:
-        subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
-        prepared = [
-            prepare(
-                subject,
-                read_picture(path),
-                name,
-                target=arguments.target,
-                window=arguments.window,
-                stride=arguments.stride,
-                layer=arguments.layer,
-            )
-            for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
-        ]
+        with naming(arguments.model, _LESS):
+            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            prepared = [
+                prepare(
+                    subject,
+                    read_picture(path),
+                    name,
+                    target=arguments.target,
+                    window=arguments.window,
+                    stride=arguments.stride,
+                    layer=arguments.layer,
+                )
+                for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+            ]
         return _report(folder, subject, prepared, arguments.top)
 
 
@@ -225,7 +195,8 @@ def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top:
     done: list[Explanation] = []
     try:
         for one in prepared:
-            done.append(explain(one, top=top, progress=True))
+            with naming(f"{subject.title} with {one.name}", _LESS):
+                done.append(explain(one, top=top, progress=True))
             e, o = done[-1], done[-1].occlusion
             best = int(e.probabilities.argmax())
             print(
@@ -234,13 +205,15 @@ def _report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top:
                 flush=True,
             )
         print(folder.write(done, subject.title))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not done:
             raise
-        with Folder(folder.path / "interrupted") as rest:
-            page = rest.write(done, subject.title)
-        _complain("interrupted", f"{len(done)} of {len(prepared)} pictures are in {page}")
-        return _INTERRUPTED
+        page = folder.page
+        if page is None:
+            with Folder(folder.path / "interrupted") as rest:
+                page = rest.write(done, subject.title)
+        stop.args = (f"{len(done)} of {len(prepared)} pictures are in {page}",)
+        raise
     return 0
 
 
@@ -249,16 +222,17 @@ def _summary(arguments: argparse.Namespace) -> int:
     from zfcuda.models.accounts.memory import memory_need
     from zfcuda.models.checkpoints.load import find
 
-    loaded = find(arguments.model, weights=arguments.weights)
+    with naming(arguments.model):
+        loaded = find(arguments.model, weights=arguments.weights)
     size = arguments.input or loaded.input_size or (3, 224, 224)
-    table = summary(loaded.model, size)
-    lines = [str(table)]
-    if arguments.memory is not None:
-        counts = [
-            memory_need(loaded.model, size, training=training).largest_batch(arguments.memory)
-            for training in (False, True)
-        ]
-        lines.append(f"pictures at once in {arguments.memory}: {counts[0]:,} forward, {counts[1]:,} in training")
+    with naming(f"{arguments.model} with an input of {'x'.join(map(str, size))}"):
+        lines = [str(summary(loaded.model, size))]
+        if arguments.memory is not None:
+            counts = [
+                memory_need(loaded.model, size, training=training).largest_batch(arguments.memory)
+                for training in (False, True)
+            ]
+            lines.append(f"pictures at once in {arguments.memory}: {counts[0]:,} forward, {counts[1]:,} in training")
     print("\n".join(lines))
     return 0
 
@@ -266,16 +240,20 @@ def _summary(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from zfcuda.models.checkpoints.convert import convert
 
-    print(
-        convert(
-            arguments.source,
-            arguments.out,
-            model=arguments.model,
-            weights=arguments.weights,
-            mean=arguments.mean,
-            force=arguments.force,
-        )
-    )
+    try:
+        with naming(arguments.source):
+            said = convert(
+                arguments.source,
+                arguments.out,
+                model=arguments.model,
+                weights=arguments.weights,
+                mean=arguments.mean,
+                force=arguments.force,
+            )
+    except KeyboardInterrupt as stop:
+        stop.args = (f"{arguments.out} is as it was, or complete",)
+        raise
+    print(said)
     return 0
 
 
@@ -308,29 +286,6 @@ def _names(paths: Sequence[str]) -> list[str]:
     """What to call each picture: its file name, or its path where several share that."""
     names = [Path(path).name for path in paths]
     return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
-
-
-def _complain(what: str, message: str) -> None:
-    print(f"zfcuda: {what}: {one_line(' '.join(message.split()))}", file=sys.stderr)
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Warnings as one line each, without the source line that raised them."""
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        _complain("warning", str(message))
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     """The image as [1,C,H,W], without its history.
 
     Raises:
-        TypeError: it is no Tensor, not of a floating dtype, or of a dtype that no weight has (autocast aside).
-        ValueError: it is not [C,H,W] or [1,C,H,W], is empty, on a device without weights of the model, or not finite.
+        TypeError: it is no dense Tensor, not of a floating dtype, or of a dtype that no weight has (autocast aside).
+        ValueError: it is not [C,H,W] or [1,C,H,W], is empty, on a device without weights of the model or without
+            numbers (meta), or not finite.
     """
     if not isinstance(image, Tensor):
         raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
+    check_plain("image", image)
     if not image.is_floating_point():
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
     if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
@@ -44,8 +46,11 @@ def same_size(image: Any, first: Tensor) -> Tensor:
     """An image as [1,C,H,W], of the shape, dtype and device of the first one.
 
     Raises:
-        ValueError: it is not.
+        TypeError: it is not dense.
+        ValueError: it is not so.
     """
+    if isinstance(image, Tensor):
+        check_plain("image", image)
     batch = image[None] if isinstance(image, Tensor) and image.dim() == first.dim() - 1 else image
     if isinstance(batch, Tensor) and (batch.shape, batch.dtype, batch.device) == (
         first.shape,
@@ -118,6 +123,20 @@ def target_score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Te
         got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
     return score.float()
+
+
+def check_plain(name: str, value: Tensor) -> None:
+    """Refuses tensors that cannot be asked for their numbers: nested and sparse ones, those on the device meta.
+
+    Raises:
+        TypeError: `value` is not dense.
+        ValueError: it has no numbers.
+    """
+    if value.is_nested or value.layout != torch.strided:
+        kind = "a nested tensor" if value.is_nested else str(value.layout)
+        raise TypeError(f"{name}: expected a dense Tensor, got {kind}")
+    if value.is_meta:
+        raise ValueError(f"{name}: expected numbers, got shape {list(value.shape)} on the device meta, without any")
 
 
 def probabilities(logits: Tensor, how: str = "auto") -> Tensor:

@@ -486,6 +486,30 @@ REFUSED = {
         "2 groups of 2 input and 3 output channels",
     ),
     "even norm": ('name: "n" type: "LRN" lrn_param { local_size: 4 }', "local_size: expected an odd number, got 4"),
+    "no stride": (
+        'name: "c" type: "Convolution" convolution_param { num_output: 1 kernel_size: 1 stride_h: 0 stride_w: 0 }',
+        r"layer 'c' \(Convolution\): stride: expected at least 1, got 0",
+    ),
+    "no pooled stride": (
+        'name: "p" type: "Pooling" pooling_param { kernel_size: 2 stride_h: 1 stride_w: 0 }',
+        "stride: expected at least 1, got 0",
+    ),
+    "no kernel": (
+        'name: "c" type: "Convolution" convolution_param { num_output: 1 kernel_h: 0 kernel_w: 1 }',
+        "kernel: expected at least 1, got 0",
+    ),
+    "no dilation": (
+        'name: "c" type: "Convolution" convolution_param { num_output: 1 kernel_size: 1 dilation: 0 }',
+        "dilation: expected at least 1, got 0",
+    ),
+    "dropout of more than all": (
+        'name: "d" type: "Dropout" dropout_param { dropout_ratio: 2 }',
+        r"layer 'd' \(Dropout\): dropout probability",
+    ),
+    "too many maps": (
+        'name: "c" type: "Convolution" convolution_param { num_output: 4294967295 kernel_size: 9 }',
+        "layer 'c' is too large: ",
+    ),
     "product": ('name: "e" type: "Eltwise" eltwise_param { operation: PROD }', "only a sum"),
     "transposed": (
         'name: "f" type: "InnerProduct" inner_product_param { num_output: 2 transpose: true }',
@@ -506,6 +530,7 @@ def test_what_cannot_be_read_is_named(name: str) -> None:
     [
         ("not a prototxt {", r"^net.prototxt: not a prototxt \("),
         ('layer { name: "d" type: "Data" top: "data" }', "as for training; the deploy prototxt is needed"),
+        pytest.param("a{" * 3000 + "}" * 3000, "^net.prototxt: not a prototxt", id="deep"),
         ('input: "data"', "expected one input with its size, found 1 with 0 sizes"),
         ('input: "data" input_dim: 1 input_dim: 3', "expected \\[pictures, channels, height, width\\]"),
         ('input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8', "a network without layers"),
@@ -562,7 +587,9 @@ def test_truncated_files_are_refused(tmp_path: Path, part: float) -> None:
     prototxt, weights = files(tmp_path, "zf")
     data = weights.read_bytes()
     weights.write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(WeightsError, match=r"^\S*zf\.caffemodel: (not a caffemodel|a caffemodel without)"):
+    with pytest.raises(
+        WeightsError, match=r"^\S*zf\.caffemodel: (not a caffemodel|a caffemodel without|an empty file)"
+    ):
         load(prototxt, weights=weights)
 
 

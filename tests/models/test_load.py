@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from zfcuda.models.architectures import registry
@@ -249,7 +250,13 @@ number = 3
 def make(num_classes=2): return nn.Sequential(nn.Flatten(), nn.Linear(4, num_classes))
 def needs(width): return network
 def fails(): raise KeyError("weights")
+def ends(): raise SystemExit(0)
 def wrong(): return 3
+
+class Lazily(type):
+    def __getattr__(cls, name): raise OSError("gone")
+
+class Lazy(metaclass=Lazily): pass
 
 class Net(nn.Module):
     class Inner(nn.Module): pass
@@ -262,6 +269,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"own_{tmp_path.name.lower()}"
     (tmp_path / f"{name}.py").write_text(MODULE)
     (tmp_path / f"{name}_broken.py").write_text("import no_such_thing")
+    (tmp_path / f"{name}_ends.py").write_text("import sys; sys.exit(3)")
     (tmp_path / f"{name}_odd.py").write_text("def f(:")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != ""])
@@ -286,6 +294,9 @@ def test_own_networks(own: str, tmp_path: Path) -> None:
         (":nothing", "has no 'nothing'; it has "),
         (":needs", "cannot be called with no arguments (missing a required argument: 'width')"),
         (":fails", "fails when called: KeyError: 'weights'"),
+        (":ends", "fails when called: SystemExit: 0"),
+        ("_ends:make", "fails: SystemExit: 3"),
+        (":Lazy.attribute", "looking for 'attribute' fails: OSError: gone"),
         (":wrong", "returns a int, not a torch.nn.Module"),
         (":number", "a int, neither a torch.nn.Module nor a function that makes one"),
         (":", "expected module:attribute"),
@@ -350,7 +361,34 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         external.importlib, "import_module", lambda name: exec("raise RuntimeError('operator missing')")
     )
-    assert error("timm/vit_tiny") == "timm cannot be imported: operator missing"
+    assert error("timm/vit_tiny") == "timm cannot be imported: RuntimeError: operator missing"
+
+
+def test_no_builder_is_left_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither torchvision's, by whatever name its argument goes, nor one that is named as Python."""
+    asked: list[object] = []
+
+    def build(
+        *,
+        weights: object = "W",
+        weights_backbone: object = "B",
+        pretrained_head: object = "H",
+        num_classes: int = 2,
+    ) -> nn.Module:
+        asked.extend(value for value in (weights, weights_backbone, pretrained_head) if value)
+        return TinyNet(num_classes)
+
+    build.__module__ = "torchvision.models.segmentation"
+    models: Any = ModuleType("torchvision.models")
+    models.list_models = lambda: ["fcn_like"]
+    models.get_model_builder = lambda name: build
+    models.get_model = lambda name, **options: build(**options)
+    models.get_model_weights = lambda name: []
+    models.fcn_like = build
+    monkeypatch.setattr(external.importlib, "import_module", lambda name: models)
+    assert load("torchvision/fcn_like", num_classes=4)[2].out_features == 4  # type: ignore[index]
+    assert load("torchvision.models:fcn_like", num_classes=3)[2].out_features == 3  # type: ignore[index]
+    assert asked == []
 
 
 def test_torchvisions_own(tmp_path: Path) -> None:
@@ -461,3 +499,21 @@ def test_convert_caffe(tmp_path: Path) -> None:
     assert metadata(again)["zfcuda.prototxt"] == metadata(out)["zfcuda.prototxt"]
     with pytest.raises(ValueError, match=r"mean: expected 3 numbers, one per channel, got 2 \(1,2\)"):
         convert(*files(tmp_path, "zf")[:1], tmp_path / "new.safetensors", mean="1,2")
+    for odd in ("nan,1,2", "1,inf,2"):
+        with pytest.raises(ValueError, match="mean: expected finite numbers"):
+            convert(*files(tmp_path, "zf")[:1], tmp_path / "new.safetensors", mean=odd)
+    save_file(load_file(out), tmp_path / "odd.safetensors", metadata(out) | {"zfcuda.mean": "1,2,x"})
+    assert "odd.safetensors: zfcuda.mean: expected numbers like 104,117,123, got '1,2,x'" in error(
+        tmp_path / "odd.safetensors"
+    )
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path, own: str) -> None:
+    for name in ("a.prototxt", "b.caffemodel", "c.pth", "d"):
+        os.mkfifo(tmp_path / name)
+        assert "not a regular file" in error(tmp_path / name) and "not a regular file" in error(name)
+    assert "not a regular file" in error("lenet5", weights=tmp_path / "d")
+    os.mkfifo(tmp_path / "out.safetensors")
+    save_file({"1.weight": torch.ones(2, 4)}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="not a regular file"):
+        convert(tmp_path / "w.safetensors", tmp_path / "out.safetensors", force=True)

@@ -262,6 +262,12 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize("memory", ["9" * 400 + "GB", "9" * 5000, "1." + "9" * 5000 + "GB"])
+def test_amounts_of_memory_that_cannot_be(memory: str) -> None:
+    with pytest.raises(ValueError, match=r"^memory: expected bytes, or an amount like .{,90}$"):
+        largest_batch(nn.Conv2d(3, 1, 1), (3, 4, 4), memory)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["forward", "training"])
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("name", NETWORKS)

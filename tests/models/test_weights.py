@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.match import load_weights
-from zfcuda.models.checkpoints.read import read_weights
+from zfcuda.models.checkpoints.read import read_metadata, read_weights
 
 
 def network(classes: int = 3, *, seed: int = 0) -> nn.Sequential:
@@ -161,3 +161,22 @@ def test_a_network_without_storage_is_refused(tmp_path: Path) -> None:
 def test_read_weights_keeps_the_dtypes(tmp_path: Path) -> None:
     path = save_safetensors({"a": torch.ones(2, dtype=torch.float16)}, tmp_path / "w.safetensors")
     assert read_weights(path)["a"].dtype == torch.float16
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+def test_tensors_without_numbers_are_refused(tmp_path: Path) -> None:
+    content = state(network())
+    name = next(iter(content))
+    for odd, message in (
+        (content[name].to("meta"), f"'{name}' has a shape but no numbers"),
+        (torch.nested.nested_tensor([torch.rand(2), torch.rand(3)]), f"'{name}' is not a plain dense tensor"),
+        (content[name].to_sparse(), f"'{name}' is not a plain dense tensor"),
+    ):
+        assert message in refused(network(), save_pickle(content | {name: odd}, tmp_path / "w.pth"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("w.safetensors", "w.pth", "w.caffemodel", "w"):
+        os.mkfifo(tmp_path / name)
+        assert "not a regular file" in refused(network(), tmp_path / name)
+        assert read_metadata(tmp_path / name) == {}

@@ -261,6 +261,8 @@ def test_save(tmp_path: Path) -> None:
         )
         assert np.array_equal(file["activity"], result.activity.numpy())
     assert [p.name for p in tmp_path.iterdir()] == ["map.npz"]
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "map.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 IMAGE = torch.zeros(3, 20, 20)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zfcuda.files import drafts as drafts_module
 from zfcuda.report import Explanation, Folder, Subject, explain, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
@@ -258,7 +259,7 @@ def test_files_of_class_names(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             read_classes(path)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="no such file"):
         read_classes(tmp_path / "none.txt")
 
 
@@ -326,13 +327,36 @@ def test_a_failed_run_leaves_the_earlier_results(
         report.write(two, "second")
     assert snapshot(tmp_path) == before
     monkeypatch.undo()
-    monkeypatch.setattr(files_module.os, "replace", full)
+    monkeypatch.setattr(drafts_module.os, "replace", full)
     with (
         pytest.raises(ValueError, match="cannot be written to \\(No space left on device\\)"),
         Folder(tmp_path) as report,
     ):
         report.write(two, "second")
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("refused", ["write_bytes", "replace"])
+def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
+    two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    with Folder(tmp_path) as report:
+        report.write(two[:1], "first")
+        assert report.page == tmp_path / "index.html"
+    before = snapshot(tmp_path)
+    where = Path if refused == "write_bytes" else drafts_module.os
+    real = getattr(where, refused)
+
+    def full(first: Path, second: Path | bytes) -> None:
+        page = second if isinstance(second, bytes) else str(second).encode()
+        if b"<!doctype html>" in page or page.endswith(b"index.html"):
+            raise OSError(28, "No space left on device")
+        real(first, second)
+
+    monkeypatch.setattr(where, refused, full)
+    with pytest.raises(ValueError, match="No space left on device"), Folder(tmp_path) as report:
+        report.write(two[1:], "second")
+    assert report.page is None and snapshot(tmp_path) == before and not list(tmp_path.glob(".draft*"))
 
 
 def test_a_new_report_removes_only_the_pictures_of_the_old_one(two: list[Explanation], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from tqdm import tqdm
 
-from zfcuda.inputs import repeat_target, select_target
+from zfcuda.inputs import check_plain, repeat_target, select_target
 from zfcuda.occlusion.any_function import Forward, Grid, run
 from zfcuda.occlusion.brute_force import WatchedModel
 from zfcuda.occlusion.dispatch import run_windows
@@ -153,6 +153,7 @@ class Occlusion:
 
 def _tensors(inputs: Any) -> tuple[Tensor, ...]:
     if isinstance(inputs, Tensor):
+        check_plain("inputs", inputs)
         return (inputs,)
     if not isinstance(inputs, tuple):
         kind = TypeError if inputs is None else AssertionError
@@ -160,6 +161,7 @@ def _tensors(inputs: Any) -> tuple[Tensor, ...]:
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor):
             raise AttributeError(f"inputs: expected Tensors, got {type(x).__name__} at {i}")
+        check_plain(f"inputs: at {i}", x)
     return inputs
 
 
@@ -224,6 +226,8 @@ def _baselines(baselines: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     for value in baselines:
         if not isinstance(value, Tensor | int | float):
             raise AssertionError(f"baselines: expected a Tensor or a number, got {value!r}")
+        if isinstance(value, Tensor):
+            check_plain("baselines", value)
     if len(baselines) < len(inputs):
         raise IndexError(f"baselines: {len(baselines)} for {len(inputs)} inputs")
     return baselines

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
+    check_plain,
     checked_image,
     checked_layer,
     class_target,
@@ -205,6 +206,7 @@ def _filled(fill: Fill, image: Tensor) -> Tensor:
     """The fill as a tensor that broadcasts to [C,H,W]."""
     channels = len(image)
     if isinstance(fill, Tensor):
+        check_plain("fill", fill)
         value = fill.detach().to(image)
     elif isinstance(fill, int | float):
         value = torch.tensor(float(fill)).to(image)

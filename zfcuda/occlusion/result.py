@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from zfcuda.files.drafts import whole
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,5 @@ class OcclusionMap:
         if isinstance(self.target, int):
             arrays["target"] = np.array(self.target)
         arrays |= {name: np.array(getattr(self, name)) for name in ("window", "stride", "size", "method", "reason")}
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            try:
-                np.savez_compressed(file, **arrays)
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with whole(path) as [draft], draft.open("wb") as file:
+            np.savez_compressed(file, **arrays)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.backward.deconvnet import projections
+from zfcuda.complaint import naming
 from zfcuda.data.pictures import one_line
 from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
@@ -267,14 +268,9 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
 
 
 def _first_run(subject: Subject, image: Tensor) -> tuple[list[ConvLayer], Tensor]:
-    try:
+    shape = ",".join(map(str, image.shape))
+    with naming(f"{subject.title} cannot take its picture, a tensor [{shape}]"):
         return conv_layers(subject.model, image)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()
-        if "memory" in str(error) or not reason:
-            raise
-        shape = ",".join(map(str, image.shape))
-        raise ValueError(f"{subject.title} cannot take its picture, a tensor [{shape}]: {reason[0]}") from error
 
 
 def _in_colour(subject: Subject, filters: Tensor) -> Tensor:

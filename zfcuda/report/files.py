@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from PIL import Image
+
+from zfcuda.files.drafts import Drafts, alone
+from zfcuda.files.regular import refusal
 from zfcuda.report.explain import Explanation
 from zfcuda.report.numbers import numbers_of
 from zfcuda.report.page import page
@@ -24,8 +26,11 @@ _STALE = re.compile(r"[\w.-]+\.png")  # the only names that an earlier report ca
 class Folder:
     """A folder that a report will be written to, claimed before the work starts, so that it fails early or not at all.
 
-    Everything is first written beside its final place and then renamed, the page last. Until then, and on any error,
-    earlier results stay as they are; folders that had to be made are removed again.
+    All of it is first written beside its final place; only then everything takes its place at once. Until then, and on
+    any error, earlier results stay as they are; folders that had to be made are removed again.
+
+    Attributes:
+        page: the page that was written; None before.
 
     Raises:
         ValueError: (on entry) where the folder cannot be made or written to.
@@ -33,29 +38,27 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.page: Path | None = None
         self._made: list[Path] = []
-        self._draft: Path | None = None
+        self._drafts = Drafts(self.path)
 
     def __enter__(self) -> Folder:
-        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
+            missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             self._made = missing
-            self._draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.path))
+            self._drafts.__enter__()
         except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{self.path}: cannot be written to ({getattr(error, 'strerror', None) or error})"
-            ) from None
+            self._remove_made()
+            raise self._refused(error) from None
+        except BaseException:
+            self._remove_made()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._draft is not None:
-            shutil.rmtree(self._draft, ignore_errors=True)
-        for made in self._made:  # innermost first
-            try:
-                made.rmdir()
-            except OSError:  # there is a report in it
-                break
+        self._drafts.__exit__(kind, error, at)
+        self._remove_made()
 
     def write(self, explanations: Sequence[Explanation], title: str) -> Path:
         """Writes index.html, numbers.json and pictures/*.png, and removes the pictures of the report that was there.
@@ -70,50 +73,57 @@ class Folder:
         Raises:
             ValueError: where the disk refuses; earlier results stay.
         """
-        assert self._draft is not None, "use it in a with statement"
         made = datetime.now()
         drawn = [draw(e) for e in explanations]
-        files: dict[str, bytes] = {}
+        pictures: dict[str, Image.Image] = {}
         for e, panels, stem in zip(explanations, drawn, stems([e.name for e in explanations]), strict=True):
-            pictures = panels.named(stem) | {f"{stem}-{_plain(k)}.png": v for k, v in sheet(e, panels).items()}
-            files |= {name: png(picture) for name, picture in pictures.items()}
+            sheets = {f"{stem}-{_plain(k)}.png": v for k, v in sheet(e, panels).items()}
+            pictures |= panels.named(stem) | sheets
         weights = first_filters(explanations[0])
         if weights is not None:
-            files["filters.png"] = png(weights.image)
+            pictures["filters.png"] = weights.image
         numbers = {
             "network": title,
             "made": made.isoformat(timespec="seconds"),
-            "files": sorted(files),
+            "files": sorted(pictures),
             "pictures": [numbers_of(e) for e in explanations],
         }
-        text = page(explanations, drawn, title, made)
+        files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
+        files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
+        files[Path("index.html")] = page(explanations, drawn, title, made).encode()
         try:
-            before = self._listed()
-            pictures_folder = self.path / "pictures"
-            pictures_folder.mkdir(exist_ok=True)
-            for name, content in files.items():
-                self._place(content, pictures_folder / name)
-            self._place((json.dumps(numbers, indent=1) + "\n").encode(), self.path / "numbers.json")
-            self._place(text.encode(), self.path / "index.html")
-            for name in before - files.keys():
-                (pictures_folder / name).unlink(missing_ok=True)
+            return self._placed(files)
         except OSError as error:
-            raise ValueError(f"{self.path}: cannot be written to ({error.strerror or error})") from None
-        return self.path / "index.html"
+            raise self._refused(error) from None
 
-    def _place(self, content: bytes, final: Path) -> None:
-        assert self._draft is not None
-        draft = self._draft / final.name
-        draft.write_bytes(content)
-        os.replace(draft, final)
+    def _placed(self, files: dict[Path, bytes]) -> Path:
+        drafts = {self._drafts.path / str(i): self.path / name for i, name in enumerate(files)}
+        for draft, content in zip(drafts, files.values(), strict=True):
+            draft.write_bytes(content)
+        with alone(self.path):
+            stale = (Path("pictures", name) for name in self._listed())
+            self._drafts.place(drafts, [self.path / name for name in stale if name not in files])
+            self.page = self.path / "index.html"  # before a signal that was held back ends this
+        return self.page
 
     def _listed(self) -> set[str]:
         """The pictures of the report that is there; nothing else in the folder is ever removed."""
+        file = self.path / "numbers.json"
         try:
-            listed = json.loads((self.path / "numbers.json").read_text("utf-8"))["files"]
+            listed = json.loads(file.read_text("utf-8"))["files"] if refusal(file) is None else []
             return {name for name in listed if isinstance(name, str) and _STALE.fullmatch(name)}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return set()
+
+    def _refused(self, error: Exception) -> ValueError:
+        return ValueError(f"{self.path}: cannot be written to ({getattr(error, 'strerror', None) or error})")
+
+    def _remove_made(self) -> None:
+        for made in self._made:  # innermost first
+            try:
+                made.rmdir()
+            except OSError:  # there is a report in it
+                break
 
 
 def stems(names: Sequence[str]) -> list[str]:

@@ -14,9 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda.complaint import naming
 from zfcuda.data import Preprocess
+from zfcuda.files.regular import refusal
 from zfcuda.models.architectures import imagenet
 from zfcuda.models.checkpoints.load import find
+
+_IMAGE = "expected a Tensor [1,C,H,W]"
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,27 @@ class Subject:
             (image [1,C,H,W] as the network takes it, pixels [3,H,W] the same in 0..1 as RGB, grey [C,H,W] the network's
             values of a middle grey picture). The way back is read off black and white pictures of the same size.
         """
-        image = self.preprocess(picture)
-        black, white = (self.preprocess(Image.new("RGB", picture.size, colour)) for colour in ("black", "white"))
+        image = self._preprocessed(picture)
+        black, white = (self._preprocessed(Image.new("RGB", picture.size, colour)) for colour in ("black", "white"))
+        if not image.shape == black.shape == white.shape:
+            raise ValueError(
+                f"{self.title}: its preprocess gives {list(image.shape)} of a picture, and {list(black.shape)} and "
+                f"{list(white.shape)} of a black and a white one of the same size; expected one shape"
+            )
         span = white - black
         pixels = torch.where(span.abs() > 1e-12, (image - black) / span, torch.zeros_like(image))
         return image, self.in_colour(pixels[0].clamp(0, 1)), ((black + white) / 2)[0]
+
+    def _preprocessed(self, picture: Image.Image) -> Tensor:
+        with naming(f"{self.title}: its preprocess fails"):
+            image: Any = self.preprocess(picture)
+        if not isinstance(image, Tensor):
+            raise ValueError(f"{self.title}: its preprocess gives a {type(image).__name__}; {_IMAGE}")
+        if image.is_nested or image.layout != torch.strided or image.is_meta or not image.is_floating_point():
+            raise ValueError(f"{self.title}: its preprocess gives no plain tensor of floating numbers; {_IMAGE}")
+        if image.dim() != 4 or len(image) != 1 or image.numel() == 0:
+            raise ValueError(f"{self.title}: its preprocess gives a tensor {list(image.shape)}; {_IMAGE}")
+        return image.detach()
 
     def in_colour(self, maps: Tensor) -> Tensor:
         """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
@@ -90,8 +110,8 @@ class Subject:
     def _order(self) -> tuple[int, ...]:
         """Which of the network's channels is red, green, blue: the one that a picture of this colour moves most."""
         side = (64, 64)
-        black = self.preprocess(Image.new("RGB", side, "black"))
-        moved = [(self.preprocess(Image.new("RGB", side, c)) - black).abs()[0] for c in ("#f00", "#0f0", "#00f")]
+        black = self._preprocessed(Image.new("RGB", side, "black"))
+        moved = [(self._preprocessed(Image.new("RGB", side, c)) - black).abs()[0] for c in ("#f00", "#0f0", "#00f")]
         order = tuple(int(channels.flatten(1).amax(1).argmax()) for channels in moved)
         return order if sorted(order) == [0, 1, 2] else (0, 1, 2)
 
@@ -147,6 +167,9 @@ def read_classes(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         ValueError: where it cannot be read, holds no name, or an empty line between names.
     """
+    reason = refusal(path)
+    if reason is not None and reason != "an empty file":
+        raise ValueError(f"{path}: {reason}")
     try:
         lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
     except UnicodeDecodeError:

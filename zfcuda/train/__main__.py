@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 
+from zfcuda.command import EPILOG, Parser, run
+from zfcuda.complaint import naming
 from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models import ZFNet
 from zfcuda.train.checkpoint import save
-from zfcuda.train.config import Config
+from zfcuda.train.config import MOST_AT_ONCE, Config
 from zfcuda.train.loop import Report, train
 
 _HELP = {
@@ -36,44 +38,55 @@ _HELP = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, 2 for bad arguments, 130 when interrupted."""
+    """Runs the command; returns its exit code: 0, 2 for an error, with one line on stderr, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    return run(
+        _parser(), words, lambda arguments: _train(arguments, shlex.join(["python", "-m", "zfcuda.train", *words]))
+    )
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m zfcuda.train",
         description="Trains a ZFNet on drawn pictures (zfcuda.data.Parts). The weights are written after every epoch.",
+        epilog=EPILOG,
     )
     default = Path("out/train/zfnet.safetensors")
     parser.add_argument("--out", type=Path, default=default, help="where the weights go (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="overwrite the weights and the JSON beside them")
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
     for field in dataclasses.fields(Config):
         kind = float if isinstance(field.default, float) else int
         option, text = "--" + field.name.replace("_", "-"), _HELP[field.name] + " (default: %(default)s)"
         parser.add_argument(option, type=kind, default=field.default, help=text)
-    arguments = parser.parse_args(words)
-    try:
-        config = Config(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)})
-        if arguments.threads < 0:
-            raise ValueError(f"threads: expected at least 0, got {arguments.threads}")
-        path = _writable(arguments.out)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    return parser
+
+
+def _train(arguments: argparse.Namespace, command: str) -> int:
+    config = Config(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)})
+    if not 0 <= arguments.threads <= MOST_AT_ONCE:
+        raise ValueError(f"threads: expected 0 to {MOST_AT_ONCE}, got {arguments.threads}")
+    path = _writable(arguments.out, arguments.force)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    command = shlex.join(["python", "-m", "zfcuda.train", *words])
     started = time.perf_counter()
     saved = 0
 
     def checkpoint(network: ZFNet, report: Report) -> None:
         nonlocal saved
-        save(path, network, facts(config, command, report, time.perf_counter() - started))
+        try:
+            save(path, network, facts(config, command, report, time.perf_counter() - started))
+        except OSError as error:
+            kept = f"; it holds epoch {saved}" if saved else ""
+            raise ValueError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
         saved = report.epoch
 
     try:
-        _, report = train(config, checkpoint=checkpoint, progress=True)
-    except KeyboardInterrupt:
-        kept = f"{path} holds epoch {saved}" if saved else "nothing was written"
-        print(f"\ninterrupted: {kept}", file=sys.stderr)
-        return 130
+        with naming("training", "take fewer --pictures, a smaller --batch or --width"):
+            _, report = train(config, checkpoint=checkpoint, progress=True)
+    except KeyboardInterrupt as stop:
+        stop.args = (f"{path} holds epoch {saved}" if saved else "nothing was written",)
+        raise
     print(f"held-out accuracy {report.accuracy:.2%}, without the defining part {report.control_accuracy:.2%} -> {path}")
     return 0
 
@@ -100,13 +113,19 @@ def facts(config: Config, command: str, report: Report, seconds: float) -> dict[
     }
 
 
-def _writable(path: Path) -> Path:
-    """Makes sure, before minutes of work, that the weights can be written there."""
+def _writable(path: Path, force: bool) -> Path:
+    """Makes sure, before minutes of work, that the weights can be written there and that nothing is lost by it."""
     if path.suffix != ".safetensors":
         raise ValueError(f"out: expected a name that ends in .safetensors, got {path}")
-    if path.is_dir():
-        raise ValueError(f"out: expected a file, got the folder {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in (path, path.with_suffix(".json")):
+        if os.path.lexists(file) and not file.is_file():
+            raise ValueError(f"out: {file} is {'a folder' if file.is_dir() else 'not a regular file'}")
+        if file.exists() and not force:
+            raise ValueError(f"out: {file} exists already; --force overwrites it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out: {path.parent} cannot be made ({error.strerror or error})") from None
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"out: expected a path in a folder that can be written to, got {path}")
     return path

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from zfcuda.data import HELD_OUT_SEED
 
+MOST_AT_ONCE = 1024  # threads or processes: more than any machine has use for, fewer than bring one down
+
 
 @dataclass(frozen=True)
 class Config:
@@ -46,6 +48,10 @@ class Config:
         for name in ("seed", "close_ups", "workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.seed >= 2**64:
+            raise ValueError(f"seed: expected below 2**64, got {self.seed}")
+        if self.workers > MOST_AT_ONCE:
+            raise ValueError(f"workers: expected at most {MOST_AT_ONCE}, got {self.workers}")
         for name in ("rate", "width"):
             if not 0 < getattr(self, name) <= 4:
                 raise ValueError(f"{name}: expected above 0 and at most 4, got {getattr(self, name)}")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -42,8 +43,8 @@ def draw_pool(count: int, seed: int, *, part: bool = True, workers: int = 2, tit
         workers: processes; 0 or 1 draws in this one.
         title: shows a progress bar of that name.
     """
+    pixels = torch.empty((count, 224, 224, 3), dtype=torch.uint8)  # first of all: it fails where that is too many
     tasks = [(seed, part, start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    pixels = torch.empty((count, 224, 224, 3), dtype=torch.uint8)
     labels = torch.empty(count, dtype=torch.int64)
     boxes = torch.zeros((count, 4), dtype=torch.int64)
     with (
@@ -66,12 +67,21 @@ def _mapped(tasks: list[tuple[int, bool, int, int]], workers: int) -> Iterator[I
         yield map(_draw, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
-    with context.Pool(workers, _deaf) as pool:
+    with _deaf():
+        pool = context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with pool:
         yield pool.imap(_draw, tasks)
 
 
-def _deaf() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends the workers
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Makes workers deaf to Ctrl-C, even while they import torch: the parent handles it, and ends them."""
+    resource_tracker.ensure_running()  # its start, else a part of theirs, takes the block away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _draw(task: tuple[int, bool, int, int]) -> _Drawn:

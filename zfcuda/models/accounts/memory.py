@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -107,10 +109,10 @@ def largest_batch(
 
 def _amount(memory: int | str) -> int:
     if isinstance(memory, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B|)\s*", memory)
+        match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]i?B|)\s*", memory)
         if not match:
-            raise ValueError(f'memory: expected bytes, or an amount like "8 GB" or "8 GiB", got {memory!r}')
-        return int(float(match[1]) * _UNITS[match[2]])
+            raise ValueError(f'memory: expected bytes, or an amount like "8 GB" or "8 GiB", got {reprlib.repr(memory)}')
+        return int(Fraction(match[1]) * _UNITS[match[2]])
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
         raise ValueError(f"memory: expected a number of bytes, got {memory!r}")
     return memory

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 from torch import Tensor
 
+from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.load import Loaded, UnknownNetworkError, find
 from zfcuda.models.checkpoints.match import matched
 from zfcuda.models.checkpoints.read import read_metadata, read_weights
@@ -94,6 +96,8 @@ def _check_out(out: Path, force: bool) -> None:
         raise ValueError(f"{out}: expected a name that ends in .safetensors")
     if out.is_dir() or (out.exists() and not force):
         raise ValueError(f"{out}: exists already" + ("" if out.is_dir() else "; --force overwrites it"))
+    if out.exists() and not out.is_file():
+        raise ValueError(f"{out}: not a regular file")
     if not out.parent.is_dir():
         raise ValueError(f"{out}: there is no folder {out.parent}")
 
@@ -112,6 +116,8 @@ def _mean(text: str, loaded: Loaded) -> str:
             raise ValueError(f"mean: expected numbers like 104,117,123 or a binaryproto, got {text!r}") from None
     if len(values) != channels:
         raise ValueError(f"mean: expected {channels} numbers, one per channel, got {len(values)} ({text})")
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"mean: expected finite numbers, got {text}")
     return ",".join(map(repr, values))
 
 
@@ -120,18 +126,15 @@ def _write(out: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
 
     # Copies: tensors that share memory, or are parts of others, cannot be saved as they are.
     copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
-        save_file(copies, temporary, facts)
-        temporary.chmod(mode)
-        os.replace(temporary, out)
+        with whole(out) as [draft]:
+            draft.touch()
+            mode = draft.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
+            save_file(copies, draft, facts)
+            draft.chmod(mode)
     except OSError as error:
         raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from None
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise ValueError(f"{out}: cannot be written ({error})") from None
         raise
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda.complaint import reason
+
 PACKAGES = ("torchvision", "timm")
 # Their published weights were trained with another mean and deviation, which their first step makes of ImageNet's.
 _RECOLOURING = ("googlenet", "inception_v3")
@@ -56,7 +58,7 @@ def _import(module: str) -> ModuleType:
             raise ValueError(f"{package} is not installed: pip install {package}") from None
         raise ValueError(f"{package} cannot be imported: {error}") from None
     except Exception as error:  # for example, it was built for another torch
-        raise ValueError(f"{package} cannot be imported: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{package} cannot be imported: {reason(error)}") from None
 
 
 def _torchvision(name: str) -> External | None:
@@ -64,6 +66,7 @@ def _torchvision(name: str) -> External | None:
     if name not in models.list_models():
         return None
     more = {"transform_input": True, "init_weights": False} if name in _RECOLOURING else {}
+    more |= without_downloads(models.get_model_builder(name))
 
     def describe(model: nn.Module) -> tuple[Any, Any, Any]:
         published = list(models.get_model_weights(name))
@@ -75,7 +78,7 @@ def _torchvision(name: str) -> External | None:
         size = None if not crop else (3, crop[0], crop[-1])
         return _Batched(transform), size, first.meta.get("categories")
 
-    return External(lambda **options: models.get_model(name, weights=None, **more, **options), describe)
+    return External(lambda **options: models.get_model(name, **{"weights": None, **more, **options}), describe)
 
 
 def _timm(name: str) -> External | None:
@@ -90,6 +93,17 @@ def _timm(name: str) -> External | None:
         return _Batched(transform), tuple(settings["input_size"]), None
 
     return External(lambda **options: timm.create_model(name, pretrained=False, **options), describe)
+
+
+def without_downloads(build: Callable[..., Any]) -> dict[str, Any]:
+    """What a builder takes and must be told so that it fetches no weights, such as those of a backbone."""
+    try:
+        parameters = inspect.signature(build).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return {}
+    return {name: None for name in parameters if name.startswith("weights")} | {
+        name: False for name in parameters if name.startswith("pretrained")
+    }
 
 
 class _Batched:
@@ -119,7 +133,7 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
         raise ValueError(f"{name!r}: expected module:attribute, as in my_package.nets:make_net")
     target: Any = _module(name, module_name)
     for part in attribute.split("."):
-        if not hasattr(target, part):
+        if not _has(name, target, part):
             own = [key for key in vars(target) if not key.startswith("_")] if isinstance(target, ModuleType) else []
             there = f"; it has {', '.join(own[:12])}" if own else ""
             raise ValueError(f"{name!r}: {module_name} has no {attribute!r}{there}")
@@ -132,7 +146,9 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
         raise ValueError(
             f"{name!r}: a {type(target).__name__}, neither a torch.nn.Module nor a function that makes one"
         )
-    options = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    if str(getattr(target, "__module__", "")).partition(".")[0] in PACKAGES:
+        options |= without_downloads(target)
     try:
         inspect.signature(target).bind(**options)
     except TypeError as error:
@@ -141,8 +157,8 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
         pass
     try:
         made = target(**options)
-    except Exception as error:
-        raise ValueError(f"{name!r}: fails when called: {_reason(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{name!r}: fails when called: {reason(error)}") from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{name!r}: returns a {type(made).__name__}, not a torch.nn.Module")
     return made
@@ -156,9 +172,9 @@ def _module(name: str, module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             raise ValueError(f"{name!r}: no Python module {error.name!r} here") from None
-        raise ValueError(f"{name!r}: importing {module} fails: {_reason(error)}") from error
-    except Exception as error:  # whatever the user's module may raise
-        raise ValueError(f"{name!r}: importing {module} fails: {_reason(error)}") from error
+        raise ValueError(f"{name!r}: importing {module} fails: {reason(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's module may raise
+        raise ValueError(f"{name!r}: importing {module} fails: {reason(error)}") from error
     finally:
         for place in here:
             sys.path.remove(place)
@@ -168,9 +184,11 @@ def _spoken(options: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no arguments"
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _has(name: str, target: Any, attribute: str) -> bool:
+    try:
+        return hasattr(target, attribute)
+    except (Exception, SystemExit) as error:  # a property of the user's, or a module's __getattr__
+        raise ValueError(f"{name!r}: looking for {attribute!r} fails: {reason(error)}") from error
 
 
 def shapes_with(build: Callable[..., nn.Module], num_classes: int) -> dict[str, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zfcuda.complaint import reason
 from zfcuda.data.preprocess import CAFFE_MEAN, Preprocess
+from zfcuda.files.regular import refusal
 from zfcuda.models.architectures.registry import NAMES, build, entry
 from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -121,9 +124,9 @@ def _resolved(text: str, weights: Path | None, num_classes: int | None) -> Loade
         return _own(text, weights, num_classes)
     if path.is_file():
         return _file(path, weights, num_classes)
-    if not text or os.sep not in text:
+    if not text or (os.sep not in text and refusal(path) != "not a regular file"):
         return _bare(text, weights, num_classes)
-    raise ValueError(f"{text}: {'a folder, not a network' if path.is_dir() else 'no such file'}")
+    raise ValueError(f"{text}: {'a folder, not a network' if path.is_dir() else refusal(path)}")
 
 
 def _bare(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
@@ -221,8 +224,7 @@ def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
 def _caffe(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
     """A network from a prototxt or a caffemodel; the other of the two is looked for beside it."""
     prototxt, caffemodel = (path, weights) if path.suffix.lower() == ".prototxt" else (None, path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    _check(path)
     if prototxt is None:
         if weights is not None:
             raise ValueError(f"weights: {weights}, but {path} holds weights already; give the prototxt instead")
@@ -233,11 +235,18 @@ def _caffe(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
             )
     elif caffemodel is None:
         caffemodel = _beside(path, ".caffemodel")
+    _check(prototxt)
     try:
         text = prototxt.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{prototxt}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     return _from_prototxt(text, prototxt, caffemodel, num_classes, None)
+
+
+def _check(file: Path) -> None:
+    refused = refusal(file)
+    if refused is not None:
+        raise WeightsError(f"{file}: {refused}")
 
 
 def _beside(path: Path, suffix: str) -> Path | None:
@@ -263,7 +272,12 @@ def _from_prototxt(
     elif weights is not None:
         _fill(model, read_weights(weights), weights)
     size: Any = model.input_size
-    means = CAFFE_MEAN if mean is None else tuple(float(value) for value in mean.split(","))
+    try:
+        means = CAFFE_MEAN if mean is None else tuple(float(value) for value in mean.split(","))
+    except ValueError:
+        means = (math.nan,)
+    if not all(map(math.isfinite, means)):
+        raise WeightsError(f"{prototxt}: zfcuda.mean: expected numbers like 104,117,123, got {mean!r}")
     _describe(model, None, Preprocess.caffe(size[1:], means) if size[0] == len(means) else None)
     last = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1:]
     count = next((layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features for layer in last), None)
@@ -292,7 +306,7 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     try:
         model = other.build(**({} if count is None else {"num_classes": count}))
     except Exception as error:
-        raise ValueError(f"{package}/{name}: cannot be built: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{package}/{name}: cannot be built: {reason(error)}") from error
     if tensors is not None and weights is not None:
         _fill(model, tensors, weights)
     preprocess, size, classes = other.describe(model)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.files.regular import refusal
 from zfcuda.models.checkpoints.errors import WeightsError
 
 # What training scripts save around the weights.
@@ -29,17 +30,11 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         WeightsError: for a file that is missing, empty, truncated, not a file of weights, or with code in it.
     """
     file = Path(path)
-    if file.is_dir():
-        raise WeightsError(f"{file}: a folder, not a file of weights")
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(9)
-    except FileNotFoundError:
-        raise WeightsError(f"{file}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not start:
-        raise WeightsError(f"{file}: an empty file")
+    refused = refusal(file)
+    if refused is not None:
+        raise WeightsError(f"{file}: {refused}")
+    with file.open("rb") as stream:
+        start = stream.read(9)
     if file.suffix == ".caffemodel":
         from zfcuda.models.checkpoints.caffe import layer_weights  # needs protobuf, which the rest does not
 
@@ -55,6 +50,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """What a safetensors file says about itself; empty for other files, and where it says nothing or is damaged."""
     from safetensors import SafetensorError, safe_open
 
+    if refusal(path) is not None:
+        return {}
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
@@ -105,8 +102,10 @@ def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{file}: {name!r} is a {type(value).__name__}, not a tensor")
-        if value.layout != torch.strided or value.is_quantized:
+        if value.is_nested or value.layout != torch.strided or value.is_quantized:
             raise WeightsError(f"{file}: {name!r} is not a plain dense tensor")
+        if value.is_meta:
+            raise WeightsError(f"{file}: {name!r} has a shape but no numbers (it was saved from the meta device)")
     if not tensors:
         raise WeightsError(f"{file}: holds no tensors")
     return tensors

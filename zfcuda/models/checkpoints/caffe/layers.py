@@ -78,7 +78,7 @@ def _trains(kind: str) -> bool:
 def _convolution(layer: Any, inputs: Sequence[Shape]) -> nn.Module:
     p, channels = layer.convolution_param, _map(inputs)[0]
     kernel, stride, pad = (_sides(p, name, 2, default) for name, default in _WINDOW)
-    dilation = _repeated(p.dilation, 1, "dilation")
+    dilation = _checked(_repeated(p.dilation, 1, "dilation"), "dilation")
     _positive(p.num_output, "num_output")
     if p.axis != 1:
         raise UnsupportedError(f"axis {p.axis}")
@@ -217,13 +217,16 @@ def _sides(p: Any, name: str, most: int, default: int | None) -> tuple[int, int]
     if any(given):
         if not all(given):
             raise UnsupportedError(f"{name}_h without {name}_w, or the reverse")
-        return getattr(p, f"{name}_h"), getattr(p, f"{name}_w")
+        return _checked((getattr(p, f"{name}_h"), getattr(p, f"{name}_w")), name)
     values = list(getattr(p, both)) if most > 1 else [getattr(p, both)] if p.HasField(both) else []
     if not values and default is None:
         raise UnsupportedError(f"{both} is missing")
-    sides = _repeated(values, default, both)
+    return _checked(_repeated(values, default, both), both)
+
+
+def _checked(sides: tuple[int, int], name: str) -> tuple[int, int]:
     if name != "pad":
-        _positive(min(sides), both)
+        _positive(min(sides), name)
     return sides
 
 

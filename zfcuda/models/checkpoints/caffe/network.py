@@ -75,23 +75,32 @@ def build(text: str, where: str) -> CaffeNetwork:
             _append(network, kind, layer, shapes)
         except UnsupportedError as error:
             raise WeightsError(f"{where}: layer {layer.name!r} ({kind}): {error}") from None
-        except RuntimeError as error:  # raised by torch, about shapes
-            raise WeightsError(f"{where}: layer {layer.name!r} ({kind}): {str(error).splitlines()[0]}") from None
+        except Exception as error:  # torch's modules raise as they please about settings and shapes
+            raise WeightsError(f"{where}: layer {layer.name!r} ({kind}): {_first_line(error)}") from error
     if not layers:
         raise WeightsError(f"{where}: a network without layers")
     last = shapes[network._output]
     if len(last) == 3 and last[1:] == (1, 1):  # scores as maps of one pixel
         network.append("flatten", nn.Flatten(), [network._output], "flatten")
-    return _initialised(network).eval()
+    return _initialised(network, where).eval()
 
 
-def _initialised(network: CaffeNetwork) -> CaffeNetwork:
+def _initialised(network: CaffeNetwork, where: str) -> CaffeNetwork:
     """Gives a network that has only shapes the random weights that torch draws."""
-    network.to_empty(device="cpu")
-    for module in network.children():
+    for name, module in network.named_children():
+        try:
+            module.to_empty(device="cpu")
+        except (MemoryError, RuntimeError) as error:
+            raise WeightsError(
+                f"{where}: layer {network.layer_of.get(name, name)!r} is too large: {_first_line(error)}"
+            ) from error
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_parameters()
     return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _parse(text: str, where: str) -> Any:

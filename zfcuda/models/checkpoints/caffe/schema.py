@@ -198,6 +198,8 @@ def from_text(kind: str, text: str) -> Any:
         text_format.Parse(text, message, allow_unknown_field=True)
     except text_format.ParseError as error:
         raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return message
 
 
@@ -216,6 +218,8 @@ def from_bytes(kind: str, data: bytes) -> Any:
         message.ParseFromString(data)
     except DecodeError as error:
         raise ValueError(str(error)) from None
+    except RecursionError:  # protobuf without its compiled part
+        raise ValueError("nested too deeply") from None
     return message
 
 

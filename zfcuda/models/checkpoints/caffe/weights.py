@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zfcuda.files.regular import refusal
 from zfcuda.models.checkpoints.caffe.network import CaffeNetwork, kind_of
 from zfcuda.models.checkpoints.caffe.schema import from_bytes
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -150,10 +151,11 @@ def _unscaled(module: nn.BatchNorm1d | nn.BatchNorm2d, blobs: int) -> dict[str, 
 
 
 def _message(kind: str, file: Path, what: str) -> Any:
+    refused = refusal(file)
+    if refused is not None:
+        raise WeightsError(f"{file}: {refused}")
     try:
         return from_bytes(kind, file.read_bytes())
-    except FileNotFoundError:
-        raise WeightsError(f"{file}: no such file") from None
     except OSError as error:
         raise WeightsError(f"{file}: cannot be read ({error.strerror})") from None
     except WeightsError:

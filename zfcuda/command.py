@@ -1,0 +1,118 @@
+"""What the commands share: one line for every mistake, exit codes, Ctrl-C, warnings."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
+
+from tqdm import tqdm
+
+from zfcuda._startup import is_command
+from zfcuda.complaint import CommandError, own, reason
+from zfcuda.data.pictures import one_line
+from zfcuda.files.signals import Terminated, raised
+
+_LONGEST = 2000  # characters of a line: more than two paths
+DEBUG = "ZFCUDA_TRACEBACK"
+EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error above its line."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        complain("error", message)
+        sys.exit(2)
+
+
+def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Namespace], int]) -> int:
+    """Runs a command.
+
+    Args:
+        parser: of its arguments.
+        argv: the arguments; None: those of the process.
+        work: what it does with them; returns the exit code.
+
+    Returns:
+        The exit code: that of `work`; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started the command
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
+    with raised() as came:
+        try:
+            logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
+            arguments = parser.parse_args(argv)
+            with _plain_warnings():
+                try:
+                    code = work(arguments)
+                except SystemExit as error:  # a module of the user's; the parser has its own way
+                    raise CommandError(reason(error)) from error
+                sys.stdout.flush()
+                return code
+        except KeyboardInterrupt as stop:
+            return _ended(stop)
+        except BrokenPipeError:  # `zfcuda layers | head`
+            # Nobody reads on; without this the interpreter would complain when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            if came:
+                return _ended(came[-1])
+            if os.environ.get(DEBUG, "0") not in ("", "0"):
+                traceback.print_exception(error)
+            complain("error", str(error) if own(error) else reason(error))
+            return 2
+
+
+def _ended(stop: KeyboardInterrupt) -> int:
+    """Says that a signal ended the program, and returns the exit code; a process that is a command ends here.
+
+    To take the interpreter and torch apart would let whoever pressed Ctrl-C wait for another second.
+    """
+    complain("interrupted", str(stop) or "nothing was changed")
+    code = 128 + (stop.number if isinstance(stop, Terminated) else 2)
+    if is_command(sys.orig_argv):
+        with suppress(OSError, ValueError):  # nobody reads on
+            sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code)
+    return code
+
+
+def complain(what: str, message: str) -> None:
+    """Prints a line on stderr, whatever the message holds, in the place of bars that are still there."""
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.leave = False
+        bar.close()
+    line = one_line(" ".join(message.split()))
+    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    with suppress(OSError):  # stderr may be on a full disk: the exit code still tells
+        print(f"zfcuda: {what}: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the source line that raised them."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        complain("warning", str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
