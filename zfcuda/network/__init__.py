@@ -1,6 +1,6 @@
 """Any CNN as a graph: its layers by name, what computes each, and which pixels each unit sees."""
 
-from zfcuda.network.graph import Network, Node, Ref, evaluating
+from zfcuda.network.graph import Network, Node, Ref, evaluating, outline
 from zfcuda.network.receptive import ReceptiveField, receptive_field, receptive_fields
 from zfcuda.network.trace import layers, trace
 
@@ -11,6 +11,7 @@ __all__ = [
     "Ref",
     "evaluating",
     "layers",
+    "outline",
     "receptive_field",
     "receptive_fields",
     "trace",

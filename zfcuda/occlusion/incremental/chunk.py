@@ -45,7 +45,10 @@ class Base:
     def map(self, index: int) -> Tensor:
         """A map in the dtype that the windows are run in, [1,C,H,W] channels_last."""
         if index not in self._maps:
-            self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
+            laid_out = self.cast(index).contiguous(memory_format=torch.channels_last)
+            self._maps[index] = laid_out
+            if laid_out.dtype == self.values[index].dtype:
+                self.values[index] = laid_out  # or both would be held
         return self._maps[index]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zfcuda.network import Network
+from zfcuda.network import Network, outline
 from zfcuda.occlusion.brute_force import total_activity
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
@@ -55,6 +55,10 @@ class Plan:
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
         self.needed = {i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read}
+        # Of what is computed in full for each window only the shape.
+        of = {i: self.changes.of[i] for i in self.needed}
+        held = {i for i, c in of.items() if isinstance(c, Local) or c is Whole.CONSTANT or c is Whole.SIZE}
+        self.held = held | self.changes.reductions | set(self.wanted)
         self._places: dict[tuple[str, bytes], Places] = {}
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
@@ -70,6 +74,21 @@ class Plan:
         if self.network.shape is not None:
             done += "; the model was followed by torch.export, for images of this shape"
         return done
+
+    def base(self, values: Mapping[int, Any]) -> dict[int, Any]:
+        """Picks the values that it needs, outlines where their shapes are enough."""
+        return {i: values[i] if i in self.held else outline(values[i]) for i in self.needed}
+
+    def memory(self, values: dict[int, Any], dtype: torch.dtype) -> int:
+        """The budget that a run needs: for what it holds throughout, a quarter of all for the chunks, and one window.
+
+        values: of the needed nodes; outlines are enough. dtype: that the windows are computed in.
+        """
+        base = Base(values, dtype)
+        footprint = Footprint(self.changes, base, base.device)
+        lasting = footprint.lasting(self.nodes, self.held)
+        one = footprint.least(self.head, self.tail, self.input, self.kept)
+        return max(lasting + one, -(-4 * lasting // 3))
 
     def run(
         self,
@@ -97,10 +116,10 @@ class Plan:
         run = _Run(self, base, fill, repeated, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)
-        budget = max(budget // 4, budget - footprint.lasting(self.nodes))
+        budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
-        batches = ShrinkingBatches(size)
+        batches = ShrinkingBatches(size, footprint.first_chunk(self.head, size, self.input, self.kept))
         for first in range(0, len(windows), block):
             run.block(windows[first : first + block], batches)
         return run.outputs()
