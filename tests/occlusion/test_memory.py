@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 import zfcuda
 from tests.harness.live_memory import LiveMemory
+from zfcuda.network import trace
 from zfcuda.occlusion import brute_force, memory
 from zfcuda.occlusion.forward_memory import ForwardMemory
+from zfcuda.occlusion.incremental import footprint
+from zfcuda.occlusion.incremental.lookups import lookup_of, memory_of_lookup
 
 MIB = 1 << 20
 SIDE = 64  # a map of 16 channels takes a quarter of 1 MiB
@@ -195,3 +198,45 @@ def test_what_cannot_be_measured_runs_one_by_one(image: Tensor, monkeypatch: pyt
     monkeypatch.setattr(brute_force.WatchedModel, "__call__", counted)
     found = zfcuda.occlusion_map(OnlyPlain().to(image.device).eval(), image, **WINDOWS, method="batched")
     assert found.logits.shape == (4, 4, 4) and set(sizes) == {1}
+
+
+def test_tables_for_more_images_are_bounded(image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapper keeps tables of its windows; of many windows not all."""
+    monkeypatch.setattr(footprint, "_WINDOWS", {"cpu": 4, "cuda": 4})
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(image.device).eval()
+    how = {"window": 4, "stride": 2, "method": "incremental"}
+    for budget, every in ((1 << 18, False), (1 << 28, True)):
+        mapper = zfcuda.OcclusionMapper(model, image, **how, memory_budget=budget)
+        first, second = mapper(image), mapper(image)
+        assert torch.equal(first.logits, second.logits)
+        plan = mapper._prepared.plan
+        kept = sum(places.memory() for places in plan._places.values())
+        assert len(plan._places) > 1
+        assert (len(plan._places) == -(-len(first.logits.flatten(0, 1)) // 4)) is every
+        assert kept <= budget // 4
+
+
+class Padded(nn.Module):
+    """Pads a map by a function, which is found out by trying it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 16, 3), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(F.pad(F.relu(x), (3, 2, 1, 0))).mean((2, 3)))
+
+
+def test_finding_out_what_a_function_moves_is_counted(image: Tensor) -> None:
+    model = Padded().to(image.device).eval()
+    network = trace(model)
+    with torch.inference_mode():
+        values = network.run(image[None], [network.names[""]])
+        (pad,) = [node for node in network.nodes if node.kind == "other"]
+        with LiveMemory(*values.values()) as live:
+            assert lookup_of(pad, values) is not None
+    need = memory_of_lookup(pad, values)
+    assert need // 3 < live.peak <= need
+    assert "memory_budget" in zfcuda.occlusion_map(model, image, **WINDOWS, memory_budget=need - 1).reason
+    enough = zfcuda.occlusion_map(model, image, **WINDOWS, memory_budget=need + 16 * MIB)
+    assert "memory_budget" not in enough.reason

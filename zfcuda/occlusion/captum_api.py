@@ -82,7 +82,7 @@ class Occlusion:
             additional_forward_args: further arguments of forward_func, a tuple or a single one. A Tensor is repeated
                 along its first dimension where a call takes several windows.
             perturbations_per_eval: windows per call of forward_func, at most. It sets memory and speed alone; the
-                engine chooses for itself.
+                engine chooses for itself, within a quarter of the free memory.
             show_progress: write a bar with the time left to stderr.
 
         Returns:

@@ -13,7 +13,7 @@ from torch import Tensor
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
-from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
+from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same, table_bytes
 from zfcuda.occlusion.incremental.regions import Intervals
 
 T = TypeVar("T")
@@ -85,6 +85,10 @@ class Places:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def memory(self) -> int:
+        """The bytes of all tables made so far."""
+        return table_bytes([self._layouts, self._made])
 
     def empty(self, index: int) -> Layout:
         """The layout of as many patches as a node has, all empty."""

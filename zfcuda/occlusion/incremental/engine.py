@@ -60,6 +60,8 @@ class Plan:
         held = {i for i, c in of.items() if isinstance(c, Local) or c is Whole.CONSTANT or c is Whole.SIZE}
         self.held = held | self.changes.reductions | set(self.wanted)
         self._places: dict[tuple[str, bytes], Places] = {}
+        self._newest: Places | None = None  # of those, whose tables are not all made yet
+        self._tables = 0  # bytes of the tables of the others
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -113,9 +115,10 @@ class Plan:
         """
         base = Base(values, dtype)
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
-        run = _Run(self, base, fill, repeated, bar)
+        run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)
+        budget -= budget // 8 if repeated else 0
         budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
@@ -124,23 +127,27 @@ class Plan:
             run.block(windows[first : first + block], batches)
         return run.outputs()
 
-    def places(self, kind: str, windows: Table, repeated: bool) -> Places:
-        """Where these windows change the maps."""
+    def places(self, kind: str, windows: Table, repeated: bool, room: int) -> Places:
+        """Where these windows change the maps. room: bytes of tables that may be kept for more images."""
         key = (kind, windows.tobytes())
         places = self._places.get(key)
         if places is None:
+            if self._newest is not None:
+                self._tables += self._newest.memory()
+                self._newest = None
             places = Places(self.changes, windows, self.grid[1])
-            if repeated:
-                self._places[key] = places
+            if repeated and self._tables <= room:
+                self._places[key] = self._newest = places
         return places
 
 
 class _Run:
     """The windows of one image on their way through the steps of a plan."""
 
-    def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, bar: tqdm[Any]) -> None:
-        """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches."""
-        self.plan, self.base, self.fill, self.repeated, self.bar = plan, base, fill, repeated, bar
+    def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, room: int, bar: tqdm[Any]) -> None:
+        """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches. repeated, room: see places."""
+        self.plan, self.base, self.fill, self.bar = plan, base, fill, bar
+        self.repeated, self.room = repeated, room
         self._logits: list[Tensor] = []
         self._activity: list[Tensor] = []
         self._read_by_tail = {i for step in plan.tail for i in step.reads}
@@ -159,7 +166,7 @@ class _Run:
     def head(self, windows: Table, batch: slice) -> Chunk | None:
         """Runs the steps before the tail on some of the windows. Returns what the tail needs; None without a tail."""
         plan = self.plan
-        chunk = Chunk(self.base, plan.places("part", windows[batch], self.repeated))
+        chunk = Chunk(self.base, plan.places("part", windows[batch], self.repeated, self.room))
         self._start(chunk)
         self._steps(chunk, plan.head, plan.tail)
         self._record(chunk, logits=not plan.tail, activity=not self._watched_in_tail)
@@ -204,7 +211,7 @@ class _Run:
     def _joined(self, parts: Sequence[Chunk]) -> Chunk:
         """One chunk of many, with the values that the tail reads."""
         windows = np.concatenate([part.places.windows for part in parts])
-        chunk = Chunk(self.base, self.plan.places("block", windows, self.repeated))
+        chunk = Chunk(self.base, self.plan.places("block", windows, self.repeated, self.room))
         lengths = tuple(map(len, parts))
         for index in parts[0].values:
             values = [part.values[index] for part in parts]
