@@ -86,7 +86,7 @@ def _columns(func: Any, args: tuple[Any, ...], result: Any) -> int:
     """Bytes of the unfolded image that a convolution in float64 makes on a CPU."""
     if not isinstance(result, Tensor) or result.dtype != torch.float64 or result.device.type != "cpu":
         return 0
-    if not getattr(func, "__name__", "").startswith("conv") or result.dim() < 3 or not isinstance(args[1], Tensor):
+    weight = args[1] if len(args) > 1 else None
+    if not getattr(func, "__name__", "").startswith("conv") or not isinstance(weight, Tensor) or result.dim() < 3:
         return 0
-    weight = args[1]
     return result.numel() // max(1, result.shape[1]) * weight[0].numel() * result.element_size()
