@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.harness.live_memory import LiveMemory
 from zfcuda.models import zfnet
 from zfcuda.network import layers, receptive_field, receptive_fields, trace
 
@@ -405,3 +406,44 @@ def test_rectangles_are_what_a_gradient_reaches(
             (gradient,) = torch.autograd.grad(output[0, :, y, x].sum(), image, retain_graph=True)
             ys, xs = gradient[0, 0].nonzero(as_tuple=True)
             assert field.rectangle(y, x) == (int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1)
+
+
+def test_lets_values_go() -> None:
+    """What is not kept leaves its outline after its last reader, and no two maps are alive that need not be."""
+    model = nn.Sequential(
+        *(layer for _ in range(8) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())),
+        nn.Flatten(),
+        nn.Linear(4096, 2),
+    ).eval()
+    network, image = trace(model), torch.randn(1, 4, 32, 32)
+    output, kept = network.names[""], network.names["7"]
+    with torch.no_grad():
+        every = network.run(image, [output])
+        with LiveMemory(image, *model.parameters()) as live:
+            some = network.run(image, [output], keep={kept})
+    assert live.peak <= 3 * image.nbytes + 1024
+    assert some.keys() == every.keys()
+    for index, value in every.items():
+        assert some[index].shape == value.shape and some[index].dtype == value.dtype
+        whole = index in (output, kept) or network.nodes[index].kind == "constant"
+        assert some[index].untyped_storage().nbytes() == (value.untyped_storage().nbytes() if whole else 4)
+        if whole:
+            assert torch.equal(some[index], value)
+
+
+def test_lets_pieces_go() -> None:
+    class Pieces(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = torch.unbind(x.exp(), 1)
+            return (a + b).flatten(1)[:, :3] * x.shape[2]
+
+    network, image = trace(Pieces()), torch.randn(1, 2, 8, 8)
+    output = network.names[""]
+    some, every = network.run(image, [output], keep=()), network.run(image, [output])
+    assert torch.equal(some[output], every[output])
+    for index, value in every.items():
+        pieces = value if isinstance(value, tuple) else (value,)
+        assert type(some[index]) is type(value)
+        found = some[index] if isinstance(value, tuple) else (some[index],)
+        for a, b in zip(found, pieces, strict=True):
+            assert a.shape == b.shape if isinstance(b, Tensor) else a == b

@@ -1,6 +1,6 @@
 """Any CNN as a graph: its layers by name, what computes each, and which pixels each unit sees."""
 
-from zfcuda.network.graph import Network, Node, Ref
+from zfcuda.network.graph import Network, Node, Ref, outline
 from zfcuda.network.intact import evaluating
 from zfcuda.network.receptive import ReceptiveField, receptive_field, receptive_fields
 from zfcuda.network.trace import layers, trace
@@ -12,6 +12,7 @@ __all__ = [
     "Ref",
     "evaluating",
     "layers",
+    "outline",
     "receptive_field",
     "receptive_fields",
     "trace",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from zfcuda.network.calls import is_shape_query
@@ -147,20 +148,63 @@ class Network:
                 f"traced for, got {spoken_shape(shape)}; trace it with an example of this shape"
             )
 
-    def run(self, image: Tensor, wanted: Iterable[int]) -> dict[int, Any]:
+    def run(self, image: Tensor, wanted: Iterable[int], keep: Container[int] | None = None) -> dict[int, Any]:
         """The values of these nodes and of all that they depend on, in plain torch, the model taken as in eval mode.
 
         image: [N,C,H,W], never written to.
+        keep: the nodes whose values stay besides the wanted ones. Others that depend on the image are let go after
+            their last reader, and leave their outlines. None: all stay.
 
         Raises:
             ValueError: the image is not of the shape that the network holds for.
         """
         self.check(image.shape)
+        wanted = set(wanted)
+        nodes = self.ancestors(wanted)
+        last = {i: node.index for node in nodes for i in node.refs}
+        of_image: set[int] = set()
         values: dict[int, Any] = {}
+        gone: dict[int, Any] = {}
         with evaluating(self.model):
-            for node in self.ancestors(wanted):
+            for node in nodes:
                 values[node.index] = image if node.kind == "input" else node.run(node.resolve(values))
-        return values
+                if node.kind == "input" or not of_image.isdisjoint(node.refs):
+                    of_image.add(node.index)
+                if keep is not None:
+                    for i in of_image.intersection(node.refs):
+                        if last[i] == node.index and i not in wanted and i not in keep:
+                            gone[i] = _shaped(values.pop(i))
+        # Not before: where a small tensor lies, malloc cannot lay another large one.
+        return values | {i: _outlined(shapes) for i, shapes in gone.items()}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What is remembered of a tensor that was let go."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def outline(self) -> Tensor:
+        return torch.empty((), dtype=self.dtype, device=self.device).expand(self.shape)
+
+
+def outline(value: Any) -> Any:
+    """Replaces tensors by stand-ins of the same shape, dtype and device, which take no memory and hold no values."""
+    return _outlined(_shaped(value))
+
+
+def _shaped(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.layout is torch.strided:
+        return _Shape(tuple(value.shape), value.dtype, value.device)
+    return type(value)(map(_shaped, value)) if type(value) in (tuple, list) else value
+
+
+def _outlined(value: Any) -> Any:
+    if isinstance(value, _Shape):
+        return value.outline()
+    return type(value)(map(_outlined, value)) if type(value) in (tuple, list) else value
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from zfcuda.independence import coupling
 from zfcuda.network.graph import submodules
 from zfcuda.network.intact import Watching, restoring
 from zfcuda.network.trace import RECORDING
+from zfcuda.occlusion.forward_memory import ForwardMemory
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
@@ -30,7 +31,7 @@ class WatchedModel:
         self.module, self.layer = module, layer
         self.dtype = None if dtype == torch.float32 else dtype
         self.activity: Tensor | None = None  # [n,units]
-        self.largest = 0  # bytes that one image's largest step reads and writes
+        self.memory: ForwardMemory | None = None  # what one image takes, once measured; None as well where it cannot be
 
     def __call__(self, images: Tensor) -> Tensor:
         """Runs images [n,C,H,W]. Returns float32 [n,classes]."""
@@ -41,18 +42,17 @@ class WatchedModel:
         return _logits(output, len(images))
 
     def measure(self, image: Tensor) -> Tensor:
-        """The same for one image [1,C,H,W], noting what its steps take in memory."""
-
-        def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
-            self.largest = max(self.largest, sum(t.numel() * t.element_size() for t in tensors))
-
-        with Watching(self.module) as watching:
-            for module in self.module.modules():
-                takes_hooks = not isinstance(module, torch.jit.ScriptModule)
-                if takes_hooks and not any(True for _ in module.children()):
-                    watching.add(module, note)
+        """The same for one image [1,C,H,W], the first time noting what that takes in memory."""
+        if self.memory is not None:
             return self(image)
+        memory = ForwardMemory(image)
+        try:
+            with memory:
+                logits = self(image)
+        except Exception:  # whatever cannot run under a dispatch mode; an error of the model's own comes again
+            return self(image)
+        self.memory = memory
+        return logits
 
     def coupling(self, image: Tensor) -> str | None:
         """Says what couples the images of a batch [n,C,H,W]; None: each is proven to be computed by itself."""
@@ -106,10 +106,12 @@ def total_activity(output: Tensor) -> Tensor:
 
 
 def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
-    """How many images fit: the batch itself, and the largest step twice, since a neighbour's maps may still be
-    alive.
+    """How many images fit: what one of them takes, and its largest step again, since kernels take memory of their own.
+    One by one where that could not be measured.
     """
-    each = image.numel() * image.element_size() + 2 * model.largest
+    if model.memory is None:
+        return 1
+    each = model.memory.peak + model.memory.step
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
@@ -121,6 +123,8 @@ def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: t
         bar.update(len(logits))
         return WindowOutputs(logits, model.activity)
 
-    parts = ShrinkingBatches(chunk).run(len(occluded), run)
+    # A CPU takes seconds for a batch of some networks; with the first window alone the bar moves sooner.
+    first = 1 if occluded.image.device.type == "cpu" and len(occluded) > chunk else chunk
+    parts = ShrinkingBatches(chunk, first).run(len(occluded), run)
     activity = [part.activity for part in parts if part.activity is not None]
     return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)

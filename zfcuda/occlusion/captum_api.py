@@ -86,7 +86,7 @@ class Occlusion:
                 along its first dimension where a call takes several windows.
             perturbations_per_eval: windows per call of forward_func, at most. It sets memory and speed alone: where
                 forward_func is not proven to compute the examples of a batch independently, each call gets one window;
-                and the engine chooses for itself.
+                and the engine chooses for itself, within a quarter of the free memory.
             show_progress: write a bar with the time left to stderr.
 
         Returns:

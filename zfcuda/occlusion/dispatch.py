@@ -96,12 +96,13 @@ def run_windows(
                 base_activity = None if watched.activity is None else watched.activity[0]
                 if check is not None:
                     check(base, base_activity)
-                prepared = prepare(watched, occluded, base, stride, method, prepared)
-                ran: tuple[WindowOutputs, str] | Refusal = (
-                    prepared
-                    if isinstance(prepared, Refusal)
-                    else _by_engine(prepared, watched, occluded, base, method, dtype, budget, bar, repeated)
-                )
+                prepared = prepare(watched, occluded, base, stride, method, prepared, dtype, memory_budget)
+                ran: tuple[WindowOutputs, str] | Refusal
+                if isinstance(prepared, PreparedEngine):
+                    ran = _by_engine(prepared, watched, occluded, base, method, dtype, budget, bar, repeated)
+                    prepared = PreparedEngine(prepared.plan)  # lets go of the image's maps
+                else:
+                    ran = prepared
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
                     check_steady(watched, image, base)

@@ -62,7 +62,9 @@ def occlusion_map(
         probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
             outputs that already are a distribution -> as they are; else softmax.
         dtype: torch.bfloat16 or float16 to run the network in (autocast); None: as it is.
-        memory_budget: bytes for the batch and its maps; None: a quarter of the free memory, at most 2 GiB.
+        memory_budget: bytes that all this may take beyond one forward of the model and the outputs; one window runs in
+            any case. None: a quarter of the free memory, of which windows that run together get at most 2 GiB. Where
+            the engine needs more, "auto" is brute force, and "incremental" is refused with the bytes that it needs.
         progress: show a bar with the time left.
 
     Returns:

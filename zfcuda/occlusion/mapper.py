@@ -100,10 +100,10 @@ class OcclusionMapper:
         assert isinstance(prepared, PreparedEngine)
         plan = prepared.plan
         with evaluating(e.model):
-            values = base_values(plan.network, image, plan.wanted)
+            values = base_values(plan.network, image, plan.wanted, plan.held)
             base = values[plan.output].flatten().float()
             outputs, evidence = run_engine(
-                PreparedEngine(plan, {i: values[i] for i in plan.needed}),
+                PreparedEngine(plan, plan.base(values)),
                 WatchedModel(e.model, None, None),
                 e.occluded(image),
                 base,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.incremental import Plan, costs
+from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
+from zfcuda.occlusion.memory import limit_of, spoken_bytes
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.result import WindowOutputs
 
@@ -26,10 +29,13 @@ _SAMPLE = 8
 
 @dataclass(frozen=True)
 class PreparedEngine:
-    """The engine's plan, which holds for all images of one size, and the values of the needed nodes for one image."""
+    """The engine's plan, which holds for all images of one size, and the values of the needed nodes for one image.
+
+    Between two images there are no values: their memory is the next image's.
+    """
 
     plan: Plan
-    values: dict[int, Any]
+    values: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,13 @@ def prepare(
     stride: tuple[int, int],
     method: str,
     before: PreparedEngine | Refusal | None,
+    dtype: torch.dtype | None,
+    memory_budget: int | None,
 ) -> PreparedEngine | Refusal:
     """Follows the model, unless that was done for an image before, and holds the engine against it.
 
-    base: float32 [classes], what the model itself gives for the whole image. before: of the image before.
+    model: has measured the whole image. base: float32 [classes], what the model itself gives for the whole image.
+    before: of the image before. dtype: that the windows are run in; None: the image's.
     """
     if isinstance(before, Refusal):
         return before
@@ -83,6 +92,9 @@ def prepare(
         why = f"the images of a batch are not shown to be independent ({coupled}), so each was run by itself"
         check_steady(model, image, base)
         return refused(why, method, coupled)
+    limit = limit_of(memory_budget, image.device)
+    # All values together only where that is little; else their outlines tell what the engine would hold of them.
+    together = model.memory is not None and model.memory.written <= limit // 2
     try:
         hooks = hooked(model.module, renewing=False)
         if hooks:
@@ -90,30 +102,44 @@ def prepare(
         network = trace(model.module, image[None]) if before is None else before.plan.network
         watched = None if model.layer is None else network.node(model.layer).index
         wanted = [network.names[""], *([] if watched is None else [watched])]
-        values = base_values(network, image, wanted)
+        keep = before.plan.held if before is not None else None if together else ()
+        values = base_values(network, image, wanted, keep)
         _check_same(values[network.names[""]], base)
         if watched is not None and model.activity is not None:
             _check_same(total_activity(values[watched]), model.activity[0])
         if before is not None:
-            plan = before.plan
-        else:
-            plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+            return PreparedEngine(before.plan, before.plan.base(values))
+        _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
+        plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+        if method == "auto":
+            engine, brute = costs(plan, values)
+            if engine > brute:
+                return Refusal("every window was run through the whole network, which is predicted to be cheaper here")
+        _check_memory(plan.memory(values, dtype or image.dtype), limit)
+        if not together:
+            values = base_values(network, image, wanted, plan.held)
     except MemoryError:
         raise
     except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
         return refused(first_line(error), method)
-    if method == "auto" and before is None:
-        engine, brute = costs(plan, values)
-        if engine > brute:
-            return Refusal("every window was run through the whole network, which is predicted to be cheaper here")
-    return PreparedEngine(plan, {i: values[i] for i in plan.needed})
+    return PreparedEngine(plan, plan.base(values))
 
 
-def base_values(network: Network, image: Tensor, wanted: list[int]) -> dict[int, Any]:
-    """Runs the whole image [C,H,W] through the network. Returns the values of the needed nodes."""
+def base_values(
+    network: Network, image: Tensor, wanted: list[int], keep: Container[int] | None = None
+) -> dict[int, Any]:
+    """Runs the whole image [C,H,W] through the network. Returns the values of the needed nodes, as Network.run does."""
     # Not clone(memory_format=...): its strides for one channel lead torch 2.13 to a convolution that reads too far.
-    return network.run(image[None].clone().contiguous(memory_format=torch.channels_last), wanted)
+    return network.run(image[None].clone().contiguous(memory_format=torch.channels_last), wanted, keep)
+
+
+def _check_memory(need: int, limit: int) -> None:
+    """The engine has to fit into the memory that it may take."""
+    if need > limit:
+        raise RefusedError(
+            f"memory_budget: the incremental engine needs {spoken_bytes(need)}, and may take {spoken_bytes(limit)}"
+        )
 
 
 def refused(reason: str, method: str, coupled: str | None = None) -> Refusal:
@@ -172,7 +198,7 @@ def run_engine(
         sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
     else:
         windows, no_bar = _sampled(plan), tqdm(disable=True)
-        places = plan.places("sample", windows, repeated)
+        places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
         exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=windows).logits
     checked = _telling(occluded, sample, exact - base)

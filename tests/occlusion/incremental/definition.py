@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -103,6 +105,15 @@ def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
+def least_budget(model: nn.Module, image: Tensor, **arguments: Any) -> int:
+    """The bytes that the engine asks for where it is given one."""
+    with pytest.raises(RuntimeError, match="memory_budget") as refused:
+        zfcuda.occlusion_map(model, image, **arguments | {"method": "incremental", "memory_budget": 1})
+    found = re.search(r"needs ([\d,]+) bytes", str(refused.value))
+    assert found is not None, refused.value
+    return int(found[1].replace(",", ""))
+
+
 def check(
     model: nn.Module,
     image: Tensor,
@@ -113,8 +124,10 @@ def check(
     together: int = 1,
     **more: Any,
 ) -> zfcuda.OcclusionMap:
-    """The map, after comparing it with brute force."""
+    """The map, after comparing it with brute force. memory_budget: also "least", which the engine just fits into."""
     more = {"method": METHOD, **more}
+    if more.get("memory_budget") == "least":
+        more["memory_budget"] = least_budget(model, image, window=window, stride=stride, fill=fill, **more)
     how = (pair(window), pair(stride), fill)
     expected, activity, largest = brute_force(model, image, *how, layer=more.get("layer"), together=together)
     result = zfcuda.occlusion_map(model, image, window=window, stride=stride, fill=fill, **more)

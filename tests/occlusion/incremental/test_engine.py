@@ -83,9 +83,9 @@ def test_the_reason_names_the_layer_from_which_on_all_is_run(layered: nn.Module,
     assert "blend" in reason and "GroupNorm" in reason, reason
 
 
-@pytest.mark.parametrize("budget", [1, 20_000, 1_000_000])
+@pytest.mark.parametrize("budget", ["least", 1_000_000])
 @pytest.mark.parametrize("kind", [Plain, Layered, ByShape])
-def test_little_memory_gives_the_same_numbers(kind: type[nn.Module], image: Tensor, budget: int) -> None:
+def test_little_memory_gives_the_same_numbers(kind: type[nn.Module], image: Tensor, budget: Any) -> None:
     model = prepared(kind().to(image.device), image)
     layer = "fc1" if kind is Layered else "conv2"
     check(model, image, stride=(3, 4), memory_budget=budget, together=16, layer=None if kind is ByShape else layer)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
-from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
+from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same, table_bytes
 from zfcuda.occlusion.incremental.regions import Intervals
 
 T = TypeVar("T")
@@ -45,7 +45,10 @@ class Base:
     def map(self, index: int) -> Tensor:
         """A map in the dtype that the windows are run in, [1,C,H,W] channels_last."""
         if index not in self._maps:
-            self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
+            laid_out = self.cast(index).contiguous(memory_format=torch.channels_last)
+            self._maps[index] = laid_out
+            if laid_out.dtype == self.values[index].dtype:
+                self.values[index] = laid_out  # or both would be held
         return self._maps[index]
 
     def state_of(self, module: nn.Module) -> dict[str, Tensor]:
@@ -92,6 +95,10 @@ class Places:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def memory(self) -> int:
+        """The bytes of all tables made so far."""
+        return table_bytes([self._layouts, self._made])
 
     def empty(self, index: int) -> Layout:
         """The layout of as many patches as a node has, all empty."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zfcuda.network import Network
+from zfcuda.network import Network, outline
 from zfcuda.occlusion.brute_force import total_activity
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
@@ -55,7 +55,13 @@ class Plan:
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
         self.needed = {i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read}
+        # Of what is computed in full for each window only the shape.
+        of = {i: self.changes.of[i] for i in self.needed}
+        held = {i for i, c in of.items() if isinstance(c, Local) or c is Whole.CONSTANT or c is Whole.SIZE}
+        self.held = held | self.changes.reductions | set(self.wanted)
         self._places: dict[tuple[str, bytes], Places] = {}
+        self._newest: Places | None = None  # of those, whose tables are not all made yet
+        self._tables = 0  # bytes of the tables of the others
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -70,6 +76,21 @@ class Plan:
         if self.network.shape is not None:
             done += "; the model was followed by torch.export, for images of this shape"
         return done
+
+    def base(self, values: Mapping[int, Any]) -> dict[int, Any]:
+        """Picks the values that it needs, outlines where their shapes are enough."""
+        return {i: values[i] if i in self.held else outline(values[i]) for i in self.needed}
+
+    def memory(self, values: dict[int, Any], dtype: torch.dtype) -> int:
+        """The budget that a run needs: for what it holds throughout, a quarter of all for the chunks, and one window.
+
+        values: of the needed nodes; outlines are enough. dtype: that the windows are computed in.
+        """
+        base = Base(values, dtype)
+        footprint = Footprint(self.changes, base, base.device)
+        lasting = footprint.lasting(self.nodes, self.held)
+        one = footprint.least(self.head, self.tail, self.input, self.kept)
+        return max(lasting + one, -(-4 * lasting // 3))
 
     def run(
         self,
@@ -94,34 +115,39 @@ class Plan:
         """
         base = Base(values, dtype)
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
-        run = _Run(self, base, fill, repeated, bar)
+        run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)
-        budget = max(budget // 4, budget - footprint.lasting(self.nodes))
+        budget -= budget // 8 if repeated else 0
+        budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
-        batches = ShrinkingBatches(size)
+        batches = ShrinkingBatches(size, footprint.first_chunk(self.head, size, self.input, self.kept))
         for first in range(0, len(windows), block):
             run.block(windows[first : first + block], batches)
         return run.outputs()
 
-    def places(self, kind: str, windows: Table, repeated: bool) -> Places:
-        """Where these windows change the maps."""
+    def places(self, kind: str, windows: Table, repeated: bool, room: int) -> Places:
+        """Where these windows change the maps. room: bytes of tables that may be kept for more images."""
         key = (kind, windows.tobytes())
         places = self._places.get(key)
         if places is None:
+            if self._newest is not None:
+                self._tables += self._newest.memory()
+                self._newest = None
             places = Places(self.changes, windows, self.grid[1])
-            if repeated:
-                self._places[key] = places
+            if repeated and self._tables <= room:
+                self._places[key] = self._newest = places
         return places
 
 
 class _Run:
     """The windows of one image on their way through the steps of a plan."""
 
-    def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, bar: tqdm[Any]) -> None:
-        """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches."""
-        self.plan, self.base, self.fill, self.repeated, self.bar = plan, base, fill, repeated, bar
+    def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, room: int, bar: tqdm[Any]) -> None:
+        """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches. repeated, room: see places."""
+        self.plan, self.base, self.fill, self.bar = plan, base, fill, bar
+        self.repeated, self.room = repeated, room
         self._logits: list[Tensor] = []
         self._activity: list[Tensor] = []
         self._read_by_tail = {i for step in plan.tail for i in step.reads}
@@ -140,7 +166,7 @@ class _Run:
     def head(self, windows: Table, batch: slice) -> Chunk | None:
         """Runs the steps before the tail on some of the windows. Returns what the tail needs; None without a tail."""
         plan = self.plan
-        chunk = Chunk(self.base, plan.places("part", windows[batch], self.repeated))
+        chunk = Chunk(self.base, plan.places("part", windows[batch], self.repeated, self.room))
         self._start(chunk)
         self._steps(chunk, plan.head, plan.tail)
         self._record(chunk, logits=not plan.tail, activity=not self._watched_in_tail)
@@ -185,7 +211,7 @@ class _Run:
     def _joined(self, parts: Sequence[Chunk]) -> Chunk:
         """One chunk of many, with the values that the tail reads."""
         windows = np.concatenate([part.places.windows for part in parts])
-        chunk = Chunk(self.base, self.plan.places("block", windows, self.repeated))
+        chunk = Chunk(self.base, self.plan.places("block", windows, self.repeated, self.room))
         lengths = tuple(map(len, parts))
         for index in parts[0].values:
             values = [part.values[index] for part in parts]

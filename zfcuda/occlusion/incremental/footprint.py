@@ -17,6 +17,8 @@ from zfcuda.occlusion.incremental.steps import Step
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
 _LARGEST = {"cpu": 16 << 20}
+# From here on one more chunk is nothing beside a chunk's own work.
+_HEAVY = 16 << 20
 
 
 class Footprint:
@@ -44,19 +46,43 @@ class Footprint:
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
         return sum(self.value(i) + self.whole(i) for i in read)
 
-    def lasting(self, nodes: Sequence[Node]) -> int:
-        """What stays from the first chunk to the last: the image's maps, and the filters in the kernel's order."""
-        maps = sum(
-            self.whole(i) for i, change in self.changes.of.items() if isinstance(change, Local) and i in self.base
-        )
+    def lasting(self, nodes: Sequence[Node], held: Collection[int]) -> int:
+        """What stays from the first chunk to the last: the image's maps, in another dtype too where the windows run in
+        it, and the filters in the kernel's order.
+
+        held: the nodes whose values are held.
+        """
+        made = [i for i in held if self.changes.of[i] is not Whole.CONSTANT and isinstance(self.base[i], Tensor)]
+        own = sum(self.base[i].numel() * self.base[i].element_size() for i in made)
+        cast = sum(self.whole(i) for i in made if self.base[i].dtype != self.base.dtype)
         filters = sum(2 * self.whole(node.refs[1]) for node in nodes if node.kind == "conv")
-        return maps + filters
+        squares = sum(self.whole(node.refs[0]) for node in nodes if node.kind == "lrn_within")
+        return own + cast + filters + squares
+
+    def least(self, head: Sequence[Step], tail: Sequence[Step], first: int, kept: Collection[int]) -> int:
+        """What one window takes on its way."""
+        most = self._most(head, first, kept)[0]
+        return 2 * max(most, self.kept(tail)) if tail else most
 
     def chunk(self, steps: Sequence[Step], budget: int, first: int, kept: Collection[int]) -> int:
-        """How many windows fit, every value twice for what its computation reads beside it.
+        """How many windows fit.
 
         first: the node whose value is there before the steps. kept: the nodes whose values stay to the end.
         """
+        most, largest = self._most(steps, first, kept)
+        device = self.device.type
+        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
+        return max(1, int(fitting))
+
+    def first_chunk(self, steps: Sequence[Step], size: int, first: int, kept: Collection[int]) -> int:
+        """How many windows run before the others, in chunks of this size: a part of them where those take seconds, so
+        that a bar moves sooner. first, kept: as in chunk.
+        """
+        heavy = self.device.type == "cpu" and size * self._most(steps, first, kept)[0] > _HEAVY
+        return max(1, size // 8) if heavy else size
+
+    def _most(self, steps: Sequence[Step], first: int, kept: Collection[int]) -> tuple[int, int]:
+        """What a window takes at most, every value with what its computation reads beside it; and its largest value."""
         last = {i: n for n, step in enumerate(steps) for i in step.reads}
         live: dict[int, int] = {first: self.value(first)}
         most = largest = 1
@@ -65,14 +91,14 @@ class Footprint:
             work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
             if self.changes.of[step.index] is Whole.DENSE:  # completes what it reads
                 work += sum(self.whole(i) for i in step.reads)
+            if step.index in self.changes.cuts:  # runs on whole maps
+                work += self.whole(step.index) + sum(self.whole(i) for i in step.reads)
             if isinstance(step, Convolution):
                 positions = self.value(step.index) // self.base[step.index].shape[1]
                 work += positions * step.reads_per_position(self.base, self.changes)
             most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
             live = {i: size for i, size in live.items() if last.get(i, n) > n or i in kept}
-        device = self.device.type
-        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
-        return max(1, int(fitting))
+        return most, largest
 
 
 def _mean_area(rows: Intervals, columns: Intervals) -> float:

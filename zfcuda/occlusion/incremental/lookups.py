@@ -25,6 +25,8 @@ _MODULES = (
     nn.Upsample,
 )
 
+_NUMBER = 48  # bytes of the tables that lookup_of makes, for each value before and behind
+
 
 def lookup_of(node: Node, base: Any) -> Lookup | None:
     """Where the values of a node [1,C,H,W] come from in its only operand; None where they are not just moved.
@@ -60,6 +62,14 @@ def lookup_of(node: Node, base: Any) -> Lookup | None:
     if not torch.equal(shown, both) or not ((y == rows[:, None]) & (x == columns))[both].all():
         return None
     return Lookup(rows.numpy().astype(np.int64), columns.numpy().astype(np.int64))
+
+
+def memory_of_lookup(node: Node, base: Any) -> int:
+    """The bytes that lookup_of takes for a node."""
+    if node.kind != "other" or len(node.refs) < 1 or not _moves(node.arguments["function"]):
+        return 0
+    both = [x for x in (base[node.refs[0]], base[node.index]) if isinstance(x, Tensor) and x.dim() == 4]
+    return sum(_NUMBER * x.numel() for x in both)
 
 
 def _moves(function: Any) -> bool:

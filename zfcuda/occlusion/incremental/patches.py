@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +143,17 @@ class Moves:
         at = y * width + x if own else rows * width + columns
         tables = (at, inside.nonzero()[0], place[inside])
         return Moves(*(on_device(table, device) for table in tables))
+
+
+def table_bytes(value: Any) -> int:
+    """The memory of layouts, moves and tables, however they are nested."""
+    if isinstance(value, np.ndarray | Tensor):
+        return value.nbytes
+    if isinstance(value, Layout | Moves):
+        return table_bytes(vars(value))
+    if isinstance(value, dict):
+        return table_bytes(list(value.values()))
+    return sum(map(table_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def look_up(fallback: Tensor, patches: Patches, moves: Moves) -> Tensor:
