@@ -73,7 +73,8 @@ class Moving(NodeStep):
 
     def run(self, chunk: Chunk) -> Patches:
         layout, patches = chunk.layout(self.index), chunk.values[self.reads[0]]
-        return Patches(moved(chunk, self.index, chunk.base.map(self.index), True, patches, layout), layout)
+        values = moved(chunk, self.index, chunk.base.map(self.index), True, patches, layout)
+        return Patches(values + 0 * values if chunk.changes.lookups[self.index].weighted else values, layout)
 
 
 class Cut(NodeStep):
