@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -16,8 +17,9 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda import cuda_graph
 from zfcuda.network import trace
-from zfcuda.occlusion.incremental import Plan, patches, reductions
+from zfcuda.occlusion.incremental import Plan, patches, sums
 from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.footprint import Footprint
 
 SIZE = (3, 41, 37)
 WINDOWS = {"window": 9, "stride": 7}
@@ -164,6 +166,47 @@ def test_bad_pictures(message: str) -> None:
     assert mapper(image).logits.isfinite().all()
 
 
+class Joined(nn.Module):
+    """Its last steps run on several chunks together: the first linear layer, and a branch that moves a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc, self.turned, self.head = nn.Linear(8 * 400, 5), nn.Conv2d(8, 6, 3), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv2(F.max_pool2d(torch.relu(self.conv1(x)), 2)))
+        y = self.fc(x.flatten(1))
+        return y + self.head(self.turned(torch.flip(x, (3,))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "turned"])
+def test_chunks_of_another_size_at_each_picture(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine whose free memory changes, or runs out amid a map: tables of chunks that were cut elsewhere are
+    not for these.
+    """
+    model = Joined().eval()
+    more: dict[str, Any] = {"window": 6, "stride": 2, "method": "incremental", "layer": layer, "unit": 2}
+    size, run, room, calls = (3, 40, 40), Convolution.run, 0, 0
+
+    def short(self: Convolution, chunk: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3 and len(chunk) > room and "conv" in self.conv.label:
+            raise torch.OutOfMemoryError("out of memory")
+        return run(self, chunk)
+
+    mapper = zfcuda.OcclusionMapper(model, torch.rand(size), **more)
+    for seed, (windows, least) in enumerate([(100, 100), (30, 30), (100, 100), (100, 20), (7, 7), (30, 30), (30, 8)]):
+        image = torch.rand(size, generator=torch.Generator().manual_seed(seed))
+        expected = zfcuda.occlusion_map(model, image, **more)
+        room, calls = least, 0
+        with monkeypatch.context() as context:
+            context.setattr(Footprint, "chunk", lambda *_, size=windows: size)
+            context.setattr(Convolution, "run", short)
+            same_maps(mapper(image), expected)
+
+
 def test_bad_arguments() -> None:
     image = picture(0, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"method: .*'fast'"):
@@ -281,7 +324,7 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         return torch.empty(table.shape, dtype=torch.int64, device=device)
 
     monkeypatch.setattr(patches, "on_device", copied)
-    monkeypatch.setattr(reductions, "on_device", copied)
+    monkeypatch.setattr(sums, "on_device", copied)
     with fake_gpu() as on_gpu:
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):

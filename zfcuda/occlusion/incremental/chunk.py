@@ -24,7 +24,7 @@ class Base:
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
-        self.prepared: dict[int, Any] = {}  # what a step has made of the model's tensors
+        self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
         self._maps: dict[int, Tensor] = {}
 
     @property
@@ -78,15 +78,17 @@ class Places:
         return self._layouts[index]
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What a step makes of the places alone, made at its first run."""
+        """What a step makes of the places and of what the key holds alone, made at its first run.
+
+        A chunk that was joined of several has layouts that depend on how it was cut: these belong to the key.
+        """
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
     def empty(self, index: int) -> Layout:
         """The layout of as many patches as a node has, all empty."""
-        like = self.layout(index)
-        return self.once(("empty", index), lambda: Layout(np.zeros_like(like.table), like.order, 0))
+        return self.layout(index).empty
 
     def whole(self, height: int, width: int) -> Layout:
         """The layout of all positions of a map, for every window."""

@@ -7,44 +7,20 @@ import torch
 from torch import Tensor
 
 from zfcuda.occlusion.incremental.chunk import Chunk
-from zfcuda.occlusion.incremental.patches import Layout, Patches, gather, on_device
+from zfcuda.occlusion.incremental.patches import Layout, Patches, gather
 from zfcuda.occlusion.incremental.steps import NodeStep
+from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.ops import patches as patch_ops
 
 
-def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
-    """What the windows add to a map, patch - base, in float32 or better."""
-    patches: Patches = chunk.values[index]
-    layout = patches.layout
-    base = chunk.base.map(index)
-    before = gather(base, Patches(base.new_empty(0, base.shape[1]), chunk.places.empty(index)), layout)
-    wide = torch.promote_types(base.dtype, torch.float32)
-    return patches.values.to(wide) - before.to(wide), layout
-
-
-def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
-    """The sum of patch - base over each window's rectangle, [n,C]."""
-    difference, layout = differences(chunk, index)
-    result = difference.new_zeros(len(chunk), difference.shape[1])
-    if layout.rows:
-        lengths, order = chunk.places.once(
-            ("areas", index),
-            lambda: [on_device(t, difference.device) for t in (layout.areas[layout.order], layout.order)],
-        )
-        # unsafe: without looking at the lengths, for which a GPU would have to be waited for.
-        result[order] = torch.segment_reduce(difference, "sum", lengths=lengths, axis=0, initial=0, unsafe=True)
-    return result
-
-
 class GlobalMean(NodeStep):
-    """The mean over the map: that of the whole image, and what the patches add."""
+    """The mean over the map."""
 
     def run(self, chunk: Chunk) -> Tensor:
         source = self.node.arguments["input"].index
-        base = chunk.base[self.index]
         height, width = chunk.base[source].shape[2:]
-        added = sums_of_differences(chunk, source) / (height * width)
-        return (base.flatten(1) + added).to(chunk.base.dtype).view(len(chunk), *base.shape[1:])
+        mean = map_sums(chunk, source) / (height * width)
+        return mean.to(chunk.base.dtype).view(len(chunk), *chunk.base[self.index].shape[1:])
 
 
 def suits_rows(chunk: Chunk) -> bool:

@@ -121,7 +121,7 @@ class Positions(NodeStep):
 def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patches, wanted: Layout) -> Tensor:
     """Reads by the lookup of a node, as look_up does."""
     moves = chunk.places.once(
-        ("moves", index),
+        ("moves", index, patches.layout, wanted),
         lambda: Moves.of(fallback.shape[3], own, patches.layout, chunk.changes.lookups[index], wanted, fallback.device),
     )
     return look_up(fallback, patches, moves)
