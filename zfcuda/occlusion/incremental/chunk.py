@@ -13,6 +13,7 @@ from torch import Tensor
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.outliers import limit, within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same
 from zfcuda.occlusion.incremental.regions import Intervals
 
@@ -24,8 +25,10 @@ class Base:
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
+        self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
         self._maps: dict[int, Tensor] = {}
+        self._limits: dict[int, float] = {}
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +50,14 @@ class Base:
         if index not in self._maps:
             self._maps[index] = self.cast(index).contiguous(memory_format=torch.channels_last)
         return self._maps[index]
+
+    def limit(self, index: int) -> float:
+        """The magnitude from which a value of a map is an outlier; below 0 where the whole image has some."""
+        if index not in self._limits:
+            values = self.map(index)
+            most = limit(values)
+            self._limits[index] = most if within(values, most) else -1.0
+        return self._limits[index]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Loc
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.footprint import Footprint
 from zfcuda.occlusion.incremental.fusion import fuse
+from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.reductions import FirstLinear
 from zfcuda.occlusion.incremental.regions import Intervals
@@ -123,6 +124,8 @@ class _Run:
     def __init__(self, plan: Plan, base: Base, fill: Tensor, repeated: bool, bar: tqdm[Any]) -> None:
         """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches."""
         self.plan, self.base, self.fill, self.repeated, self.bar = plan, base, fill, repeated, bar
+        if base.device.type == "cpu":  # where Winograd's algorithm is the engine's own
+            base.outlying_fill = not within(fill, base.limit(plan.input))
         self._logits: list[Tensor] = []
         self._activity: list[Tensor] = []
         self._read_by_tail = {i for step in plan.tail for i in step.reads}
