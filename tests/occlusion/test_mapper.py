@@ -23,6 +23,7 @@ from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.footprint import Footprint
 
 SIZE = (3, 41, 37)
+CPU = torch.device("cpu")
 WINDOWS = {"window": 9, "stride": 7}
 
 
@@ -120,6 +121,55 @@ def test_the_model_learns_on(model: nn.Module, device: torch.device) -> None:
     same_maps(mapper(image), zfcuda.occlusion_map(model, image, **WINDOWS))
     model.conv1.weight = nn.Parameter(torch.randn_like(model.conv1.weight))
     same_maps(mapper(image), zfcuda.occlusion_map(model, image, **WINDOWS))
+
+
+class Switched(nn.Module):
+    """A model with all that may change between two images beside its weights; it counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.act, self.fc, self.calls = nn.ReLU(), nn.Linear(8, 10), 0
+        self.settings: dict[str, Any] = {"scale": [1.0, 2.0]}
+        self.function = torch.tanh
+        self.register_buffer("order", torch.arange(SIZE[2]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        x = self.conv2(F.relu(self.conv1(x)))[:, :, :, self.order]
+        x = self.function(self.act(x)) * self.settings["scale"][0]
+        return self.fc(F.max_pool2d(x, 4, 3)[:, :, 2:, :4].mean((2, 3)))
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "module": lambda m: setattr(m, "act", nn.LeakyReLU(1e-3)),
+    "setting": lambda m: m.settings["scale"].__setitem__(0, 1.0001),
+    "function": lambda m: setattr(m, "function", lambda x: torch.tanh(x) * 1.0001),
+    "index": lambda m: m.order.copy_(m.order.flip(0)),
+    "module's setting": lambda m: setattr(m.conv2, "padding_mode", "circular"),
+    "shape": lambda m: setattr(m, "fc", nn.Linear(8, 10, bias=False)),
+    "patched forward": lambda m: setattr(m.act, "forward", lambda x: x.clamp(min=1e-3)),
+}
+
+
+@pytest.mark.parametrize("replayed", [False, True], ids=["step by step", "replayed"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_model_becomes_another(change: str, replayed: bool, request: pytest.FixtureRequest) -> None:
+    recorded = request.getfixturevalue("recorded") if replayed else None
+    model, more = Switched().eval(), {**WINDOWS, "method": "incremental"}
+    mapper = zfcuda.OcclusionMapper(model, picture(0, CPU), **more)
+    image = picture(1, CPU)
+    for _ in range(2):
+        same_maps(mapper(image), zfcuda.occlusion_map(model, image, **more))
+    if recorded is not None:
+        assert recorded.made == 1
+    try:
+        CHANGES[change](model)
+        for _ in range(2):
+            expected = zfcuda.occlusion_map(model, image, **{**more, "method": "batched"})
+            torch.testing.assert_close(mapper(image).logits, expected.logits, rtol=1e-6, atol=1e-6)
+    except RuntimeError as error:
+        assert "incremental" in str(error)
 
 
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +281,6 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
     yield Recorded
 
 
-CPU = torch.device("cpu")
 REPLAYED = [name for name in ARGUMENTS if name != "batched"]
 
 
