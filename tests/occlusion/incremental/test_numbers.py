@@ -196,3 +196,14 @@ def test_what_differences_lose() -> None:
 def test_activity(layer: str, image: str) -> None:
     for middle in ("plain", "quotient"):
         exact(Body(MIDDLES[middle], HEADS["NaN replaced"], positive=True), IMAGES[image], layer=layer, unit=1)
+
+
+def test_sums_beyond_half_precision() -> None:
+    """The mean of 49 numbers of float16 is one, though their sum is not."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AvgPool2d(7, 2), nn.Flatten(), nn.Linear(8 * 169, 5)).half()
+    nn.init.constant_(model[0].bias, 3e3)
+    nn.init.normal_(model[3].weight, std=1e-4, generator=torch.Generator().manual_seed(0))
+    exact_map = zfcuda.occlusion_map(model.eval(), IMAGES["ordinary"].half(), window=8, method="batched")
+    result = zfcuda.occlusion_map(model, IMAGES["ordinary"].half(), window=8, method="incremental")
+    assert exact_map.logits.isfinite().all()
+    torch.testing.assert_close(result.logits, exact_map.logits, rtol=1e-2, atol=1e-2)
