@@ -62,7 +62,11 @@ def test_random_networks_of_steep_steps(case: Case) -> None:
     with torch.no_grad():
         assume(case.model(case.image[None].clone()).isfinite().all())
     size = {"window": case.window, "stride": case.stride, "fill": case.fill, "method": METHOD}
-    found = zfcuda.occlusion_map(case.model, case.image, **size)
+    try:
+        found = zfcuda.occlusion_map(case.model, case.image, **size)
+    except RuntimeError as error:  # it may be refused, but not because it was wrong
+        assert "incremental" in str(error) and "not the model's own" not in str(error)
+        found = zfcuda.occlusion_map(case.model, case.image, **{**size, "method": "auto"})
     odd = ~expected.isfinite()
     torch.testing.assert_close(found.logits[odd].double(), expected[odd].double(), equal_nan=True)
     if odd.all():
