@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.network.hooks import hooked
+from zfcuda.network.structure import structure
 
 
 class Replay:
     """A model's work on images of one size: recorded at the first image, replayed for those that follow.
 
     The weights are read at each replay. What was recorded is made anew when a parameter or buffer is replaced by
-    another tensor. Nothing is recorded on a CPU, nor while the model has hooks, which a replay would not run.
+    another tensor, when a module, a function or a setting of the model is another, and when torch multiplies in another
+    precision. Nothing is recorded on a CPU, nor while the model has hooks, which a replay would not run.
 
     Args:
         model: whose weights the work reads.
@@ -28,24 +31,29 @@ class Replay:
     def __init__(self, model: nn.Module, work: Callable[[Tensor], Sequence[Tensor]], *, renewing: bool = True) -> None:
         self._model, self._work, self._renewing = model, work, renewing
         self._recording: Recording | None = None
-        self._memory: list[int] = []  # of the weights when they were recorded
+        self._recorded: Any = None  # all that decided the recording
         self.refused = ""
 
     def __call__(self, image: Tensor) -> list[Tensor] | None:
         """The results for this image, in memory of their own; None: they have to be computed step by step."""
         if not _has_graphs(image) or self.refused or hooked(self._model, renewing=self._renewing):
             return None
-        memory = [t.data_ptr() for t in (*self._model.parameters(), *self._model.buffers())]
         try:
             with torch.no_grad():
-                if self._recording is None or memory != self._memory:
-                    self._recording, self._memory = Recording(self._work, image), memory
+                if self._recording is None or self._deciding() != self._recorded:
+                    self._recording = Recording(self._work, image)
+                    self._recorded = self._deciding()  # after: what the forward counts by itself is no change
                 results = self._recording(image)
             return [result.clone() for result in results]
         except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
             self.forget()
             self.refused = str(error).splitlines()[0]
             return None
+
+    def _deciding(self) -> tuple[Any, ...]:
+        """All that decides what is recorded."""
+        memory = [t.data_ptr() for t in (*self._model.parameters(), *self._model.buffers())]
+        return memory, structure(self._model), _settings()
 
     def forget(self) -> None:
         """Lets go of what was recorded; the next image is recorded anew."""
@@ -84,6 +92,20 @@ class Recording:
             self._input.copy_(example)
             self._graph.replay()
         return self._outputs
+
+
+def _settings() -> tuple[Any, ...]:
+    """torch's own settings that choose kernels."""
+    backends: Any = torch.backends
+    return (
+        torch.is_autocast_enabled("cuda"),
+        torch.get_autocast_dtype("cuda"),
+        torch.are_deterministic_algorithms_enabled(),
+        backends.cudnn.enabled,
+        backends.cudnn.deterministic,
+        backends.cudnn.conv.fp32_precision,
+        backends.cuda.matmul.fp32_precision,
+    )
 
 
 def _has_graphs(image: Tensor) -> bool:

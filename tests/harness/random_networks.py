@@ -6,7 +6,7 @@ A falsifying example prints as the repr of its Case, which is all that is needed
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -495,6 +495,33 @@ def _starts(draw: Draw, length: int) -> tuple[int, int]:
     window = draw(st.one_of(st.integers(1, length), st.integers(1, min(6, length)), st.sampled_from([1, length])))
     least = -(-(length - window) // round(PLACES**0.5)) or 1
     return window, draw(st.one_of(st.integers(least, max(least, 8)), st.integers(least, length + 2)))
+
+
+# Numbers of another order than those before, infinity too; and what makes ordinary ones of them again.
+STEEP = ["torch.exp(F.relu(x) * 3)", "1 / F.relu(x)", "torch.log(F.relu(x))", "F.relu(x) ** 6", "x"]
+FLAT = ["torch.tanh(x * 1e-2)", "torch.sigmoid(x * 1e-2)", "torch.nan_to_num(x, 0.5, 2.0, -2.0).clamp(-3, 3)"]
+
+
+@st.composite
+def steep_cases(draw: Draw) -> Case:
+    """As cases, with some very large pixels and steps that give numbers of another order, infinity among them."""
+    found = draw(cases(layers=False))
+    image, layers = found.image.clone(), list(found.model)
+    first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)) + 1
+    channels = layers[first - 1].out_channels
+    again = randomise(nn.Conv2d(channels, channels, 3, padding=1), draw(st.integers(0, 99))).to(image.dtype)
+    if draw(st.booleans()):  # no differences of infinities in the network itself
+        for layer in (layers[first - 1], again):
+            layer.weight.data.abs_()
+        image = image.abs()
+    steep, flat = draw(st.sampled_from(STEEP)), draw(st.sampled_from(FLAT))
+    layers[first:first] = [Code(f"return {steep}"), again, Code(f"return {flat}")]
+    if draw(st.booleans()):  # a mean over the steep map itself
+        layers = [*layers[: first + 2], Code(f"x = x.mean((2, 3)); return {flat}")]
+    side = draw(st.integers(0, 4))
+    top, left = (draw(st.integers(0, length - 5)) for length in image.shape[1:])
+    image[:, top : top + side, left : left + side] *= draw(st.sampled_from([1e3, 1e6, -1e6]))
+    return replace(found, model=nn.Sequential(*layers).eval(), image=image)
 
 
 @st.composite

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -16,10 +17,13 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda import cuda_graph
 from zfcuda.network import trace
-from zfcuda.occlusion.incremental import Plan, patches, reductions
+from zfcuda.occlusion.incremental import Plan, patches, sums
+from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.footprint import Footprint
 
 SIZE = (3, 41, 37)
+CPU = torch.device("cpu")
 WINDOWS = {"window": 9, "stride": 7}
 
 
@@ -119,6 +123,55 @@ def test_the_model_learns_on(model: nn.Module, device: torch.device) -> None:
     same_maps(mapper(image), zfcuda.occlusion_map(model, image, **WINDOWS))
 
 
+class Switched(nn.Module):
+    """A model with all that may change between two images beside its weights; it counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.act, self.fc, self.calls = nn.ReLU(), nn.Linear(8, 10), 0
+        self.settings: dict[str, Any] = {"scale": [1.0, 2.0]}
+        self.function = torch.tanh
+        self.register_buffer("order", torch.arange(SIZE[2]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        x = self.conv2(F.relu(self.conv1(x)))[:, :, :, self.order]
+        x = self.function(self.act(x)) * self.settings["scale"][0]
+        return self.fc(F.max_pool2d(x, 4, 3)[:, :, 2:, :4].mean((2, 3)))
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "module": lambda m: setattr(m, "act", nn.LeakyReLU(1e-3)),
+    "setting": lambda m: m.settings["scale"].__setitem__(0, 1.0001),
+    "function": lambda m: setattr(m, "function", lambda x: torch.tanh(x) * 1.0001),
+    "index": lambda m: m.order.copy_(m.order.flip(0)),
+    "module's setting": lambda m: setattr(m.conv2, "padding_mode", "circular"),
+    "shape": lambda m: setattr(m, "fc", nn.Linear(8, 10, bias=False)),
+    "patched forward": lambda m: setattr(m.act, "forward", lambda x: x.clamp(min=1e-3)),
+}
+
+
+@pytest.mark.parametrize("replayed", [False, True], ids=["step by step", "replayed"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_model_becomes_another(change: str, replayed: bool, request: pytest.FixtureRequest) -> None:
+    recorded = request.getfixturevalue("recorded") if replayed else None
+    model, more = Switched().eval(), {**WINDOWS, "method": "incremental"}
+    mapper = zfcuda.OcclusionMapper(model, picture(0, CPU), **more)
+    image = picture(1, CPU)
+    for _ in range(2):
+        same_maps(mapper(image), zfcuda.occlusion_map(model, image, **more))
+    if recorded is not None:
+        assert recorded.made == 1
+    try:
+        CHANGES[change](model)
+        for _ in range(2):
+            expected = zfcuda.occlusion_map(model, image, **{**more, "method": "batched"})
+            torch.testing.assert_close(mapper(image).logits, expected.logits, rtol=1e-6, atol=1e-6)
+    except RuntimeError as error:
+        assert "incremental" in str(error)
+
+
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zfcuda.occlusion.prepared.costs", lambda plan, base: (0.0, 1.0))
     image = picture(1, device)
@@ -164,6 +217,47 @@ def test_bad_pictures(message: str) -> None:
     assert mapper(image).logits.isfinite().all()
 
 
+class Joined(nn.Module):
+    """Its last steps run on several chunks together: the first linear layer, and a branch that moves a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc, self.turned, self.head = nn.Linear(8 * 400, 5), nn.Conv2d(8, 6, 3), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv2(F.max_pool2d(torch.relu(self.conv1(x)), 2)))
+        y = self.fc(x.flatten(1))
+        return y + self.head(self.turned(torch.flip(x, (3,))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "turned"])
+def test_chunks_of_another_size_at_each_picture(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine whose free memory changes, or runs out amid a map: tables of chunks that were cut elsewhere are
+    not for these.
+    """
+    model = Joined().eval()
+    more: dict[str, Any] = {"window": 6, "stride": 2, "method": "incremental", "layer": layer, "unit": 2}
+    size, run, room, calls = (3, 40, 40), Convolution.run, 0, 0
+
+    def short(self: Convolution, chunk: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3 and len(chunk) > room and "conv" in self.conv.label:
+            raise torch.OutOfMemoryError("out of memory")
+        return run(self, chunk)
+
+    mapper = zfcuda.OcclusionMapper(model, torch.rand(size), **more)
+    for seed, (windows, least) in enumerate([(100, 100), (30, 30), (100, 100), (100, 20), (7, 7), (30, 30), (30, 8)]):
+        image = torch.rand(size, generator=torch.Generator().manual_seed(seed))
+        expected = zfcuda.occlusion_map(model, image, **more)
+        room, calls = least, 0
+        with monkeypatch.context() as context:
+            context.setattr(Footprint, "chunk", lambda *_, size=windows: size)
+            context.setattr(Convolution, "run", short)
+            same_maps(mapper(image), expected)
+
+
 def test_bad_arguments() -> None:
     image = picture(0, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"method: .*'fast'"):
@@ -180,10 +274,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
     monkeypatch.setattr(cuda_graph, "Recording", Recorded)
     monkeypatch.setattr(cuda_graph, "_has_graphs", lambda picture: True)
     Recorded.made = 0
+    # What is decided by a map's values is decided where the CPU's own kernels are chosen, never on a GPU.
+    monkeypatch.setattr(Base, "limit", lambda self, index: 1e30)
+    monkeypatch.setattr("zfcuda.occlusion.incremental.engine.within", lambda values, most: True)
+    monkeypatch.setattr("zfcuda.occlusion.incremental.reductions.differences_lose", lambda *_: None)
     yield Recorded
 
 
-CPU = torch.device("cpu")
 REPLAYED = [name for name in ARGUMENTS if name != "batched"]
 
 
@@ -281,7 +378,7 @@ def test_the_engine_never_waits_for_a_gpu(dtype: torch.dtype, budget: int, monke
         return torch.empty(table.shape, dtype=torch.int64, device=device)
 
     monkeypatch.setattr(patches, "on_device", copied)
-    monkeypatch.setattr(reductions, "on_device", copied)
+    monkeypatch.setattr(sums, "on_device", copied)
     with fake_gpu() as on_gpu:
         there = {i: on_gpu(values[i]) for i in plan.needed}
         for first in (True, False):

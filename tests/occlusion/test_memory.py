@@ -134,7 +134,8 @@ def test_the_first_step_of_the_bar_is_early(image: Tensor, monkeypatch: pytest.M
     sizes, real = [], brute_force.WatchedModel.__call__
 
     def counted(self: brute_force.WatchedModel, images: Tensor) -> Tensor:
-        sizes.append(len(images))
+        if type(images) is Tensor:  # not a stand-in
+            sizes.append(len(images))
         return real(self, images)
 
     model = Modules().to(image.device).eval()
@@ -185,7 +186,8 @@ def test_what_cannot_be_measured_runs_one_by_one(image: Tensor, monkeypatch: pyt
     sizes, real = [], brute_force.WatchedModel.__call__
 
     def counted(self: brute_force.WatchedModel, images: Tensor) -> Tensor:
-        sizes.append(len(images))
+        if type(images) is Tensor:  # not a stand-in
+            sizes.append(len(images))
         return real(self, images)
 
     monkeypatch.setattr(brute_force.WatchedModel, "__call__", counted)

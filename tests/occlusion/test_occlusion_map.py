@@ -106,6 +106,26 @@ def test_heatmap_on_paper() -> None:
     assert result.heatmap(size=(2, 8)).shape == (2, 8)
 
 
+def test_heatmap_keeps_a_score_that_is_no_number_in_its_window() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.flatten(1).sum(1, keepdim=True)
+            for at, value in ((5, torch.nan), (6, torch.inf), (7, 1e17)):
+                y = torch.where(x[:, 0, at, at : at + 1] == 0, value, y)
+            return y
+
+    image = torch.rand(3, 20, 23) + 1
+    for window, stride in (((4, 5), (3, 2)), (3, 7), (2, 18)):
+        result = zfcuda.occlusion_map(Odd(), image, window=window, stride=stride)
+        height, width = result.window
+        total, count = torch.zeros(2, 20, 23, dtype=torch.float64)
+        for (y, x), score in zip(result.origins.flatten(0, 1).tolist(), result.score.flatten().double(), strict=True):
+            total[y : y + height, x : x + width] += result.base_score - score
+            count[y : y + height, x : x + width] += 1
+        torch.testing.assert_close(result.heatmap(), (total / count).float(), rtol=1e-6, atol=1e-6, equal_nan=True)
+    assert result.origins.shape[:2] == (2, 2) and result.heatmap()[2:18, 2:18].isnan().all()
+
+
 @pytest.mark.parametrize("fill", [0.5, [0.1, 0.2, 0.3], "tensor"])
 def test_fills(net: nn.Module, device: torch.device, fill: object) -> None:
     image = torch.randn(3, 20, 20, device=device)

@@ -311,6 +311,7 @@ def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
         copies: Any = fx.node.map_aggregate((args, kwargs), lambda x: x.clone() if isinstance(x, Tensor) else x)
         return function(*copies[0], **copies[1])
 
+    run.__name__ = name_of(function)
     return run
 
 

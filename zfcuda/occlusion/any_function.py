@@ -47,11 +47,13 @@ class Grid:
         return (place[::-1] for place in itertools.product(*along[::-1]))
 
     def mean(self, drop: Tensor) -> Tensor:
-        """The mean over the windows that cover each element: [outputs,*counts] -> float32 [outputs,*size]."""
+        """The mean over the windows that cover each element, NaN where none does: [outputs,*windows] -> float32
+        [outputs,*size]. windows: how many there are along each dimension, from the first on; `counts`, or fewer.
+        """
         total = drop.to(torch.float32 if drop.device.type == "mps" else torch.float64)  # Apple's GPUs have no float64
         number = torch.ones_like(total[:1])
-        for dimension, count in enumerate(self.counts):
-            if count > 1:  # a single window covers its whole dimension
+        for dimension, (window, size) in enumerate(zip(self.window, self.size, strict=True)):
+            if window < size:  # else the only window covers its whole dimension
                 total, number = (self._sum(sums, dimension) for sums in (total, number))
         return (total / number).float().expand(-1, *self.size).contiguous()
 
@@ -62,7 +64,7 @@ class Grid:
         difference of running sums: what is zero stays exactly zero, and a NaN stays where its window is.
         """
         size, window, stride = self.size[dimension], self.window[dimension], self.stride[dimension]
-        count = self.counts[dimension]
+        count = sums.shape[dimension + 1]
         element = torch.arange(size, device=sums.device)
         last = element.div(stride, rounding_mode="floor").clamp(max=count - 1)
         shape = [1] * sums.dim()

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from zfcuda.cuda_graph import Replay
 from zfcuda.network import evaluating
+from zfcuda.network.structure import structure
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
@@ -31,7 +32,8 @@ class OcclusionMapper:
     The numbers are those of :func:`zfcuda.occlusion_map`. On a GPU everything between an image and its map is
     recorded as one CUDA graph and replayed, where the network allows it; `reason` of the maps says whether it does.
     The model may learn on: its weights are read at each image. What was recorded is made anew when a parameter or
-    buffer is replaced by another tensor.
+    buffer is replaced by another tensor; the model is followed anew when a module, a function or a setting in it is
+    another than at the image before.
 
     Args:
         model, image: as in occlusion_map; the image is one of the size to come.
@@ -49,6 +51,7 @@ class OcclusionMapper:
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
         self._experiment = Experiment(model, image, **arguments)
         self._prepared = self._experiment.run_windows(self._experiment.checked(image)).prepared
+        self._structure = structure(self._experiment.model)
         self._replay = Replay(self._experiment.model, self._work, renewing=False)
         # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
         self._budget = budget_of(self._experiment.memory_budget, self._experiment.device)
@@ -60,10 +63,14 @@ class OcclusionMapper:
             As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
         """
         image = self._experiment.checked(image)
+        if structure(self._experiment.model) != self._structure:
+            self._prepared = None
+            self._replay.forget()
         outputs = self._replayed(image)
         if outputs is None:
             outputs = self._experiment.run_windows(image, self._prepared)
             self._prepared = outputs.prepared
+        self._structure = structure(self._experiment.model)  # after: what the forward counts by itself is no change
         return self._experiment.map(outputs)
 
     def _replayed(self, image: Tensor) -> OcclusionOutputs | None:

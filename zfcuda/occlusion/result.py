@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zfcuda.files.drafts import whole
+from zfcuda.occlusion.any_function import Grid
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,11 @@ class OcclusionMap:
         """The mean of base score - score over the windows that cover each pixel, float32 [H,W].
 
         Positive: covering the pixel costs the target. NaN where no window covers a pixel (a stride larger than the
-            window).
+            window), and where the score of one that does is NaN.
         size: (rows, columns) to resize to; None: the image's.
         """
-        height, width = self.size
-        y0, x0 = (self.origins[..., i].flatten() for i in (0, 1))
-        y1, x1 = (y0 + self.window[0]).clamp(max=height), (x0 + self.window[1]).clamp(max=width)
-        drop = (self.base_score - self.score).flatten().double()
-        # Each window adds its drop to a rectangle: marks at its four corners, then two running sums.
-        marks = torch.zeros(2, height + 1, width + 1, dtype=torch.float64, device=drop.device)
-        for ys, xs, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
-            for plane, value in zip(marks, (drop, torch.ones_like(drop)), strict=True):
-                plane.index_put_((ys, xs), sign * value, accumulate=True)
-        total, count = marks.cumsum(1).cumsum(2)[:, :height, :width]
-        mean = (total / count.round()).float()
+        drop = self.base_score - self.score
+        mean = Grid(self.size, self.window, self.stride).mean(drop[None])[0]
         if size is None:
             return mean
         return F.interpolate(mean[None, None], size, mode="bilinear", align_corners=False)[0, 0]

@@ -172,8 +172,8 @@ def conv_patches(
         channels: O. kernel_size, stride, padding, dilation, as in torch.nn.functional.conv2d. relu: at the end.
 
     Returns:
-        [rows,O] float32. Not differentiable. With Winograd's algorithm (see pack_filters) an infinite input makes NaN
-        of all outputs of its 2x2 tile.
+        [rows,O] float32. Not differentiable. With Winograd's algorithm (see pack_filters) an infinite input may
+        make NaN of the outputs that read it.
 
     Raises:
         RuntimeError: naming the argument and its value.

@@ -143,7 +143,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
         if not whole and list(value.shape) == [1, base[source].numel()]:
             return Flattened(source)
         if not whole and value.shape == base[source].shape:
-            changes.lookups[node.index] = Lookup(*(np.arange(n) for n in value.shape[2:]))
+            changes.lookups[node.index] = Lookup(np.arange(value.shape[2]), np.arange(value.shape[3]))
             return changes.of[source]
     if not all(isinstance(source, Local) for source in sources):
         return Whole.DENSE
@@ -154,7 +154,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
         return Whole.DENSE
     if node.kind in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "lrn_within"):
         return _of_windows(node, depends, base, changes)
-    lookup = lookup_of(node, base) if len(depends) == 1 else None
+    lookup = lookup_of(node, depends[0], base) if len(depends) == 1 else None
     if lookup is not None:
         changes.lookups[node.index] = lookup
         moved = changes.of[depends[0]]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.outliers import limit, within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same, table_bytes
 from zfcuda.occlusion.incremental.regions import Intervals
 
@@ -24,8 +25,10 @@ class Base:
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
-        self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors
+        self.outlying_fill = False  # what covers the image is an outlier in it
+        self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
         self._maps: dict[int, Tensor] = {}
+        self._limits: dict[int, float] = {}
 
     @property
     def device(self) -> torch.device:
@@ -61,6 +64,14 @@ class Base:
         state: dict[str, Tensor] = self.prepared[key]
         return state
 
+    def limit(self, index: int) -> float:
+        """The magnitude from which a value of a map is an outlier; below 0 where the whole image has some."""
+        if index not in self._limits:
+            values = self.map(index)
+            most = limit(values)
+            self._limits[index] = most if within(values, most) else -1.0
+        return self._limits[index]
+
 
 @dataclass
 class Places:
@@ -91,7 +102,10 @@ class Places:
         return self._layouts[index]
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What a step makes of the places alone, made at its first run."""
+        """What a step makes of the places and of what the key holds alone, made at its first run.
+
+        A chunk that was joined of several has layouts that depend on how it was cut: these belong to the key.
+        """
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -102,8 +116,7 @@ class Places:
 
     def empty(self, index: int) -> Layout:
         """The layout of as many patches as a node has, all empty."""
-        like = self.layout(index)
-        return self.once(("empty", index), lambda: Layout(np.zeros_like(like.table), like.order, 0))
+        return self.layout(index).empty
 
     def whole(self, height: int, width: int) -> Layout:
         """The layout of all positions of a map, for every window."""

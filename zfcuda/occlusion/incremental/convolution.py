@@ -12,6 +12,7 @@ from torch import Tensor
 from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Changes
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, dense, gather, same, tables
 from zfcuda.occlusion.incremental.precision import as_convolution
 from zfcuda.occlusion.incremental.steps import contexts, window_settings, without_input
@@ -22,7 +23,8 @@ from zfcuda.ops import patches as patch_ops
 class Convolution:
     """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
 
-    node: whose value it computes, the last of them.
+    node: whose value it computes, the last of them. outliers: whether windows may have some in what it reads where the
+        whole image has none.
     """
 
     node: Node
@@ -31,6 +33,7 @@ class Convolution:
     norms: tuple[Node, ...] = ()
     residual: int | None = None
     relu: bool = False
+    outliers: bool = False
 
     @property
     def index(self) -> int:
@@ -52,13 +55,26 @@ class Convolution:
 
     def run(self, chunk: Chunk) -> Patches:
         ways = {"dense": self._dense, "product": self._product, "ragged": self._ragged}
-        return ways[self.way(chunk.base, chunk.changes)](chunk)
+        way = self.way(chunk.base, chunk.changes)
+        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self._by_winograd(chunk.changes):
+            source = self.conv.arguments["input"].index
+            if not within(chunk.values[source].values, chunk.base.limit(source)):
+                way = "dense"
+        return ways[way](chunk)
 
     def way(self, base: Base, changes: Changes) -> str:
-        """Which of the three ways below it goes."""
+        """Which of the three ways below it goes, but for windows that have outliers of their own."""
         if self.conv.arguments["groups"] != 1 or self.conv.index in changes.lookups:
             return "dense"
-        return "ragged" if base.dtype == torch.float32 and base.device.type == "cpu" else "product"
+        if base.dtype != torch.float32 or base.device.type != "cpu":
+            return "product"
+        if self._by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
+            return "dense"
+        return "ragged"
+
+    def _by_winograd(self, changes: Changes) -> bool:
+        """Whether the CPU's kernel takes Winograd's algorithm, whose sums reach beyond an output's own inputs."""
+        return all((side.kernel, side.stride, side.dilation) == (3, 1, 1) for side in changes.windows[self.conv.index])
 
     def reads_per_position(self, base: Base, changes: Changes) -> int:
         """Numbers that stand beside each position of the output while it is computed."""
@@ -67,9 +83,10 @@ class Convolution:
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
         """The filters as the kernel takes them, made once for an image."""
-        if self.index not in chunk.base.prepared:
-            chunk.base.prepared[self.index] = make(*self.filters(chunk.base))
-        return chunk.base.prepared[self.index]
+        key = (self.index, make.__qualname__)
+        if key not in chunk.base.prepared:
+            chunk.base.prepared[key] = make(*self.filters(chunk.base))
+        return chunk.base.prepared[key]
 
     def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
         """The other map of the sum where this one changes, [rows,O]."""

@@ -17,10 +17,12 @@ from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Loc
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.footprint import Footprint
 from zfcuda.occlusion.incremental.fusion import fuse
+from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
-from zfcuda.occlusion.incremental.reductions import FirstLinear, sums_of_differences
+from zfcuda.occlusion.incremental.reductions import FirstLinear
 from zfcuda.occlusion.incremental.regions import Intervals
 from zfcuda.occlusion.incremental.steps import Step
+from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.result import WindowOutputs
 from zfcuda.occlusion.windows import starts
@@ -148,6 +150,8 @@ class _Run:
         """Starts a run. fill: [1,C,H,W] in the dtype and memory format of the patches. repeated, room: see places."""
         self.plan, self.base, self.fill, self.bar = plan, base, fill, bar
         self.repeated, self.room = repeated, room
+        if base.device.type == "cpu":  # where Winograd's algorithm is the engine's own
+            base.outlying_fill = not within(fill, base.limit(plan.input))
         self._logits: list[Tensor] = []
         self._activity: list[Tensor] = []
         self._read_by_tail = {i for step in plan.tail for i in step.reads}
@@ -235,11 +239,10 @@ class _Run:
     def _activity_of(self, chunk: Chunk, watched: int) -> Tensor:
         """The watched map summed over its positions, [n,units]."""
         change = chunk.changes.of[watched]
-        total = total_activity(chunk.base[watched])
         if change is Whole.CONSTANT:
-            return total.expand(len(chunk), -1)
+            return total_activity(chunk.base[watched]).expand(len(chunk), -1)
         if isinstance(change, Local):
-            return total + sums_of_differences(chunk, watched).float()
+            return map_sums(chunk, watched).float()
         return total_activity(chunk.whole(watched))
 
 

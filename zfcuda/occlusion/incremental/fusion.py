@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from zfcuda.network import Node, Ref
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
 from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.outliers import may_arise
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
 from zfcuda.occlusion.incremental.steps import Cut, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
 
@@ -24,10 +26,12 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     following = {i: node for node in nodes for i in node.refs if readers[i] == 1}
     fused: dict[int, Convolution] = {}  # last node -> its step
     swallowed: set[int] = set()
+    outliers = may_arise(nodes, {i for i, change in changes.of.items() if isinstance(change, Local)})
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
     for node in nodes:
         if node.kind == "conv" and isinstance(changes.of[node.index], Local):
             step = _convolution(node, following, changes, taken)
+            step = replace(step, outliers=node.arguments["input"].index in outliers)
             fused[step.index] = step
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))

@@ -14,7 +14,8 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.regions import Lookup
 
-_FUNCTIONS = {operator.getitem, F.pad, torch.flip, torch.roll, torch.narrow, F.interpolate, F.upsample}
+_RESIZING = {F.interpolate, F.upsample}
+_FUNCTIONS = {operator.getitem, F.pad, torch.flip, torch.roll, torch.narrow} | _RESIZING
 _METHODS = {"flip", "roll", "narrow", "__getitem__"}
 _MODULES = (
     nn.ZeroPad2d,
@@ -28,27 +29,29 @@ _MODULES = (
 _NUMBER = 48  # bytes of the tables that lookup_of makes, for each value before and behind
 
 
-def lookup_of(node: Node, base: Any) -> Lookup | None:
-    """Where the values of a node [1,C,H,W] come from in its only operand; None where they are not just moved.
+def lookup_of(node: Node, index: int, base: Any) -> Lookup | None:
+    """Where the values of a node [1,C,H,W] come from in its operand `index`; None where they are not just moved.
 
     The functions are known ones: of another, a maximum for one, it would depend on the values what it does.
     """
-    if node.kind != "other" or len(node.refs) < 1 or not _moves(node.arguments["function"]):
+    if node.kind != "other" or not _moves(node.arguments["function"]):
         return None
-    source, value = base[node.refs[0]], base[node.index]
+    source, value = base[index], base[node.index]
     if not isinstance(source, Tensor) or source.dim() != 4 or value.dim() != 4 or value.shape[1] != source.shape[1]:
         return None
-    # Every place has a number of its own, from 1 on: any, so that what is interpolated between two is not a third's.
-    # What doubles with them was moved, what does not is a constant.
-    order = torch.randperm(source.numel(), generator=torch.Generator().manual_seed(0))
-    numbers = (order + 1).double().view(source.shape)
-    once, twice = (_run(node, base, source, factor * numbers) for factor in (1, 2))
+    # Every place has a number of its own, from 1 on, with a fraction of its own: what is interpolated between some, or
+    # the mean of some, is then no other's number. What doubles with them was moved, what does not is a constant.
+    count, random = source.numel(), torch.Generator().manual_seed(0)
+    numbers = torch.arange(1, count + 1) + torch.rand(count, dtype=torch.float64, generator=random)
+    once, twice = (_run(node, base, source, factor * numbers.view(source.shape)) for factor in (1, 2))
     if once is None or twice is None or once.shape != value.shape:
         return None
-    moved = (twice == 2 * once) & (once != 0)
-    if not (once[moved] == once[moved].round()).all() or not (once[moved] <= len(order)).all():
+    moved = (twice == 2 * once) & (once >= 1) & (once < count + 1)
+    if not (moved | (twice == once) | (twice.isnan() & once.isnan())).all():
         return None
-    place = order.argsort()[torch.where(moved, once - 1, 0).long()]
+    place = torch.where(moved, once - 1, 0).long()
+    if not torch.equal(numbers[place][moved], once[moved]):
+        return None
     _, channels, height, width = source.shape
     if not torch.equal(moved, moved[:, :1].expand_as(moved)):
         return None
@@ -61,7 +64,18 @@ def lookup_of(node: Node, base: Any) -> Lookup | None:
     both = (rows >= 0)[:, None] & (columns >= 0)
     if not torch.equal(shown, both) or not ((y == rows[:, None]) & (x == columns))[both].all():
         return None
-    return Lookup(rows.numpy().astype(np.int64), columns.numpy().astype(np.int64))
+    weighted = False
+    if node.arguments["function"] in _RESIZING:
+        # A weight of nothing is no copy where there is infinity: on one half of the places, as on a chessboard.
+        black = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
+        for infinite in (black, ~black):
+            result = _run(node, base, source, numbers.view(source.shape).masked_fill(infinite, torch.inf))
+            from_infinite = moved & infinite.flatten()[place % (height * width)]
+            others = moved & ~from_infinite
+            if result is None or not torch.equal(result[others], once[others]):
+                return None
+            weighted |= bool(result[from_infinite].isnan().any())
+    return Lookup(rows.numpy().astype(np.int64), columns.numpy().astype(np.int64), weighted)
 
 
 def memory_of_lookup(node: Node, base: Any) -> int:

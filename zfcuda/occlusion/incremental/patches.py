@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ def on_device(table: Table, device: torch.device) -> Tensor:
     return torch.from_numpy(table).to(device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the patches of n windows lie.
+    """Where the patches of n windows lie; as a key it stands for itself alone.
 
     table: int64 [n,5], of each window the rectangle (top, left, bottom, right) of the map, bottom and right exclusive,
         and its first row in the values. order: the windows by that first row. rows: in all.
@@ -32,9 +33,8 @@ class Layout:
     table: Table
     order: Table
     rows: int
-    _lines: dict[tuple[int, torch.device], tuple[Table, Tensor]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    _lines: dict[tuple[int, torch.device], tuple[Table, Tensor]] = field(default_factory=dict, repr=False)
+    _segments: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def lines(self, order: Table, device: torch.device) -> Tensor:
         """The table on a device, its windows in this order; copied there once."""
@@ -43,6 +43,18 @@ class Layout:
             # The order is kept with it, so that its id stays its own.
             self._lines[key] = order, on_device(self.table[order], device)
         return self._lines[key][1]
+
+    def segments(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The windows whose patches are not empty, in the order in which they lie, and their areas; copied once."""
+        if device not in self._segments:
+            order = self.order[self.areas[self.order] > 0]
+            self._segments[device] = on_device(order, device), on_device(self.areas[order], device)
+        return self._segments[device]
+
+    @cached_property
+    def empty(self) -> Layout:
+        """As many patches, all empty."""
+        return Layout(np.zeros_like(self.table), self.order, 0)
 
     @staticmethod
     def of(rectangles: Table, group: bool) -> Layout:

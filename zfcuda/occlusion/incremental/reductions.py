@@ -7,44 +7,24 @@ import torch
 from torch import Tensor
 
 from zfcuda.occlusion.incremental.chunk import Chunk
-from zfcuda.occlusion.incremental.patches import Layout, Patches, gather, on_device
-from zfcuda.occlusion.incremental.steps import NodeStep
+from zfcuda.occlusion.incremental.patches import Layout, Patches, gather
+from zfcuda.occlusion.incremental.steps import NodeStep, without_input
+from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.ops import patches as patch_ops
 
 
-def differences(chunk: Chunk, index: int) -> tuple[Tensor, Layout]:
-    """What the windows add to a map, patch - base, in float32 or better."""
-    patches: Patches = chunk.values[index]
-    layout = patches.layout
-    base = chunk.base.map(index)
-    before = gather(base, Patches(base.new_empty(0, base.shape[1]), chunk.places.empty(index)), layout)
-    wide = torch.promote_types(base.dtype, torch.float32)
-    return patches.values.to(wide) - before.to(wide), layout
-
-
-def sums_of_differences(chunk: Chunk, index: int) -> Tensor:
-    """The sum of patch - base over each window's rectangle, [n,C]."""
-    difference, layout = differences(chunk, index)
-    result = difference.new_zeros(len(chunk), difference.shape[1])
-    if layout.rows:
-        lengths, order = chunk.places.once(
-            ("areas", index),
-            lambda: [on_device(t, difference.device) for t in (layout.areas[layout.order], layout.order)],
-        )
-        # unsafe: without looking at the lengths, for which a GPU would have to be waited for.
-        result[order] = torch.segment_reduce(difference, "sum", lengths=lengths, axis=0, initial=0, unsafe=True)
-    return result
-
-
 class GlobalMean(NodeStep):
-    """The mean over the map: that of the whole image, and what the patches add."""
+    """The mean over the map."""
 
     def run(self, chunk: Chunk) -> Tensor:
         source = self.node.arguments["input"].index
-        base = chunk.base[self.index]
         height, width = chunk.base[source].shape[2:]
-        added = sums_of_differences(chunk, source) / (height * width)
-        return (base.flatten(1) + added).to(chunk.base.dtype).view(len(chunk), *base.shape[1:])
+        mean = map_sums(chunk, source) / (height * width)
+        return mean.to(chunk.base.dtype).view(len(chunk), *chunk.base[self.index].shape[1:])
+
+
+# The whole image's numbers may be so many times as large as those of a window's map, by their L2 norms.
+_LOST = 8
 
 
 def suits_rows(chunk: Chunk) -> bool:
@@ -62,9 +42,23 @@ class Linear(NodeStep):
         return patch_ops.linear_rows(**arguments)
 
 
+def differences_lose(maps: Tensor, before: Tensor, answer: Tensor) -> Tensor | None:
+    """The maps that their difference from the whole image's is too coarse to tell: int64 [k]; None where there is none.
+
+    maps: [n,m]. before: [1,m], the whole image's. answer: what the linear layer gives for that.
+
+    The rounding of what is added to the whole image's answer goes by that image's numbers. Where they are infinite, or
+    much larger than all that is left of them, it would be larger than the rounding of the answer itself.
+    """
+    most = _LOST * torch.linalg.vector_norm(maps, dim=1)
+    kept = (torch.linalg.vector_norm(before, dtype=torch.float64) <= most) & answer.isfinite().all()
+    lost = (~kept).nonzero()[:, 0]
+    return lost if len(lost) else None
+
+
 class FirstLinear(NodeStep):
     """The first linear layer on a map: what it gives for the whole image, and the changed columns of its weight times
-    what the windows add there.
+    what the windows add there; in full for windows of which the differences would lose too much.
     """
 
     def run(self, chunk: Chunk) -> Tensor:
@@ -76,13 +70,19 @@ class FirstLinear(NodeStep):
         table = chunk.values[source].layout.table
         # Neighbours in this order change nearly the same columns, and the kernel reads the weights once for several.
         order = np.lexsort((table[:, 3], table[:, 1], table[:, 2], table[:, 0]))
-        everything = chunk.places.whole(height, width)
         have = Patches(chunk.values[source].values, Layout(table[order], np.arange(len(order)), 0))
-        added = gather(base, have, everything).view(len(order), -1)
-        added -= base.permute(0, 2, 3, 1).reshape(1, -1)
-        weight = chunk.base.cast(self.node.arguments["weight"].index)
-        before = chunk.base.cast(self.index)[0]
-        sums = patch_ops.linear_rows(added, weight, before, torch.from_numpy(table[order]), (height, width))
+        maps = gather(base, have, chunk.places.whole(height, width)).view(len(order), -1)
+        before = base.permute(0, 2, 3, 1).reshape(1, -1)
+        own = without_input(self.node, chunk.base)
+        weight = own["weight"].to(base.dtype)
+        bias = None if own["bias"] is None else own["bias"].to(base.dtype)
+        answer = chunk.base.cast(self.index)
+        lost = differences_lose(maps, before, answer)
+        in_full = None if lost is None else maps[lost]
+        maps -= before
+        sums = patch_ops.linear_rows(maps, weight, answer[0], torch.from_numpy(table[order]), (height, width))
+        if lost is not None and in_full is not None:
+            sums[lost] = patch_ops.linear_rows(in_full, weight, bias, None, (height, width))
         result = torch.empty_like(sums)
         result[torch.from_numpy(order)] = sums
         return result

@@ -63,10 +63,14 @@ def union(a: Intervals, b: Intervals) -> Intervals:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A layer that moves values and computes none: output (y, x) is input (rows[y], columns[x]); -1: a constant."""
+    """A layer that moves values and computes none: output (y, x) is input (rows[y], columns[x]); -1: a constant.
+
+    weighted: it adds its neighbours times nothing, which makes NaN of infinity.
+    """
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
+    weighted: bool = False
 
 
 def looked_up(source: npt.NDArray[np.int64], intervals: Intervals) -> Intervals:

@@ -73,7 +73,8 @@ class Moving(NodeStep):
 
     def run(self, chunk: Chunk) -> Patches:
         layout, patches = chunk.layout(self.index), chunk.values[self.reads[0]]
-        return Patches(moved(chunk, self.index, chunk.base.map(self.index), True, patches, layout), layout)
+        values = moved(chunk, self.index, chunk.base.map(self.index), True, patches, layout)
+        return Patches(values + 0 * values if chunk.changes.lookups[self.index].weighted else values, layout)
 
 
 class Cut(NodeStep):
@@ -120,7 +121,7 @@ class Positions(NodeStep):
 def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patches, wanted: Layout) -> Tensor:
     """Reads by the lookup of a node, as look_up does."""
     moves = chunk.places.once(
-        ("moves", index),
+        ("moves", index, patches.layout, wanted),
         lambda: Moves.of(fallback.shape[3], own, patches.layout, chunk.changes.lookups[index], wanted, fallback.device),
     )
     return look_up(fallback, patches, moves)
@@ -140,6 +141,16 @@ def contexts(chunk: Chunk, index: int, source: int) -> tuple[Tensor, Layout]:
     return gather(chunk.base.map(source), chunk.values[source], wanted), wanted
 
 
+def _pooled(chunk: Chunk, index: int, base: Tensor, patches: Patches, layout: Layout, sum: bool) -> Tensor:
+    """The largest value or the sum of each window of a layer; sums of float16 in float32, beyond which none is."""
+    values = patches.values
+    if sum and base.dtype == torch.float16:
+        base, values = base.float(), values.float()
+    have, want = tables(patches.layout, layout, base.device)
+    settings = window_settings(chunk, index)
+    return patch_ops.pool_patches(base, values, have, want, layout.rows, **settings, sum=sum)
+
+
 class Pooling(NodeStep):
     """Max and average pooling."""
 
@@ -147,11 +158,10 @@ class Pooling(NodeStep):
         source = self.node.arguments["input"].index
         layout, patches = chunk.layout(self.index), chunk.values[source]
         base, average = chunk.base.map(source), self.node.kind != "max_pool"
-        have, want = tables(patches.layout, layout, base.device)
-        values = patch_ops.pool_patches(
-            base, patches.values, have, want, layout.rows, **window_settings(chunk, self.index), sum=average
-        )
-        return Patches(values.mul_(self._divided(chunk, layout)) if average else values, layout)
+        values = _pooled(chunk, self.index, base, patches, layout, average)
+        if average:
+            values = values.mul_(self._divided(chunk, layout).to(values.dtype)).to(base.dtype)
+        return Patches(values, layout)
 
     def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
         """One over the divisor of each position, [rows,1]; the divisor is smaller at the border for some settings."""
@@ -181,18 +191,10 @@ class NormWithin(NodeStep):
         prepared = chunk.base.prepared
         if self.index not in prepared:
             prepared[self.index] = base * base
-        have, want = tables(patches.layout, layout, base.device)
-        sums = patch_ops.pool_patches(
-            prepared[self.index],
-            patches.values * patches.values,
-            have,
-            want,
-            layout.rows,
-            **window_settings(chunk, self.index),
-            sum=True,
-        )
+        squares = Patches(patches.values * patches.values, patches.layout)
+        sums = _pooled(chunk, self.index, prepared[self.index], squares, layout, True)
         scale = (1 + arguments["alpha"] / arguments["size"] ** 2 * sums) ** -arguments["beta"]
-        return Patches(gather(base, patches, layout) * scale, layout)
+        return Patches(gather(base, patches, layout) * scale.to(base.dtype), layout)
 
 
 def window_settings(chunk: Chunk, index: int) -> dict[str, tuple[int, int]]:
