@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 
 
@@ -42,9 +43,9 @@ class Replay:
                     self._recording, self._memory = Recording(self._work, image), memory
                 results = self._recording(image)
             return [result.clone() for result in results]
-        except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
+        except Exception as error:  # out of memory too: a graph keeps all of its own, step by step takes less
             self.forget()
-            self.refused = str(error).splitlines()[0]
+            self.refused = first_line(error)
             return None
 
     def forget(self) -> None:

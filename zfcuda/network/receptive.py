@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from zfcuda.network.example import example_image
 from zfcuda.network.graph import Network, Node
 from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import window_of
@@ -95,8 +96,7 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
         raise ValueError(f"input_size: expected (H, W) or (C, H, W), got {input_size!r}")
     shape = (size[-3] if len(size) > 2 else _channels(network), size[-2], size[-1])
     network.check(shape, "input_size")
-    tensors = [x for x in network.model.parameters() if x.is_floating_point()]
-    like = tensors[0] if tensors else torch.empty(0)
+    image = example_image(network.model, shape)
     values: dict[int, Any] = {}
     spans: dict[int, tuple[_FieldAxis, _FieldAxis] | None] = {}
     # The shapes come from a run on an empty image: whatever the model does to them is then right. (The device "meta"
@@ -105,7 +105,7 @@ def _spans(network: Network, wanted: Any, input_size: Sequence[int]) -> dict[int
         for node in network.ancestors(wanted):
             arguments = node.resolve(values)
             try:
-                value = like.new_zeros(1, *shape) if node.kind == "input" else node.run(arguments)
+                value = image if node.kind == "input" else node.run(arguments)
             except RuntimeError as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"input_size: {shape} does not fit {node.label}: {reason}") from error

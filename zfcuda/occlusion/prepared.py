@@ -75,15 +75,17 @@ def prepare(
             plan = before.plan
         else:
             plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+            if method == "auto":
+                engine, brute = costs(plan, values)
+                if engine > brute:
+                    return Refusal(
+                        "every window was run through the whole network, which is predicted to be cheaper here"
+                    )
     except MemoryError:
         raise
     except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
         return refused(first_line(error), method)
-    if method == "auto" and before is None:
-        engine, brute = costs(plan, values)
-        if engine > brute:
-            return Refusal("every window was run through the whole network, which is predicted to be cheaper here")
     return PreparedEngine(plan, {i: values[i] for i in plan.needed})
 
 

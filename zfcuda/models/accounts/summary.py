@@ -12,8 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 from zfcuda.models.architectures.local import LocallyConnected2d
 from zfcuda.models.checks import checked_size
-from zfcuda.network import evaluating, receptive_fields
-from zfcuda.network.graph import unwrap
+from zfcuda.network import evaluating, receptive_fields, trace
+from zfcuda.network.example import example_image
+from zfcuda.network.graph import first_line, plain_name, unwrap
+from zfcuda.network.intact import Watching
 
 
 class Field(NamedTuple):
@@ -183,17 +185,20 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
         A Summary: a sequence of Rows that prints as a table.
 
     Raises:
-        ValueError: for an input_size that is not three positive integers, or that the network cannot take.
+        ValueError: for an input_size that is not three positive integers, or that the network cannot take; for a
+            model that is compiled by torch.jit.
     """
     size = checked_size(input_size)
     model = unwrap(model)
-    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ValueError(f"model: {type(model).__name__} is compiled by torch.jit; pass the module that it was made of")
+    image = example_image(model, size)
     try:
-        fields: dict[str, Any] = dict(receptive_fields(model, size))
+        fields: dict[str, Any] = dict(receptive_fields(trace(model, image), size))
     except (ValueError, TypeError):
         fields = {}  # not a network that can be followed; all other columns hold
     rows: list[Row] = []
-    names = {module: name for name, module in model.named_modules()}
+    names = {module: plain_name(name) for name, module in model.named_modules()}
     counted: set[Tensor] = set()
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -203,16 +208,13 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
             rows.append(_row(names[module], module, inputs, output, sum(p.numel() for p in new), fields))
 
     leaves = [m for m in model.modules() if not any(True for _ in m.children())]
-    handles = [module.register_forward_hook(note) for module in leaves]
-    image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
-    try:
-        with torch.no_grad(), evaluating(model):
+    with Watching(model) as watching, torch.no_grad(), evaluating(model):
+        for module in leaves:
+            watching.add(module, note)
+        try:
             model(image)
-    except RuntimeError as error:
-        raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
+        except RuntimeError as error:
+            raise ValueError(f"input_size: the network cannot take {size}: {first_line(error)}") from error
     return Summary(
         rows,
         size,
