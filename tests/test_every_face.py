@@ -202,10 +202,39 @@ def test_a_layer_is_held_against_the_model_itself() -> None:
     for ask in (zfcuda.project, strongest):
         with pytest.raises(ValueError, match=r"what Stateful itself gives for 'body.3' is not what its layers compute"):
             ask(network, IMAGE, "body.3")
-    projector = zfcuda.Projector(Stateful(), IMAGE, "body.3")
-    projector(IMAGE)  # the model's first run
+    model = Stateful()
+    projector = zfcuda.Projector(model, IMAGE, "body.3")
+    projector(IMAGE)
+    with torch.no_grad():
+        model(IMAGE[None])
     with pytest.raises(ValueError, match="is not what its layers compute"):
         projector(IMAGE)
+
+
+class Repeated(Net):
+    """Calls a layer twice, counts its runs, and cleans up behind itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        self.log.append("entered")
+        x = self.body[1](self.body[0](x))
+        y: Tensor = self.head(self.body[3](self.body[1](x - 0.1)).mean((2, 3)))
+        self.log.pop()
+        return y
+
+
+def test_the_model_runs_up_to_the_last_call_of_a_layer() -> None:
+    model = Repeated()
+    with torch.no_grad():
+        first = model.body[0](IMAGE[None]).relu()
+    expected = (first - 0.1).relu().amax((2, 3))[0].sort(descending=True).values[:2].tolist()
+    assert [unit.value for unit in strongest(model, IMAGE, "body.1", 2)] == pytest.approx(expected)
+    assert trace(model).calls["body.1"] == 2 and model.runs == 0 and model.log == []
 
 
 def test_what_fails_behind_a_layer_does_not_matter() -> None:

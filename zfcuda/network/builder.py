@@ -21,6 +21,7 @@ class Record(Protocol):
     paths: the modules of the model -> the first name of each.
     outputs: layer -> (how many steps had run when it returned, the step that it returned or another result), last
         calls only, in their order.
+    calls: layer -> how often it was called.
     shape: as in a Network.
     """
 
@@ -35,6 +36,9 @@ class Record(Protocol):
 
     @property
     def outputs(self) -> Mapping[str, tuple[int, Any]]: ...
+
+    @property
+    def calls(self) -> Mapping[str, int]: ...
 
     @property
     def shape(self) -> tuple[int, ...] | None: ...
@@ -101,15 +105,16 @@ class Builder:
             if name not in node_of
         }
         # A module that is registered under several names goes by each.
-        first = self.record.paths
+        first, calls = self.record.paths, dict(self.record.calls)
         for name, module in self.record.model.named_modules(remove_duplicate=False):
             name = plain_name(name)
+            calls.setdefault(name, calls.get(first[module], 0))
             if name not in names and name not in unusable:
                 if first[module] in names:
                     names[name] = names[first[module]]
                 else:
                     unusable[name] = unusable.get(first[module], "is not called in the forward pass")
-        return Network(self.record.model, tuple(self.nodes), names, unusable, self.record.shape)
+        return Network(self.record.model, tuple(self.nodes), names, unusable, self.record.shape, calls=calls)
 
     def add(self, kind: str, arguments: Mapping[str, Any], label: str) -> int:
         self.nodes.append(Node(len(self.nodes), kind, arguments, label))

@@ -141,6 +141,7 @@ class _Notes:
 
     results: layer -> what it returned if that is no tensor, else None, in the order of the last calls.
     tensors: the tensors that _returned stands for.
+    calls: layer -> how often it was called.
     """
 
     def __init__(self) -> None:
@@ -149,9 +150,11 @@ class _Notes:
     def clear(self) -> None:
         self.results: dict[str, Any] = {}
         self.tensors: list[Tensor] = []
+        self.calls: dict[str, int] = {}
 
     def take(self, layer: str, output: Any) -> None:
         is_tensor = isinstance(output, Tensor)
+        self.calls[layer] = self.calls.get(layer, 0) + 1
         self.results.pop(layer, None)
         self.results[layer] = None if is_tensor else output
         if is_tensor:
@@ -258,8 +261,8 @@ def _holds_for_one(graph: Network, example: Tensor) -> bool:
 class Exported:
     """The record of a forward by torch.export (a zfcuda.network.builder.Record)."""
 
-    def __init__(self, model: nn.Module, program: Any, results: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-        self.model, self.shape = model, shape
+    def __init__(self, model: nn.Module, program: Any, made: _Notes, shape: tuple[int, ...]) -> None:
+        self.model, self.shape, self.calls = model, shape, made.calls
         self.paths = {module: name for name, module in model.named_modules()}
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.steps: list[fx.Node] = []
@@ -271,7 +274,7 @@ class Exported:
                 notes[step.args[1]] = (len(self.steps), step.args[0])
             elif step.op != "output":
                 self.steps.append(step)
-        self.outputs = {name: notes[name] if result is None else (0, result) for name, result in results.items()}
+        self.outputs = {name: notes[name] if result is None else (0, result) for name, result in made.results.items()}
         signature = program.graph_signature
         self.tensors = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
         self.literals = SimpleNamespace(**{_flat(name): x for name, x in program.constants.items()})
@@ -362,11 +365,11 @@ def network(model: nn.Module, example: Tensor) -> Network:
         except _FixedBatchError as error:
             # Torch itself asks for a batch of one where it may save a copy: then the values have to tell.
             program, fixed = _export(root, example, oblivious=False), error
-        record = Exported(model, program, notes.results, tuple(example.shape[1:]))
+        record = Exported(model, program, notes, tuple(example.shape[1:]))
         graph = Builder(record).build()
         if any(node.kind == "ambiguous" for node in graph.ancestors(graph.names.values())):
             # It writes through views. Torch can say so without, but then calls some layers by other names.
-            record = Exported(model, program.run_decompositions({}), notes.results, record.shape)
+            record = Exported(model, program.run_decompositions({}), notes, record.shape)
             graph = Builder(record).build()
         if fixed is not None and not _holds_for_one(graph, example):
             raise fixed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -89,6 +89,7 @@ class Network:
     unusable: layers without such a node -> why.
     shape: (C, H, W) of the only images that it holds for, where it was traced with an example; None: any that fit.
     wrapper: what names begin with in the wrapper that the model was given in, "module." for one; node() takes both.
+    calls: layer -> how often the forward calls it.
     The tensors of the model are read when the network runs: training on is seen, another structure is not.
     """
 
@@ -98,6 +99,7 @@ class Network:
     unusable: Mapping[str, str]
     shape: tuple[int, ...] | None = None
     wrapper: str = ""
+    calls: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def layers(self) -> list[str]:

@@ -6,6 +6,7 @@ was replaced, a write that cannot be followed.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,13 +14,18 @@ from torch import Tensor, nn
 
 from zfcuda.network.graph import Network, submodules
 from zfcuda.network.hooks import hooked
-from zfcuda.network.intact import Watching, evaluating
+from zfcuda.network.intact import Watching, evaluating, restoring
+
+
+class _Reached(BaseException):
+    """Ends a run at a layer; no model catches it as an error."""
 
 
 def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception:
-    """Runs the model. Returns a copy of what the layer gave in its last call, or the error where it fails before.
+    """Runs the model up to a layer. Returns a copy of what that gave in its last call, or the error if it fails before.
 
-    It comes before the Network's own run, because the hooks of torch.nn.utils.weight_norm and spectral_norm renew the
+    The run ends at the layer, and what it left half done on the modules is undone; only with hooks it goes on to the
+    end and comes before the Network's own, because those of torch.nn.utils.weight_norm and spectral_norm renew the
     weights. What fails behind the layer does not matter: a classifier may not fit an image of this size.
 
     image: [1,C,H,W].
@@ -30,18 +36,27 @@ def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception
     network.check(image.shape)
     model, layer = network.model, network.own_name(layer)
     seen: list[Tensor] = []
+    hooks = bool(hooked(model))
+    left = 0 if hooks else network.calls.get(layer, 0)
+    undoing = nullcontext() if hooks else restoring(model)
     failure: Exception = RuntimeError("the layer gave no tensor")
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal left
+        left -= 1
         if isinstance(output, Tensor):
             seen[:] = [output.detach().clone()]  # before anything overwrites it
+        if not left:
+            raise _Reached
 
-    with Watching(model) as watching, evaluating(model), torch.no_grad():
+    with Watching(model) as watching, evaluating(model), undoing, torch.no_grad():
         watching.add(submodules(model)[layer] if layer else model, keep)
         try:
             model(image.clone())
         except torch.OutOfMemoryError:
             raise
+        except _Reached:
+            pass
         except Exception as error:
             failure = error
     return seen[0] if seen else failure

@@ -129,6 +129,7 @@ class _Tracer(fx.Tracer):
         self.paths = {module: plain_name(name) for name, module in model.named_modules()}
         self.within: list[str] = []  # the layers that are running, innermost last
         self.outputs: dict[str, tuple[int, Any]] = {}  # layer -> (nodes so far, its node or another result)
+        self.calls: dict[str, int] = {}
         self.called: dict[fx.Node, nn.Module] = {}
         self.thread = threading.get_ident()
 
@@ -155,8 +156,9 @@ class _Tracer(fx.Tracer):
                 output = m.forward(*args, **kwargs)
         finally:
             self.within.pop()
-        for name in (inner, path):  # the module inside a DataParallel has a name too
+        for name in dict.fromkeys((inner, path)):  # the module inside a DataParallel has a name too
             if name is not None:
+                self.calls[name] = self.calls.get(name, 0) + 1
                 self.outputs.pop(name, None)  # so that the order is that of the last calls
                 result = output.node if isinstance(output, fx.Proxy) else output
                 self.outputs[name] = (len(self.graph.nodes), result)
