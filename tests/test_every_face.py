@@ -84,6 +84,23 @@ class Record:
         self.all: list[Any] = []
 
 
+class Recorder(Record):
+    """The same that can be called."""
+
+    def __call__(self, x: Any) -> None:
+        self.all.append(x)
+
+
+class Passing(nn.Module):
+    """Keeps what it passes on."""
+
+    last: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = x
+        return x
+
+
 class Keeping(Net):
     """Keeps what passes in all kinds of places."""
 
@@ -94,7 +111,8 @@ class Keeping(Net):
         self.nested: dict[str, list[Any]] = {"a": [], "b": [[]]}
         self.queue: deque[Any] = deque([0], maxlen=2)
         self.once: set[Any] = set()
-        self.record = Record()
+        self.record, self.recorder = Record(), Recorder()
+        self.unregistered = [Passing()]
         self.last: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,12 +124,13 @@ class Keeping(Net):
         self.once.add(x)
         self.record.last = self.last = x
         self.record.all += [x]
+        self.recorder(self.unregistered[0](x))
         y: Tensor = self.head(x.mean((2, 3)))
         return y
 
     def kept(self) -> list[Any]:
         nested = self.nested["b"][0]
-        record = [self.record.last, *self.record.all]
+        record = [self.record.last, *self.record.all, *self.recorder.all, self.unregistered[0].last]
         return [*self.log, *self.seen.values(), *nested, *self.queue, *self.once, *record, self.last]
 
 

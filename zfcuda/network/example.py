@@ -40,7 +40,7 @@ def takes(model: nn.Module, image: Tensor) -> bool:
     with torch.no_grad(), evaluating(model):
         try:
             model(image.clone())
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception:
             return False

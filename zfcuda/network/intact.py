@@ -40,24 +40,26 @@ def switched(model: nn.Module, training: bool, *, alone: bool = False) -> Iterat
     waits. The flags are set one by one: a model may have its own idea of train().
     """
     modules, mode = list(model.modules()), (training, alone)
+    holding: list[nn.Module] = []
 
     def free() -> bool:
         held = [_SWITCHED[i] for i in map(id, modules) if i in _SWITCHED]
         return not held or (not alone and all(each.mode == mode for each in held))
 
-    with _FLAGS:
-        _FLAGS.wait_for(free)
-        for module in modules:
-            if id(module) not in _SWITCHED:
-                _SWITCHED[id(module)] = _Switched(mode, getattr(module, "training", training))
+    try:
+        with _FLAGS:
+            _FLAGS.wait_for(free)
+            for module in modules:
+                if id(module) not in _SWITCHED:
+                    _SWITCHED[id(module)] = _Switched(mode, getattr(module, "training", training))
+                _SWITCHED[id(module)].holders += 1
+                holding.append(module)
                 if _SWITCHED[id(module)].before != training:
                     module.training = training
-            _SWITCHED[id(module)].holders += 1
-    try:
         yield
     finally:
         with _FLAGS:
-            for module in modules:
+            for module in holding:
                 held = _SWITCHED[id(module)]
                 held.holders -= 1
                 if not held.holders:
@@ -104,6 +106,8 @@ def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
         for value in list(holder.values()) if isinstance(holder, dict) else list(holder):
             if isinstance(value, list | dict | set | deque | tuple):
                 waiting.append((value, of_module))
+            elif isinstance(value, nn.Module):  # one that is not registered too, in a list
+                waiting.append((value.__dict__, True))
             elif of_module and _is_plain_object(value):
                 # Not what such objects hold in turn: that may be a whole training run and its data.
                 waiting.append((vars(value), False))
@@ -114,7 +118,7 @@ def _plain(holder: Any) -> Any:
 
 
 def _is_plain_object(value: Any) -> bool:
-    if isinstance(value, nn.Module | Tensor | type | ModuleType) or callable(value):
+    if isinstance(value, Tensor | type | ModuleType):
         return False
     return isinstance(getattr(value, "__dict__", None), dict)
 

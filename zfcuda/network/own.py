@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.network.graph import Network, submodules
+from zfcuda.network.graph import Network, first_line, submodules
 from zfcuda.network.hooks import hooked
 from zfcuda.network.intact import Watching, evaluating, restoring
 
@@ -53,11 +53,11 @@ def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception
         watching.add(submodules(model)[layer] if layer else model, keep)
         try:
             model(image.clone())
-        except torch.OutOfMemoryError:
-            raise
         except _Reached:
             pass
         except Exception as error:
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+                raise
             failure = error
     return seen[0] if seen else failure
 
@@ -78,14 +78,16 @@ def off(value: Tensor, own: Tensor | Exception) -> Tensor:
     return ~((value - own).abs() <= tolerance * largest).all()  # NaN is off too
 
 
-def refuse_if_off(is_off: Tensor, network: Network, layer: str) -> None:
-    """Refuses a layer whose value is not the model's own. is_off: from off().
+def refuse_if_off(is_off: Tensor, network: Network, layer: str, own: Tensor | Exception | None = None) -> None:
+    """Refuses a layer whose value is not the model's own. is_off: from off(); own: what it was held against.
 
     Raises:
         ValueError: it is not.
     """
     if not is_off:
         return
+    if isinstance(own, Exception):
+        raise ValueError(f"model: it fails before it gives {layer!r}: {first_line(own)}") from own
     owners = hooked(network.model)
     if owners:
         raise ValueError(f"model: a hook changes what {layer!r} gives (there are hooks on {', '.join(owners)})")
