@@ -5,6 +5,7 @@ Several threads may ask about one model at a time.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -91,6 +92,9 @@ def restoring(model: nn.Module) -> Iterator[None]:
             _put_back(holder, before)
 
 
+_ATOMS = frozenset({type(None), bool, int, float, str, Tensor, nn.Parameter})
+
+
 def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
     """All that can hold a value of the model's, each with a copy of what it holds."""
     # Not the hooks: another thread may put its own on and take them off meanwhile.
@@ -104,6 +108,8 @@ def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
             met.add(id(holder))
             yield holder, holder.copy() if type(holder) in (list, dict, set) else _plain(holder)
         for value in list(holder.values()) if isinstance(holder, dict) else list(holder):
+            if type(value) in _ATOMS:  # most of a vocabulary
+                continue
             if isinstance(value, list | dict | set | deque | tuple):
                 waiting.append((value, of_module))
             elif isinstance(value, nn.Module):  # one that is not registered too, in a list
@@ -127,6 +133,8 @@ def _put_back(holder: Any, before: Any) -> None:
     """Changes a list, dict or set only where it differs: another thread may be reading it."""
     if isinstance(holder, dict):
         if list(holder) == list(before):
+            if all(map(operator.is_, holder.values(), before.values())):
+                return
             for key, value in before.items():
                 if holder[key] is not value:
                     holder[key] = value
@@ -143,7 +151,7 @@ def _put_back(holder: Any, before: Any) -> None:
         if {id(value) for value in holder} != {id(value) for value in before}:
             holder.clear()
             holder.update(before)
-    elif len(holder) != len(before) or any(a is not b for a, b in zip(holder, before, strict=True)):
+    elif len(holder) != len(before) or not all(map(operator.is_, holder, before)):
         holder.clear()
         holder.extend(before)
 
