@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
+from zfcuda.backward.walk import deterministic
 from zfcuda.models.accounts.memory import memory_need
 from zfcuda.network import layers, receptive_field, trace
 from zfcuda.occlusion import dispatch, prepared
@@ -599,3 +600,26 @@ def test_every_face_follows_models_that_branch_on_shapes() -> None:
     torch.testing.assert_close(projected, zfcuda.project(twin, IMAGE, "body.3"))
     assert strongest(model, IMAGE, "body.3", 2) == strongest(twin, IMAGE, "body.3", 2)
     assert str(zfcuda.models.summary(model, (3, 12, 12))) == str(zfcuda.models.summary(twin, (3, 12, 12)))
+
+
+def test_settings_of_the_process_are_put_back_by_the_last_thread() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    both = threading.Barrier(2)
+
+    def work(last: bool) -> None:
+        if last:
+            both.wait(10)
+        with deterministic():
+            assert cudnn.deterministic
+            if not last:
+                both.wait(10)
+            both.wait(10)
+            if last:
+                both.wait(10)
+                assert cudnn.deterministic
+        if not last:
+            both.wait(10)
+
+    together(lambda: work(True), lambda: work(False))
+    assert cudnn.deterministic is before

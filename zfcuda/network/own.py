@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zfcuda.network.graph import Network, first_line, submodules
 from zfcuda.network.hooks import hooked
 from zfcuda.network.intact import Watching, evaluating, restoring
+from zfcuda.network.rounding import rounding
 
 
 class _Reached(BaseException):
@@ -71,7 +72,8 @@ def off(value: Tensor, own: Tensor | Exception) -> Tensor:
         return torch.tensor(not isinstance(own, NotImplementedError))
     if value.shape != own.shape or not own.is_floating_point():
         return torch.ones((), dtype=torch.bool, device=value.device)
-    tolerance = 3 * max(torch.finfo(value.dtype).eps, torch.finfo(own.dtype).eps) ** 0.5
+    eps = max(torch.finfo(value.dtype).eps, torch.finfo(own.dtype).eps)
+    tolerance = max(3 * eps**0.5, rounding(value.device, value.dtype) ** 0.5)
     wide = torch.promote_types(torch.promote_types(value.dtype, own.dtype), torch.float32)
     value, own = value.to(wide), own.to(value.device, wide)
     largest = own.abs().amax() if own.numel() else own.new_zeros(())
