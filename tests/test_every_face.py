@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
+from zfcuda.backward.walk import deterministic
 from zfcuda.models.accounts.memory import memory_need
 from zfcuda.network import layers, receptive_field, trace
+from zfcuda.occlusion import dispatch, prepared
+from zfcuda.report.layers import conv_layers
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 WINDOWS: dict[str, Any] = {"window": 6, "stride": 6}
@@ -82,6 +85,23 @@ class Record:
         self.all: list[Any] = []
 
 
+class Recorder(Record):
+    """The same that can be called."""
+
+    def __call__(self, x: Any) -> None:
+        self.all.append(x)
+
+
+class Passing(nn.Module):
+    """Keeps what it passes on."""
+
+    last: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = x
+        return x
+
+
 class Keeping(Net):
     """Keeps what passes in all kinds of places."""
 
@@ -92,7 +112,8 @@ class Keeping(Net):
         self.nested: dict[str, list[Any]] = {"a": [], "b": [[]]}
         self.queue: deque[Any] = deque([0], maxlen=2)
         self.once: set[Any] = set()
-        self.record = Record()
+        self.record, self.recorder = Record(), Recorder()
+        self.unregistered = [Passing()]
         self.last: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,12 +125,13 @@ class Keeping(Net):
         self.once.add(x)
         self.record.last = self.last = x
         self.record.all += [x]
+        self.recorder(self.unregistered[0](x))
         y: Tensor = self.head(x.mean((2, 3)))
         return y
 
     def kept(self) -> list[Any]:
         nested = self.nested["b"][0]
-        record = [self.record.last, *self.record.all]
+        record = [self.record.last, *self.record.all, *self.recorder.all, self.unregistered[0].last]
         return [*self.log, *self.seen.values(), *nested, *self.queue, *self.once, *record, self.last]
 
 
@@ -200,10 +222,39 @@ def test_a_layer_is_held_against_the_model_itself() -> None:
     for ask in (zfcuda.project, strongest):
         with pytest.raises(ValueError, match=r"what Stateful itself gives for 'body.3' is not what its layers compute"):
             ask(network, IMAGE, "body.3")
-    projector = zfcuda.Projector(Stateful(), IMAGE, "body.3")
-    projector(IMAGE)  # the model's first run
+    model = Stateful()
+    projector = zfcuda.Projector(model, IMAGE, "body.3")
+    projector(IMAGE)
+    with torch.no_grad():
+        model(IMAGE[None])
     with pytest.raises(ValueError, match="is not what its layers compute"):
         projector(IMAGE)
+
+
+class Repeated(Net):
+    """Calls a layer twice, counts its runs, and cleans up behind itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        self.log.append("entered")
+        x = self.body[1](self.body[0](x))
+        y: Tensor = self.head(self.body[3](self.body[1](x - 0.1)).mean((2, 3)))
+        self.log.pop()
+        return y
+
+
+def test_the_model_runs_up_to_the_last_call_of_a_layer() -> None:
+    model = Repeated()
+    with torch.no_grad():
+        first = model.body[0](IMAGE[None]).relu()
+    expected = (first - 0.1).relu().amax((2, 3))[0].sort(descending=True).values[:2].tolist()
+    assert [unit.value for unit in strongest(model, IMAGE, "body.1", 2)] == pytest.approx(expected)
+    assert sum(name == "body.1" for name, _ in trace(model).calls) == 2 and model.runs == 0 and model.log == []
 
 
 def test_what_fails_behind_a_layer_does_not_matter() -> None:
@@ -316,3 +367,260 @@ def test_layers_have_one_name_whatever_wraps_the_model(wrapper: str) -> None:
             assert found.activity is not None and found.method == method
     with pytest.raises(ValueError, match=f"has no layer 'heed'; there are: {re.escape(', '.join(sorted(names)[:1]))}"):
         zfcuda.occlusion_map(model, IMAGE, layer="heed", **WINDOWS)
+
+
+# ---------------------------------------------------------------- dtypes
+
+
+class Tempered(Net):
+    """One number is in float64, before all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x) / self.temperature.float()
+        return y
+
+
+class Converting(Net):
+    """Takes images of float32 into layers of float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x.double()).float()
+        return y
+
+
+@face
+def test_one_number_in_another_dtype_does_not_matter(face: Callable[[nn.Module], Any]) -> None:
+    face(Tempered())
+    face(Keeping())
+
+
+def test_the_answers_of_models_of_several_dtypes() -> None:
+    for model in (Tempered().eval(), Converting().eval()):
+        with torch.no_grad():
+            expected = model(IMAGE[None])[0]
+        for method in ("auto", "batched"):
+            found = zfcuda.occlusion_map(model, IMAGE, method=method, **WINDOWS)
+            torch.testing.assert_close(found.base_logits, expected)
+        assert zfcuda.Occlusion(model).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0).isfinite().all()
+        assert len(zfcuda.models.summary(model, (3, 12, 12))) == 5
+    for refused in (Net().double(), Net().half()):
+        with pytest.raises(TypeError, match=rf"image: expected the model's dtype, {refused.head.weight.dtype}, got"):
+            zfcuda.occlusion_map(refused, IMAGE, **WINDOWS)
+
+
+class Answering(Net):
+    """Returns what a function makes of the scores."""
+
+    def __init__(self, answer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("answer", "dtype"),
+    [
+        (lambda x: x.argmax(1), torch.int64),
+        (lambda x: x > 0, torch.bool),
+        (lambda x: (10 * x).to(torch.uint8), torch.uint8),
+        (torch.fft.fft, torch.complex64),
+    ],
+)
+def test_answers_that_are_no_scores(answer: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+    model = Answering(answer).eval()
+    expected = f"model: expected it to return scores of a floating dtype, got {dtype}"
+    for method in ("auto", "batched", "incremental"):
+        with pytest.raises(ValueError, match=expected):
+            zfcuda.occlusion_map(model, IMAGE, method=method, **WINDOWS)
+    with pytest.raises(ValueError, match=expected):
+        zfcuda.OcclusionMapper(model, IMAGE, **WINDOWS)
+    with pytest.raises(ValueError, match=f"expected floating outputs .* of {dtype}|a tensor"):
+        conv_layers(model, IMAGE[None])
+    attribute = zfcuda.Occlusion(model).attribute
+    if dtype in (torch.bool, torch.complex64):
+        with pytest.raises(RuntimeError, match=f"forward_func: expected it to return real numbers, got {dtype}"):
+            attribute(IMAGE[None], (3, 6, 6), (3, 6, 6))
+    else:  # as Captum does
+        assert attribute(IMAGE[None], (3, 6, 6), (3, 6, 6)).shape[1:] == IMAGE.shape
+
+
+class Spectrum(Net):
+    """A layer gives complex numbers, another one whole ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fourier, self.counting = Applying(torch.fft.fft2), Applying(lambda x: (x > 0).long())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        y: Tensor = self.head((x * self.counting(x) + self.fourier(x).abs()).mean((2, 3)))
+        return y
+
+
+class Applying(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def test_layers_of_no_floating_numbers() -> None:
+    model = Spectrum()
+    for layer, dtype in (("fourier", torch.complex64), ("counting", torch.int64)):
+        with pytest.raises(ValueError, match=f"layer: expected floating values, got {dtype} from '{layer}'"):
+            strongest(model, IMAGE, layer)
+    with pytest.raises(ValueError, match=r"layer: expected real values, got torch.complex64 from 'fourier'"):
+        zfcuda.occlusion_map(model, IMAGE, layer="fourier", **WINDOWS)
+    assert zfcuda.occlusion_map(model, IMAGE, layer="counting", **WINDOWS).activity is not None
+
+
+# ---------------------------------------------------------------- what the engine does not take
+
+
+def by_brute_force(model: nn.Module, image: Tensor, side: int) -> Tensor:
+    """The outputs for windows of 6 x 6, one by one: [rows * columns,classes]."""
+    outputs = []
+    with torch.no_grad():
+        for y in range(0, side, 6):
+            for x in range(0, side, 6):
+                occluded = image.clone()
+                occluded[:, y : y + 6, x : x + 6] = 0
+                outputs.append(model(occluded[None])[0])
+    return torch.stack(outputs)
+
+
+class Scaled(Net):
+    """Divides its image by a number of no dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x / x.max())
+        return y
+
+
+class Constant(Net):
+    """Such a number that does not depend on the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x * self.scale.exp()) + self.scale.neg()
+        return y
+
+
+def test_values_of_no_dimension() -> None:
+    image = torch.rand(3, 18, 18)
+    for model, method in ((Scaled().eval(), "batched"), (Constant().eval(), "incremental")):
+        expected = by_brute_force(model, image, 18)
+        found = zfcuda.occlusion_map(model, image, method="auto" if method == "batched" else method, **WINDOWS)
+        assert found.method == method
+        torch.testing.assert_close(found.logits.flatten(0, 1), expected, rtol=1e-3, atol=1e-4)
+        zfcuda.Occlusion(model).attribute(image[None], (3, 6, 6), (3, 6, 6), target=1)
+        zfcuda.OcclusionMapper(model, image, **WINDOWS)(image)
+        zfcuda.models.summary(model, (3, 18, 18))
+    with pytest.raises(RuntimeError, match=r"max mixes the images of a batch"):
+        zfcuda.occlusion_map(Scaled(), image, method="incremental", **WINDOWS)
+
+
+def test_scripted_models() -> None:
+    model = normalised().eval()
+    expected = zfcuda.occlusion_map(model, IMAGE, method="batched", **WINDOWS).logits
+    scripted = torch.jit.script(model)
+    kinds = (scripted, torch.jit.trace(model, IMAGE[None]), torch.jit.freeze(torch.jit.script(model)))
+    for kind in (*kinds, nn.Sequential(torch.jit.script(model[:3]), model[3:])):
+        found = zfcuda.occlusion_map(kind, IMAGE, **WINDOWS)
+        assert found.method == "batched" and "torch.jit" in found.reason
+        torch.testing.assert_close(found.logits, expected)
+        torch.testing.assert_close(zfcuda.OcclusionMapper(kind, IMAGE, **WINDOWS)(IMAGE).logits, expected)
+        attributions = zfcuda.Occlusion(kind).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0)
+        own = zfcuda.Occlusion(model).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0)
+        torch.testing.assert_close(attributions, own)
+        asks: list[Callable[[], Any]] = [
+            lambda: zfcuda.project(kind, IMAGE, "0"),  # noqa: B023
+            lambda: layers(kind),  # noqa: B023
+            lambda: zfcuda.occlusion_map(kind, IMAGE, method="incremental", **WINDOWS),  # noqa: B023
+        ]
+        for ask in asks:
+            with pytest.raises((ValueError, RuntimeError), match=r"compiled by torch\.jit"):
+                ask()
+        size = tuple(IMAGE.shape[-3:])
+        assert zfcuda.models.summary(kind, size).multiply_adds == zfcuda.models.summary(model, size).multiply_adds
+    with pytest.raises(ValueError, match=r"layer: '2' is compiled by torch.jit"):
+        zfcuda.occlusion_map(scripted, IMAGE, layer="2", **WINDOWS)
+
+
+@pytest.mark.parametrize("error", [AssertionError(), TypeError("odd"), ZeroDivisionError("odd"), KeyError("odd")])
+@pytest.mark.parametrize("place", ["Plan", "costs", "run_engine"])
+def test_no_error_of_the_engine_escapes(place: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = normalised().eval()
+    expected = zfcuda.occlusion_map(model, IMAGE, method="batched", **WINDOWS)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(dispatch if place == "run_engine" else prepared, place, fail)
+    if place == "run_engine":
+        monkeypatch.setattr(prepared, "costs", lambda *_: (0.0, 1.0))
+    found = zfcuda.occlusion_map(model, IMAGE, **WINDOWS)
+    assert found.method == "batched" and ("odd" in found.reason or found.reason.endswith("AssertionError"))
+    assert torch.equal(found.logits, expected.logits)
+    for escaping in (KeyboardInterrupt(), MemoryError()):
+        error = escaping  # type: ignore[assignment]
+        with pytest.raises(type(escaping)):
+            zfcuda.occlusion_map(model, IMAGE, **WINDOWS)
+
+
+class Branching(Net):
+    """Looks at the shape of its image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 3:
+            raise ValueError("three channels, please")
+        return super().forward(x)
+
+
+def test_every_face_follows_models_that_branch_on_shapes() -> None:
+    model = Branching().eval()
+    twin = Net()
+    twin.load_state_dict(model.state_dict())
+    torch.testing.assert_close(zfcuda.project(model, IMAGE, "body.3"), zfcuda.project(twin, IMAGE, "body.3"))
+    projected = zfcuda.Projector(model, IMAGE, "body.3")(IMAGE)
+    torch.testing.assert_close(projected, zfcuda.project(twin, IMAGE, "body.3"))
+    assert strongest(model, IMAGE, "body.3", 2) == strongest(twin, IMAGE, "body.3", 2)
+    assert str(zfcuda.models.summary(model, (3, 12, 12))) == str(zfcuda.models.summary(twin, (3, 12, 12)))
+
+
+def test_settings_of_the_process_are_put_back_by_the_last_thread() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    both = threading.Barrier(2)
+
+    def work(last: bool) -> None:
+        if last:
+            both.wait(10)
+        with deterministic():
+            assert cudnn.deterministic
+            if not last:
+                both.wait(10)
+            both.wait(10)
+            if last:
+                both.wait(10)
+                assert cudnn.deterministic
+        if not last:
+            both.wait(10)
+
+    together(lambda: work(True), lambda: work(False))
+    assert cudnn.deterministic is before

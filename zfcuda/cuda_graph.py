@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.network.structure import structure
 
@@ -45,9 +46,9 @@ class Replay:
                     self._recorded = self._deciding()  # after: what the forward counts by itself is no change
                 results = self._recording(image)
             return [result.clone() for result in results]
-        except RuntimeError as error:  # out of memory too: a graph keeps all of its own, step by step takes less
+        except Exception as error:  # out of memory too: a graph keeps all of its own, step by step takes less
             self.forget()
-            self.refused = str(error).splitlines()[0]
+            self.refused = first_line(error)
             return None
 
     def _deciding(self) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.network.example import image_dtypes, takes
 from zfcuda.network.graph import no_such_layer, own_name, submodules
 
 ClassTarget = int | Callable[[Tensor], Tensor] | None
@@ -19,7 +20,8 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     """The image as [1,C,H,W], without its history.
 
     Raises:
-        TypeError: it is no dense Tensor, not of a floating dtype, or of a dtype that no weight has (autocast aside).
+        TypeError: it is no dense Tensor, not of a floating dtype, or of one that no weight has and the model does not
+            take (autocast aside).
         ValueError: it is not [C,H,W] or [1,C,H,W], is empty, on a device without weights of the model or without
             numbers (meta), or not finite.
     """
@@ -35,11 +37,14 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     weights = [p for p in model.parameters() if p.is_floating_point()]
     if weights and image.device not in {w.device for w in weights}:
         raise ValueError(f"image: expected it on the model's device, {weights[0].device}, got {image.device}")
-    if weights and image.dtype not in {w.dtype for w in weights} and not torch.is_autocast_enabled(image.device.type):
-        raise TypeError(f"image: expected the model's dtype, {weights[0].dtype}, got {image.dtype}")
     if not image.isfinite().all():
         raise ValueError("image: expected finite values, got NaN or infinity")
-    return image.detach() if image.dim() == 4 else image.detach()[None]
+    batch = image.detach() if image.dim() == 4 else image.detach()[None]
+    foreign = weights and image.dtype not in {w.dtype for w in weights}
+    # A model may convert its image to a dtype of its own.
+    if foreign and not torch.is_autocast_enabled(image.device.type) and not takes(model, batch):
+        raise TypeError(f"image: expected the model's dtype, {image_dtypes(model)[0]}, got {image.dtype}")
+    return batch
 
 
 def same_size(image: Any, first: Tensor) -> Tensor:
@@ -71,9 +76,12 @@ def checked_layer(layer: str, model: nn.Module, wrapper: str = "") -> str:
     model: unwrapped. wrapper: what names begin with in the wrapper that it was given in.
 
     Raises:
+        TypeError: it is no string.
         ValueError: the model has no submodule of this dotted name (the names that there are follow), or it is compiled
             by torch.jit.
     """
+    if not isinstance(layer, str):
+        raise TypeError(f"layer: expected the dotted name of a submodule, got {layer!r}")
     there = submodules(model)
     name = own_name(layer, there, wrapper)
     if name not in there:

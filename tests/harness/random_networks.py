@@ -213,7 +213,9 @@ def _arithmetic(draw: Draw, x: Tensor) -> nn.Module:
     texts = ["return 2 * x - 0.3", "return x * self.scale", "return (x - self.shift) / (1 + self.scale.abs())"]
     texts += ["return x + self.map", "return 1 - x.abs()", "return torch.maximum(x, self.shift)"]
     texts += ["x = x * 1.5; x += self.shift; return x", "x = x + 0.1; x[:, :1] = 0.5; return x"]
-    parts = {"scale": torch.ones(channels, 1, 1), "shift": torch.ones(1, channels, 1, 1)}
+    texts += ["return x * self.number.exp()", "return self.number.float() - x"]  # numbers have no dimension
+    parts = {"number": torch.ones((), dtype=torch.float64)}
+    parts |= {"scale": torch.ones(channels, 1, 1), "shift": torch.ones(1, channels, 1, 1)}
     return Code(draw(st.sampled_from(texts)), **parts, map=torch.ones(1, channels, height, width))
 
 

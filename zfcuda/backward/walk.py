@@ -102,7 +102,7 @@ class BackwardPath:
         known = own_value(self.network, batch, self.layer) if own is None else own
         forward = self.forward(batch)
         check_finite(forward.finite(batch), self.layer)
-        refuse_if_off(off(forward.activation, known), self.network, self.layer)
+        refuse_if_off(off(forward.activation, known), self.network, self.layer, known)
         return forward
 
     def forward(self, batch: Tensor) -> ForwardPass:

@@ -5,6 +5,7 @@ Several threads may ask about one model at a time.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -40,24 +41,26 @@ def switched(model: nn.Module, training: bool, *, alone: bool = False) -> Iterat
     waits. The flags are set one by one: a model may have its own idea of train().
     """
     modules, mode = list(model.modules()), (training, alone)
+    holding: list[nn.Module] = []
 
     def free() -> bool:
         held = [_SWITCHED[i] for i in map(id, modules) if i in _SWITCHED]
         return not held or (not alone and all(each.mode == mode for each in held))
 
-    with _FLAGS:
-        _FLAGS.wait_for(free)
-        for module in modules:
-            if id(module) not in _SWITCHED:
-                _SWITCHED[id(module)] = _Switched(mode, getattr(module, "training", training))
+    try:
+        with _FLAGS:
+            _FLAGS.wait_for(free)
+            for module in modules:
+                if id(module) not in _SWITCHED:
+                    _SWITCHED[id(module)] = _Switched(mode, getattr(module, "training", training))
+                _SWITCHED[id(module)].holders += 1
+                holding.append(module)
                 if _SWITCHED[id(module)].before != training:
                     module.training = training
-            _SWITCHED[id(module)].holders += 1
-    try:
         yield
     finally:
         with _FLAGS:
-            for module in modules:
+            for module in holding:
                 held = _SWITCHED[id(module)]
                 held.holders -= 1
                 if not held.holders:
@@ -89,6 +92,9 @@ def restoring(model: nn.Module) -> Iterator[None]:
             _put_back(holder, before)
 
 
+_ATOMS = frozenset({type(None), bool, int, float, str, Tensor, nn.Parameter})
+
+
 def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
     """All that can hold a value of the model's, each with a copy of what it holds."""
     # Not the hooks: another thread may put its own on and take them off meanwhile.
@@ -102,8 +108,12 @@ def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
             met.add(id(holder))
             yield holder, holder.copy() if type(holder) in (list, dict, set) else _plain(holder)
         for value in list(holder.values()) if isinstance(holder, dict) else list(holder):
+            if type(value) in _ATOMS:  # most of a vocabulary
+                continue
             if isinstance(value, list | dict | set | deque | tuple):
                 waiting.append((value, of_module))
+            elif isinstance(value, nn.Module):  # one that is not registered too, in a list
+                waiting.append((value.__dict__, True))
             elif of_module and _is_plain_object(value):
                 # Not what such objects hold in turn: that may be a whole training run and its data.
                 waiting.append((vars(value), False))
@@ -114,7 +124,7 @@ def _plain(holder: Any) -> Any:
 
 
 def _is_plain_object(value: Any) -> bool:
-    if isinstance(value, nn.Module | Tensor | type | ModuleType) or callable(value):
+    if isinstance(value, Tensor | type | ModuleType):
         return False
     return isinstance(getattr(value, "__dict__", None), dict)
 
@@ -123,6 +133,8 @@ def _put_back(holder: Any, before: Any) -> None:
     """Changes a list, dict or set only where it differs: another thread may be reading it."""
     if isinstance(holder, dict):
         if list(holder) == list(before):
+            if all(map(operator.is_, holder.values(), before.values())):
+                return
             for key, value in before.items():
                 if holder[key] is not value:
                     holder[key] = value
@@ -139,7 +151,7 @@ def _put_back(holder: Any, before: Any) -> None:
         if {id(value) for value in holder} != {id(value) for value in before}:
             holder.clear()
             holder.update(before)
-    elif len(holder) != len(before) or any(a is not b for a, b in zip(holder, before, strict=True)):
+    elif len(holder) != len(before) or not all(map(operator.is_, holder, before)):
         holder.clear()
         holder.extend(before)
 

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zfcuda.network.calls import is_of_shape
+from zfcuda.network.example import example_image
 from zfcuda.network.field_axis import FieldAxis, pixels
 from zfcuda.network.field_rules import (
     COLUMNS,
@@ -125,8 +126,7 @@ def _fields(network: Network, wanted: Iterable[int], input_size: Sequence[int]) 
         raise ValueError(f"input_size: expected (H, W) or (C, H, W), got {input_size!r}")
     shape = (size[-3] if len(size) > 2 else _channels(network), size[-2], size[-1])
     network.check(shape, "input_size")
-    tensors = [x for x in network.model.parameters() if x.is_floating_point()]
-    like = tensors[0] if tensors else torch.empty(0)
+    image = example_image(network.model, shape)
     wanted = set(wanted)
     values: dict[int, Any] = {}
     fields: dict[int, ReceptiveField | None] = {}
@@ -137,8 +137,8 @@ def _fields(network: Network, wanted: Iterable[int], input_size: Sequence[int]) 
         for node in network.ancestors(wanted):
             try:
                 if node.kind == "input":
-                    values[node.index] = like.new_zeros(1, *shape)
-                    following.look(node, values[node.index])
+                    values[node.index] = image
+                    following.look(node, image)
                 else:
                     values[node.index] = following.run(node, values)
             except RuntimeError as error:

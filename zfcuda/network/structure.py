@@ -21,7 +21,8 @@ def structure(model: nn.Module) -> tuple[Any, ...]:
             name,
             module,
             *((key, _setting(value)) for key, value in vars(module).items() if key not in _OWN),
-            *((key, _tensor(value)) for key, value in (module._parameters | module._buffers).items()),
+            *((key, _tensor(value)) for key, value in module.named_parameters(recurse=False)),
+            *((key, _tensor(value)) for key, value in module.named_buffers(recurse=False)),
         )
         for name, module in model.named_modules(remove_duplicate=False)
     )
@@ -38,9 +39,7 @@ def _setting(value: Any) -> Any:
     return value if plain or callable(value) else type(value)
 
 
-def _tensor(value: Tensor | None) -> Any:
-    if value is None:
-        return None
+def _tensor(value: Tensor) -> Any:
     known = (value.shape, value.dtype, value.device, value.layout)
     index = value.dim() > 0 and not value.is_floating_point() and not value.is_inference()
     return (*known, value.data_ptr(), value._version) if index else known

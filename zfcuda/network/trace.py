@@ -117,7 +117,31 @@ for _operator in calls.WRITING_OPERATORS:
     setattr(_Proxy, f"__{_operator.__name__}__", _recording(_operator))
 
 
-class _Tracer(fx.Tracer):
+class OneThreadTracer(fx.Tracer):
+    """Leaves the calls of other threads alone, which torch.fx diverts as well; to be used while RECORDING is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self.thread:  # a real run, of this model or of another
+            return forward(*args, **kwargs)
+        return self.call_own(m, forward, args, kwargs)
+
+    def call_own(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Records a call of this thread."""
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+class _Tracer(OneThreadTracer):
     """Records the calls of torch.nn modules and functions, and which value each module returned when."""
 
     proxy_buffer_attributes = True  # or `self.count += 1` would really count
@@ -130,7 +154,6 @@ class _Tracer(fx.Tracer):
         self.within: list[str] = []  # the layers that are running, innermost last
         self.calls: list[tuple[str, int, Any]] = []  # layer, nodes so far, its node or another result
         self.called: dict[fx.Node, nn.Module] = {}
-        self.thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the module computes as torch.nn's own class does, whoever derived from it."""
@@ -138,11 +161,7 @@ class _Tracer(fx.Tracer):
             return False
         return not isinstance(m, nn.Conv2d) or _is_torchs(m, "_conv_forward")
 
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if threading.get_ident() != self.thread:  # a real run, of this model or of another
-            return forward(*args, **kwargs)
+    def call_own(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # The call goes below torch's own __call__, so that no hook of the user's sees a stand-in.
         path, inner = self.paths.get(m), self.paths.get(unwrap(m))
         m = unwrap(m)
@@ -160,11 +179,6 @@ class _Tracer(fx.Tracer):
             if name is not None:
                 self.calls.append((name, len(self.graph.nodes), result))
         return output
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if threading.get_ident() != self.thread:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)

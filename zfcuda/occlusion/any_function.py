@@ -97,6 +97,8 @@ class Forward:
         _, target, arguments = self._expanded
         output = select_target(self.function(*inputs, *arguments) if self.takes_inputs else self.function(), target)
         if isinstance(output, Tensor):
+            if output.is_complex() or output.dtype == torch.bool:
+                raise RuntimeError(f"forward_func: expected it to return real numbers, got {output.dtype}")
             return output
         if not isinstance(output, int | float):
             raise AssertionError(

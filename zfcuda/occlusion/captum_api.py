@@ -100,7 +100,8 @@ class Occlusion:
                 target or baseline of the wrong type; several windows per call for outputs that do not grow with the
                 batch.
             IndexError: a target outside the outputs; too few baselines; sliding_window_shapes=().
-            RuntimeError: a baseline that does not broadcast to the input; a window of negative size.
+            RuntimeError: a baseline that does not broadcast to the input; a window of negative size; a forward_func
+                that returns bool or complex numbers.
             TypeError: a window or stride that is not an integer; a forward_func that cannot be called.
             AttributeError: something else than a Tensor in a tuple of inputs; an index as target where forward_func
                 does not return a Tensor.
@@ -279,7 +280,7 @@ def _by_engine(
         largest = float(whole.abs().max())
         if not torch.allclose(ran.base_logits, whole.float(), rtol=1e-2, atol=1e-2 * largest):
             return None
-    except (RuntimeError, ValueError):
+    except Exception:
         return None  # refused; an error of the user's model comes again, from forward_func itself
     windows = math.prod(grid.counts)
     every = ran.logits.transpose(0, 1).flatten(0, 1)  # [windows * N,classes]
@@ -303,7 +304,7 @@ def _unwrapped(function: Any) -> nn.Module | None:
         if inner is None:
             break
         model = inner
-    if not isinstance(model, nn.Module) or any(module.training for module in model.modules()):
+    if not isinstance(model, nn.Module) or any(getattr(module, "training", False) for module in model.modules()):
         return None
     # Without running statistics the images of a batch depend on one another.
     batch_norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))

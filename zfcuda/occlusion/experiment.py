@@ -47,14 +47,15 @@ def occlusion_map(
     """Maps what the network gives while an occluder moves over the image (Zeiler & Fergus, section 4.2, Fig. 7).
 
     Args:
-        model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval and left as it was.
-        image: [C,H,W] or [1,C,H,W], floating, on the model's device.
+        model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval, without gradients, and left as it
+            was. Threads may share it, unless one trains it meanwhile.
+        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
         fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image.
         target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole image.
-        layer, unit: the dotted name of a submodule and its channel, whose total activation is recorded at each
-            position;
+        layer, unit: the dotted name of a submodule (zfcuda.network.layers lists them; a wrapper's names are taken too)
+            and its channel, whose total activation is recorded at each position;
             unit None: the one with the largest total in the whole image.
         method: "incremental" (only what each window changes is computed again: the same numbers but for rounding),
             "batched" (every window through the whole network), or "auto": the one predicted to be cheaper; `.reason`

@@ -14,6 +14,7 @@ from zfcuda.complaint import naming
 from zfcuda.data.pictures import one_line
 from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
+from zfcuda.network.example import image_dtypes, takes
 from zfcuda.occlusion import OcclusionMap, occlusion_map
 from zfcuda.report.layers import ConvLayer, chosen, conv_layers
 from zfcuda.report.subject import Subject
@@ -163,6 +164,9 @@ def prepare(
     """
     device = next((p.device for p in subject.model.parameters()), torch.device("cpu"))
     image, pixels, grey = (value.to(device) for value in subject.view(picture))
+    dtypes = image_dtypes(subject.model)
+    if image.dtype not in dtypes and not takes(subject.model, image):
+        image, grey = image.to(dtypes[0]), grey.to(dtypes[0])
     high, wide = image.shape[-2:]
     if not 1 <= window <= min(high, wide):
         raise ValueError(

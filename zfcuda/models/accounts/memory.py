@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zfcuda.models.checks import checked_size
-from zfcuda.network.graph import unwrap
+from zfcuda.network.example import image_dtypes
+from zfcuda.network.graph import first_line, unwrap
 from zfcuda.network.intact import restoring, switched
 
 _UNITS = {"": 1} | {p + b: n for i, p in enumerate("KMGT", 1) for b, n in (("B", 1000**i), ("iB", 1024**i))}
@@ -79,10 +80,16 @@ def memory_need(
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype: expected a floating torch.dtype, got {dtype}")
     model = unwrap(model)
-    try:
-        few, more = (_history(model, size, batch, training, dtype) for batch in _COUNTED)
-    except RuntimeError as error:
-        raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
+    refusals = []
+    for image_dtype in image_dtypes(model) if dtype is None else [dtype]:
+        try:
+            few, more = (_history(model, size, batch, training, dtype, image_dtype) for batch in _COUNTED)
+            break
+        except RuntimeError as error:
+            refusals.append(error)
+    else:
+        reason = first_line(refusals[0])
+        raise ValueError(f"input_size: the network cannot take {size}: {reason}") from refusals[0]
     if len(few) != len(more):
         raise ValueError(f"model: what {type(model).__name__} does depends on the number of pictures")
     each = [b - a for a, b in zip(few, more, strict=True)]
@@ -187,15 +194,22 @@ def _blocked(x: Tensor) -> int:
 
 
 def _history(
-    model: nn.Module, size: tuple[int, int, int], batch: int, training: bool, dtype: torch.dtype | None
+    model: nn.Module,
+    size: tuple[int, int, int],
+    batch: int,
+    training: bool,
+    dtype: torch.dtype | None,
+    image_dtype: torch.dtype,
 ) -> list[int]:
-    """Bytes alive after each operator of a run."""
+    """Bytes alive after each operator of a run.
+
+    dtype: that of the parameters; None: their own.
+    """
     with FakeTensorMode(), _Ledger() as ledger, restoring(model):
         tensors = _stand_ins(model, training, dtype)
         ledger.note(tensors)
-        parameters = [x for x in tensors.values() if x.is_floating_point()]
-        like = parameters[0] if parameters else torch.empty(0, dtype=dtype)
-        images = torch.empty(batch, *size, dtype=like.dtype, device=like.device)
+        device = next((x.device for x in tensors.values() if x.is_floating_point()), None)
+        images = torch.empty(batch, *size, dtype=image_dtype, device=device)
         # Alone: functional_call puts the stand-ins into the model itself.
         if training:
             with torch.enable_grad(), switched(model, training=True, alone=True):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zfcuda.models.accounts.running import ModuleCall, own_parameters, watched
 from zfcuda.models.checks import checked_size
-from zfcuda.network import ReceptiveField, evaluating
-from zfcuda.network.graph import plain_name, unwrap
+from zfcuda.network import ReceptiveField, evaluating, trace
+from zfcuda.network.example import example_image
+from zfcuda.network.graph import first_line, plain_name, unwrap
 from zfcuda.network.receptive import receptive_fields_of_calls
 
 
@@ -204,15 +205,14 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     """
     size = checked_size(input_size)
     model = unwrap(model)
-    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    image = example_image(model, size)
     try:
-        with torch.inference_mode(False), torch.no_grad(), evaluating(model):
-            image = torch.zeros(1, *size, dtype=weight.dtype, device=weight.device)
+        with torch.no_grad(), evaluating(model):
             calls = watched(model, image)
     except RuntimeError as error:
-        raise ValueError(f"input_size: the network cannot take {size}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"input_size: the network cannot take {size}: {first_line(error)}") from error
     rows: list[Row] = []
-    fields = _fields(model, size)
+    fields = _fields(model, image, size)
     names = {id(module): plain_name(name) for name, module in model.named_modules()}
     counted: set[Tensor] = set()
     for call in calls:
@@ -233,9 +233,9 @@ def summary(model: nn.Module, input_size: Sequence[int]) -> Summary:
     )
 
 
-def _fields(model: nn.Module, size: tuple[int, int, int]) -> dict[str, list[ReceptiveField | None]]:
+def _fields(model: nn.Module, image: Tensor, size: tuple[int, int, int]) -> dict[str, list[ReceptiveField | None]]:
     try:
-        return receptive_fields_of_calls(model, size)
+        return receptive_fields_of_calls(trace(model, image), size)
     except (ValueError, TypeError):
         return {}  # not a network that can be followed; all other columns hold
 

@@ -19,8 +19,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from zfcuda.models.checks import checked_size
 from zfcuda.network import calls
+from zfcuda.network.example import example_image
 from zfcuda.network.graph import unwrap
 from zfcuda.network.kinds import both_sides, pair, window_stride
+from zfcuda.network.trace import RECORDING, OneThreadTracer
 
 Pair = tuple[int, int]
 
@@ -76,8 +78,7 @@ def convolutionize(model: nn.Module, input_size: Sequence[int]) -> ScoreMap:
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     size = checked_size(input_size)
     model = _copied(unwrap(model))
-    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    pictures = torch.zeros(2, *size, dtype=weight.dtype, device=weight.device)
+    pictures = example_image(model, size).repeat(2, 1, 1, 1)
     with torch.no_grad():
         try:
             model(pictures)
@@ -102,7 +103,8 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _recorded(model: nn.Module) -> fx.Graph:
     try:
-        graph = fx.Tracer().trace(model)
+        with RECORDING:
+            graph = OneThreadTracer().trace(model)
     except Exception as error:  # whatever a forward may raise on a stand-in
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"model: {type(model).__name__} cannot be recorded by torch.fx: {reason}") from error

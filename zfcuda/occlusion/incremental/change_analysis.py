@@ -131,6 +131,8 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
             return Whole.DENSE
         changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
         return Whole.SIZE
+    if isinstance(value, Tensor) and not value.dim():
+        raise ValueError(f"{node.label} gives one number for all images of a batch together")
     if not isinstance(value, Tensor) or len(value) != 1:
         return Whole.DENSE
     sources = [changes.of[i] for i in depends]

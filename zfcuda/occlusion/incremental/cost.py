@@ -70,5 +70,6 @@ def _work(node: Node, base: Mapping[int, Any]) -> tuple[int, int]:
     if node.kind in ("conv", "linear"):
         weight = base[node.arguments["weight"].index]
         products = value.numel() * weight[0].numel()
-    moved = value.numel() + sum(base[i].numel() for i in node.refs if isinstance(base[i], Tensor) and len(base[i]) == 1)
+    read = [base[i] for i in node.refs if isinstance(base[i], Tensor) and base[i].shape[:1] == (1,)]
+    moved = value.numel() + sum(x.numel() for x in read)
     return products, moved * value.element_size()
