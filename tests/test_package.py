@@ -144,7 +144,7 @@ def test_toolkit_behind_a_link_is_found_and_tried_first(tmp_path: Path, how: str
         assert demanded.returncode == 1 and demanded.stdout == ""
         assert demanded.stderr.strip().splitlines()[-1].endswith(f"the CUDA kernels cannot be built: {why}")
     else:
-        assert built.startswith(f"built: True {home} ") and result.stderr == ""
+        assert built.startswith(f"built: True {home} ") and "zfcuda:" not in result.stderr
         assert ("'cudart'" in built) is (library == "toolkit")
         assert (str(wheel) in built) is (library == "wheel")
 
