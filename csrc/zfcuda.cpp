@@ -1,6 +1,7 @@
 // Every operator's schema, and its checks: what is refused is refused here, once for all backends.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
@@ -474,6 +475,14 @@ TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
+}
+
+// The others get their derivatives in zfcuda/ops/; these have none, and refuse in both directions.
+TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
+  for (const char* name :
+       {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches", "linear_rows"}) {
+    m.impl(name, torch::autograd::autogradNotImplementedFallback());
+  }
 }
 
 #ifdef ZFCUDA_WITH_CUDA
