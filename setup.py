@@ -147,7 +147,8 @@ def cudart_of_torch() -> str | None:
     """The CUDA runtime in the wheels that torch came with, under a name at which -lcudart does not look."""
     wheels = importlib.util.find_spec("nvidia")
     folders = list(wheels.submodule_search_locations or []) if wheels else []
-    found = [path for folder in folders for path in Path(folder).glob("*/lib/libcudart.so.*")]
+    name = f"libcudart.so.{torch.version.cuda.split('.')[0]}"
+    found = [path for folder in folders for path in Path(folder).glob(f"*/lib/{name}")]
     return str(found[0]) if found else None
 
 
