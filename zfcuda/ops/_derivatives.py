@@ -28,7 +28,7 @@ def differentiable(
     """Gives an operator its derivatives, as torch's own have them: in both directions, and under torch.func.
 
     torch.library.register_autograd knows the way back alone. Where nothing is differentiated, a call goes straight on
-    to its kernel, without an autograd.Function.
+    to its kernel (see csrc/zfcuda.cpp), without Python.
 
     Args:
         name: the operator's.
@@ -39,13 +39,12 @@ def differentiable(
     """
     operator = getattr(kernels, name).default
     defaults = tuple(a.default_value for a in operator._schema.arguments)
-    below, any_requires_grad = torch._C._after_autograd_keyset, torch._C._any_requires_grad
-    functorch = torch._C._are_functorch_transforms_active
+    below = torch._C._after_autograd_keyset
 
     def run(ctx: Any, keys: Any, *args: Any) -> Any:
         args = asked(*args)
         with ExitStack() as modes:
-            if functorch():
+            if torch._C._are_functorch_transforms_active():
                 # A Function turns both off, and the transform around this one is still to come.
                 modes.enter_context(torch.enable_grad())
                 modes.enter_context(forward_ad._set_fwd_grad_enabled(True))
@@ -68,17 +67,14 @@ def differentiable(
     function: Any = type(f"Derivatives_{name}", (_SingleLevelFunction,), members)
 
     def differentiate(keys: Any, *args: Any) -> Any:
-        transformed = functorch()
-        # What torch.compile makes of a transform enters no level of forward mode that Python knows.
-        forwards = transformed or forward_ad._current_level >= 0
-        if not forwards and not (torch.is_grad_enabled() and any_requires_grad(*args)):
-            with torch._C._AutoDispatchBelowAutograd():
-                return operator.redispatch(keys & below, *args)
         args += defaults[len(args) :]  # the dispatcher leaves out what is the default
+        transformed = torch._C._are_functorch_transforms_active()
         with enable_single_level_autograd_function() if transformed else nullcontext():
             return function.apply(keys, *args)
 
-    _library.impl(name, differentiate, "Autograd", with_keyset=True)
+    twin = f"{name}_differentiated"
+    _library.define(str(operator._schema).removeprefix("zfcuda::").replace(name, twin, 1))
+    _library.impl(twin, differentiate, "Autograd", with_keyset=True)
 
 
 def batched(name: str) -> None:
