@@ -10,8 +10,8 @@ VENV ?= .venv$(if $(filter-out torch==2.13.0,$(TORCH)),-$(shell echo '$(TORCH)' 
 OUT ?= out/gpu
 SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
 
-# The library lies in zfcuda/: it is built for one environment at a time.
-BUILT := zfcuda/.built-$(subst /,-,$(VENV))
+# The library lies in zfcuda/: it is built for one environment, and one wish for CUDA, at a time.
+BUILT := zfcuda/.built-$(subst /,-,$(VENV))$(if $(ZFCUDA_CUDA),-cuda-$(ZFCUDA_CUDA))
 
 ifeq ($(VENV),none)
   RUN := $(PYTHON)
@@ -51,7 +51,6 @@ lint: $(BUILT) $(TOOLS)
 
 # The second must build and link the CUDA kernels: nvcc, gigabytes of packages and minutes, no GPU.
 compat:
-	rm -f zfcuda/.built-*
 	ZFCUDA_CUDA=0 $(MAKE) test TORCH=torch==2.10.0 VENV=.venv-torch-2.10.0
 	ZFCUDA_CUDA=1 $(MAKE) test TORCH=torch==2.11.0 VENV=.venv-torch-2.11.0
 
