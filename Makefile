@@ -1,24 +1,35 @@
 # make demo | test | sanitize | bench | lint: each makes .venv and installs what it needs on the first call.
 # make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it. PARTS="build tests": these alone.
-# PYTHON=python3.12 chooses the interpreter; VENV=none uses the environment that is active (with torch in it).
+# make compat: all tests under the oldest torch that is promised, and one between, each in an environment of its own.
+# PYTHON=python3.12 chooses the interpreter; TORCH=torch==2.11.0 another torch, in an environment that bears its name;
+# VENV=none uses the environment that is active (with torch in it).
 
 PYTHON ?= python3
-VENV ?= .venv
 TORCH ?= torch==2.13.0
+VENV ?= .venv$(if $(filter-out torch==2.13.0,$(TORCH)),-$(shell echo '$(TORCH)' | tr -cs 'A-Za-z0-9.\n' -))
 OUT ?= out/gpu
 SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
 
+# The library lies in zfcuda/: it is built for one environment, and one wish for CUDA, at a time.
+BUILT := zfcuda/.built-$(subst /,-,$(VENV))$(if $(ZFCUDA_CUDA),-cuda-$(ZFCUDA_CUDA))
+
 ifeq ($(VENV),none)
   RUN := $(PYTHON)
-  BUILT := build/.built
   TOOLS :=
 else
   RUN := $(VENV)/bin/python
-  BUILT := $(VENV)/.built
   TOOLS := $(VENV)/.tools
+  # Whoever names an interpreter does not get the one that the environment was made with.
+  VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+  ifeq ($(or $(filter file,$(origin PYTHON)),$(filter clean,$(MAKECMDGOALS))),)
+    FOUND := $(shell [ ! -x $(RUN) ] || $(RUN) $(VERSION))
+    ifneq ($(FOUND),$(if $(FOUND),$(shell $(PYTHON) $(VERSION))))
+      $(error PYTHON: expected Python $(FOUND), which $(VENV) was made with, got $(PYTHON); name another VENV, or make clean)
+    endif
+  endif
 endif
 
-.PHONY: demo test sanitize bench lint gpu clean
+.PHONY: demo test sanitize bench lint compat gpu clean
 
 demo: $(BUILT)
 	$(RUN) -m zfcuda demo
@@ -38,26 +49,37 @@ lint: $(BUILT) $(TOOLS)
 	$(RUN) -m mypy
 	$(RUN) tests/harness/compile_cuda.py
 
+# The second must build and link the CUDA kernels: nvcc, gigabytes of packages and minutes, no GPU.
+compat:
+	ZFCUDA_CUDA=0 $(MAKE) test TORCH=torch==2.10.0 VENV=.venv-torch-2.10.0
+	ZFCUDA_CUDA=1 $(MAKE) test TORCH=torch==2.11.0 VENV=.venv-torch-2.11.0
+
 gpu:
 	$(PYTHON) -m benchmarks.gpu $(OUT) $(PARTS)
 
 clean:
-	rm -rf build out zfcuda/_C.*.so zfcuda/_built_for.py $(filter-out none,$(VENV))
+	rm -rf build out zfcuda/_C.*.so zfcuda/_built_for.py zfcuda/.built-* .venv-torch-* $(filter-out none,$(VENV))
 
+ifeq ($(VENV),none)
+$(BUILT): $(SOURCES)
+	rm -f zfcuda/.built-*
+	$(PYTHON) setup.py --quiet build_ext --inplace
+	touch $@
+else
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip 'setuptools>=77' wheel ninja pybind11 numpy
 	$(RUN) -m pip install --quiet '$(TORCH)'
 	touch $@
 
-$(VENV)/.built: $(VENV)/.torch $(SOURCES)
+# pip keeps what setup.py says to itself, so it is said again.
+$(BUILT): $(VENV)/.torch $(SOURCES)
+	rm -f zfcuda/.built-*
 	$(RUN) -m pip install --quiet --no-build-isolation --editable .
+	@$(RUN) -c 'from zfcuda._built_for import WITHOUT_CUDA as why; print("zfcuda: built", f"without CUDA kernels: {why}" if why else "with CUDA kernels")'
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml
 	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum protobuf ruff mypy
 	touch $@
-
-build/.built: $(SOURCES)
-	$(PYTHON) setup.py --quiet build_ext --inplace
-	mkdir -p build && touch $@
+endif

@@ -1,15 +1,19 @@
-"""Builds zfcuda._C: the CPU kernels always, the CUDA kernels where torch and nvcc allow it (see build_cuda)."""
+"""Builds zfcuda._C: the CPU kernels always, the CUDA kernels where torch and nvcc allow it (see cuda_toolkit)."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 try:
     import torch
@@ -23,88 +27,100 @@ except ImportError:
 
 ROOT = Path(__file__).resolve().parent
 ARCHITECTURES = "7.5 8.0 8.6 9.0 10.0+PTX"
+HINT = f"set CUDA_HOME to the folder of a toolkit of CUDA {torch.version.cuda}"
+HOST = [
+    "-O3",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wno-psabi",
+    "-Wno-maybe-uninitialized",
+]
 
 if torch.torch_version.TorchVersion(torch.__version__) < (2, 10):
     sys.exit(f"zfcuda needs torch >= 2.10, found {torch.__version__}")
 
 
-def nvcc() -> tuple[str, str] | None:
-    """(path, version) of the CUDA compiler that torch's cpp_extension would use."""
-    home = cpp_extension.CUDA_HOME
-    path = os.path.join(home, "bin", "nvcc") if home else shutil.which("nvcc")
-    if not path or not os.path.exists(path):
-        return None
-    match = re.search(r"release (\d+\.\d+)", subprocess.run([path, "--version"], capture_output=True, text=True).stdout)
-    return (path, match[1]) if match else None
+@dataclass(frozen=True)
+class Toolkit:
+    """A CUDA toolkit: its folder, its compiler and the compiler's version, where that looks for libraries."""
+
+    home: Path
+    nvcc: str
+    version: str
+    libraries: list[str]
 
 
-def build_cuda() -> str | None:
-    """The path of nvcc if the CUDA kernels are to be built; says why not otherwise."""
-    wish, found = os.environ.get("ZFCUDA_CUDA"), nvcc()
-    if wish not in (None, "", "0", "1"):
-        sys.exit(f"ZFCUDA_CUDA: expected 0 or 1, got {wish!r}")
-    if wish == "0":
-        reason = "ZFCUDA_CUDA=0"
-    elif torch.version.cuda is None:
-        reason = f"torch {torch.__version__} was built without CUDA"
-    elif found is None:
-        reason = "no nvcc was found"
-    elif found[1].split(".")[0] != torch.version.cuda.split(".")[0]:
-        reason = f"nvcc is {found[1]}, but torch was built for CUDA {torch.version.cuda}"
-    else:
-        return found[0]
-    if wish == "1":
-        sys.exit(f"zfcuda: ZFCUDA_CUDA=1, but the CUDA kernels cannot be built: {reason}")
-    print(f"zfcuda: building the CPU kernels alone ({reason})", file=sys.stderr)
+def toolkit() -> Toolkit | None:
+    """The toolkit in CUDA_HOME, or that of the nvcc on the PATH, which may be a link or a script outside of it."""
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    path = f"{home}/bin/nvcc" if home else shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    # Through a link nvcc looks for its own files beside the link; a link to a cache of compilers has to stay one.
+    for nvcc in (os.path.realpath(path), path) if os.access(path, os.X_OK) else ():
+        version = re.search(r"release (\d+\.\d+)", output(nvcc, "--version"))
+        # What nvcc would run, and with which folders: it alone knows where they lie.
+        plan = dict(re.findall(r"^#\$ (\w+)=(.*)$", output(nvcc, "--dryrun", "-x", "cu", os.devnull), re.MULTILINE))
+        if version and "TOP" in plan:
+            libraries = [x.removeprefix("-L") for x in shlex.split(plan.get("LIBRARIES", "")) if x.startswith("-L")]
+            return Toolkit(Path(plan["TOP"]).resolve(), nvcc, version[1], libraries)
     return None
 
 
-def architectures(compiler: str) -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of ARCHITECTURES that this nvcc knows."""
-    chosen = os.environ.get("TORCH_CUDA_ARCH_LIST")
-    if chosen:
-        return chosen
-    listed = subprocess.run([compiler, "--list-gpu-arch"], capture_output=True, text=True).stdout
-    known = set(re.findall(r"compute_(\d+)\b", listed))
-    names = [a for a in ARCHITECTURES.split() if a.removesuffix("+PTX").replace(".", "") in known]
-    if names and "+PTX" not in names[-1]:
-        names[-1] += "+PTX"
-    return ";".join(names)
+def output(*command: str) -> str:
+    """All that a command says."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    return done.stdout
 
 
-def extension() -> object:
-    host = [
-        "-O3",
-        "-fopenmp",
-        "-fno-math-errno",
-        "-fno-trapping-math",
-        "-fvisibility=hidden",
-        "-Wall",
-        "-Wno-psabi",
-        "-Wno-maybe-uninitialized",
-    ]
-    sources = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("csrc/*.cpp"), *ROOT.glob("csrc/cpu/*.cpp")])
-    # Depends on every header, so that an edited one rebuilds.
-    common = dict(
-        include_dirs=[str(ROOT / "csrc")],
-        depends=sorted(
-            str(p.relative_to(ROOT)) for end in ("*.h", "*.cuh", "*.inl") for p in ROOT.glob(f"csrc/**/{end}")
-        ),
-        extra_link_args=["-fopenmp", "-Wl,-s"],
-    )
-    compiler = build_cuda()
-    if compiler is None:
-        return cpp_extension.CppExtension("zfcuda._C", sources, extra_compile_args={"cxx": host}, **common)
-    os.environ["TORCH_CUDA_ARCH_LIST"] = architectures(compiler)
+def cuda_toolkit() -> Toolkit | str:
+    """The toolkit if the CUDA kernels are to be built; why not otherwise."""
+    wanted = torch.version.cuda
+    if os.environ.get("ZFCUDA_CUDA") == "0":
+        return "ZFCUDA_CUDA=0"
+    if wanted is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    found = toolkit()
+    if found is None:
+        return f"no nvcc was found; {HINT}"
+    if found.version.split(".")[0] != wanted.split(".")[0]:
+        return f"nvcc is {found.version}, but torch was built for CUDA {wanted}; {HINT}"
+    return found
+
+
+def sources(more: str = "*.cpp") -> list[str]:
+    """The sources of the CPU kernels, and others."""
+    return sorted({str(p.relative_to(ROOT)) for end in ("*.cpp", "cpu/*.cpp", more) for p in ROOT.glob(f"csrc/{end}")})
+
+
+def common() -> dict[str, list[str]]:
+    """What both extensions are built with. They depend on every header, so that an edited one rebuilds."""
+    headers = [p for end in ("*.h", "*.cuh", "*.inl") for p in ROOT.glob(f"csrc/**/{end}")]
+    return {
+        "include_dirs": [str(ROOT / "csrc")],
+        "depends": sorted(str(p.relative_to(ROOT)) for p in headers),
+        "extra_link_args": ["-fopenmp", "-Wl,-s"],
+    }
+
+
+def cpu_extension() -> Extension:
+    return cpp_extension.CppExtension("zfcuda._C", sources(), extra_compile_args={"cxx": HOST}, **common())
+
+
+def cuda_extension(found: Toolkit) -> Extension | str:
+    """The extension with the CUDA kernels; why it cannot be linked otherwise, found out in a second."""
+    cpp_extension.CUDA_HOME = str(found.home)  # torch's guess takes a link to nvcc for the toolkit
+    os.environ["TORCH_CUDA_ARCH_LIST"] = architectures(found.nvcc)
     define = [
         "-DZFCUDA_WITH_CUDA",
         f'-DZFCUDA_CUDA_ARCHITECTURES="{os.environ["TORCH_CUDA_ARCH_LIST"].replace(";", " ")}"',
     ]
-    return cpp_extension.CUDAExtension(
+    extension = cpp_extension.CUDAExtension(
         "zfcuda._C",
-        sources + sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/cuda/*.cu")),
+        sources("cuda/*.cu"),
         extra_compile_args={
-            "cxx": host + define,
+            "cxx": HOST + define,
             # Only normalisation divides floats: to two units in the last place, in half the instructions.
             "nvcc": [
                 "-O3",
@@ -115,17 +131,84 @@ def extension() -> object:
                 "-prec-sqrt=false",
             ],
         },
-        **common,
+        **common(),
     )
+    extension.library_dirs += found.libraries
+    failure = trial(found, extension)
+    own = cudart_of_torch()
+    if failure and own:
+        extension.libraries.remove("cudart")
+        extension.extra_objects.append(own)
+        failure = trial(found, extension)
+    return f"nvcc {found.version} in {found.home}: {failure}; {HINT}" if failure else extension
+
+
+def cudart_of_torch() -> str | None:
+    """The CUDA runtime in the wheels that torch came with, under a name at which -lcudart does not look."""
+    wheels = importlib.util.find_spec("nvidia")
+    folders = list(wheels.submodule_search_locations or []) if wheels else []
+    name = f"libcudart.so.{torch.version.cuda.split('.')[0]}"
+    found = [path for folder in folders for path in Path(folder).glob(f"*/lib/{name}")]
+    return str(found[0]) if found else None
+
+
+def trial(found: Toolkit, extension: Extension) -> str:
+    """Compiles and links an empty kernel as the extension will be. Returns what went wrong, or nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, compiled = f"{folder}/trial.cu", f"{folder}/trial.o"
+        Path(source).write_text("#include <cuda_runtime.h>\n__global__ void f() {}\nvoid g() { f<<<1, 1>>>(); }\n")
+        places = [f"-L{path}" for path in extension.library_dirs] + [f"-l{name}" for name in extension.libraries]
+        compiler = shlex.split(os.environ.get("CXX", "c++"))
+        for command in (
+            [found.nvcc, "-c", source, "-o", compiled, "-Xcompiler", "-fPIC"],
+            [*compiler, "-shared", compiled, *extension.extra_objects, *places, "-o", f"{folder}/trial.so"],
+        ):
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            )
+            if done.returncode:
+                lines = done.stdout.strip().splitlines() or [f"{command[0]} failed"]
+                return next((line for line in lines if re.search("error|cannot find", line)), lines[0])
+    return ""
+
+
+def architectures(nvcc: str) -> str:
+    """TORCH_CUDA_ARCH_LIST, or those of ARCHITECTURES that this nvcc knows."""
+    chosen = os.environ.get("TORCH_CUDA_ARCH_LIST")
+    if chosen:
+        return chosen
+    known = set(re.findall(r"compute_(\d+)\b", output(nvcc, "--list-gpu-arch")))
+    names = [a for a in ARCHITECTURES.split() if a.removesuffix("+PTX").replace(".", "") in known]
+    if names and "+PTX" not in names[-1]:
+        names[-1] += "+PTX"
+    return ";".join(names)
+
+
+def extension() -> tuple[Extension, str]:
+    """The extension, and why it has no CUDA kernels, "" where it has them."""
+    wish = os.environ.get("ZFCUDA_CUDA")
+    if wish not in (None, "", "0", "1"):
+        sys.exit(f"ZFCUDA_CUDA: expected 0 or 1, got {wish!r}")
+    found = cuda_toolkit()
+    built = cuda_extension(found) if isinstance(found, Toolkit) else found
+    if not isinstance(built, str):
+        return built, ""
+    if wish == "1":
+        sys.exit(f"zfcuda: ZFCUDA_CUDA=1, but the CUDA kernels cannot be built: {built}")
+    print(f"zfcuda: building the CPU kernels alone ({built})", file=sys.stderr)
+    return cpu_extension(), built
+
+
+built, without_cuda = extension()
 
 
 class BuildExtension(cpp_extension.BuildExtension):
-    """Leaves beside the library for which torch it was built; zfcuda/_extension.py reads it before loading."""
+    """Leaves beside the library for which torch it was built, which is asked before loading, and why without CUDA."""
 
     def run(self) -> None:
         super().run()
         folder = Path(self.get_ext_fullpath("zfcuda._C")).parent
-        (folder / "_built_for.py").write_text(f'TORCH = "{torch.__version__}"\n')
+        (folder / "_built_for.py").write_text(f"TORCH = {str(torch.__version__)!r}\nWITHOUT_CUDA = {without_cuda!r}\n")
 
 
-setup(ext_modules=[extension()], cmdclass={"build_ext": BuildExtension})
+setup(ext_modules=[built], cmdclass={"build_ext": BuildExtension})

@@ -1,6 +1,7 @@
 // Every operator's schema, and its checks: what is refused is refused here, once for all backends.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
@@ -474,6 +475,38 @@ TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
+}
+
+// Where nothing is differentiated a call goes straight on to its kernel, without Python; else to the operator's twin
+// NAME_differentiated, which zfcuda/ops/_derivatives.py defines.
+void differentiate(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  const bool backwards = at::GradMode::is_enabled();
+  bool wanted = false;
+  for (const c10::IValue& argument : torch::jit::last(*stack, op.schema().arguments().size())) {
+    if (argument.isTensor() && argument.toTensor().defined()) {
+      const Tensor& tensor = argument.toTensor();
+      wanted = wanted || (backwards && tensor.requires_grad()) || tensor._fw_grad(0).defined();
+    }
+  }
+  if (wanted) {
+    const std::string name = op.schema().name() + "_differentiated";
+    c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), "").redispatchBoxed(keys, stack);
+    return;
+  }
+  at::AutoDispatchBelowAutograd guard;
+  op.redispatchBoxed(keys & c10::after_autograd_keyset, stack);
+}
+
+TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
+  for (const char* name : {"max_pool2d_with_switches", "max_unpool2d", "gather_by_switch", "local_response_norm",
+                           "local_response_norm_backward", "relu_max_pool2d_lrn", "occlude"}) {
+    m.impl(name, torch::CppFunction::makeFromBoxedFunction<&differentiate>());
+  }
+  // The engine's own have no derivative, and refuse in both directions.
+  for (const char* name :
+       {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches", "linear_rows"}) {
+    m.impl(name, torch::autograd::autogradNotImplementedFallback());
+  }
 }
 
 #ifdef ZFCUDA_WITH_CUDA

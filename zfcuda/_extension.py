@@ -36,10 +36,13 @@ def backend() -> dict[str, Any]:
         "torch": the version that is there, for which the extension was built;
         "instruction_set": "avx512", "avx2" or "baseline", chosen at run time (ZFCUDA_ISA asks for less);
         "openmp": whether the CPU kernels are parallel; "threads": on how many threads;
-        "cuda": whether CUDA kernels were compiled; "cuda_architectures": which, as in TORCH_CUDA_ARCH_LIST;
+        "cuda": whether CUDA kernels were compiled; "without_cuda": why not, "" where they were;
+        "cuda_architectures": for which, as in TORCH_CUDA_ARCH_LIST;
         "cuda_devices": names of the GPUs that torch sees.
     """
     info: dict[str, Any] = dict(load().build_info())
+    from zfcuda._built_for import WITHOUT_CUDA
+
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if info["cuda"] else []
     return {
         "torch": torch.__version__,
@@ -47,6 +50,7 @@ def backend() -> dict[str, Any]:
         "openmp": info["openmp"],
         "threads": torch.get_num_threads(),
         "cuda": info["cuda"],
+        "without_cuda": WITHOUT_CUDA,
         "cuda_architectures": info["cuda_architectures"].split(),
         "cuda_devices": devices,
     }

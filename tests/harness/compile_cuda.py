@@ -37,9 +37,9 @@ TYPES |= {"unsigned int": "uint32", "unsigned long": "uint64"}
 
 
 def find_nvcc() -> str | None:
-    home = os.environ.get("CUDA_HOME") or cpp_extension.CUDA_HOME
-    nvcc = os.path.join(home, "bin", "nvcc") if home else shutil.which("nvcc")
-    return nvcc if nvcc and os.path.exists(nvcc) else None
+    home = os.environ.get("CUDA_HOME")
+    nvcc = os.path.join(home, "bin", "nvcc") if home else shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    return os.path.realpath(nvcc) if os.path.exists(nvcc) else None  # through a link it does not find its own files
 
 
 def setup_flags() -> list[str]:

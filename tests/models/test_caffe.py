@@ -452,6 +452,34 @@ def test_global_pooling_concat_sum_scale(tmp_path: Path) -> None:
     assert isinstance(network.get_submodule("a_1"), nn.Conv2d) and isinstance(network.get_submodule("cat/1"), nn.Module)
 
 
+def test_normalisation_without_eps_on_every_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*args: Any, eps: float = 1e-5, **kwargs: Any) -> torch.Tensor:
+        raise ValueError(f"batch_norm eps must be positive, but got {eps}")  # as torch 2.10 and 2.11 do
+
+    monkeypatch.setattr(torch.nn.functional, "batch_norm", refusing)
+    net = made(
+        """layer { name: "bn" type: "BatchNorm" bottom: "data" top: "a" batch_norm_param { eps: 0 } }
+        layer { name: "scale" type: "Scale" bottom: "a" top: "b" scale_param { bias_term: true } }
+        layer { name: "fc" type: "InnerProduct" bottom: "b" top: "c" inner_product_param { num_output: 4 } }
+        layer { name: "bn1" type: "BatchNorm" bottom: "c" top: "d" batch_norm_param { eps: 0 } }
+        layer { name: "scale1" type: "Scale" bottom: "d" top: "e" scale_param { bias_term: true } }"""
+    )
+    for name in ("bn", "bn1"):
+        layer = net.get_submodule(name)
+        layer.running_mean.uniform_(-1, 1)
+        layer.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 2, 12, 10, generator=torch.Generator().manual_seed(0))
+    bn, scale, fc, bn1 = (net.get_submodule(name) for name in ("bn", "scale", "fc", "bn1"))
+    a = (x - bn.running_mean[:, None, None]) / bn.running_var[:, None, None].sqrt()
+    expected = (fc(scale(a).flatten(1)) - bn1.running_mean) / bn1.running_var.sqrt()
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), net.get_submodule("scale1")(expected))
+        scale.weight.uniform_(1, 2)
+        by_hand = a * scale.weight[:, None, None] + scale.bias[:, None, None]
+        torch.testing.assert_close(scale.train()(a), by_hand)  # no statistics of a batch
+    assert torch.equal(scale.running_var, torch.ones(2))
+
+
 def test_layers_of_training_are_left_out() -> None:
     relu = 'layer {{ name: "{0}" type: "ReLU" bottom: "data" top: "{0}" {1} }}'
     rules = {

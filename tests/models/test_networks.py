@@ -141,6 +141,13 @@ def test_googlenet_ignores_the_side_classifiers_and_changes_the_colours() -> Non
     torch.testing.assert_close(plain(net.transform_input(image)), net(image))
 
 
+def test_googlenets_colours_on_a_torch_that_refuses_eps_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    colours = models.googlenet(2).transform_input
+    expected = colours(torch.ones(1, 3, 1, 1))
+    monkeypatch.delattr(torch.nn.functional, "batch_norm")  # where torch 2.10 and 2.11 refuse
+    assert torch.equal(colours(torch.ones(1, 3, 1, 1)), expected)
+
+
 def test_googlenets_colours_outlive_the_meta_device() -> None:
     expected = models.googlenet(2).transform_input(torch.ones(1, 3, 1, 1))
     net = on_meta("googlenet", 2)

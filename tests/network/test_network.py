@@ -332,14 +332,18 @@ def test_untraceable_models() -> None:
         trace("zfnet")  # type: ignore[arg-type]
 
 
-def test_statistics_that_a_forward_keeps_are_left_alone() -> None:
+@pytest.mark.parametrize("inner", [False, True])
+def test_statistics_that_a_forward_keeps_are_left_alone(inner: bool) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.bn = nn.BatchNorm2d(3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return F.batch_norm(x, self.bn.running_mean, self.bn.running_var, training=True)
+            mean, variance = self.bn.running_mean, self.bn.running_var
+            if inner:
+                return torch.batch_norm(x, None, None, mean, variance, True, 0.1, 1e-5, False)
+            return F.batch_norm(x, mean, variance, training=True)
 
     model, image = Model(), torch.randn(4, 3, 5, 5)
     network = trace(model)

@@ -101,6 +101,20 @@ def _batch_norm(
     return None if arguments.pop("training") is not False or running_mean is None else Call("batch_norm", arguments)
 
 
+def _inner_batch_norm(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: Any,
+    momentum: Any,
+    eps: float,
+    cudnn_enabled: Any,
+) -> Call | None:
+    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
 def _dropout(input: Any, p: Any = 0.5, training: Any = True, inplace: bool = False) -> Call | None:
     return _itself(input) if training is False or (isinstance(p, float | int) and p == 0) else None
 
@@ -212,6 +226,7 @@ _ADAPTERS: dict[Any, Callable[..., Call | None]] = {
     F.local_response_norm: _lrn,
     lrn_within: _lrn_within,
     F.batch_norm: _batch_norm,
+    torch.batch_norm: _inner_batch_norm,
     **dict.fromkeys(
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout), _dropout
     ),
@@ -301,7 +316,7 @@ def _written(function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[st
 
 
 # These functions write what they count into their arguments, without a name that says so.
-_COUNTING = frozenset({F.batch_norm, F.instance_norm})
+_COUNTING = frozenset({F.batch_norm, torch.batch_norm, F.instance_norm, torch.instance_norm})
 
 
 def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:

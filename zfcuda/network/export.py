@@ -39,6 +39,7 @@ _FUNCTIONS: dict[str, Any] = {
     "avg_pool2d": F.avg_pool2d,
     "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "mean": torch.mean,
+    "batch_norm": torch.batch_norm,
     **dict.fromkeys(("dropout", "dropout_", "feature_dropout", "feature_dropout_"), F.dropout),
     **dict.fromkeys(("alpha_dropout", "alpha_dropout_", "feature_alpha_dropout"), F.dropout),
     **dict.fromkeys(("cat", "concat", "concatenate"), torch.cat),
@@ -63,12 +64,8 @@ _METHODS = {
 }
 
 
-def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: Any, *momentum_eps: Any) -> Any:
-    return calls.adapted(F.batch_norm, (x, mean, variance, weight, bias, training, *momentum_eps[:2]), {})
-
-
 def _fixed_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *momentum_eps: Any) -> Any:
-    return _batch_norm(x, weight, bias, mean, variance, False, *momentum_eps)
+    return calls.adapted(torch.batch_norm, (x, weight, bias, mean, variance, False, *momentum_eps, True), {})
 
 
 def _lrn(x: Any, size: Any, alpha: Any, beta: Any, k: Any) -> Any:
@@ -84,7 +81,6 @@ def _slice(x: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any =
 
 
 _FORMS: dict[str, Callable[..., Call | None]] = {
-    "batch_norm": _batch_norm,
     "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # its other results are empty
     "local_response_norm": _lrn,
     "slice": _slice,

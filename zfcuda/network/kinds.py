@@ -88,13 +88,15 @@ def lrn_within(input: Tensor, size: int, alpha: float, beta: float) -> Tensor:
 
 def batch_norm(
     input: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    return F.batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
+    # torch.nn.functional.batch_norm in its inner form: some releases of torch refuse eps 0 in the outer one alone.
+    cudnn = torch.backends.cudnn.enabled
+    return torch.batch_norm(input, weight, bias, running_mean, running_var, False, 0.0, eps, cudnn)
 
 
 def cat(tensors: Any, dim: int = 0) -> Tensor:

@@ -1,4 +1,7 @@
-"""The operators: a module each, with a typed function, its fake kernel (shapes, for torch.compile) and its gradient.
+"""The operators: a module each, with a typed function, its fake kernel (shapes, for torch.compile) and its derivatives.
+
+They are differentiated backwards and forwards, by torch.func's transforms too. torch.vmap runs each in one call,
+occlude image by image. Those of the engine alone have no derivative, and say so.
 
 The only folder that touches ``torch.ops.zfcuda``. Arguments are checked once, in csrc/zfcuda.cpp.
 """

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zfcuda.ops import reference
 from zfcuda.ops._common import empty_like_format, kernels
+from zfcuda.ops._derivatives import batched, differentiable
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
@@ -36,6 +37,7 @@ def _(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
 
 def _save_lrn(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[0])
+    ctx.save_for_forward(inputs[0])
     ctx.settings = inputs[1:]
 
 
@@ -43,7 +45,12 @@ def _lrn_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return kernels.local_response_norm_backward(grad, ctx.saved_tensors[0], *ctx.settings), None, None, None, None
 
 
-torch.library.register_autograd("zfcuda::local_response_norm", _lrn_backward, setup_context=_save_lrn)
+def _lrn_forward(ctx: Any, saved: Any, tangent: Tensor, *_: None) -> Tensor:
+    return reference.local_response_norm_tangent(tangent, *saved, *ctx.settings)
+
+
+differentiable("local_response_norm", save=_save_lrn, backward=_lrn_backward, forward=_lrn_forward)
+batched("local_response_norm")
 
 
 @torch.library.register_fake("zfcuda::local_response_norm_backward")
@@ -53,19 +60,28 @@ def _(grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: floa
 
 def _save_lrn_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:2])
+    ctx.save_for_forward(*inputs[:2])
     ctx.settings = inputs[2:]
 
 
-def _lrn_double_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    # Rare (gradient penalties), so differentiated through the definition instead of a kernel of its own.
-    higher = torch.is_grad_enabled()
-    with torch.enable_grad():
-        inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in ctx.saved_tensors]
-        result = reference.local_response_norm_backward(*inputs, *ctx.settings)
-        gradients = torch.autograd.grad(result, inputs, grad, create_graph=higher)
-    return *gradients, None, None, None, None
+# Rare (gradient penalties, Hessians), so in plain torch, which differentiates them further, instead of kernels.
+def _lrn_backward_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    earlier, input = ctx.saved_tensors
+    by_input = reference.local_response_norm_backward_tangent(None, grad, earlier, input, *ctx.settings)
+    by_grad = reference.local_response_norm_tangent(grad, input, *ctx.settings)
+    return by_grad, by_input, None, None, None, None
 
 
-torch.library.register_autograd(
-    "zfcuda::local_response_norm_backward", _lrn_double_backward, setup_context=_save_lrn_backward
+def _lrn_backward_forward(
+    ctx: Any, saved: Any, grad_tangent: Tensor | None, tangent: Tensor | None, *_: None
+) -> Tensor:
+    return reference.local_response_norm_backward_tangent(grad_tangent, tangent, *saved, *ctx.settings)
+
+
+differentiable(
+    "local_response_norm_backward",
+    save=_save_lrn_backward,
+    backward=_lrn_backward_backward,
+    forward=_lrn_backward_forward,
 )
+batched("local_response_norm_backward")

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.ops import reference
 from zfcuda.ops._common import Size, empty_like_format, kernels, pair
+from zfcuda.ops._derivatives import differentiable
 
 
 def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Size) -> Tensor:
@@ -31,3 +33,29 @@ def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Size) -> Tenso
 @torch.library.register_fake("zfcuda::occlude")
 def _(image: Tensor, fill: Tensor, origins: Tensor, window: Any) -> Tensor:
     return empty_like_format(image.unsqueeze(0), [origins.shape[0], *image.shape])
+
+
+def _save_occluded(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, fill, origins, ctx.window = inputs
+    ctx.shapes = image.shape, fill.shape
+    ctx.save_for_backward(origins)
+    ctx.save_for_forward(origins)
+
+
+def _occlude_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    image, fill = ctx.shapes
+    inside = reference.occluded(image[1:], ctx.saved_tensors[0], ctx.window)
+    by_fill = grad.masked_fill(~inside, 0).sum(0).sum_to_size(fill)
+    return grad.masked_fill(inside, 0).sum(0), by_fill, None, None
+
+
+def _occlude_forward(ctx: Any, saved: Any, image: Tensor | None, fill: Tensor | None, *_: None) -> Tensor:
+    image_shape, fill_shape = ctx.shapes
+    some = fill if image is None else image
+    assert some is not None
+    image = some.new_zeros(image_shape) if image is None else image
+    fill = some.new_zeros(fill_shape) if fill is None else fill
+    return kernels.occlude(image, fill, saved[0], ctx.window)
+
+
+differentiable("occlude", save=_save_occluded, backward=_occlude_backward, forward=_occlude_forward)

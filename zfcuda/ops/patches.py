@@ -1,4 +1,7 @@
-"""The incremental engine's kernels: maps that differ from a base in one rectangle each."""
+"""The incremental engine's kernels: maps that differ from a base in one rectangle each.
+
+None is differentiable: forward mode, and backward() through one, raise NotImplementedError.
+"""
 
 from __future__ import annotations
 

@@ -107,6 +107,41 @@ def local_response_norm_backward(grad: Tensor, input: Tensor, size: int, alpha: 
     return result.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
 
 
+def local_response_norm_tangent(
+    tangent: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float
+) -> Tensor:
+    """What local_response_norm changes by where its input changes by tangent; shapes as there."""
+    x, t = _wide(input), _wide(tangent)
+    before, after = size // 2, (size - 1) // 2
+    scale = k + alpha / size * _sum_channels(x * x, before, after)
+    result = t * scale**-beta - 2 * alpha * beta / size * x * scale ** (-beta - 1) * _sum_channels(x * t, before, after)
+    return result.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
+
+
+def local_response_norm_backward_tangent(
+    grad_tangent: Tensor | None,
+    tangent: Tensor | None,
+    grad: Tensor,
+    input: Tensor,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+) -> Tensor:
+    """What local_response_norm_backward changes by where grad and input change by these (None: not at all)."""
+    x, g = _wide(input), _wide(grad)
+    dx = x.new_zeros(()) if tangent is None else _wide(tangent)
+    dg = g.new_zeros(()) if grad_tangent is None else _wide(grad_tangent)
+    before, after = size // 2, (size - 1) // 2
+    scale = k + alpha / size * _sum_channels(x * x, before, after)
+    change = 2 * alpha / size * _sum_channels(x * dx, before, after)
+    shared = _sum_channels(g * x * scale ** (-beta - 1), after, before)
+    inner = (dg * x + g * dx) * scale ** (-beta - 1) - (beta + 1) * g * x * scale ** (-beta - 2) * change
+    result = dg * scale**-beta - beta * g * scale ** (-beta - 1) * change
+    result = result - 2 * alpha * beta / size * (dx * shared + x * _sum_channels(inner, after, before))
+    return result.to(input.dtype).contiguous(memory_format=suggest_memory_format(input))
+
+
 def relu_max_pool2d_lrn(
     input: Tensor,
     kernel_size: Pair,
@@ -129,11 +164,15 @@ def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Pair) -> Tenso
     """image, fill [C,H,W], origins int64 [n,2] (y, x) -> [n,C,H,W]: image i with the window at origins[i] replaced by
     fill.
     """
-    height, width = image.shape[1], image.shape[2]
-    y = torch.arange(height, device=image.device) - origins[:, 0:1]
-    x = torch.arange(width, device=image.device) - origins[:, 1:2]
-    inside = ((y >= 0) & (y < window[0]))[:, None, :, None] & ((x >= 0) & (x < window[1]))[:, None, None, :]
+    inside = occluded(image.shape[1:], origins, window)
     return torch.where(inside, fill, image).contiguous(memory_format=suggest_memory_format(image[None]))
+
+
+def occluded(size: Pair, origins: Tensor, window: Pair) -> Tensor:
+    """origins int64 [n,2] -> bool [n,1,H,W]: which pixels of a map of this size the windows hide."""
+    y = torch.arange(size[0], device=origins.device) - origins[:, 0:1]
+    x = torch.arange(size[1], device=origins.device) - origins[:, 1:2]
+    return ((y >= 0) & (y < window[0]))[:, None, :, None] & ((x >= 0) & (x < window[1]))[:, None, None, :]
 
 
 def gather_patches(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: int, fill: float) -> Tensor:

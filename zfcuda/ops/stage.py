@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.ops import reference
 from zfcuda.ops._common import Size, empty_like_format, kernels, pair, pooled_length
+from zfcuda.ops._derivatives import batched, differentiable
 
 
 def relu_max_pool2d_lrn(
@@ -49,7 +51,7 @@ def relu_max_pool2d_lrn(
         alpha,
         beta,
         k,
-        torch.is_grad_enabled() and input.requires_grad,
+        False,  # the derivatives ask for it themselves
     )
     return output, switches
 
@@ -78,6 +80,7 @@ def _save_stage(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor,
     input, ctx.kernel_size, ctx.stride, ctx.padding, _, *ctx.settings, _ = inputs
     ctx.output_size = input.shape[2:]
     ctx.save_for_backward(output[1], output[2])
+    ctx.save_for_forward(output[1], output[2])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
 
@@ -96,4 +99,17 @@ def _stage_backward(ctx: Any, grad: Tensor | None, _: None, grad_pooled: Tensor 
     return gradient, *[None] * 9
 
 
-torch.library.register_autograd("zfcuda::relu_max_pool2d_lrn", _stage_backward, setup_context=_save_stage)
+def _stage_forward(ctx: Any, saved: Any, tangent: Tensor, *_: None) -> tuple[Tensor, None, Tensor]:
+    switches, pooled = saved
+    change = kernels.gather_by_switch(tangent, switches, ctx.kernel_size, ctx.stride, ctx.padding, pooled)
+    return reference.local_response_norm_tangent(change, pooled, *ctx.settings), None, change
+
+
+def _with_pooled(*args: Any) -> tuple[Any, ...]:
+    return *args[:-1], True
+
+
+differentiable(
+    "relu_max_pool2d_lrn", save=_save_stage, backward=_stage_backward, forward=_stage_forward, asked=_with_pooled
+)
+batched("relu_max_pool2d_lrn")

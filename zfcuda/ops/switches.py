@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zfcuda.ops._common import Size, empty_like_format, kernels, pair, pooled_length
+from zfcuda.ops._derivatives import batched, differentiable
 
 
 def max_pool2d_with_switches(
@@ -53,7 +54,9 @@ def _(input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: boo
 def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     input, ctx.kernel_size, ctx.stride, ctx.padding, _, relu = inputs
     ctx.output_size = input.shape[2:]
-    ctx.save_for_backward(output[1], output[0] if relu else None)
+    kept = output[1], output[0] if relu else None
+    ctx.save_for_backward(*kept)
+    ctx.save_for_forward(*kept)
     ctx.mark_non_differentiable(output[1])
 
 
@@ -63,4 +66,10 @@ def _pool_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
     return gradient, None, None, None, None, None
 
 
-torch.library.register_autograd("zfcuda::max_pool2d_with_switches", _pool_backward, setup_context=_save_pool)
+def _pool_forward(ctx: Any, saved: Any, tangent: Tensor, *_: None) -> tuple[Tensor, None]:
+    switches, gate = saved
+    return kernels.gather_by_switch(tangent, switches, ctx.kernel_size, ctx.stride, ctx.padding, gate), None
+
+
+differentiable("max_pool2d_with_switches", save=_save_pool, backward=_pool_backward, forward=_pool_forward)
+batched("max_pool2d_with_switches")

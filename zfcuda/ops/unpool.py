@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zfcuda.ops._common import Size, empty_like_format, kernels, pair
+from zfcuda.ops._derivatives import batched, differentiable
 
 
 def max_unpool2d(
@@ -52,8 +53,9 @@ def _(
 
 
 def _save_unpool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, switches, ctx.kernel_size, ctx.stride, ctx.padding, _, gate = inputs
+    _, switches, ctx.kernel_size, ctx.stride, ctx.padding, ctx.output_size, gate = inputs
     ctx.save_for_backward(switches, gate)
+    ctx.save_for_forward(switches, gate)
 
 
 def _unpool_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -62,7 +64,13 @@ def _unpool_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return gradient, None, None, None, None, None, None
 
 
-torch.library.register_autograd("zfcuda::max_unpool2d", _unpool_backward, setup_context=_save_unpool)
+def _unpool_forward(ctx: Any, saved: Any, tangent: Tensor, *_: None) -> Tensor:
+    switches, gate = saved
+    return kernels.max_unpool2d(tangent, switches, ctx.kernel_size, ctx.stride, ctx.padding, ctx.output_size, gate)
+
+
+differentiable("max_unpool2d", save=_save_unpool, backward=_unpool_backward, forward=_unpool_forward)
+batched("max_unpool2d")
 
 
 @torch.library.register_fake("zfcuda::gather_by_switch")
@@ -74,6 +82,7 @@ def _save_gather(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, switches, ctx.kernel_size, ctx.stride, ctx.padding, gate = inputs
     ctx.output_size = input.shape[2:]
     ctx.save_for_backward(switches, gate)
+    ctx.save_for_forward(switches, gate)
 
 
 def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -82,4 +91,10 @@ def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return gradient, None, None, None, None, None
 
 
-torch.library.register_autograd("zfcuda::gather_by_switch", _gather_backward, setup_context=_save_gather)
+def _gather_forward(ctx: Any, saved: Any, tangent: Tensor, *_: None) -> Tensor:
+    switches, gate = saved
+    return kernels.gather_by_switch(tangent, switches, ctx.kernel_size, ctx.stride, ctx.padding, gate)
+
+
+differentiable("gather_by_switch", save=_save_gather, backward=_gather_backward, forward=_gather_forward)
+batched("gather_by_switch")

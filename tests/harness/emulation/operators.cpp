@@ -18,6 +18,7 @@ const char* library_name();  // runtime.cpp: this file is compiled once for all 
 
 #define TORCH_LIBRARY_IMPL(ns, key, m) REGISTER_##key(m)
 #define REGISTER_CPU(m) [[maybe_unused]] inline void not_emulated(torch::Library& m)
+#define REGISTER_Autograd(m) [[maybe_unused]] inline void not_differentiated(torch::Library& m)
 #define REGISTER_CUDA(m)                                                                                               \
   void register_kernels(torch::Library&);                                                                              \
   const torch::detail::TorchLibraryInit kernels(torch::Library::IMPL, &register_kernels, emulation::library_name(),    \

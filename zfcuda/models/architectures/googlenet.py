@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zfcuda.models.architectures.initialise import he
 from zfcuda.models.checks import check_num_classes
+from zfcuda.network.kinds import batch_norm
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's images come with
 
@@ -72,7 +73,7 @@ class Recolour(nn.Module):
                 self.variance[i] = (0.5 / std) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.variance, eps=0.0)
+        return batch_norm(x, self.mean, self.variance, eps=0.0)
 
 
 class GoogLeNet(nn.Sequential):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.models.checkpoints.caffe.norm import WithinChannelNorm
+from zfcuda.network.kinds import batch_norm
 
 Shape = tuple[int, ...]  # without the batch
 
@@ -34,14 +35,35 @@ class Sum(nn.Module):
         return first
 
 
-class Scale(nn.BatchNorm2d):
-    """A factor and a shift per channel: a batch normalisation whose mean is 0 and whose variance is 1."""
+class _AnyEps(nn.modules.batchnorm._NormBase):
+    """Batch normalisation by the statistics that are kept, with eps 0 too, which some releases of torch.nn refuse."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
+
+
+class BatchNorm(_AnyEps, nn.BatchNorm2d):
+    """Caffe's batch normalisation of a map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.BatchNorm2d.forward(self, x) if self.training else super().forward(x)
+
+
+class BatchNorm1d(_AnyEps, nn.BatchNorm1d):
+    """Caffe's batch normalisation of a vector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.BatchNorm1d.forward(self, x) if self.training else super().forward(x)
+
+
+class Scale(_AnyEps, nn.BatchNorm2d):
+    """A factor and a shift per channel, in training too: a normalisation whose mean is 0 and whose variance is 1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=0.0)
 
 
-class Scale1d(nn.BatchNorm1d):
+class Scale1d(_AnyEps, nn.BatchNorm1d):
     """A factor and a shift per number of a vector, as :class:`Scale` has them per channel."""
 
     def __init__(self, channels: int) -> None:
@@ -168,7 +190,7 @@ def _eltwise(layer: Any, inputs: Sequence[Shape]) -> nn.Module:
 
 
 def _batch_norm(layer: Any, inputs: Sequence[Shape]) -> nn.Module:
-    kind = nn.BatchNorm2d if len(inputs[0]) == 3 else nn.BatchNorm1d
+    kind = BatchNorm if len(inputs[0]) == 3 else BatchNorm1d
     return kind(inputs[0][0], eps=layer.batch_norm_param.eps, affine=False)
 
 
