@@ -229,7 +229,7 @@ def test_finding_out_what_a_function_moves_is_counted(image: Tensor) -> None:
         values = network.run(image[None], [network.names[""]])
         (pad,) = [node for node in network.nodes if node.kind == "other"]
         with LiveMemory(*values.values()) as live:
-            assert lookup_of(pad, values) is not None
+            assert lookup_of(pad, pad.refs[0], values) is not None
     need = memory_of_lookup(pad, values)
     assert need // 3 < live.peak <= need
     assert "memory_budget" in zfcuda.occlusion_map(model, image, **WINDOWS, memory_budget=need - 1).reason

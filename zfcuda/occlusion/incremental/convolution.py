@@ -64,12 +64,17 @@ class Convolution:
 
     def way(self, base: Base, changes: Changes) -> str:
         """Which of the three ways below it goes, but for windows that have outliers of their own."""
+        way = self._usual_way(base, changes)
+        if way == "ragged" and self._by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
+            return "dense"
+        return way
+
+    def _usual_way(self, base: Base, changes: Changes) -> str:
+        """The way where no map has outliers; the base's values are not looked at, and may be outlines."""
         if self.conv.arguments["groups"] != 1 or self.conv.index in changes.lookups:
             return "dense"
         if base.dtype != torch.float32 or base.device.type != "cpu":
             return "product"
-        if self._by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
-            return "dense"
         return "ragged"
 
     def _by_winograd(self, changes: Changes) -> bool:
@@ -79,7 +84,7 @@ class Convolution:
     def reads_per_position(self, base: Base, changes: Changes) -> int:
         """Numbers that stand beside each position of the output while it is computed."""
         weight = base[self.conv.arguments["weight"].index]
-        return weight[0].numel() if self.way(base, changes) == "product" else 0
+        return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
     def _prepared(self, chunk: Chunk, make: Any) -> Any:
         """The filters as the kernel takes them, made once for an image."""
