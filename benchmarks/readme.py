@@ -173,7 +173,8 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
 
 
 def _measured(environment: Mapping[str, Any]) -> str:
-    return f"{environment['device']}, torch {environment['torch']}, {environment['date']}, `{environment['command']}`"
+    commit = f", commit {environment['commit']}" if "commit" in environment else ""
+    return f"{environment['device']}, torch {environment['torch']}, {environment['date']}{commit}, `{environment['command']}`"
 
 
 def recorded(file: str, section: str) -> tuple[list[Row], list[str]]:

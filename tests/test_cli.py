@@ -453,7 +453,7 @@ FAULTS: dict[str, tuple[dict[str, str], str]] = {
             "init": "self.runs = 0",
             "forward": "self.runs += type(x) is torch.Tensor\n        if self.runs > 1: raise KeyError(self.runs)",
         },
-        "KeyError: 2",
+        "KeyError: ",
     ),
 }
 

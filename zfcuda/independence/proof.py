@@ -151,9 +151,11 @@ def _like_the_first(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """The numberless result of the commonest operators; None for any other, and for forms that are not plain."""
     if name == "aten::addmm" and not kwargs:
         return torch.empty(args[1].shape[0], args[2].shape[1], dtype=args[1].dtype, device="meta")
+    x = args[0]
+    if name == "aten::_transformer_encoder_layer_fwd":  # torch 2.11 has no form of it for tensors without numbers
+        return torch.empty_like(x.numberless) if isinstance(x, StandIn) else None
     if name not in _LIKE_THE_FIRST and name not in _NORMALISED:
         return None
-    x = args[0]
     if kwargs or not isinstance(x, StandIn) or not x.is_floating_point():
         return None
     if name in _NORMALISED:
