@@ -173,8 +173,8 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
 
 
 def _measured(environment: Mapping[str, Any]) -> str:
-    commit = f", commit {environment['commit']}" if "commit" in environment else ""
-    return f"{environment['device']}, torch {environment['torch']}, {environment['date']}{commit}, `{environment['command']}`"
+    when = environment["date"] + (f", commit {environment['commit']}" if "commit" in environment else "")
+    return f"{environment['device']}, torch {environment['torch']}, {when}, `{environment['command']}`"
 
 
 def recorded(file: str, section: str) -> tuple[list[Row], list[str]]:
