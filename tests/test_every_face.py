@@ -542,7 +542,8 @@ def test_scripted_models() -> None:
     kinds = (scripted, torch.jit.trace(model, IMAGE[None]), torch.jit.freeze(torch.jit.script(model)))
     for kind in (*kinds, nn.Sequential(torch.jit.script(model[:3]), model[3:])):
         found = zfcuda.occlusion_map(kind, IMAGE, **WINDOWS)
-        assert found.method == "batched" and "torch.jit" in found.reason
+        # torch before 2.13 cannot show that such a model computes its images independently, and says that instead.
+        assert found.method == "batched" and any(word in found.reason for word in ("torch.jit", "TorchScript"))
         torch.testing.assert_close(found.logits, expected)
         torch.testing.assert_close(zfcuda.OcclusionMapper(kind, IMAGE, **WINDOWS)(IMAGE).logits, expected)
         attributions = zfcuda.Occlusion(kind).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0)

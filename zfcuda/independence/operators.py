@@ -98,7 +98,12 @@ RULES: dict[str, Rule] = {
         ),
         _unchanged,
     ),
-    **dict.fromkeys(_names("copy masked_fill where hardswish prelu _prelu_kernel"), element_by_element),
+    **dict.fromkeys(
+        _names(
+            "copy masked_fill where hardswish leaky_relu log_sigmoid_forward complex floor_divide prelu _prelu_kernel"
+        ),
+        element_by_element,
+    ),
     **dict.fromkeys(_names("new_zeros new_ones new_full new_empty"), _new),
     **dict.fromkeys(
         _names(

@@ -124,7 +124,8 @@ def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: t
         return WindowOutputs(logits, model.activity)
 
     # A CPU takes seconds for a batch of some networks; with the first window alone the bar moves sooner.
-    first = 1 if occluded.image.device.type == "cpu" and len(occluded) > chunk else chunk
+    sooner = not bar.disable and occluded.image.device.type == "cpu" and len(occluded) > chunk
+    first = 1 if sooner else chunk
     parts = ShrinkingBatches(chunk, first).run(len(occluded), run)
     activity = [part.activity for part in parts if part.activity is not None]
     return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)

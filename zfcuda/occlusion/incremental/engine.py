@@ -124,9 +124,11 @@ class Plan:
         budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
-        batches = ShrinkingBatches(size, footprint.first_chunk(self.head, size, self.input, self.kept))
-        for first in range(0, len(windows), block):
-            run.block(windows[first : first + block], batches)
+        shown = not bar.disable
+        first = footprint.first_chunk(self.head, size, self.input, self.kept) if shown else size
+        batches = ShrinkingBatches(size, first)
+        for begin in range(0, len(windows), block):
+            run.block(windows[begin : begin + block], batches)
         return run.outputs()
 
     def places(self, kind: str, windows: Table, repeated: bool, room: int) -> Places:
