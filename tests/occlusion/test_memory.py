@@ -140,7 +140,7 @@ def test_the_first_step_of_the_bar_is_early(image: Tensor, monkeypatch: pytest.M
 
     model = Modules().to(image.device).eval()
     monkeypatch.setattr(brute_force.WatchedModel, "__call__", counted)
-    zfcuda.occlusion_map(model, image, window=16, stride=12, method="batched")
+    zfcuda.occlusion_map(model, image, window=16, stride=12, method="batched", progress=True)
     first = sizes[-3:]
     assert first == ([1, 16, 8] if image.device.type == "cpu" else first)
 
