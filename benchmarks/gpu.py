@@ -52,8 +52,9 @@ class Part:
 def parts(out: Path, name: str) -> list[Part]:
     """All steps in the order of their worth: where the time ends, the last are left out."""
     python = sys.executable
-    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    parallel = ["-n", "8"] if importlib.util.find_spec("xdist") else []
+    # -v: the log names what failed even where the time ends before the summary.
+    pytest = [python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    parallel = ["-n", str(os.cpu_count() or 8)] if importlib.util.find_spec("xdist") else []
     sanitizer = ["compute-sanitizer", "--error-exitcode", "1"]
     without_torchs = ["--kernel-name-exclude", "kns=at6native"]
 
@@ -64,7 +65,7 @@ def parts(out: Path, name: str) -> list[Part]:
 
     return [
         Part("build", [python, "setup.py", "build_ext", "--inplace"], "tests.log", 240, "nvcc"),
-        Part("tests", [*pytest, *parallel, "-m", "cuda", "--durations", "15"], "tests.log", 130, "pytest"),
+        Part("tests", [*pytest, *parallel, "-m", "cuda", "--durations", "15"], "tests.log", 200, "pytest"),
         benchmark("operators", "operators", ["float32", "bfloat16"], 150),
         benchmark("occlusion", "occlusion", ["float32"], 140, "--plot", str(out)),
         *(
