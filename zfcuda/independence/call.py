@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zfcuda.independence.axis import Axis, CoupledError
@@ -110,7 +109,3 @@ class Call:
         value = self.arguments.get(name)
         numbers = [value] if isinstance(value, int) else list(value or range(of.dim()))
         return {d % max(1, of.dim()) for d in numbers}
-
-
-def tensors_in(results: Sequence[Any]) -> list[Tensor]:
-    return [x for x in results if isinstance(x, torch.Tensor)]

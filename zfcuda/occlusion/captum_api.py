@@ -306,9 +306,7 @@ def _unwrapped(function: Any) -> nn.Module | None:
         model = inner
     if not isinstance(model, nn.Module) or any(getattr(module, "training", False) for module in model.modules()):
         return None
-    # Without running statistics the images of a batch depend on one another.
-    batch_norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-    return None if any(m.running_mean is None for m in batch_norms) else model
+    return model
 
 
 def _hooked(module: nn.Module) -> bool:
