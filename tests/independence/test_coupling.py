@@ -6,6 +6,7 @@ and without unlike company.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -117,9 +118,16 @@ INDEPENDENT: dict[str, Function] = {
 }
 
 
-def kept(x: Tensor, log: list[Any] = []) -> Tensor:  # noqa: B006
-    log[:] = [x]
+def kept(x: Tensor) -> Tensor:
+    log = [x]
     return x.sum((1, 2, 3)) if log[0].sum() > 0 else -x.sum((1, 2, 3))
+
+
+def through_memory(x: Tensor) -> Tensor:
+    """As a function in C++ reads and writes it."""
+    result = torch.empty_like(x)
+    ctypes.memmove(result.data_ptr(), x.data_ptr(), 4 * x.numel())
+    return result
 
 
 def into_one_of_its_own(x: Tensor, canvas: Tensor | None = None) -> Tensor:
@@ -136,6 +144,8 @@ COUPLED: dict[str, tuple[Function, str]] = {
     "by a number": (lambda x: x * float(x.sum()), "reads numbers"),
     "kept aside": (kept, "reads numbers"),
     "through numpy": (lambda x: torch.from_numpy(x.detach().numpy()) * 2, "numpy"),
+    "through its memory": (through_memory, "followed"),
+    "chosen for the first": (lambda x: x.flatten(1) + x.flatten(1).gather(1, torch.arange(192)[None]), "gather takes"),
     "through a list": (lambda x: torch.tensor(x.tolist()), "tolist"),
     "softmax over the batch": (lambda x: x.softmax(0), "softmax"),
     "LSTM along the batch": (Uses(lambda x, a: a(x.flatten(1))[0], nn.LSTM(192, 5)), "rnn"),

@@ -15,6 +15,11 @@ def name_of(func: Any) -> str:
     return str(func._schema.name)
 
 
+def names(text: str) -> list[str]:
+    """The names of several operators."""
+    return text.split()
+
+
 class Call:
     """One call of an operator.
 

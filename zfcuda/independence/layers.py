@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zfcuda.independence.axis import IMAGES, Axis, CoupledError
-from zfcuda.independence.call import Call
+from zfcuda.independence.call import Call, names
 from zfcuda.independence.shapes import on_the_last
 
 
@@ -166,24 +166,20 @@ def _recurred(batch_first: Callable[[Call], bool]) -> Callable[[Call], Sequence[
     return rule
 
 
-def _names(text: str) -> list[str]:
-    return text.split()
-
-
 def _of_each_rank(stem: str) -> dict[str, Any]:
     return {f"{stem}{rank}d": on_the_last(rank) for rank in (1, 2, 3)}
 
 
 RULES: dict[str, Any] = {
     **dict.fromkeys(
-        _names(
+        names(
             """_slow_conv2d_forward slow_conv3d_forward _conv_depthwise2d conv_depthwise3d im2col col2im
             zfcuda::max_pool2d_with_switches zfcuda::local_response_norm zfcuda::relu_max_pool2d_lrn"""
         ),
         _filtered,
     ),
     **dict.fromkeys(
-        _names("convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution"), _convolved
+        names("convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution"), _convolved
     ),
     **_of_each_rank("avg_pool"),
     **_of_each_rank("_adaptive_avg_pool"),
@@ -197,7 +193,7 @@ RULES: dict[str, Any] = {
     **{f"max_pool{rank}d_with_indices": on_the_last(rank) for rank in (2, 3)},
     **{f"mkldnn_max_pool{rank}d": on_the_last(rank) for rank in (2, 3)},
     **dict.fromkeys(
-        _names(
+        names(
             """upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
             _upsample_lanczos2d_aa"""
         ),
@@ -205,31 +201,31 @@ RULES: dict[str, Any] = {
     ),
     "upsample_linear1d": on_the_last(1),
     "upsample_trilinear3d": on_the_last(3),
-    **dict.fromkeys(_names("max_unpool2d max_unpool3d"), _unpooled),
-    **dict.fromkeys(_names("grid_sampler_2d grid_sampler_3d"), _sampled),
+    **dict.fromkeys(names("max_unpool2d max_unpool3d"), _unpooled),
+    **dict.fromkeys(names("grid_sampler_2d grid_sampler_3d"), _sampled),
     "mm": _matrices("self", "mat2"),
     "bmm": _matrices("self", "mat2"),
     "addmm": _matrices("mat1", "mat2"),
     "baddbmm": _matrices("batch1", "batch2"),
     "mv": _times_vector,
     **dict.fromkeys(
-        _names(
+        names(
             """native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
             _batch_norm_impl_index batch_norm"""
         ),
         _batch_normalised,
     ),
-    **dict.fromkeys(_names("native_layer_norm _fused_rms_norm"), _layer_normalised),
+    **dict.fromkeys(names("native_layer_norm _fused_rms_norm"), _layer_normalised),
     "native_group_norm": _group_normalised,
     **dict.fromkeys(
-        _names(
+        names(
             """_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
             _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
             _scaled_dot_product_attention_math"""
         ),
         _attended,
     ),
-    **dict.fromkeys(_names("_native_multi_head_attention _transformer_encoder_layer_fwd"), _attended_by_a_module),
+    **dict.fromkeys(names("_native_multi_head_attention _transformer_encoder_layer_fwd"), _attended_by_a_module),
     "mkldnn_rnn_layer": _recurred(lambda call: False),
     "_cudnn_rnn": _recurred(lambda call: bool(call["batch_first"])),
 }

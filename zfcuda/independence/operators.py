@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zfcuda.independence import layers, shapes
 from zfcuda.independence.axis import IMAGES, Axis, CoupledError
-from zfcuda.independence.call import Call
+from zfcuda.independence.call import Call, names
 
 Rule = Callable[[Call], Axis | Sequence[Axis | None] | None]
 
@@ -29,7 +29,10 @@ def axes_of(call: Call) -> Sequence[Axis | None]:
         raise CoupledError("is not known to leave the images of a batch alone")
     axes = rule(call)
     if axes is None or isinstance(axes, Axis):
-        return [axes if isinstance(x, Tensor) else None for x in call.results]
+        axes = [axes if isinstance(x, Tensor) else None for x in call.results]
+    for axis, x in zip(axes, call.results, strict=True):
+        if axis is not None and x.shape[axis.dim] != axis.size:  # an index for the first image alone, say
+            raise CoupledError("takes the images of a batch apart")
     return axes
 
 
@@ -85,13 +88,9 @@ def _along(call: Call) -> Axis:
     return axis
 
 
-def _names(text: str) -> list[str]:
-    return text.split()
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        _names(
+        names(
             """alias clone contiguous detach lift_fresh lift_fresh_copy _to_copy to zeros_like ones_like empty_like
             full_like new_empty_strided zero fill nan_to_num positive _conj conj view_as_real _neg_view
             _assert_tensor_metadata"""
@@ -99,21 +98,21 @@ RULES: dict[str, Rule] = {
         _unchanged,
     ),
     **dict.fromkeys(
-        _names(
+        names(
             "copy masked_fill where hardswish leaky_relu log_sigmoid_forward complex floor_divide prelu _prelu_kernel"
         ),
         element_by_element,
     ),
-    **dict.fromkeys(_names("new_zeros new_ones new_full new_empty"), _new),
+    **dict.fromkeys(names("new_zeros new_ones new_full new_empty"), _new),
     **dict.fromkeys(
-        _names(
+        names(
             """sum mean amax amin max min argmax argmin any all prod norm linalg_vector_norm var std var_mean std_mean
             logsumexp median nanmedian mode kthvalue nansum aminmax count_nonzero special_logsumexp"""
         ),
         _reduced,
     ),
     **dict.fromkeys(
-        _names(
+        names(
             """_softmax _log_softmax _safe_softmax cumsum cumprod cummax cummin logcumsumexp sort topk argsort flip roll
             glu unfold _fft_r2c _fft_c2c _fft_c2r"""
         ),

@@ -85,6 +85,7 @@ class StandIn(Tensor):
             cls, numberless.shape, strides=numberless.stride(), dtype=numberless.dtype, device=device
         )
         result.numberless, result.axis, result.run = numberless, axis, run
+        torch._C._set_throw_on_mutable_data_ptr(result)  # for functions in C++ that torch does not dispatch
         return result
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]

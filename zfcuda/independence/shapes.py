@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zfcuda.independence.axis import IMAGES, Axis, CoupledError
-from zfcuda.independence.call import Call
+from zfcuda.independence.call import Call, names
 
 
 def _reshaped(call: Call) -> Axis:
@@ -185,12 +185,8 @@ def _padded(call: Call) -> Axis:
     return axis
 
 
-def _names(text: str) -> list[str]:
-    return text.split()
-
-
 RULES: dict[str, Any] = {
-    **dict.fromkeys(_names("view _unsafe_view _reshape_alias reshape unflatten flatten"), _reshaped),
+    **dict.fromkeys(names("view _unsafe_view _reshape_alias reshape unflatten flatten"), _reshaped),
     "expand": _expanded,
     "repeat": _repeated,
     "permute": _permuted,
@@ -200,15 +196,15 @@ RULES: dict[str, Any] = {
     "unsqueeze": _unsqueezed,
     "as_strided": _strided,
     "slice": _sliced,
-    **dict.fromkeys(_names("select unbind"), _selected),
-    **dict.fromkeys(_names("split split_with_sizes unsafe_split unsafe_split_with_sizes chunk"), _split),
+    **dict.fromkeys(names("select unbind"), _selected),
+    **dict.fromkeys(names("split split_with_sizes unsafe_split unsafe_split_with_sizes chunk"), _split),
     "cat": _joined,
     "stack": _stacked,
     "index_select": _looked_up,
-    **dict.fromkeys(_names("gather scatter scatter_add"), _gathered),
+    **dict.fromkeys(names("gather scatter scatter_add"), _gathered),
     "index": _indexed,
     "embedding": _embedded,
-    **dict.fromkeys(_names("tril triu"), on_the_last(2)),
-    **dict.fromkeys(_names("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle"), on_the_last(3)),
+    **dict.fromkeys(names("tril triu"), on_the_last(2)),
+    **dict.fromkeys(names("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle"), on_the_last(3)),
     "constant_pad_nd": _padded,
 }
