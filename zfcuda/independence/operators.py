@@ -29,7 +29,8 @@ def axes_of(call: Call) -> Sequence[Axis | None]:
         raise CoupledError("is not known to leave the images of a batch alone")
     axes = rule(call)
     if axes is None or isinstance(axes, Axis):
-        axes = [axes if isinstance(x, Tensor) else None for x in call.results]
+        # A result without elements stands for one that was not asked for.
+        axes = [axes if isinstance(x, Tensor) and x.numel() else None for x in call.results]
     for axis, x in zip(axes, call.results, strict=True):
         if axis is not None and x.shape[axis.dim] != axis.size:  # an index for the first image alone, say
             raise CoupledError("takes the images of a batch apart")
