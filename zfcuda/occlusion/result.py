@@ -48,6 +48,8 @@ class OcclusionMap:
         origins: int64 [rows,cols,2], (y, x) of each window's first pixel.
         window, stride: (rows, columns) in pixels. size: (H, W) of the image.
         method: "batched" or "incremental". reason: why that one, in a sentence.
+        fill: what covered the image: "mean", "blur" or "noise" as in occlusion_map; a number, or one per channel;
+            "tensor" for one that differs from place to place.
     """
 
     logits: Tensor
@@ -65,6 +67,7 @@ class OcclusionMap:
     size: tuple[int, int]
     method: str
     reason: str
+    fill: str | float | tuple[float, ...] = 0.0
 
     def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
         """The mean of base score - score over the windows that cover each pixel, float32 [H,W].
@@ -91,6 +94,8 @@ class OcclusionMap:
             arrays["unit"] = np.array(self.unit)
         if isinstance(self.target, int):
             arrays["target"] = np.array(self.target)
-        arrays |= {name: np.array(getattr(self, name)) for name in ("window", "stride", "size", "method", "reason")}
+        arrays |= {
+            name: np.array(getattr(self, name)) for name in ("window", "stride", "size", "method", "reason", "fill")
+        }
         with whole(path) as [draft], draft.open("wb") as file:
             np.savez_compressed(file, **arrays)
