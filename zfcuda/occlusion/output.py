@@ -90,7 +90,7 @@ def scores_of(answer: Any, count: int, *, picked: bool) -> Tensor:
         ValueError: it is not [n,classes] of a floating dtype, for `count` images.
     """
     name = "output" if picked else "model"
-    expected = f"{name}: expected it to return scores [N,classes]"
+    expected = f"{name}: expected it to return scores"
     if isinstance(answer, Tensor):
         scores = answer[:, None] if answer.dim() == 1 else answer
         if not answer.is_floating_point():
@@ -99,7 +99,7 @@ def scores_of(answer: Any, count: int, *, picked: bool) -> Tensor:
         if scores.dim() == 2 and len(scores) == count:
             return scores.float()
     images = "one image" if count == 1 else f"{count} images"
-    raise ValueError(f"{expected} for {images}, got {spoken(answer)}{_advice(answer, picked)}")
+    raise ValueError(f"{expected} [N,classes] for {images}, got {spoken(answer)}{_advice(answer, picked)}")
 
 
 def _advice(answer: Any, picked: bool) -> str:
