@@ -32,7 +32,7 @@ SIGNATURES = {
     "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
     "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False)",
-    "OcclusionMap.heatmap": "(self, size=None)",
+    "OcclusionMap.heatmap": "(self, size=None, *, of='score')",
     "OcclusionMap.save": "(self, path)",
     "OcclusionMapper": "(model, image, **arguments)",
     "OcclusionMapper.__call__": "(self, image)",
