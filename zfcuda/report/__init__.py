@@ -1,10 +1,13 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
-``subject`` is the network, ``explain`` computes, ``panels`` draws, ``page`` lays out, ``files`` writes.
+``subject`` is the network, ``prepare`` checks, ``explain`` computes an ``explanation``, ``panels`` draws it, ``page`` lays
+out, ``files`` writes.
 """
 
-from zfcuda.report.explain import Explanation, Layer, Prepared, Unit, explain, prepare
+from zfcuda.report.explain import explain
+from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
+from zfcuda.report.prepare import Prepared, prepare
 from zfcuda.report.subject import Subject, load_subject
 
 __all__ = [

@@ -8,7 +8,7 @@ import math
 import torch
 
 from zfcuda import render
-from zfcuda.report.explain import Explanation
+from zfcuda.report.explanation import Explanation
 from zfcuda.report.numbers import rounded
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, scale, text, times

@@ -14,7 +14,7 @@ from PIL import Image
 
 from zfcuda.files.drafts import Drafts, alone
 from zfcuda.files.regular import refusal
-from zfcuda.report.explain import Explanation
+from zfcuda.report.explanation import Explanation
 from zfcuda.report.numbers import numbers_of
 from zfcuda.report.page import page
 from zfcuda.report.panels import draw, first_filters, sheet

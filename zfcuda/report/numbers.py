@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zfcuda.report.explain import Explanation
+from zfcuda.report.explanation import Explanation
 
 
 def numbers_of(e: Explanation) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from zfcuda.report.explain import Explanation, Layer
+from zfcuda.report.explanation import Explanation, Layer
 from zfcuda.report.figure import finding, occlusion
 from zfcuda.report.panels import Drawn, Panel, first_filters
 from zfcuda.report.pieces import number, percent, picture, scale, signed, text, times
