@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -10,7 +11,16 @@ from torch import Tensor
 from zfcuda.occlusion import OcclusionMap
 from zfcuda.report.subject import Subject
 
+FILL = (128, 128, 128)  # the colour of the occluder; the network gets its own values of middle grey
 Rectangle = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right are exclusive
+
+
+class Form(str, Enum):
+    """How an activation was projected back to the pixels."""
+
+    DECONVNET = "deconvnet"
+    GUIDED = "guided"  # where no pooling switches lie before it, so that the deconvnet shows the same of every picture
+    FILTER = "filter"  # where nothing that rectifies lies before it either, so that all methods show the same
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,7 @@ class Layer:
         maps: how many feature maps it has; `size`: their rows and columns.
         field_size: rows and columns that a unit sees; None: not known.
         units: strongest first.
-        form: how its units are projected: "deconvnet"; "guided", where the deconvnet's projections would be the same
-            for every picture; "filter", where nothing but linear steps lies before it, so that all forms are the same.
+        form: how its units are projected.
         refusal: why nothing of it is projected, in words; "" where it is.
     """
 
@@ -53,7 +62,7 @@ class Layer:
     size: tuple[int, int]
     field_size: tuple[int, int] | None
     units: tuple[Unit, ...]
-    form: str = "deconvnet"
+    form: Form = Form.DECONVNET
     refusal: str = ""
 
 

@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from zfcuda import render
-from zfcuda.report.explanation import Explanation, Rectangle, Unit
+from zfcuda.report.explanation import FILL, Explanation, Rectangle, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
 _OUTLINE = (255, 214, 10)
-_FILL = (128, 128, 128)  # the occluder, as explain() makes it
 QUANTITIES = ("log_odds", "score", "probability")  # that the evidence is drawn of; the first one is shown first
 
 
@@ -111,14 +110,12 @@ def draw(e: Explanation) -> Drawn:
         ),
         labels=_map(labels, "Map of the most probable class for each position of the square"),
         legend=legend,
-        units=[
-            [_unit(shown, unit, f"{layer.name}, map {unit.number}") for unit in layer.units] for layer in e.layers
-        ],
+        units=[[_unit(shown, unit, f"{layer.name}, map {unit.number}") for unit in layer.units] for layer in e.layers],
     )
 
 
 def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
-    """Draws one picture for each layer, with a column per unit: activity, projection (if any) and patch below each other."""
+    """Draws one picture for each layer, a column per unit: activity, projection (if any) and patch below each other."""
     out = {}
     for layer, units in zip(e.layers, drawn.units, strict=True):
         if units:
@@ -169,7 +166,7 @@ def _patch(shown: Image.Image, unit: Unit, what: str) -> Panel:
 def _occluded(shown: Image.Image, place: Rectangle) -> Image.Image:
     top, left, bottom, right = place
     out = shown.copy()
-    ImageDraw.Draw(out).rectangle((left, top, right - 1, bottom - 1), fill=_FILL)
+    ImageDraw.Draw(out).rectangle((left, top, right - 1, bottom - 1), fill=FILL)
     return out
 
 

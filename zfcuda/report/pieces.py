@@ -56,6 +56,11 @@ def signed(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")
 
 
+def points(value: float) -> str:
+    """A difference of probabilities in percentage points, with a sign: 0.123 -> "+12.3"."""
+    return f"{100 * value:+.3g}".replace("-", "−")
+
+
 def times(a: int, b: int) -> str:
     """ "7 × 9", unbroken."""
     return f"{a}{_SPACE}×{_SPACE}{b}"

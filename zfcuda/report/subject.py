@@ -97,12 +97,14 @@ class Subject:
     def in_colour(self, maps: Tensor) -> Tensor:
         """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
 
-        Maps of a network whose channels are neither stay as they are.
+        Of other numbers of channels their mean is shown in grey.
         """
         channels = maps.shape[-3]
-        if channels == 1:
+        if channels not in (1, 3):
+            maps = maps.mean(-3, keepdim=True)
+        if channels != 3:
             return maps.expand(*maps.shape[:-3], 3, *maps.shape[-2:])
-        if channels != 3 or self._order == (0, 1, 2):
+        if self._order == (0, 1, 2):
             return maps
         return maps[..., list(self._order), :, :]
 
