@@ -1,7 +1,8 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
-``subject`` is the network, ``prepare`` checks, ``explain`` computes an ``explanation``, ``panels`` draws it, ``page`` lays
-out, ``files`` writes.
+``subject`` is the network, ``prepare`` checks, ``explain`` computes an ``explanation`` (layer by layer in ``projected``),
+``panels`` and ``filters`` draw, ``page`` lays out with ``evidence``, ``figure`` and ``cards``, ``files`` writes, with
+the ``numbers`` and the ``record`` of how they were made.
 """
 
 from zfcuda.report.explain import explain

@@ -9,8 +9,8 @@ from zfcuda.report.pieces import picture, points, scale, signed, text
 _WORDS = {"log_odds": "log-odds", "score": "logit", "probability": "probability"}
 _MEANING = {
     "log_odds": "Numbers: log-odds; 0.7 less halves the odds, 2.3 less divides them by ten.",
-    "score": "Numbers: the raw output of the network. It may fall while the class becomes more probable, where those of "
-    "other classes fall further.",
+    "score": "Numbers: the raw output of the network. It may fall while the class becomes more probable, where other "
+    "classes fall further.",
     "probability": "Numbers: percentage points. Where the network is very sure, a probability hardly moves.",
 }
 
@@ -30,8 +30,8 @@ def evidence(number: int, e: Explanation, drawn: Drawn) -> str:
         )
         bar = scale("diverging", -one.limit, one.limit, points if of == "probability" else signed)
         views.append(
-            f'<div class="view {of}">{picture(one.panel)}{bar}<figcaption><b>Where the evidence is.</b> Red: hiding this '
-            f"lowers the {words} of {name}. Blue: hiding it raises it. {_MEANING[of]}{outlined}</figcaption></div>"
+            f'<div class="view {of}">{picture(one.panel)}{bar}<figcaption><b>Where the evidence is.</b> Red: hiding '
+            f"this lowers the {words} of {name}. Blue: hiding it raises it. {_MEANING[of]}{outlined}</figcaption></div>"
         )
     return (
         f'<figure class="switch" role="group" aria-label="Where the evidence is">'

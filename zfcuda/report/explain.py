@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import one_line
 from zfcuda.inputs import probabilities
 from zfcuda.occlusion import occlusion_map
 from zfcuda.report.attempt import attempted

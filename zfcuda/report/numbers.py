@@ -107,7 +107,7 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
 
 
 def rounded(values: Tensor, digits: int = 5) -> list[object]:
-    """Nested lists with that many significant digits; what is not finite becomes None, since JSON has no word for it."""
+    """Nested lists with that many significant digits; what is not finite becomes None: JSON has no word for it."""
 
     def one(value: object) -> object:
         if isinstance(value, list):

@@ -40,7 +40,7 @@ def page(
         "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
         "Weights": _weights(record["weights"]),
         "Device": record["device"],
-        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version),
+        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
     }
     rows = "".join(f"<div><dt>{key}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from zfcuda.report.attempt import attempted
 from zfcuda.report.subject import Subject
+from zfcuda.version import __version__
 
 _CHUNK = 2**24  # elements that are copied at a time
 
@@ -31,13 +31,9 @@ def record_of(subject: Subject) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str | None]:
-    """The versions of what the numbers depend on; None: it is not installed as a package."""
-    try:
-        own = importlib.metadata.version("zfcuda")
-    except importlib.metadata.PackageNotFoundError:
-        own = None
-    return {"zfcuda": own, "torch": torch.__version__, "python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """The versions of what the numbers depend on."""
+    return {"zfcuda": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def device_of(model: nn.Module) -> str:
