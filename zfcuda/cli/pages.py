@@ -23,7 +23,7 @@ def report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top: 
             with naming(f"{subject.title} with {one.name}", LESS):
                 done.append(explain(one, top=top, progress=True))
             e, o = done[-1], done[-1].occlusion
-            best = int(e.probabilities.argmax())
+            best = e.order[0]
             print(
                 f"{one_line(e.name)}: {e.class_names[best]} {100 * float(e.probabilities[best]):.1f} %, "
                 f"{o.label.numel()} occluder positions in {e.seconds:.2f} s ({o.method})",

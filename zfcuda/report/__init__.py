@@ -1,7 +1,7 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
-``subject`` is the network, ``prepare`` checks, ``explain`` computes an ``explanation`` (layer by layer in ``projected``),
-``panels`` and ``filters`` draw, ``page`` lays out with ``evidence``, ``figure`` and ``cards``, ``files`` writes, with
+``subject`` is the network; ``prepare`` checks; ``explain`` computes an ``explanation``, its layers in ``projected``;
+``panels`` and ``filters`` draw; ``page`` lays out with ``evidence``, ``figure`` and ``cards``; ``files`` writes, with
 the ``numbers`` and the ``record`` of how they were made.
 """
 

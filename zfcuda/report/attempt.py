@@ -9,7 +9,8 @@ from typing import TypeVar
 from zfcuda.complaint import out_of_memory, own, reason
 
 _T = TypeVar("_T")
-_ARGUMENT = re.compile(r"(?:layer|model|image|input_size): ")  # how an error begins; who reads the page passed none
+# How errors begin: the reader of the page passed no argument, and sees of which layer it is said.
+_BEGINNING = re.compile(r"(?:layer|model|image|input_size): (?:'\S*' cannot be projected, because )?")
 
 
 def attempted(work: Callable[[], _T]) -> tuple[_T | None, str]:
@@ -24,4 +25,4 @@ def attempted(work: Callable[[], _T]) -> tuple[_T | None, str]:
         if out_of_memory(error):
             raise
         said = " ".join(str(error).split()) if own(error) else reason(error)
-        return None, _ARGUMENT.sub("", said, count=1) or type(error).__name__
+        return None, _BEGINNING.sub("", said, count=1) or type(error).__name__

@@ -57,6 +57,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         name=p.name,
         pixels=p.pixels,
         class_names=tuple(p.subject.class_name(i) for i in range(len(p.logits))),
+        logits=p.logits,
         probabilities=probabilities(p.logits[None])[0],
         target=p.target,
         chosen_target=p.chosen_target,

@@ -75,7 +75,7 @@ class Explanation:
         name: what to call the picture.
         pixels: [3,H,W] in 0..1, the picture as the network sees it (cropped, resized).
         class_names: the names of the classes by index.
-        probabilities: [classes] for the whole picture.
+        logits: [classes] for the whole picture; `probabilities`: what they become.
         target: the class that the occlusion panels are about; `chosen_target`: the user asked for it.
         layers: in forward order; empty for a network without two-dimensional convolutions.
         all_layers: how many convolution layers there are in all.
@@ -94,6 +94,7 @@ class Explanation:
     name: str
     pixels: Tensor
     class_names: tuple[str, ...]
+    logits: Tensor
     probabilities: Tensor
     target: int
     chosen_target: bool
@@ -117,6 +118,12 @@ class Explanation:
         return self.class_names[0] if label else f"not {self.class_names[0]}"
 
     @property
+    def order(self) -> list[int]:
+        """The classes, the most probable first; probabilities may be too small to differ where the logits do."""
+        order: list[int] = self.logits.argsort(descending=True, stable=True).tolist()
+        return order
+
+    @property
     def target_label(self) -> int:
         """The target as an entry of the occlusion map's labels."""
         return self.target if len(self.class_names) > 1 else 1
@@ -124,7 +131,8 @@ class Explanation:
     @property
     def worst(self) -> tuple[int, int]:
         """(row, column) of the occluder position where the target is least probable."""
-        grid = torch.nan_to_num(self.occlusion.probability, nan=torch.inf)
+        # Log-odds still differ where probabilities are rounded to 0 or 1.
+        grid = torch.nan_to_num(self.occlusion.log_odds, nan=torch.inf)
         row, column = divmod(int(grid.argmin()), grid.shape[1])
         return row, column
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 
+import torch
+
 from zfcuda import render
 from zfcuda.report.explanation import Explanation, Form
 from zfcuda.report.numbers import rounded
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, scale, text, times
 
-_MATTERS = 0.02  # a smaller fall of the probability is called none
+_MATTERS = 0.02  # a smaller fall of the probability, that does not halve it, is called none
 
 
 def finding(e: Explanation) -> str:
@@ -27,7 +29,9 @@ def finding(e: Explanation) -> str:
     )
     if math.isnan(after):
         return "Its answers under the occluder are not numbers."
-    if before - after < _MATTERS:
+    if torch.equal(e.occlusion.log_odds, e.occlusion.base_log_odds.expand_as(e.occlusion.log_odds)):
+        return f"No square of this size changes anything: {name} stays at <b>{percent(after)}</b> wherever it lies."
+    if before - after < _MATTERS and after > before / 2:
         return (
             f"No single square of this size matters much: hiding {place} costs the most, "
             f"and leaves {name} at <b>{percent(after)}</b>."

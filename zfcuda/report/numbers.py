@@ -19,7 +19,6 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
     """
     o = e.occlusion
     worst = e.worst
-    order = e.probabilities.argsort(descending=True, stable=True)[:20].tolist()
     rows, columns = o.probability.shape
     truth: dict[str, Any] = {}
     if e.truth is not None:
@@ -41,10 +40,10 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             {
                 "index": i,
                 "name": e.class_names[i],
-                "score": single(o.base_logits[i], 6),
+                "score": single(e.logits[i], 6),
                 "probability": single(e.probabilities[i]),
             }
-            for i in order
+            for i in e.order[:20]
         ],
         "target": {
             "index": e.target,

@@ -82,7 +82,7 @@ def _navigation(explanations: Sequence[Explanation], drawn: Sequence[Drawn]) -> 
     for i, (e, panels) in enumerate(zip(explanations, drawn, strict=True)):
         small = panels.picture.image.copy()
         small.thumbnail((88, 88))
-        best = int(e.probabilities.argmax())
+        best = e.order[0]
         links.append(
             f'<a href="#picture-{i}">{picture(Panel(small, ""))}<span><span class="name">{text(e.name)}</span><br>'
             f'<span class="soft">{text(e.class_names[best])}, {percent(float(e.probabilities[best]))}</span></span></a>'
@@ -91,7 +91,7 @@ def _navigation(explanations: Sequence[Explanation], drawn: Sequence[Drawn]) -> 
 
 
 def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
-    best = int(e.probabilities.argmax())
+    best = e.order[0]
     name = text(e.class_names[e.target])
     share = percent(float(e.probabilities[e.target]))
     asked = "" if e.target == best else f" This page asks about <b>{name}</b> ({share})."
@@ -114,7 +114,7 @@ def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
 
 
 def _bars(e: Explanation) -> str:
-    order = e.probabilities.argsort(descending=True, stable=True).tolist()
+    order = e.order
     shown = order[:_CLASSES] if e.target in order[:_CLASSES] else [*order[: _CLASSES - 1], e.target]
     rows = []
     for i in shown:

@@ -60,7 +60,7 @@ section { margin-top: 44px; }
 .target .row { font-weight: 650; }
 
 .panels { display: grid; grid-template-columns: repeat(var(--columns, 6), minmax(0, 1fr)); gap: 24px 16px;
-  margin-top: 18px; }
+  margin-top: 18px; max-width: calc(var(--columns, 6) * 250px); }
 .panels .pair { grid-column: span 2; }
 .pair .two, .unit .two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .pair .two { gap: 16px; }
@@ -95,6 +95,7 @@ section { margin-top: 44px; }
 .switch .view { display: none; }
 .switch .log_odds:checked ~ .view.log_odds, .switch .score:checked ~ .view.score,
 .switch .probability:checked ~ .view.probability { display: block; }
+section > .panels + .note { margin-top: 16px; }
 .readout { margin: 18px 0 0; padding: 11px 16px; background: var(--card); border: 1px solid var(--line);
   border-left: 3px solid var(--accent); border-radius: 6px; font-size: .93rem; }
 .method { margin-top: 12px; }
