@@ -10,12 +10,14 @@ from zfcuda import data, models, ops
 from zfcuda._extension import backend
 from zfcuda.backward.deconvnet import project
 from zfcuda.backward.projector import Projector
+from zfcuda.data.preprocess import Preprocess
 from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
 
 __all__ = [
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
+    "Preprocess",
     "Projector",
     "backend",
     "data",
