@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.backward.deconvnet import projections
-from zfcuda.complaint import naming
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import naming, one_line
+from zfcuda.data.preprocess_facts import facts
 from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
 from zfcuda.network.example import image_dtypes, takes
@@ -93,6 +93,7 @@ class Explanation:
         truth: bool [H,W], the part that truly decides, where that is known.
         seconds: how long the occlusion map took.
         filters: [N,C,kh,kw] the weights of the first convolution.
+        preprocess: how the picture became the network's image, as :func:`zfcuda.data.preprocess_facts.facts` has it.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Explanation:
     truth: Tensor | None
     seconds: float
     filters: Tensor
+    preprocess: dict[str, object]
 
     def label_name(self, label: int) -> str:
         """The name of an entry of the occlusion map's labels; of a network of one output, 1 is its class, 0 is not."""
@@ -268,6 +270,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         truth=p.truth,
         seconds=seconds,
         filters=_in_colour(p.subject, weight.detach().float().cpu()),
+        preprocess=facts(p.subject.preprocess),
     )
 
 

@@ -84,6 +84,7 @@ class Folder:
             pictures["filters.png"] = weights.image
         numbers = {
             "network": title,
+            "preprocess": explanations[0].preprocess,
             "made": made.isoformat(timespec="seconds"),
             "files": sorted(pictures),
             "pictures": [numbers_of(e) for e in explanations],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from zfcuda.data.preprocess_facts import line
 from zfcuda.report.explain import Explanation, Layer
 from zfcuda.report.figure import finding, occlusion
 from zfcuda.report.panels import Drawn, Panel, first_filters
@@ -30,6 +31,7 @@ def page(explanations: Sequence[Explanation], drawn: Sequence[Drawn], title: str
         "Network": title,
         "Classes": str(len(e.probabilities)),
         "Pictures": str(len(explanations)),
+        "Preprocessing": line(e.preprocess),
         "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
         "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
     }
