@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
+    from zfcuda.data.preprocess import Preprocess
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
 
 __all__ = [
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
+    "Preprocess",
     "Projector",
     "__version__",
     "backend",
@@ -37,6 +39,7 @@ _HOMES = {
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
+    "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",

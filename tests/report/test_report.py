@@ -17,13 +17,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zfcuda.data.preprocessing import assumed
 from zfcuda.files import drafts as drafts_module
 from zfcuda.report import Explanation, Folder, Subject, explain, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
 from zfcuda.report.layers import chosen, conv_layers
 from zfcuda.report.numbers import numbers_of
-from zfcuda.report.subject import centre_crop, read_classes
+from zfcuda.report.subject import read_classes
 
 SIDE = 48
 CLASSES = ("cat", "dog <b>&", "Ärmel")
@@ -144,8 +145,8 @@ def test_view_finds_the_way_back_to_pixels() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 2), (640, 480), (224, 224)])
-def test_centre_crop_of_any_size(size: tuple[int, int]) -> None:
-    image = centre_crop(Image.new("RGB", size, (124, 116, 104)))
+def test_what_is_assumed_takes_pictures_of_any_size(size: tuple[int, int]) -> None:
+    image = assumed(nn.Identity())(Image.new("RGB", size, (124, 116, 104)))
     assert image.shape == (1, 3, 224, 224) and image.abs().max() < 0.02  # ImageNet's mean colour becomes zero
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from zfcuda.data.preprocess_facts import line
 from zfcuda.report.cards import layers
 from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
@@ -37,6 +38,7 @@ def page(
         "Network": title,
         "Classes": str(len(e.probabilities)),
         "Pictures": str(len(explanations)),
+        "Preprocessing": line(record["preprocess"]),
         "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
         "Weights": _weights(record["weights"]),
         "Device": record["device"],

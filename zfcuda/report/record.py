@@ -1,4 +1,4 @@
-"""What has to be known to make a report again: versions, device, the weights by their checksum."""
+"""What has to be known to make a report again: preprocess, versions, device, the weights by their checksum."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.data.preprocess_facts import facts
 from zfcuda.report.attempt import attempted
 from zfcuda.report.subject import Subject
 from zfcuda.version import __version__
@@ -21,6 +22,7 @@ def record_of(subject: Subject) -> dict[str, Any]:
     """What the report keeps about how it was made, for JSON."""
     checksum, why = attempted(lambda: weights_checksum(subject.model))
     return {
+        "preprocess": facts(subject.preprocess),
         "versions": versions(),
         "device": device_of(subject.model),
         "weights": {
