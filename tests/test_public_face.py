@@ -46,6 +46,8 @@ SIGNATURES = {
     "Preprocess": "(size=224, short_side=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), "
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
+    "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
+    "top=4, progress=False)",
     "network.layers": "(model)",
     "backend": "()",
 }

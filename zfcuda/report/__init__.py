@@ -2,14 +2,16 @@
 
 ``subject`` is the network; ``prepare`` checks; ``explain`` computes an ``explanation``, its layers in ``projected``;
 ``panels`` and ``filters`` draw; ``page`` lays out with ``evidence``, ``figure`` and ``cards``; ``files`` writes, with
-the ``numbers`` and the ``record`` of how they were made.
+the ``numbers`` and the ``record`` of how they were made; ``api`` is the page from Python.
 """
 
+from zfcuda.report.api import names_of
 from zfcuda.report.explain import explain
 from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
 from zfcuda.report.prepare import Prepared, prepare
 from zfcuda.report.subject import Subject, load_subject
+from zfcuda.report.written import written
 
 __all__ = [
     "Explanation",
@@ -20,5 +22,7 @@ __all__ = [
     "Unit",
     "explain",
     "load_subject",
+    "names_of",
     "prepare",
+    "written",
 ]

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import naming
+from zfcuda.inputs import integer
 from zfcuda.network.example import image_dtypes, takes
 from zfcuda.report.layers import ConvLayer, conv_layers
 from zfcuda.report.subject import Subject
@@ -77,7 +78,7 @@ def prepare(
     if target is None:
         index = int(logits.argmax())
     else:
-        index = subject.class_index(target) if isinstance(target, str) else target
+        index = subject.class_index(target) if isinstance(target, str) else integer("target", target)
         if not 0 <= index < len(logits):
             raise ValueError(f"target: expected a class from 0 to {len(logits) - 1}, got {target}")
     if subject.classes and len(subject.classes) != len(logits):

@@ -144,11 +144,38 @@ def load_subject(
     if names and loaded.num_classes is not None and len(names) != loaded.num_classes:
         there = "the network has" if loaded.weights is None else f"the weights in {loaded.weights} are for"
         raise ValueError(f"{classes}: {len(names)} names, but {there} {loaded.num_classes} classes")
-    model: Any = loaded.model
-    # A network of the user's own may mean other things by these names.
-    known = model.classes if isinstance(model.classes, list | tuple) else ()
-    entrance = _entrance(model, loaded.input_size, preprocess, settings)
-    return Subject(model.to(device), entrance, names or [str(name) for name in known], loaded.title)
+    entrance = _entrance(loaded.model, loaded.input_size, preprocess, settings)
+    return Subject(loaded.model.to(device), entrance, names or _known_classes(loaded.model), loaded.title)
+
+
+def subject_of(
+    model: nn.Module, *, classes: Sequence[str] | str | os.PathLike[str] | None = None, preprocess: Any = None
+) -> Subject:
+    """A model that a program has, ready to explain pictures.
+
+    Args:
+        classes: the names, or as in :func:`load_subject`.
+        preprocess: as in :func:`load_subject`.
+
+    Raises:
+        TypeError, ValueError: classes or preprocess is none.
+    """
+    model = unwrap(model)
+    if classes is None:
+        names = _known_classes(model)
+    elif isinstance(classes, str | os.PathLike):
+        names = _class_names(classes)
+    elif isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
+        names = list(classes)
+    else:
+        raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
+    return Subject(model, _entrance(model, None, preprocess, {}), names, type(model).__name__)
+
+
+def _known_classes(model: nn.Module) -> list[str]:
+    """The names that a model carries. A network of the user's own may mean other things by this word."""
+    known = getattr(model, "classes", None)
+    return [str(name) for name in known] if isinstance(known, list | tuple) else []
 
 
 def _entrance(model: nn.Module, input_size: Any, given: Any, settings: dict[str, Any]) -> AnyPreprocess:
