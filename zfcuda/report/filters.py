@@ -39,9 +39,10 @@ def first_filters(e: Explanation) -> Filters | None:
     else:
         drawn = e.filters[:_CHANNELS, :_CHANNELS]
         sheet = _slices(drawn, factor)
+        tiles = "each" if drawn.shape[1] == channels else str(drawn.shape[1])
         said = (
-            f"{_some(count, len(drawn), 'filters')} of {e.layers[0].name}, one a row, and in it a tile for "
-            f"{_some(channels, drawn.shape[1], 'input channels')}, which are no colours; {each}."
+            f"{_some(count, len(drawn), 'filters')} of {e.layers[0].name}, one a row, and in it a tile for {tiles} of "
+            f"the {channels} input channels, which are no colours; {each}."
         )
     alt = f"The weights of {len(drawn)} filters of the first layer, {wide} x {high} pixels each"
     return Filters(Panel(sheet, alt, hard=True), said)
