@@ -13,6 +13,7 @@ from zfcuda.inputs import (
     checked_image,
     checked_layer,
     class_target,
+    normalization,
     probabilities,
     target_score,
 )
@@ -195,15 +196,17 @@ class Experiment:
         logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
-        probability = probabilities(torch.cat([base[None], logits]), self.probability)[1:]
+        every = torch.cat([base[None], logits])
+        how = normalization(every, self.probability)
+        probability = probabilities(every, how)
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]
-        label = logits.argmax(1) if len(base) > 1 else (probability[:, 0] > 0.5).long()
+        label = logits.argmax(1) if len(base) > 1 else (probability[1:, 0] > 0.5).long()
         rows, columns = self.origins.shape[:2]
         return OcclusionMap(
             logits=logits.view(rows, columns, -1),
             score=score.view(rows, columns),
-            probability=probability[:, best].view(rows, columns),
+            probability=probability[1:, best].view(rows, columns),
             label=label.view(rows, columns),
             activity=None if outputs.activity is None else outputs.activity[0, :, unit].reshape(rows, columns),
             unit=unit,
@@ -216,6 +219,7 @@ class Experiment:
             size=self.size,
             method=outputs.method,
             reason=outputs.reason,
+            normalization=how,
             fill=self.fill.record,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zfcuda.files.drafts import whole
+from zfcuda.inputs import probabilities
 from zfcuda.occlusion.any_function import Grid
+from zfcuda.occlusion.log_odds import log_odds
+
+#: What a heat map can be of.
+QUANTITIES = ("score", "log_odds", "probability")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,12 @@ class OcclusionMap:
         origins: int64 [rows,cols,2], (y, x) of each window's first pixel.
         window, stride: (rows, columns) in pixels. size: (H, W) of the image.
         method: "batched" or "incremental". reason: why that one, in a sentence.
+        normalization: how outputs become probabilities: "softmax", "sigmoid" or "none".
+        log_odds: float32 [rows,cols], log(p / (1 - p)) of the class that `probability` is of, from the logits, so that
+            no digits are lost where p is near 0 or 1; finite where outputs are probabilities of 0 or 1: as -87.3 and
+            16.6, the log-odds of the smallest normal float32 and of the largest below 1.
+        base_probability, base_log_odds: float32 without dimensions like base_score, of the whole image.
+        target_class: the class that `probability` and `log_odds` are of.
         fill: what covered the image: "mean", "blur" or "noise" as in occlusion_map; a number, or one per channel;
             "tensor" for one that differs from place to place.
     """
@@ -67,16 +79,42 @@ class OcclusionMap:
     size: tuple[int, int]
     method: str
     reason: str
+    normalization: str = "softmax"
     fill: str | float | tuple[float, ...] = 0.0
 
-    def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
-        """The mean of base score - score over the windows that cover each pixel, float32 [H,W].
+    @property
+    def target_class(self) -> int:
+        return int(self.base_logits.argmax()) if callable(self.target) else self.target
+
+    @cached_property
+    def log_odds(self) -> Tensor:
+        return log_odds(self.logits, self.target_class, self.normalization)
+
+    @cached_property
+    def base_log_odds(self) -> Tensor:
+        return log_odds(self.base_logits, self.target_class, self.normalization)
+
+    @cached_property
+    def base_probability(self) -> Tensor:
+        return probabilities(self.base_logits[None], self.normalization)[0, self.target_class]
+
+    def heatmap(self, size: tuple[int, int] | None = None, *, of: str = "score") -> Tensor:
+        """The mean of base - occluded over the windows that cover each pixel, float32 [H,W].
 
         Positive: covering the pixel costs the target. NaN where no window covers a pixel (a stride larger than the
-            window), and where the score of one that does is NaN.
-        size: (rows, columns) to resize to; None: the image's.
+            window), and where the value of one that does is NaN.
+
+        Args:
+            size: (rows, columns) to resize to; None: the image's.
+            of: "score", "log_odds" or "probability": what is compared. Log-odds tell most evenly: a probability hardly
+                moves near 0 and 1, and a logit may move with those of all other classes.
+
+        Raises:
+            ValueError: another name.
         """
-        drop = self.base_score - self.score
+        if of not in QUANTITIES:
+            raise ValueError(f"of: expected one of {QUANTITIES}, got {of!r}")
+        drop: Tensor = getattr(self, f"base_{of}") - getattr(self, of)
         mean = Grid(self.size, self.window, self.stride).mean(drop[None])[0]
         if size is None:
             return mean
