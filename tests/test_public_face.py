@@ -47,7 +47,7 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "top=4, progress=False)",
+    "fill='grey', output=None, top=4, progress=False)",
     "network.layers": "(model)",
     "backend": "()",
 }

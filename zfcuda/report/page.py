@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zfcuda.data.preprocess_facts import line
+from zfcuda.occlusion.output import named
 from zfcuda.report.cards import layers
 from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
@@ -39,7 +40,8 @@ def page(
         "Classes": str(len(e.probabilities)),
         "Pictures": str(len(explanations)),
         "Preprocessing": line(record["preprocess"]),
-        "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
+        **({} if e.output is None else {"Scores": f"{named(e.output)} of what it returns"}),
+        "Occluder": f"{e.cover.words}, {times(e.window, e.window)} pixels, moved by {e.stride}",
         "Weights": _weights(record["weights"]),
         "Device": record["device"],
         "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
