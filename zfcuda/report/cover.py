@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -64,9 +65,9 @@ def checked_paint(paint: Paint) -> str | tuple[int, int, int]:
         if paint in PAINTS:
             return paint
     else:
-        colour = tuple(paint) if isinstance(paint, Sequence) else (paint,) * 3
+        colour: tuple[Any, ...] = tuple(paint) if isinstance(paint, Sequence) else (paint,) * 3
         if len(colour) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in colour):
-            return int(colour[0]), int(colour[1]), int(colour[2])
+            return colour[0], colour[1], colour[2]
     raise ValueError(f"fill: expected one of {', '.join(PAINTS)}, or red, green and blue from 0 to 255, got {paint!r}")
 
 
