@@ -27,7 +27,13 @@ ORDER = [
     ["report"],
     ["__init__", "cli", "__main__"],
 ]
-BESIDE = {("inputs", "network"), ("inputs", "data"), ("cuda_graph", "network"), ("cli", "__init__"), ("__main__", "cli")}
+BESIDE = {
+    ("inputs", "network"),
+    ("inputs", "data"),
+    ("cuda_graph", "network"),
+    ("cli", "__init__"),
+    ("__main__", "cli"),
+}
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 BUILT = {f"zfcuda.{room}" for room in ORDER[0]}
 # Folder -> the private names of other folders that it may use.

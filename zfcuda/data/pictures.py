@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from zfcuda.complaint import one_line
+
 #: What may be given as a picture: a PIL picture, the path of a file, or an array uint8, [H,W] or [H,W,C].
 Picture = Image.Image | str | os.PathLike[str] | np.ndarray
 # File endings that Pillow may not read by itself -> what makes it read them: the package, its module and its function.
@@ -21,8 +23,6 @@ _READERS = {
     ".avif": ("pillow-avif-plugin", "pillow_avif", ""),
 }
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of two letters or more: "C:/" is a drive
-
-from zfcuda.complaint import one_line
 
 
 class PictureError(ValueError):
