@@ -60,6 +60,21 @@ def preprocess_of(model: nn.Module) -> AnyPreprocess | None:
     return None
 
 
+def made_for(model: nn.Module) -> tuple[int, ...] | None:
+    """The images that a model was made for, (C, H, W), where it says so: by `.input_size`, or by its preprocess."""
+    size: Any = getattr(model, "input_size", None)
+    if isinstance(size, tuple | list) and len(size) == 3 and all(isinstance(side, int) for side in size):
+        return tuple(size)
+    try:
+        preprocess = preprocess_of(model)
+    except ValueError:
+        return None
+    if isinstance(preprocess, DigitPreprocess):
+        return 1, preprocess.size, preprocess.size
+    ours = as_ours(preprocess)
+    return None if ours is None else (len(ours.mean), *ours.sides)
+
+
 def as_preprocess(value: Any) -> AnyPreprocess:
     """What a user gives, as a preprocess: picture -> Tensor [1,C,H,W].
 
