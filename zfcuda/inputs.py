@@ -36,8 +36,8 @@ def as_image(image: Any, model: Any) -> Any:
     model = unwrap(model)
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
         raise TypeError(
-            f"image: expected a Tensor, or a picture as an array uint8 [H,W,C], got an array {image.dtype} "
-            f"{list(image.shape)}; torch.from_numpy makes a Tensor of one"
+            f"image: expected a Tensor, or a picture as an array uint8 [H,W,C], got ndarray {image.dtype} "
+            f"{list(image.shape)}; torch.from_numpy makes a Tensor of it"
         )
     preprocess = preprocess_of(model)
     if preprocess is None:
@@ -68,13 +68,10 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     check_plain("image", image)
     if not image.is_floating_point():
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
-    if image.dim() == 4 and image.shape[0] > 1:
-        raise ValueError(
-            f"image: expected one image, [C,H,W] or [1,C,H,W], got a batch {list(image.shape)}; zfcuda.OcclusionMapper "
-            "maps, zfcuda.Projector projects many images of one size, one after the other"
-        )
     if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
-        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}")
+        many = "; for many images of one size there are zfcuda.OcclusionMapper and zfcuda.Projector"
+        hint = many if image.dim() == 4 and len(image) else ""
+        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}{hint}")
     if image.numel() == 0:
         raise ValueError(f"image: expected at least one pixel, got shape {list(image.shape)}")
     weights = [p for p in model.parameters() if p.is_floating_point()]

@@ -35,12 +35,10 @@ def misfit(error: RuntimeError, model: nn.Module, image: Tensor, where: str = ""
         where = next((labels[m] for m in reversed(called(error)) if m in labels), type(model).__name__)
     shape = list(image.shape[1:])
     first = next((m for m in labels if isinstance(m, nn.Conv2d)), None)
+    said = f"image: {spoken_shape(image.shape)} does not fit {where}"
     if first is not None and where == labels[first] and shape[0] != first.in_channels:
-        last = shape[-1] == first.in_channels
-        hint = "; image.permute(2, 0, 1) makes [C,H,W] of [H,W,C]" if last else ""
-        return ValueError(
-            f"image: expected {first.in_channels} channels, as {where} takes, got {shape[0]} in {spoken_shape(shape)}{hint}"
-        )
+        hint = "; image.permute(2, 0, 1) makes [C,H,W] of [H,W,C]" if shape[-1] == first.in_channels else ""
+        return ValueError(f"{said}: expected {first.in_channels} channels, got {shape[0]}{hint}")
     size = made_for(model)
     hint = "" if size is None or list(size) == shape else f"; the network was made for {spoken_shape(size)}"
-    return ValueError(f"image: {spoken_shape(image.shape)} does not fit {where}: {reason}{hint}")
+    return ValueError(f"{said}: {reason}{hint}")

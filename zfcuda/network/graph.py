@@ -262,10 +262,10 @@ def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueE
     folded = {name.casefold(): name for name in reversed(names)}
     inside = [name for name in names if name.casefold().endswith(f".{layer.casefold()}")]
     near = inside[:3] or [folded[name] for name in difflib.get_close_matches(layer.casefold(), folded, n=3)]
-    meant = f"did you mean {', '.join(near)}? " if near else ""
+    meant = f"; did you mean {', '.join(near)}?" if near else ""
     more = f", ... ({len(names)} in all, which zfcuda.network.layers lists)" if len(names) > _LISTED else ""
     there = f"there are: {', '.join(names[:_LISTED])}{more}"
-    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; {meant}{there}")
+    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; {there}{meant}")
 
 
 def plain_name(name: str) -> str:
