@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
 from zfcuda.cli.pages import LESS, report
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add(verbs: Verbs) -> None:
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
     add_work(parser)
+    add_preprocessing(parser)
     parser.set_defaults(run=_run)
 
 
@@ -45,7 +47,13 @@ def _run(arguments: argparse.Namespace) -> int:
     top = checked_top(arguments.top)
     with Folder(arguments.out) as folder:
         with naming(arguments.model, LESS):
-            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            subject = load_subject(
+                arguments.model,
+                weights=arguments.weights,
+                classes=arguments.classes,
+                device=device,
+                **preprocessing(arguments),
+            )
             prepared = [
                 prepare(
                     subject,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
+    as_image,
     check_plain,
     checked_image,
     checked_layer,
@@ -50,7 +51,8 @@ def occlusion_map(
     Args:
         model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval, without gradients, and left as it
             was. Threads may share it, unless one trains it meanwhile.
-        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device.
+        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device; or a picture (PIL, a path,
+            an array uint8 [H,W,C]), which the model's `.preprocess` makes one of.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
         fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image.
@@ -76,6 +78,7 @@ def occlusion_map(
         TypeError, ValueError: naming the argument and its value, before any window is run.
         RuntimeError: method="incremental" where that cannot be done.
     """
+    image = as_image(image, model)
     experiment = Experiment(
         model,
         image,
