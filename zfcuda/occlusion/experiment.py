@@ -23,6 +23,7 @@ from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.shown import Shown
 from zfcuda.occlusion.windows import grid, pair
 
 Fill = float | Sequence[float] | Tensor
@@ -135,6 +136,7 @@ class Experiment:
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
+        self.classes = _class_names(self.model)
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
@@ -152,7 +154,8 @@ class Experiment:
 
     def run(self, image: Tensor) -> OcclusionMap:
         """The map of one image."""
-        return self.map(self.run_windows(self.checked(image)))
+        image = self.checked(image)
+        return self.map(self.run_windows(image), image)
 
     def run_windows(self, image: Tensor, prepared: PreparedEngine | Refusal | None = None) -> OcclusionOutputs:
         """Runs the windows of an image [C,H,W]. prepared: of an earlier image."""
@@ -177,8 +180,8 @@ class Experiment:
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
-    def map(self, outputs: OcclusionOutputs) -> OcclusionMap:
-        """What the outputs for one image say about the target."""
+    def map(self, outputs: OcclusionOutputs, image: Tensor) -> OcclusionMap:
+        """What the outputs for one image [C,H,W] say about the target."""
         logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
@@ -206,7 +209,17 @@ class Experiment:
             method=outputs.method,
             reason=outputs.reason,
             normalization=how,
+            classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
+            shown=Shown(image, self.model),
         )
+
+
+def _class_names(model: nn.Module) -> tuple[str, ...] | None:
+    """The model's own names of its classes; None where `.classes` is something else."""
+    names = getattr(model, "classes", None)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
 
 
 def _filled(fill: Fill, image: Tensor) -> Tensor:
