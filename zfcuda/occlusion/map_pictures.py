@@ -63,7 +63,7 @@ def plot(m: MapData, ax: Any, of: str) -> Any:
     """Draws the map over its picture on axes of matplotlib, as OcclusionMap.plot says."""
     check_quantity(of)
     try:
-        from matplotlib import colormaps, colors, pyplot
+        from matplotlib import colormaps, colors, pyplot  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise ImportError(
             "plot needs matplotlib: pip install matplotlib (or zfcuda with its extra, zfcuda[plot])"

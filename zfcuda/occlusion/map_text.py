@@ -34,7 +34,7 @@ def facts(m: MapData) -> list[tuple[str, str]]:
     lowest = m.probability[m.worst]
     where = f"{percent(lowest)} with rows {top} to {bottom - 1}, columns {left} to {right - 1} covered"
     out = [
-        ("image", f"{_times(m.size)} pixels"),
+        ("image", f"{_times(m.size)} pixels (rows x columns)"),
         (
             "occluder",
             f"{_times(m.window)} in steps of {_times(m.stride)}: {rows * columns} positions, {rows} x {columns}",
