@@ -94,10 +94,10 @@ def test_the_picture_comes_back_through_the_preprocess(order: str) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (22, 30, 3), np.uint8))
     image = preprocess(picture)
     result = a_map(model, image)
+    image.zero_()  # the map keeps a copy of its own
     assert result.image("picture") == picture
     assert result.pixels.dtype == torch.uint8 and result.pixels.shape == (3, 22, 30)
-    image.zero_()  # the map keeps a copy of its own
-    assert a_map(model, image).image("picture") != picture and result.image("picture") == picture
+    assert a_map(model, image).image("picture") != picture
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 7])

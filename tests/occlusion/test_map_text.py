@@ -33,6 +33,8 @@ def test_a_prompt_shows_what_matters() -> None:
     assert f'0 "tabby cat": probability {percent(result.base_probability)}' in said
     assert f"{percent(result.probability.min())} with rows {top} to {bottom - 1}, columns {left} to {right - 1}" in said
     assert re.search(r"activity: +of unit 2: ", said)
+    result.probability[0, 1] = torch.nan
+    assert result.worst == (row, column)
     assert f"{result.method}: {result.reason[:20]}" in said
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import one_line
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
 from zfcuda.inputs import PROBABILITIES, probabilities

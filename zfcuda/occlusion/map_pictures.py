@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda import render
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import one_line
 from zfcuda.occlusion.map_data import MapData, check_quantity
 from zfcuda.occlusion.map_text import percent
 

@@ -9,7 +9,7 @@ import io
 from PIL import Image
 from torch import Tensor
 
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import one_line
 from zfcuda.occlusion.map_data import MapData
 
 _LONGEST = 100  # characters of a reason or a name
