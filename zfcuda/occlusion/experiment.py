@@ -122,6 +122,7 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
+        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
@@ -136,7 +137,6 @@ class Experiment:
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
-        self.classes = _class_names(self.model)
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
@@ -210,7 +210,7 @@ class Experiment:
             reason=outputs.reason,
             normalization=how,
             classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
-            shown=Shown(image, self.model),
+            shown=Shown(image, self.preprocess),
         )
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Shown:
@@ -17,9 +17,8 @@ class Shown:
     smallest to their largest.
     """
 
-    def __init__(self, image: Tensor, model: nn.Module) -> None:
-        self._image = image.clone()
-        self._preprocess: Any = getattr(model, "preprocess", None)
+    def __init__(self, image: Tensor, preprocess: Any) -> None:
+        self._image, self._preprocess = image.clone(), preprocess
 
     @staticmethod
     def of_pixels(pixels: Tensor) -> Shown:
