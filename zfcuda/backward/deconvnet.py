@@ -76,6 +76,11 @@ class Projections:
     positions: Tensor | None
     values: Tensor
 
+    def __repr__(self) -> str:
+        shape, units = list(self.images.shape), self.units.tolist()
+        values = ", ".join(f"{unit}: {value:.4g}" for unit, value in zip(units[:8], self.values.tolist(), strict=False))
+        return f"Projections {shape}, units and their activations {{{values}{', ...' if len(units) > 8 else ''}}}"
+
 
 def projections(
     model: nn.Module | Network,
