@@ -12,10 +12,16 @@ from torch import Tensor, nn
 
 from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
 from zfcuda.inputs import checked_image
+from zfcuda.misfit import misfit
 from zfcuda.network import Network, Node, Ref, evaluating, trace
-from zfcuda.network.graph import spoken_shape
+from zfcuda.network.graph import first_line, spoken_shape
 from zfcuda.network.intact import Shared
 from zfcuda.network.own import off, own_value, refuse_if_off
+
+
+class UnprojectableError(ValueError):
+    """Raised where a layer cannot be projected because of what lies between it and the pixels; the message names it."""
+
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 
@@ -58,7 +64,7 @@ class ForwardPass:
                 continue
             for source, part in zip(step.sources, step.back(signal), strict=True):
                 if part is None:
-                    raise ValueError("layer: cannot be projected through an addition of different ranks")
+                    raise UnprojectableError("layer: cannot be projected through an addition of different ranks")
                 # A value with several readers gets the sum of what they send back.
                 signals[source] = signals[source] + part if source in signals else part
         (pixels,) = signals.values()
@@ -81,7 +87,8 @@ class BackwardPath:
         """Finds the path.
 
         Raises:
-            TypeError, ValueError: the layer is unknown, or something before it has no rule.
+            TypeError, ValueError: the layer is unknown.
+            UnprojectableError: something before it has no rule.
         """
         output = network.node(layer).index
         nodes = network.ancestors([output])
@@ -125,14 +132,13 @@ class BackwardPath:
                         continue
                     value, back = self.rules.by_kind[node.kind](arguments)
                 except UnsupportedError as refusal:
-                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                    raise UnprojectableError(_refusal(self.layer, node, str(refusal))) from None
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
-                    reason = str(error).splitlines()[0]
-                    raise ValueError(
-                        f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {reason}"
-                    ) from error
+                    reason = f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {first_line(error)}"
+                    known = misfit(error, self.network.model, batch, node.label)
+                    raise known or ValueError(reason) from error
                 values[node.index] = value
                 largest = max(largest, value.numel())
                 steps.append(_Step(node.index, *_only(self.sees, node, back)))
@@ -177,7 +183,7 @@ def walk_back(
     with torch.no_grad(), deterministic():
         network, batch = followed(model, image)
         forward = BackwardPath.of(network, layer, rules).checked_forward(batch)
-        return forward.projections(seeds(forward.activation[0])).to(image.dtype)
+        return forward.projections(seeds(forward.activation[0])).to(batch.dtype)
 
 
 def check_finite(finite: Tensor, layer: str) -> None:
@@ -202,10 +208,10 @@ def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -
     if node.kind == "input":
         return
     if node.kind not in rules.by_kind:
-        raise ValueError(_refusal(layer, node, ""))
+        raise UnprojectableError(_refusal(layer, node, ""))
     signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
     if not sees.isdisjoint(set(node.refs) - signals):
-        raise ValueError(_refusal(layer, node, "its weights or settings depend on the image"))
+        raise UnprojectableError(_refusal(layer, node, "its weights or settings depend on the image"))
 
 
 def _refusal(layer: str, node: Node, reason: str) -> str:
