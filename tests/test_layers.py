@@ -20,7 +20,7 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "inputs"],
+    ["network", "independence", "data", "render", "cuda_graph", "inputs", "misfit"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
     ["command"],
     ["train"],
@@ -30,6 +30,8 @@ ORDER = [
 BESIDE = {
     ("inputs", "network"),
     ("inputs", "data"),
+    ("misfit", "network"),
+    ("misfit", "data"),
     ("cuda_graph", "network"),
     ("cli", "__init__"),
     ("__main__", "cli"),

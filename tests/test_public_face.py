@@ -34,7 +34,10 @@ SIGNATURES = {
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
     "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False, output=None)",
     "OcclusionMap.heatmap": "(self, size=None, *, of='score')",
-    "OcclusionMap.save": "(self, path)",
+    "OcclusionMap.save": "(self, path, *, kind=None, of=None)",
+    "OcclusionMap.load": "(path)",
+    "OcclusionMap.image": "(self, kind=None, *, of=None)",
+    "OcclusionMap.plot": "(self, ax=None, *, of='log_odds')",
     "OcclusionMapper": "(model, image, **arguments)",
     "OcclusionMapper.__call__": "(self, image)",
     "Occlusion": "(forward_func)",

@@ -23,7 +23,7 @@ PAINTS: list[Any] = ["grey", "gray", *FILLS, (255, 0, 0), 64]
 
 def page_of(e: Explanation, folder: Path) -> tuple[str, dict[str, Any]]:
     with Folder(folder) as report:
-        page = report.write([e], "a network").read_text("utf-8")
+        page = report.write([e]).read_text("utf-8")
     return page, json.loads((folder / "numbers.json").read_text())["pictures"][0]
 
 

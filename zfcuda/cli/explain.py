@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
 from zfcuda.cli.pages import LESS, report
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add(verbs: Verbs) -> None:
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
     add_work(parser)
+    add_preprocessing(parser)
     parser.set_defaults(run=_run)
 
 
@@ -59,7 +61,13 @@ def _run(arguments: argparse.Namespace) -> int:
     output = _output(arguments.output)
     with Folder(arguments.out) as folder:
         with naming(arguments.model, LESS):
-            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            subject = load_subject(
+                arguments.model,
+                weights=arguments.weights,
+                classes=arguments.classes,
+                device=device,
+                **preprocessing(arguments),
+            )
             prepared = [
                 prepare(
                     subject,
@@ -74,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, subject, prepared, top)
+        return report(folder, prepared, top)
 
 
 def _fill(text: str) -> str | list[int]:

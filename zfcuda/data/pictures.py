@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from zfcuda.complaint import one_line
+
 #: What may be given as a picture: a PIL picture, the path of a file, or an array uint8, [H,W] or [H,W,C].
 Picture = Image.Image | str | os.PathLike[str] | np.ndarray
+PICTURES = (Image.Image, str, os.PathLike, np.ndarray)
 # File endings that Pillow may not read by itself -> what makes it read them: the package, its module and its function.
 _READERS = {
     ".heic": ("pillow-heif", "pillow_heif", "register_heif_opener"),
@@ -22,19 +25,18 @@ _READERS = {
 }
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of two letters or more: "C:/" is a drive
 
-from zfcuda.complaint import one_line
-
 
 class PictureError(ValueError):
     """A file that is not a readable picture; the message is one line with the path and the reason."""
 
 
-def as_picture(picture: Picture) -> Image.Image:
+def as_picture(picture: Picture, name: str = "picture") -> Image.Image:
     """Any picture, upright, as 8-bit RGB, by the rules of :func:`read_picture`.
 
     Args:
         picture: a PIL picture of any mode; a path; an array uint8, grey [H,W] or [H,W,1], red, green, blue [H,W,3], or
             with transparency [H,W,4].
+        name: what errors call it.
 
     Returns:
         A PIL picture in mode "RGB"; the given one, where it is so already.
@@ -47,11 +49,11 @@ def as_picture(picture: Picture) -> Image.Image:
     if isinstance(picture, str | os.PathLike):
         return read_picture(picture)
     if isinstance(picture, np.ndarray):
-        picture = _of_array(picture)
+        picture = _of_array(picture, name)
     if not isinstance(picture, Image.Image):
-        raise TypeError(f"picture: expected a PIL picture, a path or an array uint8 [H,W,C], got {_kind(picture)}")
+        raise TypeError(f"{name}: expected a PIL picture, a path or an array uint8 [H,W,C], got {_kind(picture)}")
     if min(picture.size) < 1:
-        raise ValueError(f"picture: expected at least one pixel, got {picture.width} x {picture.height}")
+        raise ValueError(f"{name}: expected at least one pixel, got {picture.width} x {picture.height}")
     if picture.mode == "RGB" and "transparency" not in picture.info and not _turned(picture):
         return picture  # copying millions of pixels takes a while
     return _to_rgb(_upright(picture))
@@ -65,7 +67,7 @@ def _turned(picture: Image.Image) -> bool:
         return False
 
 
-def _of_array(array: np.ndarray) -> Image.Image:
+def _of_array(array: np.ndarray, name: str) -> Image.Image:
     """uint8 [H,W] or [H,W,1], [H,W,3], [H,W,4] -> a PIL picture."""
     shape = list(array.shape)
     channels = 1 if array.ndim == 2 else shape[2] if array.ndim == 3 else 0
@@ -76,16 +78,16 @@ def _of_array(array: np.ndarray) -> Image.Image:
         elif array.ndim == 4:
             hint = "; give the pictures of a batch one by one"
         raise ValueError(
-            f"picture: expected an array [H,W], or [H,W,C] of 1, 3 or 4 channels, got {array.dtype} {shape}{hint}"
+            f"{name}: expected an array [H,W], or [H,W,C] of 1, 3 or 4 channels, got {array.dtype} {shape}{hint}"
         )
     if array.dtype != np.uint8:
         hint = "(255 * array).round().astype('uint8')" if array.dtype.kind == "f" else "array.astype('uint8')"
         of = "values of 0 to 1" if array.dtype.kind == "f" else "what is in 0 to 255 already"
         raise ValueError(
-            f"picture: expected an array of uint8, 0 to 255, got {array.dtype} {shape}; {hint} makes it of {of}"
+            f"{name}: expected an array of uint8, 0 to 255, got {array.dtype} {shape}; {hint} makes it of {of}"
         )
     if array.size == 0:
-        raise ValueError(f"picture: expected at least one pixel, got an array {shape}")
+        raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and channels == 1 else array))
 
 

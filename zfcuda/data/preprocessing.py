@@ -60,6 +60,21 @@ def preprocess_of(model: nn.Module) -> AnyPreprocess | None:
     return None
 
 
+def made_for(model: nn.Module) -> tuple[int, ...] | None:
+    """The images that a model was made for, (C, H, W), where it says so: by `.input_size`, or by its preprocess."""
+    size: Any = getattr(model, "input_size", None)
+    if isinstance(size, tuple | list) and len(size) == 3 and all(isinstance(side, int) for side in size):
+        return tuple(size)
+    try:
+        preprocess = preprocess_of(model)
+    except ValueError:
+        return None
+    if isinstance(preprocess, DigitPreprocess):
+        return 1, preprocess.size, preprocess.size
+    ours = as_ours(preprocess)
+    return None if ours is None else (len(ours.mean), *ours.sides)
+
+
 def as_preprocess(value: Any) -> AnyPreprocess:
     """What a user gives, as a preprocess: picture -> Tensor [1,C,H,W].
 
@@ -107,26 +122,24 @@ def changed(preprocess: AnyPreprocess, default: Preprocess, **settings: Any) -> 
 
     Args:
         default: what is changed in its place where its own settings are not known.
-        settings: of :class:`Preprocess`; None for those that stay. Means and deviations are those of red, green, blue,
-            or one for all channels. A size that is larger than the short side takes that along, unless it is given.
+        settings: of :class:`Preprocess`. Means and deviations are those of red, green, blue, or one for all channels. A
+            size that is larger than the short side takes that along, unless it is given.
 
     Raises:
         TypeError, ValueError: as Preprocess.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
     base = as_ours(preprocess) or default
-    for name in given.keys() & {"mean", "std"}:
-        values = tuple(given[name])
+    words = ", ".join(settings)
+    for name in settings.keys() & {"mean", "std"}:
+        values = tuple(settings[name])
         values = values * len(base.mean) if len(values) == 1 else values
-        given[name] = values[::-1] if base.order == "bgr" else values
-    sides = given.get("size", base.size)
-    largest = sides if isinstance(sides, int) else max(sides)
-    if "short_side" not in given:
-        given["short_side"] = max(base.short_side, largest)
-    words = ", ".join(name for name, value in settings.items() if value is not None)
+        settings[name] = values[::-1] if base.order == "bgr" else values
+    if "short_side" not in settings:
+        size = settings.get("size", base.size)
+        settings["short_side"] = max(base.short_side, size if isinstance(size, int) else max(size))
     before = f"; the rest {base.note}" if isinstance(base, NotedPreprocess) and base.note else ""
     plain = Preprocess(base.size, base.short_side, base.mean, base.std, base.interpolation, base.order)
-    return NotedPreprocess(**vars(replace(plain, **given)), note=f"{words} as given{before}")
+    return NotedPreprocess(**vars(replace(plain, **settings)), note=f"{words} as given{before}")
 
 
 def _is_weights(value: Any) -> bool:

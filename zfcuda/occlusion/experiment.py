@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
+    as_image,
     checked_image,
     checked_layer,
     class_target,
@@ -24,6 +25,7 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, Output
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.shown import Shown
 from zfcuda.occlusion.windows import grid, pair
 
 METHODS = ("auto", "batched", "incremental")
@@ -51,7 +53,8 @@ def occlusion_map(
     Args:
         model: a network [N,C,H,W] -> [N,classes] (another: see output) in any mode; it is run as in eval, without
             gradients, and left as it was. Threads may share it, unless one trains it meanwhile.
-        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device.
+        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device; or a picture (PIL, a path,
+            an array uint8 [H,W,C]), which the model's `.preprocess` makes one of.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
         fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image; or made of the
@@ -87,6 +90,7 @@ def occlusion_map(
         TypeError, ValueError: naming the argument and its value, before any window is run.
         RuntimeError: method="incremental" where that cannot be done.
     """
+    image = as_image(image, model)
     experiment = Experiment(
         model,
         image,
@@ -134,6 +138,7 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
+        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
@@ -145,6 +150,7 @@ class Experiment:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
         if layer is not None:
             layer = checked_layer(layer, self.model, wrapper)
+        self.given = self.model
         if output is not None:
             self.model = ModelWithOutput(self.model, output)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
@@ -154,7 +160,7 @@ class Experiment:
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
-        image = _checked(image, self.model)
+        image = _checked(image, self.given)
         if image.shape != self.shape or image.dtype != self.dtype or image.device != self.device:
             raise ValueError(
                 f"image: expected {self.dtype} {list(self.shape)} on {self.device}, as the first one, got "
@@ -168,7 +174,8 @@ class Experiment:
 
     def run(self, image: Tensor) -> OcclusionMap:
         """The map of one image."""
-        return self.map(self.run_windows(self.checked(image)))
+        image = self.checked(image)
+        return self.map(self.run_windows(image), image)
 
     def run_windows(self, image: Tensor, prepared: PreparedEngine | Refusal | None = None) -> OcclusionOutputs:
         """Runs the windows of an image [C,H,W]. prepared: of an earlier image."""
@@ -193,8 +200,8 @@ class Experiment:
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
-    def map(self, outputs: OcclusionOutputs) -> OcclusionMap:
-        """What the outputs for one image say about the target."""
+    def map(self, outputs: OcclusionOutputs, image: Tensor) -> OcclusionMap:
+        """What the outputs for one image [C,H,W] say about the target."""
         logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
@@ -226,7 +233,17 @@ class Experiment:
             reason=outputs.reason,
             normalization=how,
             fill=self.fill.record,
+            classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
+            shown=Shown(image, self.preprocess),
         )
+
+
+def _class_names(model: nn.Module) -> tuple[str, ...] | None:
+    """The model's own names of its classes; None where `.classes` is something else."""
+    names = getattr(model, "classes", None)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
 
 
 def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_budget: int | None) -> None:

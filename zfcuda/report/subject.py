@@ -129,7 +129,11 @@ def load_subject(
     classes: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
     preprocess: Any = None,
-    **settings: Any,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | tuple[int, int] | None = None,
+    short_side: int | None = None,
+    interpolation: str | None = None,
 ) -> Subject:
     """A network ready to explain pictures.
 
@@ -141,12 +145,16 @@ def load_subject(
         device: where the network runs.
         preprocess: how pictures enter it: a Preprocess, a transform of torchvision or timm, timm's data config, or
             "module:attribute" of one; None: what the network carries, else ImageNet's usual.
-        settings: `mean`, `std`, `size`, `short_side`, `interpolation` of :class:`zfcuda.Preprocess`, in place of its
-            own; None leaves them.
+        mean, std, size, short_side, interpolation: settings of :class:`zfcuda.Preprocess` in place of its own, colours
+            as red, green, blue or one number for all; None leaves them.
 
     Raises:
         ValueError: for an unknown name, missing or unfitting weights, names that are not as many as the outputs.
     """
+    settings = {"mean": mean, "std": std, "size": size, "short_side": short_side, "interpolation": interpolation}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if preprocess is not None and settings:
+        raise ValueError(f"preprocess: expected it alone, since it settles everything, got {', '.join(settings)} too")
     names = None if classes is None else _class_names(classes)
     loaded = find(name, weights=weights)
     if not loaded.trained:
@@ -194,11 +202,7 @@ def _entrance(model: nn.Module, input_size: Any, given: Any, settings: dict[str,
         given = attribute(given)
     own = preprocess_of(unwrap(model)) if given is None else as_preprocess(given)
     default = assumed(model, input_size)
-    if all(value is None for value in settings.values()):
-        return own or default
-    if given is not None:
-        raise ValueError(f"preprocess: expected it or single settings ({', '.join(settings)}), got both")
-    return changed(own or default, default, **settings)
+    return changed(own or default, default, **settings) if settings else own or default
 
 
 def _class_names(classes: str | os.PathLike[str]) -> list[str]:
