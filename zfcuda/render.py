@@ -1,8 +1,8 @@
 """Draws tensors as pictures: projections, heat maps, label maps, filters, and sheets of them. Tensors in, PIL out.
 
-Needs NumPy and Pillow alone. Tensors are of any dtype, on any device, and stay as they are; pictures are RGB. An error
-names the argument: TypeError where it is no Tensor, ValueError where its shape is another one. Values that are not
-finite never spoil a picture: infinities take the end of the scale, NaN is drawn in ``NAN_COLOUR``.
+Needs NumPy and Pillow alone. Tensors are of any real dtype, on any device, and stay as they are; pictures are RGB. An
+error names the argument: TypeError where it is no Tensor, ValueError where its shape is another one. Values that are
+not finite never spoil a picture: infinities take the end of the scale, NaN is drawn in ``NAN_COLOUR``.
 
 Example:
     result = zfcuda.occlusion_map(model, image)
