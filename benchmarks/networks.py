@@ -198,7 +198,7 @@ def check_page(c: Case, folder: Path) -> str:
     subject = report.Subject(c.network, c.preprocess, c.classes, registry.entry(c.name).title)
     with report.Folder(folder) as opened:
         prepared = report.prepare(subject, c.picture, "picture", window=window, stride=stride)
-        opened.write([report.explain(prepared, top=1)], subject.title)
+        opened.write([report.explain(prepared, top=1)])
     return _on_page(c, folder)
 
 
