@@ -36,6 +36,7 @@ def explain(
     fill: Paint = "grey",
     output: Output | None = None,
     top: int = 4,
+    title: str | None = None,
     progress: bool = False,
 ) -> Path:
     """Explains what a network says about pictures, on one HTML page: what ``zfcuda explain`` writes, from Python.
@@ -63,6 +64,7 @@ def explain(
         output: what makes scores of the model's answer, as in :func:`zfcuda.occlusion_map`; for a segmentation,
             zfcuda.occlusion.areas.
         top: how many maps of each layer are shown.
+        title: what to call the network; None: the name of its class.
         progress: show bars on stderr.
 
     Returns:
@@ -82,7 +84,7 @@ def explain(
     if top < 1:
         raise ValueError(f"top: expected at least 1, got {top}")
     with Folder(out) as folder:
-        subject = subject_of(model, classes=classes, preprocess=preprocess)
+        subject = subject_of(model, classes=classes, preprocess=preprocess, title=title)
         prepared = [
             prepare(
                 subject,
