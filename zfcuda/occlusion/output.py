@@ -31,12 +31,13 @@ def areas(answer: Any) -> Tensor:
         answer = next(iter(answer.values()))
     elif isinstance(answer, tuple | list):
         answer = answer[0]
-    return _mean_probability(answer)
+    return mean_probability(answer)
 
 
-def _mean_probability(logits: Tensor) -> Tensor:
+def mean_probability(logits: Tensor) -> Tensor:
+    """The mean over each class's map, [N,classes,H,W] -> [N,classes]."""
     if has_torch_function_unary(logits):  # a stand-in, which records this as one call
-        return handle_torch_function(_mean_probability, (logits,), logits)
+        return handle_torch_function(mean_probability, (logits,), logits)
     if logits.dim() != 4:
         raise ValueError(f"output: areas() expected a dense map [N,classes,H,W], got {spoken(logits)}")
     if logits.shape[1] == 1:
