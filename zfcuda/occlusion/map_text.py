@@ -37,7 +37,8 @@ def facts(m: MapData) -> list[tuple[str, str]]:
         ("image", f"{_times(m.size)} pixels (rows x columns)"),
         (
             "occluder",
-            f"{_times(m.window)} in steps of {_times(m.stride)}: {rows * columns} positions, {rows} x {columns}",
+            f"{_times(m.window)} in steps of {_times(m.stride)}: {rows * columns} positions, {rows} x {columns}"
+            + _filled(m),
         ),
         *about,
         ("lowest", "no probability is a number" if lowest.isnan() else where),
@@ -47,6 +48,15 @@ def facts(m: MapData) -> list[tuple[str, str]]:
         most, least = float(m.activity.max()), float(m.activity.min())
         out.append(("activity", f"of unit {m.unit}: {least:.4g} to {most:.4g}"))
     return [*out, ("method", f"{m.method}: {_short(m.reason)}")]
+
+
+def _filled(m: MapData) -> str:
+    if m.fill is None:
+        return ""
+    if isinstance(m.fill, str):
+        return f"; filled with {'a tensor' if m.fill == 'tensor' else m.fill}"
+    numbers = m.fill if isinstance(m.fill, tuple) else (m.fill,)
+    return f"; filled with {', '.join(f'{number:.4g}' for number in numbers[:4])}{', ...' * (len(numbers) > 4)}"
 
 
 def lines(m: MapData) -> str:
