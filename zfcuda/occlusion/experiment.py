@@ -24,7 +24,7 @@ from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
-from zfcuda.occlusion.shown import Shown
+from zfcuda.occlusion.shown import Shown, way_back
 from zfcuda.occlusion.windows import grid, pair
 
 Fill = float | Sequence[float] | Tensor
@@ -125,7 +125,7 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
-        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
+        self.classes, self.preprocess = _class_names(self.model), way_back(self.model)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
