@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
+    from zfcuda.report.api import explain
 
 __all__ = [
     "Occlusion",
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "backend",
     "data",
+    "explain",
     "models",
     "network",
     "occlusion_map",
@@ -43,6 +45,7 @@ _HOMES = {
     "Projector": "zfcuda.backward.projector",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
+    "explain": "zfcuda.report.api",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",

@@ -193,15 +193,20 @@ def check_plain(name: str, value: Tensor) -> None:
         raise ValueError(f"{name}: expected numbers, got shape {list(value.shape)} on the device meta, without any")
 
 
-def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
-    """Outputs [n,classes] as probabilities, in the same shape.
+def normalization(logits: Tensor, how: str = "auto") -> str:
+    """How outputs [n,classes] become probabilities: "softmax", "sigmoid" or "none".
 
-    how: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid; outputs that already are a distribution -> as
-        they are; else softmax.
+    how: one of these, or "auto": one output -> sigmoid; outputs that already are a distribution -> none; else softmax.
     """
-    if how == "auto":
-        is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
-        how = "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+    if how != "auto":
+        return how
+    is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
+    return "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+
+
+def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
+    """Outputs [n,classes] as probabilities, in the same shape. how: as :func:`normalization` takes it."""
+    how = normalization(logits, how)
     return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)
 
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.backward.networks import inception, resnet, trained, vgg, zfnet_without_lrn
-from zfcuda.backward.deconvnet import Strongest, project, projections, strongest
-from zfcuda.backward.walk import BackwardPath
+from zfcuda.backward import UnprojectableError
+from zfcuda.backward.deconvnet import Strongest, depends_on_image, project, projections, strongest
+from zfcuda.backward.rules import Rules
+from zfcuda.backward.walk import BackwardPath, walk_back
 from zfcuda.models import zfnet
 from zfcuda.network import receptive_field, trace
 
@@ -404,6 +406,42 @@ def test_weights_that_a_hook_renews() -> None:
     torch.testing.assert_close(project(model, image, "1"), project(doubled, image, "1"))
 
 
+# ---------------------------------------------------------------- other methods, other images
+
+
+def test_projections_by_the_rules_of_another_method() -> None:
+    torch.manual_seed(0)
+    model, image, rules = trained(vgg(), torch.device("cpu")), torch.randn(3, 30, 35), Rules("guided", "exact")
+    ours = projections(model, image, "7", unit=2, position=(3, 4), rules=rules)
+
+    def seeds(activation: Tensor) -> Tensor:
+        seed = torch.zeros_like(activation)
+        seed[2, 3, 4] = activation[2, 3, 4].clamp(min=0)
+        return seed[None]
+
+    assert ours.images.any() and torch.equal(ours.images, walk_back(model, image, "7", seeds, rules))
+    assert not torch.equal(ours.images, projections(model, image, "7", unit=2, position=(3, 4)).images)
+
+
+def test_only_switches_depend_on_the_image() -> None:
+    torch.manual_seed(0)
+    model, size = trained(inception(), torch.device("cpu")), (3, 33, 30)
+    network = trace(model)
+    assert [name for name in network.layers if depends_on_image(network, name)][:3] == ["2.pool", "2.c", "2.rc"]
+
+    def one(activation: Tensor) -> Tensor:
+        seed = torch.zeros_like(activation)
+        seed[:, 2, 3] = 1
+        return seed[None]
+
+    for layer in ("0", "2.a", "2.c", "7"):
+        shown = [walk_back(model, torch.randn(size), layer, one, Rules()) for _ in range(2)]
+        assert all(signal.any() for signal in shown)
+        assert torch.equal(*shown) != depends_on_image(network, layer), layer
+    with pytest.raises(ValueError, match="layer: Sequential has no layer 'conv9'"):
+        depends_on_image(network, "conv9")
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -442,7 +480,7 @@ class Through(nn.Module):
 )
 def test_what_cannot_be_projected_is_refused_by_name(something: Any, act: nn.Module | None, named: str) -> None:
     model, image = Through(something, act).eval(), torch.randn(3, 10, 10)
-    with pytest.raises(ValueError, match=f"layer: 'last' cannot be projected, because .*({named})"):
+    with pytest.raises(UnprojectableError, match=f"layer: 'last' cannot be projected, because .*({named})"):
         project(model, image, "last")
     assert project(model, image, "first").shape == (1, 3, 10, 10)  # what comes after the layer does not matter
 

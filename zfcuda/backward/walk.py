@@ -18,6 +18,11 @@ from zfcuda.network.graph import first_line, spoken_shape
 from zfcuda.network.intact import Shared
 from zfcuda.network.own import off, own_value, refuse_if_off
 
+
+class UnprojectableError(ValueError):
+    """Raised where a layer cannot be projected because of what lies between it and the pixels; the message names it."""
+
+
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 
 
@@ -59,7 +64,7 @@ class ForwardPass:
                 continue
             for source, part in zip(step.sources, step.back(signal), strict=True):
                 if part is None:
-                    raise ValueError("layer: cannot be projected through an addition of different ranks")
+                    raise UnprojectableError("layer: cannot be projected through an addition of different ranks")
                 # A value with several readers gets the sum of what they send back.
                 signals[source] = signals[source] + part if source in signals else part
         (pixels,) = signals.values()
@@ -82,7 +87,8 @@ class BackwardPath:
         """Finds the path.
 
         Raises:
-            TypeError, ValueError: the layer is unknown, or something before it has no rule.
+            TypeError, ValueError: the layer is unknown.
+            UnprojectableError: something before it has no rule.
         """
         output = network.node(layer).index
         nodes = network.ancestors([output])
@@ -126,7 +132,7 @@ class BackwardPath:
                         continue
                     value, back = self.rules.by_kind[node.kind](arguments)
                 except UnsupportedError as refusal:
-                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                    raise UnprojectableError(_refusal(self.layer, node, str(refusal))) from None
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
@@ -202,10 +208,10 @@ def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -
     if node.kind == "input":
         return
     if node.kind not in rules.by_kind:
-        raise ValueError(_refusal(layer, node, ""))
+        raise UnprojectableError(_refusal(layer, node, ""))
     signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
     if not sees.isdisjoint(set(node.refs) - signals):
-        raise ValueError(_refusal(layer, node, "its weights or settings depend on the image"))
+        raise UnprojectableError(_refusal(layer, node, "its weights or settings depend on the image"))
 
 
 def _refusal(layer: str, node: Node, reason: str) -> str:

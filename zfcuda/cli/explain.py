@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
@@ -43,7 +41,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import read_picture
-    from zfcuda.report import Folder, load_subject, prepare
+    from zfcuda.report import Folder, load_subject, names_of, prepare
 
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
@@ -66,12 +64,6 @@ def _run(arguments: argparse.Namespace) -> int:
                     stride=arguments.stride,
                     layer=arguments.layer,
                 )
-                for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+                for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, subject, prepared, top)
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """What to call each picture: its file name, or its path where several share that."""
-    names = [Path(path).name for path in paths]
-    return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+        return report(folder, prepared, top)

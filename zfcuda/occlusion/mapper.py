@@ -73,7 +73,7 @@ class OcclusionMapper:
             outputs = self._experiment.run_windows(image, self._prepared)
             self._prepared = outputs.prepared
         self._structure = structure(self._experiment.model)  # after: what the forward counts by itself is no change
-        return self._experiment.map(outputs)
+        return self._experiment.map(outputs, image)
 
     def _replayed(self, image: Tensor) -> OcclusionOutputs | None:
         """The outputs for one image, replayed; None where they have to be computed step by step."""

@@ -91,12 +91,14 @@ class Subject:
     def in_colour(self, maps: Tensor) -> Tensor:
         """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
 
-        Maps of a network whose channels are neither stay as they are.
+        Of other numbers of channels their mean is shown in grey.
         """
         channels = maps.shape[-3]
-        if channels == 1:
+        if channels not in (1, 3):
+            maps = maps.mean(-3, keepdim=True)
+        if channels != 3:
             return maps.expand(*maps.shape[:-3], 3, *maps.shape[-2:])
-        if channels != 3 or self._order == (0, 1, 2):
+        if self._order == (0, 1, 2):
             return maps
         return maps[..., list(self._order), :, :]
 
@@ -150,11 +152,38 @@ def load_subject(
     if names and loaded.num_classes is not None and len(names) != loaded.num_classes:
         there = "the network has" if loaded.weights is None else f"the weights in {loaded.weights} are for"
         raise ValueError(f"{classes}: {len(names)} names, but {there} {loaded.num_classes} classes")
-    model: Any = loaded.model
-    # A network of the user's own may mean other things by these names.
-    known = model.classes if isinstance(model.classes, list | tuple) else ()
-    entrance = _entrance(model, loaded.input_size, preprocess, settings)
-    return Subject(model.to(device), entrance, names or [str(name) for name in known], loaded.title)
+    entrance = _entrance(loaded.model, loaded.input_size, preprocess, settings)
+    return Subject(loaded.model.to(device), entrance, names or _known_classes(loaded.model), loaded.title)
+
+
+def subject_of(
+    model: nn.Module, *, classes: Sequence[str] | str | os.PathLike[str] | None = None, preprocess: Any = None
+) -> Subject:
+    """A model that a program has, ready to explain pictures.
+
+    Args:
+        classes: the names, or as in :func:`load_subject`.
+        preprocess: as in :func:`load_subject`.
+
+    Raises:
+        TypeError, ValueError: classes or preprocess is none.
+    """
+    model = unwrap(model)
+    if classes is None:
+        names = _known_classes(model)
+    elif isinstance(classes, str | os.PathLike):
+        names = _class_names(classes)
+    elif isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
+        names = list(classes)
+    else:
+        raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
+    return Subject(model, _entrance(model, None, preprocess, {}), names, type(model).__name__)
+
+
+def _known_classes(model: nn.Module) -> list[str]:
+    """The names that a model carries. A network of the user's own may mean other things by this word."""
+    known = getattr(model, "classes", None)
+    return [str(name) for name in known] if isinstance(known, list | tuple) else []
 
 
 def _entrance(model: nn.Module, input_size: Any, given: Any, settings: dict[str, Any]) -> AnyPreprocess:
