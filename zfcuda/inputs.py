@@ -80,6 +80,10 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     if not image.isfinite().all():
         raise ValueError("image: expected finite values, got NaN or infinity")
     batch = image.detach() if image.dim() == 4 else image.detach()[None]
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), batch.shape[1])
+    if batch.shape[1] != channels == batch.shape[3] and not takes(model, batch):
+        hint = f"image.permute({'2, 0, 1' if image.dim() == 3 else '0, 3, 1, 2'}) puts the channels first"
+        raise ValueError(f"image: expected [C,H,W] of {channels} channels, got shape {list(image.shape)}; {hint}")
     foreign = weights and image.dtype not in {w.dtype for w in weights}
     # A model may convert its image to a dtype of its own.
     if foreign and not torch.is_autocast_enabled(image.device.type) and not takes(model, batch):
