@@ -59,6 +59,8 @@ class OcclusionMap(MapData):
             the model's own preprocess, where they are known; else values between 0 and 1 are taken as they are, and
             others from their smallest to their largest. None in a map that was loaded without.
         method: "batched" or "incremental". reason: why that one, in a sentence.
+        fill: what covered the image: "mean", "blur" or "noise" as in occlusion_map; a number, or one per channel;
+            "tensor" for one that differs from place to place.
     """
 
     def image(self, kind: str | None = None, *, of: str | None = None) -> Image.Image:
