@@ -1,4 +1,4 @@
-"""What is linear up to a constant is undone by its transpose: by every method's rules it is the gradient of autograd."""
+"""What is linear, up to a constant, is undone by its transpose: every method gives autograd's gradient."""
 
 from __future__ import annotations
 

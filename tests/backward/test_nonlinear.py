@@ -14,6 +14,8 @@ from tests.harness.random_networks import Code
 from zfcuda.backward import UnprojectableError
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.walk import walk_back
+from zfcuda.network import export
+from zfcuda.network.intact import restoring
 
 TEXTS = [
     "F.relu6(3 * x)",
@@ -36,6 +38,17 @@ def test_the_gradient_is_that_of_autograd(step: str | nn.Module, device: torch.d
     with torch.no_grad():
         seeds = torch.randn(2, *model(image).shape[1:], dtype=torch.float64, device=device)
     assert_exact(walk_back(model, image, "", lambda _: seeds, EXACT), gradients(model, image, seeds))
+
+
+def test_rectifiers_as_torch_export_keeps_them() -> None:
+    text = (
+        "x = F.relu6(F.leaky_relu(x, 0.2) * 4, True); return F.hardtanh(F.prelu(x.clamp(0.2, 5) - 1, self.c.flatten()))"
+    )
+    model, image = after_a_convolution(code(text), torch.device("cpu"))
+    with torch.no_grad(), restoring(model):
+        network = export.network(model, image)
+    seeds = torch.randn(2, 594, dtype=torch.float64)
+    assert_exact(walk_back(network, image, "", lambda _: seeds, EXACT), gradients(model, image, seeds))
 
 
 ACTIVATION = [-2.0, 0, 1, 5, 6, 9]
