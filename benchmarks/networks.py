@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import zfcuda
-from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import cli, report
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models.architectures import registry
 from zfcuda.models.checkpoints.load import load
+from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 from zfcuda.network import receptive_field
 from zfcuda.report.layers import conv_layers
 
@@ -198,7 +198,7 @@ def check_page(c: Case, folder: Path) -> str:
     subject = report.Subject(c.network, c.preprocess, c.classes, registry.entry(c.name).title)
     with report.Folder(folder) as opened:
         prepared = report.prepare(subject, c.picture, "picture", window=window, stride=stride)
-        opened.write([report.explain(prepared, top=1)], subject.title)
+        opened.write([report.explain(prepared, top=1)])
     return _on_page(c, folder)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn, TextIO
+from importlib import import_module
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
 from zfcuda._startup import is_command
-from zfcuda.complaint import CommandError, own, reason
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import CommandError, one_line, own, reason
 from zfcuda.files.signals import Terminated, raised
 
 _LONGEST = 2000  # characters of a line: more than two paths
@@ -28,8 +30,30 @@ EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error a
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._verbs: Mapping[str, Parser] = {}
+
+    def add_subparsers(self, **options: Any) -> Any:
+        verbs = super().add_subparsers(**options)
+        self._verbs = verbs.choices
+        return verbs
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses options that it does not know, here and not one level up, where nobody knows what is near them."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+            near = difflib.get_close_matches(options[0], self._option_string_actions, n=1) if options else []
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        complain("error", message)
+        """Ends the program with this as its one line."""
+        choice = re.search("invalid choice: '([^']*)'", message)
+        near = difflib.get_close_matches(choice[1], self._verbs, n=1) if choice else []
+        complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
         sys.exit(2)
 
 
@@ -47,30 +71,31 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by who started the command
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
-    with raised() as came:
-        try:
-            logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
-            arguments = parser.parse_args(argv)
-            with _plain_warnings():
-                try:
-                    code = work(arguments)
-                except SystemExit as error:  # a module of the user's; the parser has its own way
-                    raise CommandError(reason(error)) from error
-                sys.stdout.flush()
-                return code
-        except KeyboardInterrupt as stop:
-            return _ended(stop)
-        except BrokenPipeError:  # `zfcuda layers | head`
-            # Nobody reads on; without this the interpreter would complain when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        except Exception as error:
-            if came:
-                return _ended(came[-1])
-            if os.environ.get(DEBUG, "0") not in ("", "0"):
-                traceback.print_exception(error)
-            complain("error", str(error) if own(error) else reason(error))
-            return 2
+    came: list[KeyboardInterrupt] = []
+    try:
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
+        arguments = parser.parse_args(argv)
+        import_module("torch")  # takes seconds, and is no place for an exception: a command ends there at once
+        with raised() as came, _plain_warnings():
+            try:
+                code = work(arguments)
+            except SystemExit as error:  # a module of the user's; the parser has its own way
+                raise CommandError(reason(error)) from error
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt as stop:
+        return _ended(stop)
+    except BrokenPipeError:  # `zfcuda layers | head`
+        # Nobody reads on; without this the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if came:
+            return _ended(came[-1])
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            traceback.print_exception(error)
+        complain("error", str(error) if own(error) else reason(error))
+        return 2
 
 
 def _ended(stop: KeyboardInterrupt) -> int:

@@ -14,16 +14,16 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import networks
-from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import models
 from zfcuda.data import DigitPreprocess, Preprocess
 from zfcuda.models.architectures import registry
+from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 from zfcuda.models.checks import check_num_classes
 from zfcuda.network import receptive_field
 
 LISTED = json.loads(networks.KEYS.read_text(encoding="utf-8"))
-ANY_SIZE = [name for name in models.NAMES if name in LISTED]  # with adaptive pooling before the linear layers
+ANY_SIZE = [name for name in models.NAMES if name in LISTED or name.startswith("efficientnet")]  # none is too small
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,13 +18,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zfcuda.data.preprocessing import assumed
 from zfcuda.files import drafts as drafts_module
 from zfcuda.report import Explanation, Folder, Subject, explain, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
 from zfcuda.report.layers import chosen, conv_layers
 from zfcuda.report.numbers import numbers_of
-from zfcuda.report.subject import centre_crop, read_classes
+from zfcuda.report.panels import draw
+from zfcuda.report.record import weights_checksum
+from zfcuda.report.subject import read_classes
 
 SIDE = 48
 CLASSES = ("cat", "dog <b>&", "Ärmel")
@@ -71,14 +75,15 @@ def explained(
 def two() -> list[Explanation]:
     truth = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     truth[10:20, 12:30] = True
-    return [explained(ODD_NAME, truth=truth), explained("two.png", 1, target="cat")]
+    of = subject()
+    return [explained(ODD_NAME, of=of, truth=truth), explained("two.png", 1, of=of, target="cat")]
 
 
 @pytest.fixture(scope="module")
 def written(two: list[Explanation], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with Folder(folder) as report:
-        assert report.write(two, "a test <network>") == folder / "index.html"
+        assert report.write(two) == folder / "index.html"
     return folder
 
 
@@ -144,8 +149,8 @@ def test_view_finds_the_way_back_to_pixels() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 2), (640, 480), (224, 224)])
-def test_centre_crop_of_any_size(size: tuple[int, int]) -> None:
-    image = centre_crop(Image.new("RGB", size, (124, 116, 104)))
+def test_what_is_assumed_takes_pictures_of_any_size(size: tuple[int, int]) -> None:
+    image = assumed(nn.Identity())(Image.new("RGB", size, (124, 116, 104)))
     assert image.shape == (1, 3, 224, 224) and image.abs().max() < 0.02  # ImageNet's mean colour becomes zero
 
 
@@ -232,8 +237,6 @@ def test_unfit_networks_are_refused() -> None:
     nn.init.constant_(broken[0].weight, float("nan"))
     with pytest.raises(ValueError, match="not finite: are the weights damaged"):
         prepare(subject(broken), drawing(), "one.png", window=8)
-    with pytest.raises(ValueError, match="no convolution layer"):
-        prepare(subject(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), drawing(), "one.png", window=8)
     with pytest.raises(ValueError, match="classes: expected 5 names, one for each output of the network, got 3"):
         prepare(subject(network(5)), drawing(), "one.png", window=8)
 
@@ -280,14 +283,85 @@ def test_numbers_are_plain_json(written: Path, two: list[Explanation]) -> None:
     assert [layer["name"] for layer in first["layers"]] == ["0", "3"]
 
 
+def test_numbers_hold_enough_to_draw_the_page_again(written: Path, two: list[Explanation]) -> None:
+    numbers = json.loads((written / "numbers.json").read_text())
+    assert set(numbers["versions"]) == {"zfcuda", "torch", "python"}
+    (of,) = numbers["networks"]
+    assert (of["title"], of["device"]) == ("a test <network>", "cpu")
+    model = network()
+    assert of["weights"] == {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sha256": weights_checksum(model),
+    }
+    assert of["preprocess"]["settings"] == "not known"
+    for e, picture in zip(two, numbers["pictures"], strict=True):
+        o, kept = e.occlusion, picture["occlusion"]
+        grid = torch.tensor(kept["score"]), torch.tensor(kept["log_odds"]), torch.tensor(kept["probability"])
+        torch.testing.assert_close(grid[0], o.score, rtol=5e-6, atol=0)
+        torch.testing.assert_close(grid[1], o.log_odds, rtol=5e-6, atol=0)
+        torch.testing.assert_close(grid[1].sigmoid(), grid[2], rtol=1e-4, atol=1e-5)
+        assert picture["target"]["score"] == pytest.approx(float(o.base_score), rel=5e-6)
+        assert picture["target"]["log_odds"] == pytest.approx(float(o.base_log_odds), rel=5e-6)
+        assert picture["target"]["probability"] == pytest.approx(float(o.base_probability), rel=5e-5)
+        assert kept["fill"]["colour"] == [128, 128, 128]
+        assert kept["fill"]["values"] == pytest.approx([0.0, 0.4, 0.8], abs=1e-5)
+        assert {kept["names"][str(label)] for row in kept["label"] for label in row} <= set(CLASSES)
+        assert kept["normalization"] == "softmax"
+    assert numbers["pictures"][0]["arguments"] == {"window": 16, "stride": 8, "top": 3, "layer": "3", "target": None}
+    assert numbers["pictures"][1]["arguments"]["target"] == 0
+
+
+def test_the_checksum_is_of_names_kinds_shapes_and_values() -> None:
+    model = network()
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} torch.float32 {list(value.shape)}\n".encode() + value.numpy().tobytes())
+    assert weights_checksum(model) == digest.hexdigest()
+    assert weights_checksum(model.to(memory_format=torch.channels_last)) == digest.hexdigest()
+    changed = {weights_checksum(network(4)), weights_checksum(network().bfloat16()), weights_checksum(network()[:5])}
+    with torch.no_grad():
+        model[0].bias[3] += 1e-6  # type: ignore[index, union-attr]
+    assert len({*changed, weights_checksum(model), digest.hexdigest()}) == 5
+
+
+def test_the_evidence_goes_with_the_probability(two: list[Explanation]) -> None:
+    for e in two:
+        panels = draw(e).evidence
+        assert list(panels) == ["log_odds", "score", "probability"]
+        for of, one in panels.items():
+            assert (
+                0
+                < one.limit
+                <= float(getattr(e.occlusion, f"base_{of}") - getattr(e.occlusion, of).min())
+                + max(0.0, float(getattr(e.occlusion, of).max() - getattr(e.occlusion, f"base_{of}")))
+            )
+        odds, probability = (e.occlusion.heatmap(of=of) for of in ("log_odds", "probability"))
+        clear = probability.abs() > 1e-3
+        assert clear.any() and (odds.sign() == probability.sign())[clear].float().mean() > 0.99
+
+
 def test_every_picture_is_a_png(written: Path) -> None:
     listed = json.loads((written / "numbers.json").read_text())["files"]
     assert sorted(p.name for p in (written / "pictures").iterdir()) == listed
+    assert {"two-evidence.png", "two-evidence-score.png", "two-evidence-probability.png"} <= set(listed)
     assert {"filters.png", "two-occluded.png", "two-probability.png", "two-labels.png", "two-0.png"} <= set(listed)
     for name in listed:
         with Image.open(written / "pictures" / name) as picture:
             picture.load()
             assert picture.format == "PNG"
+
+
+def test_a_report_of_two_networks_says_what_is_of_which(tmp_path: Path) -> None:
+    of, other = subject(), replace(subject(), title="another")
+    shown = [explained("one.png", of=of), explained("two.png", of=of), explained("three.png", of=other)]
+    with Folder(tmp_path) as report:
+        html = report.write(shown).read_text("utf-8")
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert [each["title"] for each in numbers["networks"]] == ["a test <network>", "another"]
+    assert [each["network"] for each in numbers["pictures"]] == [0, 0, 1]
+    assert (tmp_path / "pictures" / "filters.png").exists() and (tmp_path / "pictures" / "filters-2.png").exists()
+    places = [html.index(words) for words in ("a test &lt;network&gt;", 'id="picture-0"', "another", 'id="picture-2"')]
+    assert places == sorted(places) and html.count("First-layer filters") == 2
 
 
 def test_file_names_are_plain_and_never_meet() -> None:
@@ -298,7 +372,7 @@ def test_file_names_are_plain_and_never_meet() -> None:
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(two: list[Explanation], tmp_path: Path) -> None:
     with Folder(tmp_path / "out") as report:
-        report.write([two[1], two[1]], "twice")
+        report.write([two[1], two[1]])
     assert (tmp_path / "out/pictures/two-picture.png").exists() and (
         tmp_path / "out/pictures/two-2-picture.png"
     ).exists()
@@ -312,7 +386,7 @@ def test_a_failed_run_leaves_the_earlier_results(
     two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Folder(tmp_path) as report:
-        report.write(two[:1], "first")
+        report.write(two[:1])
     before = snapshot(tmp_path)
 
     with pytest.raises(KeyboardInterrupt), Folder(tmp_path):
@@ -324,7 +398,7 @@ def test_a_failed_run_leaves_the_earlier_results(
 
     monkeypatch.setattr(files_module, "page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), Folder(tmp_path) as report:
-        report.write(two, "second")
+        report.write(two)
     assert snapshot(tmp_path) == before
     monkeypatch.undo()
     monkeypatch.setattr(drafts_module.os, "replace", full)
@@ -332,7 +406,7 @@ def test_a_failed_run_leaves_the_earlier_results(
         pytest.raises(ValueError, match="cannot be written to \\(No space left on device\\)"),
         Folder(tmp_path) as report,
     ):
-        report.write(two, "second")
+        report.write(two)
     assert snapshot(tmp_path) == before
 
 
@@ -341,7 +415,7 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
     two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     with Folder(tmp_path) as report:
-        report.write(two[:1], "first")
+        report.write(two[:1])
         assert report.page == tmp_path / "index.html"
     before = snapshot(tmp_path)
     where = Path if refused == "write_bytes" else drafts_module.os
@@ -355,20 +429,20 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
 
     monkeypatch.setattr(where, refused, full)
     with pytest.raises(ValueError, match="No space left on device"), Folder(tmp_path) as report:
-        report.write(two[1:], "second")
+        report.write(two[1:])
     assert report.page is None and snapshot(tmp_path) == before and not list(tmp_path.glob(".draft*"))
 
 
 def test_a_new_report_removes_only_the_pictures_of_the_old_one(two: list[Explanation], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with Folder(tmp_path) as report:
-        report.write(two, "first")
+        report.write(two)
     (tmp_path / "pictures/mine.png").write_text("keep")
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     numbers["files"] += ["../mine.txt", "/etc/passwd", 3]
     (tmp_path / "numbers.json").write_text(json.dumps(numbers))
     with Folder(tmp_path) as report:
-        report.write(two[1:], "second")
+        report.write(two[1:])
     names = {p.name for p in (tmp_path / "pictures").iterdir()}
     assert "mine.png" in names and "two-picture.png" in names and not any(n.startswith("img") for n in names)
     assert (tmp_path / "mine.txt").read_text() == "keep"
@@ -414,8 +488,9 @@ def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
         e = explained(of=subject(model))
     assert e.followed is None and all(not layer.units for layer in e.layers)
     with Folder(tmp_path) as report:
-        html = report.write([e], "silent").read_text("utf-8")
-    assert "nothing to project" in html and "Nothing in it is active" in html and "No single square" in html
+        html = report.write([e]).read_text("utf-8")
+    assert "Nothing in 3 is active for this picture" in html and html.count("Nothing in it is active") == 2
+    assert "No square of this size changes anything" in html
 
 
 def test_what_units_see_is_said_to_be_unknown_where_it_is(two: list[Explanation], tmp_path: Path) -> None:
@@ -423,7 +498,7 @@ def test_what_units_see_is_said_to_be_unknown_where_it_is(two: list[Explanation]
     units = tuple(replace(unit, field=None) for unit in layer.units)
     e = replace(two[0], layers=(two[0].layers[0], replace(layer, field_size=None, units=units)))
     with Folder(tmp_path) as report:
-        html = report.write([e], "unknown").read_text("utf-8")
+        html = report.write([e]).read_text("utf-8")
     assert html.count("how much of the picture a unit sees is not known") == 1 and html.count("each unit sees 5") == 1
     assert "The whole picture: it is not known what part of it" in html
     shown = numbers_of(e)["layers"][1]
@@ -437,7 +512,7 @@ def test_one_output_and_one_channel(tmp_path: Path) -> None:
     e = explained(of=grey)
     assert float(e.probabilities[0]) == pytest.approx(model(preprocess(drawing())[:, :1]).sigmoid().item(), abs=1e-6)
     with Folder(tmp_path) as report:
-        assert "class 0" in report.write([e], "grey").read_text("utf-8")
+        assert "class 0" in report.write([e]).read_text("utf-8")
 
 
 # ---------------------------------------------------------------- in a browser
@@ -460,6 +535,10 @@ map.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
 probe.key = readout.textContent;
 map.dispatchEvent(new PointerEvent('pointerleave'));
 probe.restored = readout.innerHTML === before && !section.querySelector('.square');
+const radios = [...document.querySelectorAll('.switch input')], views = [...document.querySelectorAll('.switch .view')];
+const visible = () => views.filter(v => v.offsetHeight > 0).map(v => v.className);
+probe.before = visible(); radios[1].focus(); probe.focused = document.activeElement === radios[1];
+radios[1].click(); probe.after = visible();
 probe.broken = [...document.images].filter(i => !i.complete || !i.naturalWidth).length;
 probe.overflow = document.documentElement.scrollWidth - innerWidth;
 document.body.insertAdjacentHTML('beforeend', '<pre id="probe"></pre>');
@@ -510,6 +589,8 @@ def test_page_runs_in_chromium_without_an_error_or_a_request(written: Path, tmp_
     assert probe["moved"].startswith("Square over rows 32 to 47, columns 0 to 15: ")
     assert "top: 66.6" in probe["square"] and "left: 0%" in probe["square"]
     assert "columns 8 to 23" in probe["key"] and probe["restored"]
+    assert probe["before"] == ["view log_odds", "view log_odds"] and probe["focused"]
+    assert probe["after"] == ["view score", "view log_odds"], "the switch of one picture is that of no other"
 
 
 @needs_chromium

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -56,6 +57,7 @@ class Changes:
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
         sizes: the values, for two images, of the nodes that are sizes.
+        queries: the nodes that are the shape of a local map.
     """
 
     of: dict[int, Change]
@@ -65,6 +67,7 @@ class Changes:
     reductions: set[int]
     completed: list[str]
     sizes: dict[int, Any]
+    queries: set[int]
 
 
 # Position by position: the value at a place depends on the operands at this place alone.
@@ -109,7 +112,7 @@ def classify(
 
     base: the value of every node for the whole image [1,C,H,W]. rows, columns: what the windows cover of it.
     """
-    changes = Changes({}, {}, {}, set(), set(), [], {})
+    changes = Changes({}, {}, {}, set(), set(), [], {}, set())
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
         changes.of[node.index] = change
@@ -129,7 +132,13 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
     if node.is_shape_query or all(changes.of[i] is Whole.SIZE for i in depends):
         if isinstance(value, Tensor):
             return Whole.DENSE
-        changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
+        size = sized(node, base, changes.of, changes.sizes, 2)
+        if node.is_shape_query and isinstance(changes.of[depends[0]], Local):
+            changes.queries.add(node.index)
+        # Of the sides of a map only the first counts images: what is one of the others is the same for any number.
+        if (node.index in changes.queries or _is_item(node, changes.queries)) and size == value:
+            return Whole.CONSTANT
+        changes.sizes[node.index] = size
         return Whole.SIZE
     if isinstance(value, Tensor) and not value.dim():
         raise ValueError(f"{node.label} gives one number for all images of a batch together")
@@ -163,6 +172,13 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
         assert isinstance(moved, Local)
         return Local(looked_up(lookup.rows, moved.rows), looked_up(lookup.columns, moved.columns))
     return _of_positions(node, depends, base, changes)
+
+
+def _is_item(node: Node, sources: Container[int]) -> bool:
+    """Whether a node is source[...] of one of these nodes."""
+    if node.kind != "other" or node.arguments["function"] is not operator.getitem:
+        return False
+    return getattr(node.arguments["args"][0], "index", None) in sources
 
 
 def _of_two(node: Node, base: Mapping[int, Any], changes: Changes) -> tuple[int, ...]:

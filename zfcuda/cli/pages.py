@@ -1,0 +1,33 @@
+"""What `explain` and `demo` share: the long work, picture by picture, and the page that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from zfcuda.complaint import naming, one_line
+
+if TYPE_CHECKING:
+    from zfcuda.report import Explanation, Folder, Prepared
+
+LESS = "take a larger --stride or fewer pictures"  # what helps where the memory is not enough
+
+
+def report(folder: Folder, prepared: Sequence[Prepared], top: int) -> int:
+    """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
+    from zfcuda.report import explain, written
+
+    def explanations() -> Iterator[Explanation]:
+        for one in prepared:
+            with naming(f"{one.subject.title} with {one.name}", LESS):
+                e = explain(one, top=top, progress=True)
+            best, o = e.order[0], e.occlusion
+            print(
+                f"{one_line(e.name)}: {e.class_names[best]} {100 * float(e.probabilities[best]):.1f} %, "
+                f"{o.label.numel()} occluder positions in {e.seconds:.2f} s ({o.method})",
+                flush=True,
+            )
+            yield e
+
+    print(written(folder, explanations(), len(prepared)))
+    return 0

@@ -1,0 +1,40 @@
+"""What the commands and the Python call share: the page of explanations that come one by one, whatever ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from zfcuda.report.explanation import Explanation
+from zfcuda.report.files import Folder
+
+
+def written(folder: Folder, explanations: Iterable[Explanation], count: int) -> Path:
+    """Writes the page of explanations that are made while they are asked for.
+
+    Args:
+        folder: where to, claimed already.
+        explanations: one per picture, those of one network one after the other; `count` of them.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, with the page of what was done by then in a folder of its own, "interrupted",
+            and its path in the message.
+        ValueError: the disk refuses.
+    """
+    done: list[Explanation] = []
+    try:
+        for one in explanations:
+            done.append(one)
+        return folder.write(done)
+    except KeyboardInterrupt as stop:
+        if not done:
+            raise
+        page = folder.page
+        if page is None:
+            with Folder(folder.path / "interrupted") as rest:
+                page = rest.write(done)
+        stop.args = (f"{len(done)} of {count} pictures are in {page}",)
+        raise
