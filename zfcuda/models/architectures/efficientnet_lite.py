@@ -43,14 +43,14 @@ class SamePadding(nn.Module):
 
     def __init__(self, kernel: int) -> None:
         super().__init__()
-        self.half = kernel // 2
+        self.border = kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        left, top = (self.half - 1 + x.shape[side] % 2 for side in (-1, -2))
-        return F.pad(x, (left, self.half, top, self.half))
+        left, top = (self.border - 1 + x.shape[side] % 2 for side in (-1, -2))
+        return F.pad(x, (left, self.border, top, self.border))
 
     def extra_repr(self) -> str:
-        return f"kernel={2 * self.half + 1}"
+        return f"kernel={2 * self.border + 1}"
 
 
 class InvertedResidual(nn.Module):
