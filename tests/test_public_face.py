@@ -50,8 +50,15 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "top=4, progress=False)",
+    "top=4, title=None, progress=False)",
     "network.layers": "(model)",
+    "render.picture": "(image)",
+    "render.projection": "(signal, *, scale=None, percentile=99.5)",
+    "render.heatmap": "(values, low=None, high=None, *, colours='viridis')",
+    "render.overlay": "(under, values, *, limit=None, strength=0.85)",
+    "render.filters": "(weight, *, common=False, factor=5, columns=None)",
+    "render.grid": "(pictures, columns, *, gap=2, background=(255, 255, 255))",
+    "render.enlarged": "(small, factor)",
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]

@@ -37,8 +37,9 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     assert [picture["name"] for picture in pictures] == [path, path, "picture 3", "picture 4"]
     assert len({str(picture["occlusion"]["score"]) for picture in pictures}) == 1
     assert all(picture["target"]["name"] == "cat" for picture in pictures)
-    alone = zfcuda.explain(network(), drawing(), out=tmp_path / "one", preprocess=preprocess, **OPTIONS)
-    assert "class 0" in alone.read_text()
+    alone = zfcuda.explain(network(), drawing(), out=tmp_path / "one", preprocess=preprocess, title="mine", **OPTIONS)
+    assert "class 0" in alone.read_text() and numbers(alone)["network"] == "mine"
+    assert numbers(page)["network"] == "Sequential"
 
 
 def test_names_of_pictures() -> None:

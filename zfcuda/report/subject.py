@@ -157,13 +157,18 @@ def load_subject(
 
 
 def subject_of(
-    model: nn.Module, *, classes: Sequence[str] | str | os.PathLike[str] | None = None, preprocess: Any = None
+    model: nn.Module,
+    *,
+    classes: Sequence[str] | str | os.PathLike[str] | None = None,
+    preprocess: Any = None,
+    title: str | None = None,
 ) -> Subject:
     """A model that a program has, ready to explain pictures.
 
     Args:
         classes: the names, or as in :func:`load_subject`.
         preprocess: as in :func:`load_subject`.
+        title: what to call it; None: the name of its class.
 
     Raises:
         TypeError, ValueError: classes or preprocess is none.
@@ -177,7 +182,7 @@ def subject_of(
         names = list(classes)
     else:
         raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
-    return Subject(model, _entrance(model, None, preprocess, {}), names, type(model).__name__)
+    return Subject(model, _entrance(model, None, preprocess, {}), names, title or type(model).__name__)
 
 
 def _known_classes(model: nn.Module) -> list[str]:
