@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zfcuda.complaint import reason
 from zfcuda.data.preprocess import CAFFE_MEAN, Preprocess
 from zfcuda.files.regular import refusal
+from zfcuda.models.architectures import imagenet
 from zfcuda.models.architectures.registry import NAMES, build, entry
 from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -323,7 +324,10 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     if tensors is not None and weights is not None:
         _fill(model, tensors, weights)
     preprocess, size, classes = other.describe(model)
-    _describe(model, list(classes) if classes and count in (None, len(classes)) else None, preprocess)
+    named = list(classes) if classes and count in (None, len(classes)) else None
+    if named == imagenet.classes():
+        named = imagenet.classes()  # with synonyms
+    _describe(model, named, preprocess)
     title = f"{package}/{name}" + ("" if weights is None else f" with {weights.name}")
     return Loaded(model, title, f"{package}/{name}", weights is not None, count, size, weights)
 
