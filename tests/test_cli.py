@@ -228,7 +228,7 @@ def test_ctrl_c_while_the_page_takes_its_place_comes_too_late(
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cli.__file__).parents[1]), *sys.path])}
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cli.__file__).parents[2]), *sys.path])}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -284,12 +284,12 @@ def test_ctrl_c_that_comes_as_another_exception(
     assert capsys.readouterr().err == "zfcuda: interrupted: nothing was changed\n"
 
 
-@pytest.mark.parametrize("module", ["zfcuda", "zfcuda.train"])
-def test_ctrl_c_while_torch_is_imported(tmp_path: Path, module: str) -> None:
+@pytest.mark.parametrize(("module", "words"), [("zfcuda", ["backend"]), ("zfcuda.train", ["--help"])])
+def test_ctrl_c_while_torch_is_imported(tmp_path: Path, module: str, words: list[str]) -> None:
     """A torch whose import is interrupted stands for the real one, whose import takes seconds."""
     (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     process = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
+        [sys.executable, "-m", module, *words],
         capture_output=True,
         text=True,
         env=environment() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"},

@@ -18,9 +18,9 @@ Sources = dict[str, str]
 # A room may import those of the lines above it: of its own line, only what BESIDE names.
 ORDER = [
     ["_C", "_built_for"],  # made by the build
-    ["_extension", "_startup", "files"],
+    ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "inputs", "complaint"],
+    ["network", "independence", "data", "render", "cuda_graph", "inputs"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
     ["command"],
     ["train"],
@@ -250,8 +250,8 @@ def test_a_circle_is_found(files: Sources, members: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "name"),
     [
-        ("zfcuda/cli.py", "from zfcuda.ops._common import kernels", "zfcuda.ops._common"),
-        ("zfcuda/cli.py", "def late():\n    from zfcuda.ops import _common", "zfcuda.ops._common"),
+        ("zfcuda/cli/explain.py", "from zfcuda.ops._common import kernels", "zfcuda.ops._common"),
+        ("zfcuda/cli/explain.py", "def late():\n    from zfcuda.ops import _common", "zfcuda.ops._common"),
         ("zfcuda/report/__init__.py", "from zfcuda.inputs import _hidden", "zfcuda.inputs._hidden"),
         ("zfcuda/report/__init__.py", "import zfcuda\nzfcuda.network._hidden()", "zfcuda.network._hidden"),
         ("zfcuda/report/__init__.py", "from zfcuda import inputs as i\ni._hidden", "zfcuda.inputs._hidden"),

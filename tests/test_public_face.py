@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import ast
 import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,11 +156,47 @@ def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert said.startswith("usage: zfcuda") and (len(words) > 1 or all(command in said for command in COMMANDS))
 
 
-def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", {"zfcuda": "1.2.3"}.__getitem__)
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--version"])
-    assert stop.value.code == 0 and capsys.readouterr().out == "zfcuda 1.2.3\n"
+    assert stop.value.code == 0 and capsys.readouterr().out == f"zfcuda {zfcuda.__version__}\n"
+
+
+def test_every_public_name_is_there() -> None:
+    tree = ast.parse(inspect.getsource(zfcuda))
+    typed = {
+        alias.name
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(typed | {"__version__"}) == sorted(zfcuda.__all__) and set(zfcuda.__all__) <= set(vars(zfcuda))
+
+
+def test_a_command_leaves_torch_alone_until_it_is_needed(tmp_path: Path) -> None:
+    """--help, --version and a mistake in the options; what the package has is there for a module of the user's."""
+    code = """
+import sys
+sys.orig_argv = ["python", "-m", "zfcuda", "--help"]
+import zfcuda, zfcuda.cli
+try:
+    zfcuda.cli.main(sys.argv[1:])
+except SystemExit:
+    pass
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+for name in zfcuda.__all__:
+    getattr(zfcuda, name)
+assert "torch" in sys.modules
+try:
+    zfcuda.nothing
+except AttributeError as error:
+    print(error)
+"""
+    for words in (["--help"], ["explain", "--help"], ["--version"], ["explian"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.stdout.endswith("module 'zfcuda' has no attribute 'nothing'\n"), done.stderr
 
 
 def test_commands_run_as_a_module() -> None:

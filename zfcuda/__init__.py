@@ -1,26 +1,65 @@
 """zfcuda shows what a convolutional network looks at (Zeiler & Fergus, arXiv 1311.2901)."""
 
-# ruff: noqa: E402
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from zfcuda import _startup
+from zfcuda.version import __version__
 
 _startup.end_quietly()  # before torch is imported
 
-from zfcuda import data, models, ops
-from zfcuda._extension import backend
-from zfcuda.backward.deconvnet import project
-from zfcuda.backward.projector import Projector
-from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
+if TYPE_CHECKING:
+    from zfcuda import data, models, network, ops, render
+    from zfcuda._extension import backend
+    from zfcuda.backward.deconvnet import project
+    from zfcuda.backward.projector import Projector
+    from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
 
 __all__ = [
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
     "Projector",
+    "__version__",
     "backend",
     "data",
     "models",
+    "network",
     "occlusion_map",
     "ops",
     "project",
+    "render",
 ]
+
+# Where each public name comes from: a module, or the attribute of one.
+_HOMES = {
+    "Occlusion": "zfcuda.occlusion",
+    "OcclusionMap": "zfcuda.occlusion",
+    "OcclusionMapper": "zfcuda.occlusion",
+    "Projector": "zfcuda.backward.projector",
+    "backend": "zfcuda._extension",
+    "data": "zfcuda.data",
+    "models": "zfcuda.models",
+    "network": "zfcuda.network",
+    "occlusion_map": "zfcuda.occlusion",
+    "ops": "zfcuda.ops",
+    "project": "zfcuda.backward.deconvnet",
+    "render": "zfcuda.render",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_HOMES[name])
+    value = module if _HOMES[name] == f"{__name__}.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+# A command leaves each name to who asks for it, so that its --help and its mistakes do not wait for torch; a program
+# gets all of them, and torch.ops.zfcuda, at once.
+if not _startup.is_command(sys.orig_argv):
+    for _name in _HOMES:
+        __getattr__(_name)

@@ -9,7 +9,7 @@ import sys
 import threading
 from types import FrameType
 
-_MODULES = ("zfcuda", "zfcuda.cli", "zfcuda.train")
+_MODULES = ("zfcuda", "zfcuda.train")
 
 
 def end_quietly() -> None:

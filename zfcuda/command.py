@@ -11,13 +11,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
 from zfcuda._startup import is_command
-from zfcuda.complaint import CommandError, own, reason
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import CommandError, one_line, own, reason
 from zfcuda.files.signals import Terminated, raised
 
 _LONGEST = 2000  # characters of a line: more than two paths
@@ -47,30 +47,31 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by who started the command
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
-    with raised() as came:
-        try:
-            logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
-            arguments = parser.parse_args(argv)
-            with _plain_warnings():
-                try:
-                    code = work(arguments)
-                except SystemExit as error:  # a module of the user's; the parser has its own way
-                    raise CommandError(reason(error)) from error
-                sys.stdout.flush()
-                return code
-        except KeyboardInterrupt as stop:
-            return _ended(stop)
-        except BrokenPipeError:  # `zfcuda layers | head`
-            # Nobody reads on; without this the interpreter would complain when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        except Exception as error:
-            if came:
-                return _ended(came[-1])
-            if os.environ.get(DEBUG, "0") not in ("", "0"):
-                traceback.print_exception(error)
-            complain("error", str(error) if own(error) else reason(error))
-            return 2
+    came: list[KeyboardInterrupt] = []
+    try:
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
+        arguments = parser.parse_args(argv)
+        import_module("torch")  # takes seconds, and is no place for an exception: a command ends there at once
+        with raised() as came, _plain_warnings():
+            try:
+                code = work(arguments)
+            except SystemExit as error:  # a module of the user's; the parser has its own way
+                raise CommandError(reason(error)) from error
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt as stop:
+        return _ended(stop)
+    except BrokenPipeError:  # `zfcuda layers | head`
+        # Nobody reads on; without this the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if came:
+            return _ended(came[-1])
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            traceback.print_exception(error)
+        complain("error", str(error) if own(error) else reason(error))
+        return 2
 
 
 def _ended(stop: KeyboardInterrupt) -> int:

@@ -1,4 +1,7 @@
-"""Any exception as one line that names what it is about: for the commands, where nobody wants a traceback."""
+"""Any exception as one line that names what it is about: for the commands, where nobody wants a traceback.
+
+torch is imported where an exception is looked at: a command that needs no torch has a mistake to tell, too.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 _PACKAGE = Path(__file__).parent
 _LONGEST = 300  # characters of what somebody else's exception says
@@ -68,6 +72,8 @@ def own(error: BaseException) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory is what was missing; an exception that only talks about memory is another one."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in _text(error) for words in _NO_MEMORY)
@@ -81,6 +87,12 @@ def reason(error: BaseException) -> str:
     return type(error).__name__ + (f": {said}" if said else "") + _layer(error)
 
 
+def one_line(text: str) -> str:
+    """Text for an error message: control characters and line breaks escaped, undecodable bytes of a file name too."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)
@@ -90,6 +102,8 @@ def _text(error: BaseException) -> str:
 
 def _called(error: BaseException) -> list[nn.Module]:
     """The modules whose calls the exception left, outermost first."""
+    from torch import nn
+
     return [
         module
         for frame, _ in traceback.walk_tb(error.__traceback__)

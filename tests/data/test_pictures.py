@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zfcuda.data.pictures import PictureError, one_line, read_picture
+from zfcuda.complaint import one_line
+from zfcuda.data.pictures import PictureError, read_picture
 
 
 def saved(folder: Path, image: Image.Image, name: str = "picture.png", **options: object) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zfcuda.complaint import one_line
+
 
 class PictureError(ValueError):
     """A file that is not a readable picture; the message is one line with the path and the reason."""
@@ -56,12 +58,6 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         Exception
     ) as error:  # a damaged file can raise nearly anything from a decoder: SyntaxError, struct.error, ...
         raise PictureError(f"{shown}: damaged or truncated ({one_line(str(error)) or type(error).__name__})") from None
-
-
-def one_line(text: str) -> str:
-    """Text for an error message: control characters and line breaks escaped, undecodable bytes of a file name too."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _check_file(file: Path, shown: str) -> None:

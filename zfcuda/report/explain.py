@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.backward.deconvnet import projections
-from zfcuda.complaint import naming
-from zfcuda.data.pictures import one_line
+from zfcuda.complaint import naming, one_line
 from zfcuda.inputs import probabilities
 from zfcuda.network import Network, receptive_field, trace
 from zfcuda.network.example import image_dtypes, takes

@@ -1,0 +1,69 @@
+"""``zfcuda explain``: what a network says about pictures, and why, on one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
+from zfcuda.cli.pages import LESS, report
+from zfcuda.complaint import naming
+
+if TYPE_CHECKING:
+    from zfcuda.cli.options import Verbs
+
+
+def add(verbs: Verbs) -> None:
+    """Adds the verb and its options."""
+    parser = verbs.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
+    parser.add_argument("--model", default="demo", metavar="NAME|FILE", help=f"{MODEL} (default: %(default)s)")
+    parser.add_argument("--weights", metavar="FILE", help=OWN_WEIGHTS)
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help='class names, one per line, in the order of the outputs; or the word "imagenet" for its 1,000',
+    )
+    parser.add_argument(
+        "--target", metavar="CLASS", help="class name or number to ask about (default: the most probable)"
+    )
+    parser.add_argument(
+        "--layer", metavar="NAME", help="convolution followed under the occluder (default: the last one)"
+    )
+    parser.add_argument(
+        "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
+    )
+    add_work(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from zfcuda.data.pictures import read_picture
+    from zfcuda.report import Folder, load_subject, prepare
+
+    device = checked_device(arguments.device)
+    top = checked_top(arguments.top)
+    with Folder(arguments.out) as folder:
+        with naming(arguments.model, LESS):
+            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            prepared = [
+                prepare(
+                    subject,
+                    read_picture(path),
+                    name,
+                    target=arguments.target,
+                    window=arguments.window,
+                    stride=arguments.stride,
+                    layer=arguments.layer,
+                )
+                for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+            ]
+        return report(folder, subject, prepared, top)
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """What to call each picture: its file name, or its path where several share that."""
+    names = [Path(path).name for path in paths]
+    return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]

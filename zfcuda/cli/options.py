@@ -1,0 +1,79 @@
+"""Options that several verbs have, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+MODEL = (
+    "a name like alexnet or vgg16; a file of weights (safetensors, .pth), a deploy prototxt or caffemodel; "
+    "torchvision/NAME or timm/NAME; module:attribute of your own Python"
+)
+OWN_WEIGHTS = "its weights: safetensors, a state_dict in .pth, a caffemodel"
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """--input, of the verbs that need no picture."""
+    parser.add_argument(
+        "--input",
+        metavar="CxHxW",
+        type=_size,
+        help="size of its pictures, as in 3x224x224 (default: what the network was made for)",
+    )
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """The options of the long work on a picture."""
+    parser.add_argument(
+        "--window", type=int, default=32, metavar="N", help="side of the occluder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stride", type=int, default=8, metavar="N", help="step of the occluder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--top", type=int, default=4, metavar="N", help="maps shown of each layer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="where the network runs, as in cuda or cuda:1 (default: %(default)s)"
+    )
+
+
+def checked_top(top: int) -> int:
+    """What --top says.
+
+    Raises:
+        ValueError: it is less than one map.
+    """
+    if top < 1:
+        raise ValueError(f"--top: expected at least 1, got {top}")
+    return top
+
+
+def checked_device(name: str) -> str:
+    """What --device says.
+
+    Raises:
+        ValueError: nothing can be computed on it here, with the reason.
+    """
+    import torch
+
+    from zfcuda.complaint import one_line
+
+    try:
+        torch.empty(1, device=name).tolist()  # a device without storage has nothing to list
+    except Exception as error:  # RuntimeError, AssertionError, NotImplementedError: it depends on the device
+        reason = one_line(str(error).strip().partition("\n")[0])
+        raise ValueError(f"--device {name}: not available here ({reason})") from None
+    return name
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    """3x224x224 -> (3, 224, 224)."""
+    words = text.lower().split("x")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(f"expected channels x height x width, as in 3x224x224, got {text!r}")
+    channels, height, width = map(int, words)
+    return channels, height, width
