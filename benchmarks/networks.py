@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 import zfcuda
 from benchmarks.survey import document, pages, running, subjects, trial
-from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import cli
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models.architectures import registry
 from zfcuda.models.checkpoints.load import load
+from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 from zfcuda.network import receptive_field
 from zfcuda.report.layers import conv_layers
 

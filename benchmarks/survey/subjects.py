@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.zoo import randomise
+from zfcuda.models.checkpoints.plain_torchvision import plain_torchvision
 
 MOST_PARAMETERS = 150_000_000
 SIDE = 96  # of a network that takes any image and needs no larger one
@@ -99,41 +102,31 @@ def version_of(package: str) -> str:
     return version(package)
 
 
-def imported(owner: str) -> ModuleType:
-    """torchvision.models or timm, to be called in a process of its own.
-
-    The wheel of torchvision brings operators that are built for one torch. Where they do not load, it stops at the
-    first two that it wants to describe. Networks use none of them: with their schemas alone all that is Python works.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    with warnings.catch_warnings():
+@contextmanager
+def imported(owner: str) -> Iterator[ModuleType]:
+    """torchvision.models or timm, for the time of a with statement."""
+    with plain_torchvision(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("torchvision.models" if owner == "torchvision" else owner)
+        yield importlib.import_module("torchvision.models" if owner == "torchvision" else owner)
 
 
 def names(owner: str) -> list[str]:
     """All networks of torchvision for classification that are not too large, or the chosen ones of timm."""
     if owner == "timm":
         return list(TIMM)
-    models = imported("torchvision")
+    with imported("torchvision") as models:
 
-    def parameters(name: str) -> int:
-        weights = models.get_model_weights(name)  # what is known of them: none is read
-        return int(next(iter(weights)).meta["num_params"])
+        def parameters(name: str) -> int:
+            weights = models.get_model_weights(name)  # what is known of them: none is read
+            return int(next(iter(weights)).meta["num_params"])
 
-    return [name for name in models.list_models(module=models) if parameters(name) <= MOST_PARAMETERS]
+        return [name for name in models.list_models(module=models) if parameters(name) <= MOST_PARAMETERS]
 
 
 def build(owner: str, name: str) -> tuple[nn.Module, int]:
     """A network with random weights, in eval mode, and the side of its images."""
     torch.manual_seed(0)
-    models = imported(owner)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with imported(owner) as models:
         if owner == "timm":
             network, side = models.create_model(name, pretrained=False), TIMM[name]
         else:

@@ -24,6 +24,7 @@ from zfcuda.models.checkpoints.convert import convert
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.identify import fits, whose
 from zfcuda.models.checkpoints.load import UnknownNetworkError, find, load
+from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 
 State = dict[str, Tensor]
 
@@ -392,11 +393,10 @@ def test_no_builder_is_left_to_download(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_torchvisions_own(tmp_path: Path) -> None:
-    try:
-        from torchvision import models
-    except Exception:
-        pytest.skip("torchvision is not installed, or for another torch")
-    other = models.densenet121(num_classes=3)
+    with torchvision_models() as models:
+        if models is None:
+            pytest.skip("no torchvision")
+        other = models.densenet121(num_classes=3)
     torch.save(other.state_dict(), tmp_path / "w.pth")
     loaded = find("densenet121", weights=tmp_path / "w.pth")
     x = torch.randn(1, 3, 64, 64)

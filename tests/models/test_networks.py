@@ -14,11 +14,11 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import networks
-from benchmarks.torchvision_models import torchvision_models
 from benchmarks.zoo import randomise
 from zfcuda import models
 from zfcuda.data import DigitPreprocess, Preprocess
 from zfcuda.models.architectures import registry
+from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 from zfcuda.models.checks import check_num_classes
 from zfcuda.network import receptive_field
 

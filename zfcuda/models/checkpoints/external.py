@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.complaint import reason
+from zfcuda.models.checkpoints.plain_torchvision import plain_torchvision
 
 PACKAGES = ("torchvision", "timm")
 # Their published weights were trained with another mean and deviation, which their first step makes of ImageNet's.
@@ -40,7 +41,9 @@ def find(package: str, name: str) -> External | None:
     Raises:
         ValueError: the package is not installed, or cannot be imported.
     """
-    return _torchvision(name) if package == "torchvision" else _timm(name)
+    plain = plain_torchvision()  # timm imports it, too
+    found = plain(_torchvision if package == "torchvision" else _timm)(name)
+    return found and External(plain(found.build), plain(found.describe))
 
 
 def installed(package: str) -> bool:
@@ -149,6 +152,7 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if str(getattr(target, "__module__", "")).partition(".")[0] in PACKAGES:
         options |= without_downloads(target)
+        target = plain_torchvision()(target)
     try:
         inspect.signature(target).bind(**options)
     except TypeError as error:
@@ -167,8 +171,9 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
 def _module(name: str, module: str) -> ModuleType:
     here = [] if "" in sys.path else [""]  # as under `python -m`, which the installed command is not
     sys.path[:0] = here
+    load = importlib.import_module
     try:
-        return importlib.import_module(module)
+        return (plain_torchvision()(load) if module.partition(".")[0] in PACKAGES else load)(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             raise ValueError(f"{name!r}: no Python module {error.name!r} here") from None

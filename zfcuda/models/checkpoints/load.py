@@ -68,7 +68,8 @@ def load(
             - a file of weights (safetensors, or what ``torch.save`` wrote) of one of ``models.NAMES``, which is found
               by its names and shapes;
             - Caffe's deploy prototxt, or a caffemodel beside one (needs the package protobuf);
-            - "torchvision/NAME" or "timm/NAME", or the bare name where it is none of ours, if installed;
+            - "torchvision/NAME" or "timm/NAME", or the bare name where it is none of ours, if installed (even where
+              torchvision's compiled operators were built for another torch: its networks are plain Python);
             - "module:attribute" of your own Python: a network, or a function without required arguments that makes one.
               The module is imported, and so runs.
         weights: a file for it (safetensors, .pth, .caffemodel); None: random ones, unless they are in or beside the

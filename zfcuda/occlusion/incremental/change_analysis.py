@@ -79,7 +79,8 @@ def sized(
     """What a node gives for `count` images as far as shapes go.
 
     Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for
-    as many images.
+    as many images, and tensors that are known, whose first side may be another multiple of the images (the windows of
+    an attention, say).
     """
 
     def value(ref: Any) -> Any:
@@ -88,7 +89,7 @@ def sized(
         known = base[ref.index]
         if changes[ref.index] is Whole.CONSTANT:
             return known
-        if not isinstance(known, Tensor):
+        if not isinstance(known, Tensor) or isinstance(sizes.get(ref.index), Tensor):
             return sizes.get(ref.index, known)
         return torch.empty((), dtype=known.dtype, device=known.device).expand(count, *known.shape[1:])
 
