@@ -74,7 +74,8 @@ def run(trial: Trial, names: Sequence[str], kept: Kept, jobs: int) -> None:
     with tqdm(total=len(left), unit="network") as bar, ThreadPoolExecutor(jobs) as threads:
 
         def one(name: str) -> None:
-            result = alone(trial, *name.split("/", 1))
+            owner, _, plain = name.partition("/")
+            result = alone(trial, owner, plain)
             kept.add(name, result)
             wrong = [column for column, (holds, _) in result.cells.items() if holds is None]
             if wrong or result.ended:

@@ -42,14 +42,14 @@ def picture(size: int = 224, seed: int = 0) -> Tensor:
     return 1.2 * blobs + 0.5 * torch.randn(1, 3, size, size, generator=random)
 
 
-def randomise(network: nn.Module, seed: int = 0, size: int = 224) -> None:
+def randomise(network: nn.Module, seed: int = 0, images: Tensor | None = None) -> None:
     """Gives a network its weights; layers on the device "meta" come into being on the CPU.
 
     Where other parameters are all the same number, as those of norms and the scales of layers are at first, each is
     given another of that size: nothing is multiplied by one, and no branch left out.
 
     Args:
-        size: side of the image that the statistics of the batch norms are taken of.
+        images: [N,3,H,W] that the statistics of the batch norms are taken of; None: one of 224 x 224.
     """
     if any(p.is_meta for p in network.parameters()):
         network.to_empty(device="cpu")
@@ -83,8 +83,8 @@ def randomise(network: nn.Module, seed: int = 0, size: int = 224) -> None:
         """Gives a norm statistics about as far from one image's as those of a data set are."""
         assert isinstance(norm, _NORMS) and norm.running_var is not None and norm.running_mean is not None
         x = inputs[0]
-        if x.dim() == 2 or x[0, 0].numel() == 1:  # one number a channel, whose variance is not known
-            mean = x.flatten(1)[0]
+        if x.numel() == x.shape[1]:  # one number a channel, whose variance is not known
+            mean = x.flatten()
             variance = mean.square().mean().expand_as(mean)
         else:
             variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1])
@@ -96,7 +96,7 @@ def randomise(network: nn.Module, seed: int = 0, size: int = 224) -> None:
     network.eval()
     if hooks:
         with torch.inference_mode():
-            network(picture(size, seed=seed + 1))
+            network(picture(seed=seed + 1) if images is None else images)
     for hook in hooks:
         hook.remove()
 

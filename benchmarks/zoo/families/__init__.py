@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from benchmarks.zoo.families import attention, joined, mobile, residual
-from benchmarks.zoo.made import randomise
+from benchmarks.zoo.made import picture, randomise
 
 SIDE = 32
 
@@ -48,7 +49,7 @@ _BUILD: dict[str, Callable[[], nn.Module]] = {
 def _made(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     def network() -> nn.Module:
         network = build()
-        randomise(network, size=SIDE)
+        randomise(network, images=torch.cat([picture(SIDE, seed) for seed in range(4)]))
         return network
 
     return network

@@ -82,6 +82,9 @@ def inception() -> nn.Module:
 class Normalised(nn.Module):
     """Takes values of 0 ... 1, and normalises them itself."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
