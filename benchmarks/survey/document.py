@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
 
-import zfcuda
 from benchmarks.survey import subjects
 from benchmarks.survey.running import Result
 from benchmarks.survey.trial import ABILITIES
+from zfcuda.version import __version__
 
 Results = Mapping[str, Result]  # "owner/name" ->
 
@@ -40,7 +42,7 @@ def whole(results: Results, own_columns: Sequence[str]) -> str:
 
 {_headline(others, len(own))}
 
-Measured {date} with zfcuda {zfcuda.__version__ if hasattr(zfcuda, "__version__") else ""}, torch {torch.__version__},
+Measured {date} with zfcuda {__version__}, torch {torch.__version__},
 {versions}, Python {platform.python_version()}, on a CPU, by `python -m benchmarks.networks`, which writes this page.
 Every cell was tried there, with random weights and a drawn picture.
 
@@ -86,42 +88,24 @@ training, the image is square, of the side that the column says.
 
 def table(results: Results) -> str:
     """A row for each network of others, a column for each ability."""
-    columns = ["network", "parameters", "image", *(_TITLES[a] for a in ABILITIES)]
+    columns = ["network", "parameters", "side", *(_TITLES[a] for a in ABILITIES)]
     rows = []
     for name, result in results.items():
-        if _of(name, "ours"):
-            rows.append(
-                [
-                    f"`{name}`",
-                    *(result.cells.get(c, (None, ""))[1] for c in ("parameters", "input")),
-                    "",
-                    "",
-                    "",
-                    _ended(result),
-                ]
-            )
-            continue
-        cells = [result.cells.get(column) for column in ("parameters", "side")]
-        facts = [cell[1] if cell else "?" for cell in cells]
+        facts = [result.cells[column][1] if column in result.cells else "?" for column in ("parameters", "side")]
         rows.append([f"`{name}`", *facts, *(_cell(result, ability) for ability in ABILITIES)])
     return _markdown(columns, rows)
 
 
 def failures(results: Results) -> list[str]:
     """Lines on the networks of which not all holds."""
-    return [f"{name}: {_ended(result)}" for name, result in results.items() if not _all_hold(result)]
+    wrong = {name: [text for holds, text in result.cells.values() if not holds] for name, result in results.items()}
+    return [
+        f"{name}: {result.ended or wrong[name][0]}" for name, result in results.items() if result.ended or wrong[name]
+    ]
 
 
 def _of(name: str, owner: str) -> bool:
     return name.startswith(f"{owner}/")
-
-
-def _all_hold(result: Result) -> bool:
-    return not result.ended and all(holds for holds, _ in result.cells.values())
-
-
-def _ended(result: Result) -> str:
-    return result.ended or ("all" if _all_hold(result) else "not all")
 
 
 def _cell(result: Result, ability: str) -> str:
@@ -155,8 +139,17 @@ def _share(results: Results, ability: str) -> str:
 
 
 def _refusals(others: Mapping[str, Results]) -> str:
-    """What stands in the way, most frequent first."""
-    return ""
+    """What stands in the way of projections, most frequent first."""
+    steps: Counter[str] = Counter()
+    for results in others.values():
+        for result in results.values():
+            holds, text = result.cells.get("projected", (None, ""))
+            if holds is False:
+                steps.update({step.split(".")[-1] for step in re.findall(r"not [^:]*: ([^ ;]+) \(", text)})
+    if not steps:
+        return ""
+    told = ", ".join(f"{step} ({count})" for step, count in steps.most_common())
+    return f"Projections stop first at these steps, in so many networks: {told}."
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
