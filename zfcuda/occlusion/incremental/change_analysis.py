@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -55,7 +55,7 @@ class Changes:
         cuts: the nodes that run on whole maps, of which again one rectangle has changed.
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
-        sizes: the values, for two images, of the nodes that are sizes.
+        sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
     """
 
     of: dict[int, Change]
@@ -65,8 +65,10 @@ class Changes:
     reductions: set[int]
     completed: list[str]
     sizes: dict[int, Any]
+    many: dict[int, Any] = field(default_factory=dict)
 
 
+_MANY = 1_000_003
 # Position by position: the value at a place depends on the operands at this place alone.
 POINTWISE = frozenset(
     ("relu", "lrn", "batch_norm", "identity", "add", "mul", "pointwise", "channels", "softmax", "cat")
@@ -130,8 +132,11 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
     if node.is_shape_query or all(changes.of[i] is Whole.SIZE for i in depends):
         if isinstance(value, Tensor):
             return Whole.DENSE
-        changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
-        return Whole.SIZE
+        two = changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
+        many = changes.many[node.index] = sized(node, base, changes.of, changes.many, _MANY)
+        # What does not depend on how many images there are, the number of channels for one, may be a setting.
+        fixed = type(value) is int and type(two) is int and value == two == many
+        return Whole.CONSTANT if fixed else Whole.SIZE
     if isinstance(value, Tensor) and not value.dim():
         raise ValueError(f"{node.label} gives one number for all images of a batch together")
     if not isinstance(value, Tensor) or len(value) != 1:
@@ -191,7 +196,7 @@ def _is_global_mean(node: Node, base: Mapping[int, Any]) -> bool:
         return False
     if node.kind == "adaptive_avg_pool":
         return tuple(base[node.index].shape[2:]) == (1, 1) and tuple(source.shape[2:]) != (1, 1)
-    dims = node.arguments["dim"]
+    dims = node.resolve(base)["dim"]
     return not isinstance(dims, int | None) and sorted(d % 4 for d in dims) == [2, 3]
 
 
@@ -220,7 +225,7 @@ def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], chang
     shape = base[node.index].shape
     if not is_pointwise(node) or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
         return Whole.DENSE
-    if node.kind in ("cat", "softmax") and node.arguments["dim"] not in (1, -3):
+    if node.kind in ("cat", "softmax") and node.resolve(base)["dim"] not in (1, -3):
         return Whole.DENSE
     constants = [base[i] for i in node.refs if changes.of[i] is Whole.CONSTANT]
     if any(isinstance(c, Tensor) and (c.dim() > 4 or (c.dim() == 4 and len(c) > 1)) for c in constants):
