@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from types import ModuleType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.zoo import picture, randomise
-from zfcuda.data import Parts, Preprocess
+from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models.checkpoints.plain_torchvision import plain_torchvision
 
 MOST_PARAMETERS = 150_000_000
@@ -124,6 +124,11 @@ def names(owner: str) -> list[str]:
         return [name for name in models.list_models(module=models) if parameters(name) <= MOST_PARAMETERS]
 
 
+def drawn(side: int, number: int = 0) -> Tensor:
+    """A drawn picture as networks take it: [1,3,side,side]."""
+    return Preprocess(side, side, interpolation="bilinear")(Parts(seed=HELD_OUT_SEED)[number].image)
+
+
 def build(owner: str, name: str) -> tuple[nn.Module, int]:
     """A network with random weights, in eval mode, and the side of its images."""
     torch.manual_seed(0)
@@ -135,9 +140,7 @@ def build(owner: str, name: str) -> tuple[nn.Module, int]:
             settings = {"transform_input": True, "aux_logits": False, "init_weights": False}
             inception = settings if name in ("googlenet", "inception_v3") else {}
             network, side = models.get_model(name, weights=None, **inception), _TORCHVISION_SIDES.get(name, SIDE)
-    # Of unlike images: statistics of one alone let networks with gates explode on another.
-    drawn = Parts(seed=0)
-    preprocess = Preprocess(side, side, interpolation="bilinear")
-    images = [preprocess(drawn[i].image) for i in range(4)] + [picture(side, seed) for seed in range(4)]
+    # Of unlike images, the one that will be looked at among them: else gates let deep networks explode on it.
+    images = [drawn(side, i) for i in range(4)] + [picture(side, seed) for seed in range(4)]
     randomise(network, images=torch.cat(images))
     return network, side

@@ -55,7 +55,7 @@ def attempt(owner: str, name: str) -> Iterator[tuple[str, Cell]]:
     parameters = sum(p.numel() for p in network.parameters())
     yield "parameters", Cell(True, f"{parameters / 1e6:.1f} M")
     yield "side", Cell(True, str(side))
-    image = Preprocess(side, side, interpolation="bilinear")(Parts(seed=HELD_OUT_SEED)[0].image)
+    image = subjects.drawn(side)
     with torch.inference_mode():
         logits = network(image)[0]
     subject = Subject(network, image, logits.clone())
