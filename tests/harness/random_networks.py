@@ -5,7 +5,7 @@ A falsifying example prints as the repr of its Case, which is all that is needed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -367,6 +367,59 @@ STEPS += [_activation] * 3 + [_residual, _residual, _shortcut, _concatenation, _
 STEPS += [_attention, _reused]
 
 
+# What can be undone exactly: texts, those that need even channels, and modules.
+MOVES = ["return x.transpose(2, 3)", "return x.permute(0, 1, 3, 2).contiguous()", "return x.flip(3)", "return x.mT"]
+MOVES += [
+    "return torch.roll(x, (1, 2), (2, 3))",
+    "return F.pad(x, (1, 0, 2, 1))",
+    "return F.pad(x, (1, -1), value=0.7)",
+]
+MOVES += ["return x.flatten(2).transpose(1, 2).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)"]
+MOVES += ["return F.interpolate(x, size=(9, 11), mode='bilinear')", "return F.interpolate(x, (7, 8), mode='area')"]
+MOVES += [
+    "return x.select(1, 0).unsqueeze(1)",
+    "return torch.stack([x, -x], 2).flatten(1, 2)",
+    "return x.cumsum(3) / 4",
+]
+MOVES += ["return torch.cat([x, torch.zeros_like(x[:, :2])], 1)", "return x.sum(1, keepdim=True).expand_as(x) / 3"]
+MOVES += ["return (x.double() * 0.5).to(x)", "x = x.clone(); x[:, :, 1:] = 0.5 * x[:, :, :-1]; return x", "return -x"]
+MOVES += ["return x.permute(0, 2, 3, 1).matmul(torch.eye(x.shape[1]).to(x) + 0.2).permute(0, 3, 1, 2)"]
+MOVES += ["return (x - x.mean((2, 3), keepdim=True)) / 0.8", "return torch.sub(1, x, alpha=0.4)"]
+EVEN = ["n, c, h, w = x.shape; return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)"]
+EVEN += ["a, b = x.chunk(2, 1); return a - b", "return torch.cat(torch.split(x, x.shape[1] // 2, 1)[::-1], 1)"]
+CLAMPS = [
+    "F.relu(x)",
+    "F.relu6(3 * x)",
+    "x.clamp(0, 0.5)",
+    "x.clamp_(min=0)",
+    "F.hardtanh(x, 0, 1)",
+    "x.clamp(max=0.3)",
+]
+LEAKS = ["F.leaky_relu(x, 0.2)", "x.clamp(-0.4, 1)", "F.hardtanh(x)", "F.leaky_relu(x, 0.1, True)"]
+
+
+def _move(draw: Draw, x: Tensor) -> nn.Module:
+    channels, height, width = x.shape[1:]
+    modules: list[nn.Module] = [nn.ReplicationPad2d((1, 2, 0, 1)), nn.ZeroPad2d((0, 1, 2, 0)), nn.Upsample((8, 6))]
+    if min(height, width) > 1:
+        modules.append(nn.ReflectionPad2d((0, 1, 1, 1)))
+    if height * width <= 400:
+        modules.append(nn.ConvTranspose2d(channels, channels, 3, 2, 1))
+    texts = MOVES + EVEN * (channels % 2 == 0)
+    choice = draw(st.sampled_from(range(len(modules) + len(texts))))
+    return modules[choice] if choice < len(modules) else Code(texts[choice - len(modules)])
+
+
+def _clamp(draw: Draw, x: Tensor) -> nn.Module:
+    modules = [nn.ReLU6(), nn.ReLU(inplace=True), nn.PReLU(x.shape[1]), nn.LeakyReLU(0.3)]
+    choice = draw(st.sampled_from([*modules, *CLAMPS, *LEAKS]))
+    return Code(f"return {choice}") if isinstance(choice, str) else choice
+
+
+UNDONE = [_convolution, _convolution, _max_pool, _average_pool, _batch_norm, _response_norm, _dropout, _clamp, _clamp]
+UNDONE += [_move] * 5 + [_arithmetic, _slice, _shortcut, _concatenation]
+
+
 # ---------------------------------------------------------------- the picture's end, and the classes' end
 
 
@@ -448,17 +501,22 @@ def normal(shape: Any, seed: int) -> Tensor:
 
 @st.composite
 def networks(
-    draw: Draw, image: Tensor, channels_last: bool = False, foreign: bool = False, coupled: bool = False
+    draw: Draw,
+    image: Tensor,
+    channels_last: bool = False,
+    foreign: bool = False,
+    coupled: bool = False,
+    kinds: Sequence[Callable[[Draw, Tensor], nn.Module]] = STEPS,
 ) -> nn.Sequential:
     """A network for this picture. foreign: somewhere in it, a step that is not local or not known. coupled: one that
-    mixes the images of a batch.
+    mixes the images of a batch. kinds: what its steps are drawn from.
     """
     with torch.no_grad():
         x = image[None].clone()
         layers = _preamble(draw, x)
         for layer in layers:
             x = layer(x)
-        steps = [draw(st.sampled_from(STEPS)) for _ in range(draw(st.integers(0, 5)))]
+        steps = [draw(st.sampled_from(kinds)) for _ in range(draw(st.integers(0, 5)))]
         if foreign:
             steps.insert(draw(st.integers(0, len(steps))), _foreign)
         if coupled:

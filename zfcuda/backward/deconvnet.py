@@ -87,15 +87,20 @@ def projections(
     lrn: str = "identity",
     positive: bool = False,
     own: Tensor | None = None,
+    rules: Rules | None = None,
 ) -> Projections:
     """Projects as project() does, without its warning, and says what was projected, all from one forward pass.
 
     Args:
         positive: leave out the selected activations that are not positive; where none is, nothing is walked back.
         own: [1,K,h,w] or [1,K], what a run of the model itself gave for the layer; None: it is run.
+        rules: those of another method, such as Rules("guided", "exact"), in place of the deconvnet's and `lrn`.
+
+    Raises:
+        As project; UnprojectableError where something between the layer and the pixels has no rule.
     """
     selection = UnitSelection.of(layer, unit, position, top)
-    rules = deconvnet_rules(lrn)
+    rules = deconvnet_rules(lrn) if rules is None else rules
     network, batch = followed(model, image)
     with torch.no_grad(), deterministic():
         forward = BackwardPath.of(network, layer, rules).checked_forward(batch, own)
@@ -116,6 +121,19 @@ def strongest(model: nn.Module | Network, image: Tensor, layer: str, top: int = 
     with torch.no_grad():
         activation = BackwardPath.of(network, layer, None).checked_forward(batch).activation
         return strongest_units(activation[0], layer, integer("top", top)).listed(activation.shape[-1])
+
+
+def depends_on_image(network: Network, layer: str) -> bool:
+    """Whether the projection of a given unit at a given place differs from image to image beyond its strength.
+
+    It does where pooling switches lie between the layer and the pixels. All else there is a fixed filter or the
+    rectification of the signal: without switches every image has the same projection.
+
+    Raises:
+        TypeError, ValueError: the layer is unknown, or does not depend on the image.
+    """
+    path = BackwardPath.of(network, layer, None)
+    return any(node.kind == "max_pool" and node.index in path.sees for node in path.nodes)
 
 
 def deconvnet_rules(lrn: str) -> Rules:

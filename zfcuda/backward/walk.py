@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.rules import Rules, UnsupportedError, WayBack, signal_slots
+from zfcuda.backward.linear import values_read
+from zfcuda.backward.rules import Rules
+from zfcuda.backward.way import UnsupportedError, Way, WayBack
 from zfcuda.inputs import checked_image
-from zfcuda.network import Network, Node, Ref, evaluating, trace
+from zfcuda.network import Network, Node, evaluating, trace
 from zfcuda.network.graph import spoken_shape
 from zfcuda.network.intact import Shared
 from zfcuda.network.own import off, own_value, refuse_if_off
+
+
+class UnprojectableError(ValueError):
+    """Raised where a layer cannot be projected because of what lies between it and the pixels; the message names it."""
+
 
 _CHUNK = 2**26  # elements of the largest map, over all seeds that walk back together
 
@@ -34,7 +41,8 @@ class ForwardPass:
     """A forward pass up to a layer, with the way back."""
 
     activation: Tensor  # [1,K,h,w] or [1,K]
-    image_shape: torch.Size  # [C,H,W]
+    image_shape: torch.Size  # [1,C,H,W]
+    input: int  # the image's node
     output: int  # the layer's node
     steps: list[_Step]
     largest: int  # elements of the largest map
@@ -46,23 +54,28 @@ class ForwardPass:
     def projections(self, seeds: Tensor) -> Tensor:
         """Walks seeds, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
         if not len(seeds):
-            return seeds.new_empty(0, *self.image_shape)
+            return seeds.new_empty(0, *self.image_shape[1:])
         chunk = max(1, _CHUNK // self.largest)
-        return torch.cat([self._walk_back(part) for part in seeds.split(chunk)]).contiguous()
+        return torch.cat([self._walk_back(part[:, None]) for part in seeds.split(chunk)]).contiguous()
 
     def _walk_back(self, seed: Tensor) -> Tensor:
-        signals = {self.output: seed}
+        signals: dict[int, Any] = {self.output: seed}
         for step in reversed(self.steps):
             signal = signals.pop(step.index, None)
             if signal is None:
                 continue
             for source, part in zip(step.sources, step.back(signal), strict=True):
-                if part is None:
-                    raise ValueError("layer: cannot be projected through an addition of different ranks")
                 # A value with several readers gets the sum of what they send back.
-                signals[source] = signals[source] + part if source in signals else part
-        (pixels,) = signals.values()
-        return pixels
+                signals[source] = _sum(signals.get(source), part)
+        pixels: Tensor | None = signals.get(self.input)
+        return seed.new_zeros(len(seed), *self.image_shape[1:]) if pixels is None else pixels[:, 0]
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """The sum of two signals of one value, a list of them for several tensors; None is nothing."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b if isinstance(a, Tensor) else list(map(_sum, a, b))
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,9 @@ class BackwardPath:
 
     network: Network
     layer: str
-    rules: Rules | None  # None where no way back is needed
     nodes: Sequence[Node]
     sees: set[int]  # those whose value depends on the pixels
+    ways: Mapping[int, Way]  # through those, but the image itself; none where no way back is needed
     output: int  # the layer's node
 
     @staticmethod
@@ -81,18 +94,21 @@ class BackwardPath:
         """Finds the path.
 
         Raises:
-            TypeError, ValueError: the layer is unknown, or something before it has no rule.
+            TypeError, ValueError: the layer is unknown.
+            UnprojectableError: something before it has no rule.
         """
         output = network.node(layer).index
         nodes = network.ancestors([output])
         sees = _dependents(nodes)
         if output not in sees:
             raise ValueError(f"layer: expected one that depends on the image, got {layer!r}")
+        ways = {}
         if rules is not None:
             for node in nodes:
-                if node.index in sees:
-                    _refuse_unless_known(node, sees, rules, layer)
-        return BackwardPath(network, layer, rules, nodes, sees, output)
+                if node.index in sees and node.kind != "input":
+                    with _spoken(layer, node):
+                        ways[node.index] = rules.way(node, sees)
+        return BackwardPath(network, layer, nodes, sees, ways, output)
 
     def checked_forward(self, batch: Tensor, own: Tensor | None = None) -> ForwardPass:
         """Runs forward; refuses values that are not finite, and a layer that is not the model's own.
@@ -118,14 +134,13 @@ class BackwardPath:
                 if node.kind == "input":
                     values[node.index] = batch
                     continue
-                arguments = node.resolve(values)
+                way = self.ways.get(node.index)
                 try:
-                    if self.rules is None or node.index not in self.sees:
-                        values[node.index] = node.run(arguments)
+                    if way is None:
+                        values[node.index] = node.run(node.resolve(values))
                         continue
-                    value, back = self.rules.by_kind[node.kind](arguments)
-                except UnsupportedError as refusal:
-                    raise ValueError(_refusal(self.layer, node, str(refusal))) from None
+                    with _spoken(self.layer, node):
+                        value, back = way.run(values)
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
@@ -134,15 +149,16 @@ class BackwardPath:
                         f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {reason}"
                     ) from error
                 values[node.index] = value
-                largest = max(largest, value.numel())
-                steps.append(_Step(node.index, *_only(self.sees, node, back)))
+                largest = max(largest, sum(x.numel() for x in ([value] if isinstance(value, Tensor) else value)))
+                steps.append(_Step(node.index, way.sources, back))
         activation = values[self.output]
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
             kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
             raise ValueError(f"layer: expected a map [1,K,h,w] or a vector [1,K], got {kind} from {self.layer!r}")
         if not activation.is_floating_point():
             raise ValueError(f"layer: expected floating values, got {activation.dtype} from {self.layer!r}")
-        return ForwardPass(activation, batch.shape[1:], self.output, steps, largest)
+        image = next(node.index for node in self.nodes if node.kind == "input")
+        return ForwardPass(activation, batch.shape, image, self.output, steps, largest)
 
 
 def followed(model: nn.Module | Network, image: Tensor) -> tuple[Network, Tensor]:
@@ -193,32 +209,21 @@ def _dependents(nodes: Sequence[Node]) -> set[int]:
     """The nodes whose value depends on the pixels, not just on the image's size."""
     dependents: set[int] = set()
     for node in nodes:
-        if node.kind == "input" or (not node.is_shape_query and not dependents.isdisjoint(node.refs)):
+        if node.kind == "input" or not dependents.isdisjoint(values_read(node)):
             dependents.add(node.index)
     return dependents
 
 
-def _refuse_unless_known(node: Node, sees: set[int], rules: Rules, layer: str) -> None:
-    if node.kind == "input":
-        return
-    if node.kind not in rules.by_kind:
-        raise ValueError(_refusal(layer, node, ""))
-    signals = {slot.index for slot in signal_slots(node) if isinstance(slot, Ref)}
-    if not sees.isdisjoint(set(node.refs) - signals):
-        raise ValueError(_refusal(layer, node, "its weights or settings depend on the image"))
-
-
-def _refusal(layer: str, node: Node, reason: str) -> str:
-    because = f": {reason}" if reason else ""
-    return f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{because}"
-
-
-def _only(sees: set[int], node: Node, back: WayBack) -> tuple[list[int], WayBack]:
-    """The sources of a node that depend on the image, and the way back to them alone."""
-    slots = signal_slots(node)
-    kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
-    sources = [slots[i].index for i in kept]
-    return sources, back if len(kept) == len(slots) else lambda signal: [back(signal)[i] for i in kept]
+@contextmanager
+def _spoken(layer: str, node: Node) -> Iterator[None]:
+    """Says of what has no rule that it lies between the layer and the pixels."""
+    try:
+        yield
+    except UnsupportedError as refusal:
+        reason = f": {refusal}" if str(refusal) else ""
+        raise UnprojectableError(
+            f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{reason}"
+        ) from None
 
 
 @contextmanager

@@ -346,6 +346,7 @@ def on_copies(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*copies[0], **copies[1])
 
     run.__name__ = name_of(function)
+    run.__wrapped__ = function  # type: ignore[attr-defined]
     return run
 
 
@@ -377,6 +378,20 @@ def name_of(function: Any) -> str:
     """The name of a function, a method or an operator of torch.ops."""
     name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
     return name.split(".")[0]  # an operator's goes on with its overload: "chunk.default"
+
+
+def torchs(function: Any) -> tuple[str, Any]:
+    """What a call in its own form runs: the name of torch's own function, method or module, and that itself.
+
+    Without the underscore of an in-place form; "" where it is not torch's.
+    """
+    while hasattr(function, "__wrapped__") and not isinstance(function, nn.Module):
+        function = function.__wrapped__
+    if isinstance(function, torch._ops.OpOverload):
+        own = function._schema.name.startswith("aten::")
+    else:  # the methods of this module call torch's
+        own = _is_torch(function) or getattr(function, "__module__", "") == __name__
+    return name_of(function).rstrip("_") if own else "", function
 
 
 def is_pointwise(name: str) -> bool:

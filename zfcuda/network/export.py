@@ -130,6 +130,8 @@ def _of_operator(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     if len(written) > 1 or (written and not isinstance(written[0], fx.Node)):
         raise ValueError(f"{operator} writes to more than one tensor")
     copies = bool(written) or "batch_norm" in name or name == "instance_norm"
+    if operator is torch.ops.aten.copy.default:  # the same in place, on a copy, which autograd knows
+        operator, copies = torch.ops.aten.copy_.default, True
     return Call(
         "pointwise" if space == "aten" and calls.is_pointwise(name) else "other",
         {"function": calls.on_copies(operator) if copies else operator, "args": tuple(args), "kwargs": dict(kwargs)},

@@ -51,7 +51,7 @@ class Node:
     @property
     def refs(self) -> list[int]:
         """The nodes whose values it reads, in order, repeated ones included."""
-        return list(_refs(self.arguments))
+        return list(references(self.arguments))
 
     @property
     def is_shape_query(self) -> bool:
@@ -68,17 +68,18 @@ def map_nest(value: Any, function: Callable[[Any], Any]) -> Any:
     return fx.node.map_aggregate(value, function)
 
 
-def _refs(value: Any) -> Iterator[int]:
+def references(value: Any) -> Iterator[int]:
+    """The nodes that a nest of arguments refers to, in order, repeated ones included."""
     if isinstance(value, Ref):
         yield value.index
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _refs(item)
+            yield from references(item)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _refs(item)
+            yield from references(item)
     elif isinstance(value, slice):
-        yield from _refs((value.start, value.stop, value.step))
+        yield from references((value.start, value.stop, value.step))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""The walk back through random networks of steps that can be undone: with the gradient's rules it is autograd's."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.backward.test_rules import EXACT
+from tests.harness.random_networks import UNDONE, named_maps, networks, normal
+from zfcuda.backward import UnprojectableError
+from zfcuda.backward.walk import walk_back
+from zfcuda.network import trace
+
+EXAMPLES = int(os.environ.get("ZFCUDA_EXAMPLES", "0"))  # 0: the same few at each run
+RANDOM = {
+    "deadline": None,
+    "derandomize": EXAMPLES == 0,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+
+
+# What the harness draws besides, in heads and sums, and has no rule.
+NO_RULE = re.compile(
+    "(?i)maximum|abs|exp in|softmax|sigmoid|tanh|silu|gelu|elu|swish|softplus|mish|amax|dilation|AdaptiveMaxPool|"
+    "more than one of its factors"
+)
+
+
+def gradient(model: nn.Module, image: Tensor, layer: str, seeds: Tensor) -> Tensor:
+    """Of the last value of a layer, by torch.autograd."""
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(output.clone())  # before anything overwrites it
+
+    handle = model.get_submodule(layer).register_forward_hook(keep)
+    x = image.clone().requires_grad_()
+    model(x * 1)
+    handle.remove()
+    parts = [torch.autograd.grad(seen[-1], x, seed[None], retain_graph=True, allow_unused=True)[0] for seed in seeds]
+    return torch.cat([torch.zeros_like(image) if part is None else part for part in parts])
+
+
+@settings(max_examples=EXAMPLES or 60, **RANDOM)
+@given(data=st.data())
+def test_the_gradient_is_that_of_autograd(data: st.DataObject) -> None:
+    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 24), st.integers(9, 24)))
+    image = normal(size, data.draw(st.integers(0, 1 << 16)))
+    model = data.draw(networks(image, kinds=UNDONE)).double()
+    image = image.double()[None]
+    network = trace(model, image)
+    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
+    with torch.no_grad():
+        value = network.run(image, [network.node(layer).index])[network.node(layer).index]
+    if value.ndim not in (2, 4) or not value.isfinite().all():
+        return
+    seeds = normal((2, *value.shape[1:]), 1).double()
+    expected = gradient(model, image, layer, seeds)
+    with torch.inference_mode(data.draw(st.booleans())):
+        try:
+            found = walk_back(network, image, layer, lambda _: seeds, EXACT)
+        except UnprojectableError as error:  # what those steps of the harness draw that no rule is for
+            assert NO_RULE.search(str(error)), error
+            return
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12

@@ -1,0 +1,137 @@
+"""Layers that are no linear maps: maximum pooling, and rectifiers, on which the methods disagree.
+
+Each method's settings at a rectifier, `relu` in zfcuda.backward.rules.Rules:
+
+- max(0, x): "deconvnet" rectifies the signal wherever the activation was (Zeiler & Fergus, section 2.1); "gradient"
+  passes it where the activation was positive; "guided" does both (Springenberg et al. 2014).
+- min(max(0, x), 6) and every other upper end: in "gradient" and "guided" nothing passes where the activation was at its
+  upper end. The deconvnet takes no notice of it, as it takes none of the activation at a ReLU: it rectifies the signal.
+  An upper end alone leaves its signal as it is.
+- max(-1, x), max(0.1 x, x) and the like let negative values through: what rectifying the signal would mean there is not
+  agreed. They have a gradient, and no rule for the two others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda import ops
+from zfcuda.backward.way import Arguments, TorchCall, UnsupportedError, WayBack, per_image, same
+from zfcuda.network import kinds
+
+
+def max_pool(arguments: Arguments) -> tuple[Tensor, WayBack]:
+    """Returns each value to where its maximum was, by the switches; where windows overlap, values add up."""
+    input = arguments["input"]
+    kernel = kinds.pair(arguments["kernel_size"])
+    stride = kinds.window_stride(arguments)
+    padding = kinds.pair(arguments["padding"])
+    if input.ndim != 4:
+        raise UnsupportedError(f"pooling of {input.ndim} dimensions")
+    if kinds.pair(arguments["dilation"]) != (1, 1):
+        raise UnsupportedError(f"pooling with dilation {arguments['dilation']}")
+    if kernel[0] * kernel[1] > 256:
+        raise UnsupportedError(f"pooling windows of {kernel[0]} x {kernel[1]}; at most 256 elements have switches")
+    output, switches = ops.max_pool2d_with_switches(input, kernel, stride, padding, bool(arguments["ceil_mode"]))
+
+    def back(signal: Tensor) -> list[Tensor]:
+        repeated = switches.expand_as(signal).flatten(0, 1)
+        return [
+            per_image(
+                signal, lambda s: ops.max_unpool2d(s, repeated, kernel, stride, padding, output_size=input.shape[2:])
+            )
+        ]
+
+    return output, back
+
+
+# ---------------------------------------------------------------- rectifiers
+
+
+def relu(arguments: Arguments, method: str) -> tuple[Tensor, WayBack]:
+    output = kinds.relu(**arguments)
+    return output, _rectified(method, output > 0)  # at exactly zero torch's gradient is zero too
+
+
+def _rectified(method: str, active: Tensor) -> WayBack:
+    """active: where the gradient is one."""
+    if method == "deconvnet":
+        return lambda signal: [F.relu(signal)]
+    if method == "gradient":
+        return lambda signal: [torch.where(active, signal, 0)]
+    return lambda signal: [torch.where(active, F.relu(signal), 0)]
+
+
+# The ends of each, by the arguments that follow the input, and whether torch's gradient is one at the ends themselves.
+_CLAMPING: dict[str, tuple[Callable[..., tuple[Any, Any]], bool]] = {
+    "relu6": (lambda inplace=False: (0, 6), False),
+    "hardtanh": (lambda min_val=-1.0, max_val=1.0, inplace=False: (min_val, max_val), False),
+    **dict.fromkeys(("clamp", "clip"), (lambda min=None, max=None: (min, max), True)),
+    "clamp_min": (lambda min: (min, None), True),
+    "clamp_max": (lambda max: (None, max), True),
+}
+# The slope below zero of each.
+_LEAKING: dict[str, Callable[..., Any]] = {
+    "leaky_relu": lambda negative_slope=0.01, inplace=False: negative_slope,
+    "prelu": lambda weight: weight,
+}
+_NO_RULE = {
+    "deconvnet": "it lets negative values through, for which the deconvnet has no rule",
+    "guided": "it lets negative values through, for which guided backpropagation has no rule",
+}
+
+
+def is_rectifier(call: TorchCall) -> bool:
+    """Whether a call is piecewise linear, element by element."""
+    known = isinstance(call.function, nn.Hardtanh | nn.LeakyReLU | nn.PReLU)
+    return known or call.name in _CLAMPING or call.name in _LEAKING
+
+
+def rectifier(call: TorchCall, output: Tensor, method: str) -> WayBack:
+    """Gives the way back through such a call, from the values of its arguments and its own."""
+    input = call.input
+    slope = _slope(call)
+    if slope is not None:
+        if method != "gradient":
+            raise UnsupportedError(_NO_RULE[method])
+        return lambda signal: [torch.where(input > 0, signal, signal * slope)]
+    low, high, inclusive = _ends(call)
+    if not all(end is None or isinstance(end, int | float) for end in (low, high)):
+        raise UnsupportedError("its ends are tensors")
+    if low not in (None, 0) and method != "gradient":
+        raise UnsupportedError(_NO_RULE[method] if low < 0 else f"it ends at {low}, not at zero")
+    if method == "deconvnet":
+        return same if low is None else _rectified(method, output)
+    inside = output == output
+    if low is not None:
+        inside = inside & (input >= low if inclusive else input > low)
+    if high is not None:
+        inside = inside & (input <= high if inclusive else input < high)
+    return _rectified("gradient" if low is None else method, inside)
+
+
+def _ends(call: TorchCall) -> tuple[Any, Any, bool]:
+    if isinstance(call.function, nn.Hardtanh):
+        return call.function.min_val, call.function.max_val, False
+    ends, inclusive = _CLAMPING[call.name]
+    return *ends(*call.settings, **call.named), inclusive
+
+
+def _slope(call: TorchCall) -> Any:
+    """The slope below zero, to be multiplied with a signal; None: it is level there."""
+    if isinstance(call.function, nn.LeakyReLU):
+        slope: Any = call.function.negative_slope
+    elif isinstance(call.function, nn.PReLU):
+        slope = call.function.weight
+    elif call.name in _LEAKING:
+        slope = _LEAKING[call.name](*call.settings, **call.named)
+    else:
+        return None
+    if isinstance(slope, Tensor):  # of each channel
+        slope = slope.detach().view(-1, *[1] * (call.input.ndim - 2))
+    return slope
