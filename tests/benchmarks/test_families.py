@@ -27,23 +27,12 @@ IN_FULL_FROM = {
 }
 # The first step on the way down that cannot be undone.
 REFUSED_BY = {
-    "mobilenet_v2": "first; not middle, last: ReLU6 (0.2)",
     "mobilenet_v3": "first; not middle, last: Hardswish (0.2)",
     "efficientnet": "first; not middle, last: SiLU (0.2)",
-    "efficientnet_lite": "not first, middle, last: pad (0.0)",
-    "shufflenet": "first; not middle, last: Tensor.chunk (1)",
-    "ghostnet": "first, middle; not last: getitem (1)",
-    "res2net": "first; not middle, last: torch.split (1)",
-    "nfnet": "first; not middle, last: mul (1)",
-    "big_transfer": "first; not middle, last: ConstantPad2d (0.1)",
-    "antialiased": "first; not middle, last: pad (0.3)",
-    "inception": "not first, middle, last: getitem (0)",
-    "normalised": "not first, middle, last: sub (0)",
-    "dpn": "first; not middle, last: getitem (0)",
+    "big_transfer": "first; not middle, last: GroupNorm (1.norm1)",
     "vovnet": "first, middle; not last: hardsigmoid (1)",
-    "cspnet": "not first, middle, last: getitem (0)",
-    "hrnet": "first, middle; not last: Upsample (1.up.2)",
-    "convnext": "first; not middle, last: Tensor.permute (1)",
+    "cspnet": "first; not middle, last: LeakyReLU (2.expand.2)",
+    "convnext": "first; not middle, last: layer_norm (1)",
     "poolformer": "first; not middle, last: GroupNorm (1.norm1)",
 }
 
