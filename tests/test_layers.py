@@ -20,14 +20,22 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "inputs"],
+    ["network", "independence", "data", "render", "cuda_graph", "inputs", "misfit"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
     ["command"],
     ["train"],
     ["report"],
     ["__init__", "cli", "__main__"],
 ]
-BESIDE = {("inputs", "network"), ("cuda_graph", "network"), ("cli", "__init__"), ("__main__", "cli")}
+BESIDE = {
+    ("inputs", "network"),
+    ("inputs", "data"),
+    ("misfit", "network"),
+    ("misfit", "data"),
+    ("cuda_graph", "network"),
+    ("cli", "__init__"),
+    ("__main__", "cli"),
+}
 FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
 BUILT = {f"zfcuda.{room}" for room in ORDER[0]}
 # Folder -> the private names of other folders that it may use.

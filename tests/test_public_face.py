@@ -33,8 +33,11 @@ SIGNATURES = {
     "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
     "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False)",
-    "OcclusionMap.heatmap": "(self, size=None)",
-    "OcclusionMap.save": "(self, path)",
+    "OcclusionMap.heatmap": "(self, size=None, *, of='score')",
+    "OcclusionMap.save": "(self, path, *, kind=None, of=None)",
+    "OcclusionMap.load": "(path)",
+    "OcclusionMap.image": "(self, kind=None, *, of=None)",
+    "OcclusionMap.plot": "(self, ax=None, *, of='log_odds')",
     "OcclusionMapper": "(model, image, **arguments)",
     "OcclusionMapper.__call__": "(self, image)",
     "Occlusion": "(forward_func)",
@@ -43,6 +46,11 @@ SIGNATURES = {
     "project": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector.__call__": "(self, image)",
+    "Preprocess": "(size=224, short_side=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), "
+    "interpolation='bicubic', order='rgb')",
+    "Preprocess.__call__": "(self, picture)",
+    "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
+    "top=4, progress=False)",
     "network.layers": "(model)",
     "backend": "()",
 }

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
+    from zfcuda.data.preprocess import Preprocess
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
+    from zfcuda.report.api import explain
 
 __all__ = [
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
+    "Preprocess",
     "Projector",
     "__version__",
     "backend",
     "data",
+    "explain",
     "models",
     "network",
     "occlusion_map",
@@ -37,9 +41,11 @@ _HOMES = {
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
+    "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
+    "explain": "zfcuda.report.api",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -28,8 +30,30 @@ EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error a
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._verbs: Mapping[str, Parser] = {}
+
+    def add_subparsers(self, **options: Any) -> Any:
+        verbs = super().add_subparsers(**options)
+        self._verbs = verbs.choices
+        return verbs
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses options that it does not know, here and not one level up, where nobody knows what is near them."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+            near = difflib.get_close_matches(options[0], self._option_string_actions, n=1) if options else []
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        complain("error", message)
+        """Ends the program with this as its one line."""
+        choice = re.search("invalid choice: '([^']*)'", message)
+        near = difflib.get_close_matches(choice[1], self._verbs, n=1) if choice else []
+        complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
         sys.exit(2)
 
 

@@ -61,7 +61,7 @@ def own(error: BaseException) -> bool:
     if isinstance(error, CommandError):
         return True
     at = error.__traceback__
-    if at is None or _called(error) or not isinstance(error, ValueError | TypeError | NotImplementedError):
+    if at is None or called(error) or not isinstance(error, ValueError | TypeError | NotImplementedError):
         return False
     while at.tb_next is not None:
         at = at.tb_next
@@ -100,7 +100,7 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _called(error: BaseException) -> list[nn.Module]:
+def called(error: BaseException) -> list[nn.Module]:
     """The modules whose calls the exception left, outermost first."""
     from torch import nn
 
@@ -112,8 +112,8 @@ def _called(error: BaseException) -> list[nn.Module]:
 
 
 def _layer(error: BaseException) -> str:
-    called = _called(error)
-    if len(called) < 2:
+    calls = called(error)
+    if len(calls) < 2:
         return ""
-    name = next((name for name, module in called[0].named_modules() if module is called[-1]), "")
-    return f" (in layer {name!r}, {type(called[-1]).__name__})"
+    name = next((name for name, module in calls[0].named_modules() if module is calls[-1]), "")
+    return f" (in layer {name!r}, {type(calls[-1]).__name__})"

@@ -1,4 +1,4 @@
-"""What every method asks of its caller, checked and worded once: image, layer, target, probabilities."""
+"""What every method asks of its caller, checked and worded once: image or picture, layer, target, probabilities."""
 
 from __future__ import annotations
 
@@ -6,32 +6,72 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zfcuda.data.pictures import PICTURES, as_picture
+from zfcuda.data.preprocessing import preprocess_of
+from zfcuda.data.transforms import image_of
 from zfcuda.network.example import image_dtypes, takes
-from zfcuda.network.graph import no_such_layer, own_name, submodules
+from zfcuda.network.graph import no_such_layer, own_name, submodules, unwrap
 
 ClassTarget = int | Callable[[Tensor], Tensor] | None
 PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
 
 
-def checked_image(image: Any, model: nn.Module) -> Tensor:
-    """The image as [1,C,H,W], without its history.
+def as_image(image: Any, model: Any) -> Any:
+    """A picture as the image that the model's own preprocess makes of it, [1,C,H,W], on its device and of its dtype.
+
+    Args:
+        image: a PIL picture, the path of one, or an array uint8 [H,W,C]; anything else is returned as it is.
+        model: a module, wrapped or not.
 
     Raises:
-        TypeError: it is no dense Tensor, not of a floating dtype, or of one that no weight has and the model does not
-            take (autocast aside).
+        TypeError: the model carries no preprocess.
+        ValueError: what is given cannot be read, or the preprocess makes something else of it.
+    """
+    if not isinstance(image, PICTURES) or not isinstance(model, nn.Module):
+        return image
+    model = unwrap(model)
+    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+        raise TypeError(
+            f"image: expected a Tensor, or a picture as an array uint8 [H,W,C], got ndarray {image.dtype} "
+            f"{list(image.shape)}; torch.from_numpy makes a Tensor of it"
+        )
+    preprocess = preprocess_of(model)
+    if preprocess is None:
+        raise TypeError(
+            f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}; {type(model).__name__} has no "
+            ".preprocess that makes one of a picture: set it to a zfcuda.Preprocess with what it was trained on"
+        )
+    made = image_of(preprocess, as_picture(image, "image"), f"image: the preprocess of {type(model).__name__}")
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    if not weights:
+        return made
+    known = {weight.dtype for weight in weights}
+    return made.to(weights[0].device, made.dtype if made.dtype in known else image_dtypes(model)[0])
+
+
+def checked_image(image: Any, model: nn.Module) -> Tensor:
+    """The image as [1,C,H,W], without its history; of a picture, what the model's own preprocess makes of it.
+
+    Raises:
+        TypeError: it is a picture and the model carries no preprocess; or it is no dense Tensor, not of a floating
+            dtype, or of one that no weight has and the model does not take (autocast aside).
         ValueError: it is not [C,H,W] or [1,C,H,W], is empty, on a device without weights of the model or without
             numbers (meta), or not finite.
     """
+    image = as_image(image, model)
     if not isinstance(image, Tensor):
         raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
     check_plain("image", image)
     if not image.is_floating_point():
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
     if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
-        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}")
+        many = "; for many images of one size there are zfcuda.OcclusionMapper and zfcuda.Projector"
+        hint = many if image.dim() == 4 and len(image) else ""
+        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}{hint}")
     if image.numel() == 0:
         raise ValueError(f"image: expected at least one pixel, got shape {list(image.shape)}")
     weights = [p for p in model.parameters() if p.is_floating_point()]
@@ -47,7 +87,7 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     return batch
 
 
-def same_size(image: Any, first: Tensor) -> Tensor:
+def same_size(image: Any, first: Tensor, model: nn.Module) -> Tensor:
     """An image as [1,C,H,W], of the shape, dtype and device of the first one.
 
     Raises:
@@ -56,6 +96,8 @@ def same_size(image: Any, first: Tensor) -> Tensor:
     """
     if isinstance(image, Tensor):
         check_plain("image", image)
+    elif isinstance(image, PICTURES):
+        image = as_image(image, model).to(first)
     batch = image[None] if isinstance(image, Tensor) and image.dim() == first.dim() - 1 else image
     if isinstance(batch, Tensor) and (batch.shape, batch.dtype, batch.device) == (
         first.shape,
@@ -147,15 +189,20 @@ def check_plain(name: str, value: Tensor) -> None:
         raise ValueError(f"{name}: expected numbers, got shape {list(value.shape)} on the device meta, without any")
 
 
-def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
-    """Outputs [n,classes] as probabilities, in the same shape.
+def normalization(logits: Tensor, how: str = "auto") -> str:
+    """How outputs [n,classes] become probabilities: "softmax", "sigmoid" or "none".
 
-    how: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid; outputs that already are a distribution -> as
-        they are; else softmax.
+    how: one of these, or "auto": one output -> sigmoid; outputs that already are a distribution -> none; else softmax.
     """
-    if how == "auto":
-        is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
-        how = "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+    if how != "auto":
+        return how
+    is_distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3)
+    return "sigmoid" if logits.shape[1] == 1 else "none" if is_distribution else "softmax"
+
+
+def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
+    """Outputs [n,classes] as probabilities, in the same shape. how: as :func:`normalization` takes it."""
+    how = normalization(logits, how)
     return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,13 +18,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zfcuda.data.preprocessing import assumed
 from zfcuda.files import drafts as drafts_module
 from zfcuda.report import Explanation, Folder, Subject, explain, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
 from zfcuda.report.layers import chosen, conv_layers
 from zfcuda.report.numbers import numbers_of
-from zfcuda.report.subject import centre_crop, read_classes
+from zfcuda.report.panels import draw
+from zfcuda.report.record import weights_checksum
+from zfcuda.report.subject import read_classes
 
 SIDE = 48
 CLASSES = ("cat", "dog <b>&", "Ärmel")
@@ -144,8 +148,8 @@ def test_view_finds_the_way_back_to_pixels() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 2), (640, 480), (224, 224)])
-def test_centre_crop_of_any_size(size: tuple[int, int]) -> None:
-    image = centre_crop(Image.new("RGB", size, (124, 116, 104)))
+def test_what_is_assumed_takes_pictures_of_any_size(size: tuple[int, int]) -> None:
+    image = assumed(nn.Identity())(Image.new("RGB", size, (124, 116, 104)))
     assert image.shape == (1, 3, 224, 224) and image.abs().max() < 0.02  # ImageNet's mean colour becomes zero
 
 
@@ -232,8 +236,6 @@ def test_unfit_networks_are_refused() -> None:
     nn.init.constant_(broken[0].weight, float("nan"))
     with pytest.raises(ValueError, match="not finite: are the weights damaged"):
         prepare(subject(broken), drawing(), "one.png", window=8)
-    with pytest.raises(ValueError, match="no convolution layer"):
-        prepare(subject(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), drawing(), "one.png", window=8)
     with pytest.raises(ValueError, match="classes: expected 5 names, one for each output of the network, got 3"):
         prepare(subject(network(5)), drawing(), "one.png", window=8)
 
@@ -280,9 +282,65 @@ def test_numbers_are_plain_json(written: Path, two: list[Explanation]) -> None:
     assert [layer["name"] for layer in first["layers"]] == ["0", "3"]
 
 
+def test_numbers_hold_enough_to_draw_the_page_again(written: Path, two: list[Explanation]) -> None:
+    numbers = json.loads((written / "numbers.json").read_text())
+    assert set(numbers["versions"]) == {"zfcuda", "torch", "python"} and numbers["device"] == "cpu"
+    model = network()
+    assert numbers["weights"] == {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sha256": weights_checksum(model),
+    }
+    assert numbers["preprocess"]["settings"] == "not known"
+    for e, picture in zip(two, numbers["pictures"], strict=True):
+        o, kept = e.occlusion, picture["occlusion"]
+        grid = torch.tensor(kept["score"]), torch.tensor(kept["log_odds"]), torch.tensor(kept["probability"])
+        torch.testing.assert_close(grid[0], o.score, rtol=5e-6, atol=0)
+        torch.testing.assert_close(grid[1], o.log_odds, rtol=5e-6, atol=0)
+        torch.testing.assert_close(grid[1].sigmoid(), grid[2], rtol=1e-4, atol=1e-5)
+        assert picture["target"]["score"] == pytest.approx(float(o.base_score), rel=5e-6)
+        assert picture["target"]["log_odds"] == pytest.approx(float(o.base_log_odds), rel=5e-6)
+        assert picture["target"]["probability"] == pytest.approx(float(o.base_probability), rel=5e-5)
+        assert kept["fill"]["colour"] == [128, 128, 128]
+        assert kept["fill"]["values"] == pytest.approx([0.0, 0.4, 0.8], abs=1e-5)
+        assert {kept["names"][str(label)] for row in kept["label"] for label in row} <= set(CLASSES)
+        assert kept["normalization"] == "softmax"
+    assert numbers["pictures"][0]["arguments"] == {"window": 16, "stride": 8, "top": 3, "layer": "3", "target": None}
+    assert numbers["pictures"][1]["arguments"]["target"] == 0
+
+
+def test_the_checksum_is_of_names_kinds_shapes_and_values() -> None:
+    model = network()
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} torch.float32 {list(value.shape)}\n".encode() + value.numpy().tobytes())
+    assert weights_checksum(model) == digest.hexdigest()
+    assert weights_checksum(model.to(memory_format=torch.channels_last)) == digest.hexdigest()
+    changed = {weights_checksum(network(4)), weights_checksum(network().bfloat16()), weights_checksum(network()[:5])}
+    with torch.no_grad():
+        model[0].bias[3] += 1e-6  # type: ignore[index, union-attr]
+    assert len({*changed, weights_checksum(model), digest.hexdigest()}) == 5
+
+
+def test_the_evidence_goes_with_the_probability(two: list[Explanation]) -> None:
+    for e in two:
+        panels = draw(e).evidence
+        assert list(panels) == ["log_odds", "score", "probability"]
+        for of, one in panels.items():
+            assert (
+                0
+                < one.limit
+                <= float(getattr(e.occlusion, f"base_{of}") - getattr(e.occlusion, of).min())
+                + max(0.0, float(getattr(e.occlusion, of).max() - getattr(e.occlusion, f"base_{of}")))
+            )
+        odds, probability = (e.occlusion.heatmap(of=of) for of in ("log_odds", "probability"))
+        clear = probability.abs() > 1e-3
+        assert clear.any() and (odds.sign() == probability.sign())[clear].float().mean() > 0.99
+
+
 def test_every_picture_is_a_png(written: Path) -> None:
     listed = json.loads((written / "numbers.json").read_text())["files"]
     assert sorted(p.name for p in (written / "pictures").iterdir()) == listed
+    assert {"two-evidence.png", "two-evidence-score.png", "two-evidence-probability.png"} <= set(listed)
     assert {"filters.png", "two-occluded.png", "two-probability.png", "two-labels.png", "two-0.png"} <= set(listed)
     for name in listed:
         with Image.open(written / "pictures" / name) as picture:
@@ -415,7 +473,8 @@ def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
     assert e.followed is None and all(not layer.units for layer in e.layers)
     with Folder(tmp_path) as report:
         html = report.write([e], "silent").read_text("utf-8")
-    assert "nothing to project" in html and "Nothing in it is active" in html and "No single square" in html
+    assert "Nothing in 3 is active for this picture" in html and html.count("Nothing in it is active") == 2
+    assert "No square of this size changes anything" in html
 
 
 def test_what_units_see_is_said_to_be_unknown_where_it_is(two: list[Explanation], tmp_path: Path) -> None:
@@ -460,6 +519,10 @@ map.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
 probe.key = readout.textContent;
 map.dispatchEvent(new PointerEvent('pointerleave'));
 probe.restored = readout.innerHTML === before && !section.querySelector('.square');
+const radios = [...document.querySelectorAll('.switch input')], views = [...document.querySelectorAll('.switch .view')];
+const visible = () => views.filter(v => v.offsetHeight > 0).map(v => v.className);
+probe.before = visible(); radios[1].focus(); probe.focused = document.activeElement === radios[1];
+radios[1].click(); probe.after = visible();
 probe.broken = [...document.images].filter(i => !i.complete || !i.naturalWidth).length;
 probe.overflow = document.documentElement.scrollWidth - innerWidth;
 document.body.insertAdjacentHTML('beforeend', '<pre id="probe"></pre>');
@@ -510,6 +573,8 @@ def test_page_runs_in_chromium_without_an_error_or_a_request(written: Path, tmp_
     assert probe["moved"].startswith("Square over rows 32 to 47, columns 0 to 15: ")
     assert "top: 66.6" in probe["square"] and "left: 0%" in probe["square"]
     assert "columns 8 to 23" in probe["key"] and probe["restored"]
+    assert probe["before"] == ["view log_odds", "view log_odds"] and probe["focused"]
+    assert probe["after"] == ["view score", "view log_odds"], "the switch of one picture is that of no other"
 
 
 @needs_chromium

@@ -34,8 +34,9 @@ def project(
     Args:
         model: a CNN in any mode (it is run as in eval), or its Network (zfcuda.network.trace) where many projections
             are asked of one structure. It is run once by itself, and the layer's value held against that.
-        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device. A model that branches on
-            shapes is followed by torch.export with it, in seconds.
+        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device; or a picture (PIL, a path,
+            an array uint8 [H,W,C]), which the model's `.preprocess` makes one of. A model that branches on shapes is
+            followed by torch.export with it, in seconds.
         layer: the dotted name of any submodule, leaf or not; its output as of its last call.
         unit: a channel, or an element of a vector layer. None: the `top` strongest units, by their largest activation.
         position: (y, x) on the map; None: the strongest place of the unit; "all": its whole map at once.
@@ -75,6 +76,11 @@ class Projections:
     positions: Tensor | None
     values: Tensor
 
+    def __repr__(self) -> str:
+        shape, units = list(self.images.shape), self.units.tolist()
+        values = ", ".join(f"{unit}: {value:.4g}" for unit, value in zip(units[:8], self.values.tolist(), strict=False))
+        return f"Projections {shape}, units and their activations {{{values}{', ...' if len(units) > 8 else ''}}}"
+
 
 def projections(
     model: nn.Module | Network,
@@ -108,7 +114,7 @@ def projections(
         selected = selection.chosen(activation)
         if positive:
             selected = selected.positive()
-        images = forward.projections(selection.seeds(activation, selected)).to(image.dtype)
+        images = forward.projections(selection.seeds(activation, selected)).to(batch.dtype)
         return Projections(images, selected.units, selected.positions(activation.shape[-1]), selected.values)
 
 

@@ -56,7 +56,7 @@ class Projector:
         self._replay = Replay(self._network.model, self._work)
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Projects one image, [C,H,W] or [1,C,H,W], of the first one's size.
+        """Projects one image, [C,H,W] or [1,C,H,W], of the first one's size, or a picture as project takes it.
 
         Returns:
             [top,C,H,W], as project.
@@ -64,7 +64,7 @@ class Projector:
         Raises:
             As project; also ValueError where the image's shape, dtype or device is not the first one's.
         """
-        batch = same_size(image, self._first)
+        batch = same_size(image, self._first, self._network.model)
         results = self._replay(batch)
         if results is not None:
             projections, units, values, finite, is_off = results

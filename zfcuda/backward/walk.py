@@ -14,8 +14,9 @@ from zfcuda.backward.linear import values_read
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.way import UnsupportedError, Way, WayBack
 from zfcuda.inputs import checked_image
+from zfcuda.misfit import misfit
 from zfcuda.network import Network, Node, evaluating, trace
-from zfcuda.network.graph import spoken_shape
+from zfcuda.network.graph import first_line, spoken_shape
 from zfcuda.network.intact import Shared
 from zfcuda.network.own import off, own_value, refuse_if_off
 
@@ -144,10 +145,9 @@ class BackwardPath:
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
-                    reason = str(error).splitlines()[0]
-                    raise ValueError(
-                        f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {reason}"
-                    ) from error
+                    reason = f"image: {spoken_shape(batch.shape)} does not fit {node.label}: {first_line(error)}"
+                    known = misfit(error, self.network.model, batch, node.label)
+                    raise known or ValueError(reason) from error
                 values[node.index] = value
                 largest = max(largest, sum(x.numel() for x in ([value] if isinstance(value, Tensor) else value)))
                 steps.append(_Step(node.index, way.sources, back))
@@ -193,7 +193,7 @@ def walk_back(
     with torch.no_grad(), deterministic():
         network, batch = followed(model, image)
         forward = BackwardPath.of(network, layer, rules).checked_forward(batch)
-        return forward.projections(seeds(forward.activation[0])).to(image.dtype)
+        return forward.projections(seeds(forward.activation[0])).to(batch.dtype)
 
 
 def check_finite(finite: Tensor, layer: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
 from zfcuda.cli.pages import LESS, report
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -36,18 +35,25 @@ def add(verbs: Verbs) -> None:
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
     add_work(parser)
+    add_preprocessing(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import read_picture
-    from zfcuda.report import Folder, load_subject, prepare
+    from zfcuda.report import Folder, load_subject, names_of, prepare
 
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
     with Folder(arguments.out) as folder:
         with naming(arguments.model, LESS):
-            subject = load_subject(arguments.model, weights=arguments.weights, classes=arguments.classes, device=device)
+            subject = load_subject(
+                arguments.model,
+                weights=arguments.weights,
+                classes=arguments.classes,
+                device=device,
+                **preprocessing(arguments),
+            )
             prepared = [
                 prepare(
                     subject,
@@ -58,12 +64,6 @@ def _run(arguments: argparse.Namespace) -> int:
                     stride=arguments.stride,
                     layer=arguments.layer,
                 )
-                for path, name in zip(arguments.pictures, _names(arguments.pictures), strict=True)
+                for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
         return report(folder, subject, prepared, top)
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """What to call each picture: its file name, or its path where several share that."""
-    names = [Path(path).name for path in paths]
-    return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]

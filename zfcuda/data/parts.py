@@ -41,6 +41,12 @@ class PartsPicture:
     part_mask: np.ndarray
     index: int
 
+    def __repr__(self) -> str:
+        shares = (f"{100 * mask.mean():.1f} %" for mask in (self.object_mask, self.part_mask))
+        return "PartsPicture {}: {} {!r}, {} x {} pixels, object {} of them, defining part {}".format(
+            self.index, self.label, self.class_name, *self.image.size, *shares
+        )
+
 
 class Parts:
     """An endless set of drawn pictures: creatures and machines before cluttered backgrounds, told apart by one part.
@@ -74,6 +80,9 @@ class Parts:
             raise ValueError(f"size: expected 32 to 2048 pixels, got {size}")
         self.seed = seed
         self.size = size
+
+    def __repr__(self) -> str:
+        return f"Parts(seed={self.seed}, size={self.size})"
 
     def __getitem__(self, index: int) -> PartsPicture:
         return self.draw(index)

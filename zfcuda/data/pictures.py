@@ -1,19 +1,99 @@
-"""Reads any picture file into 8-bit RGB, or says in one line why it cannot."""
+"""Reads any picture, a file, a PIL picture or an array, into 8-bit RGB, or says in one line why it cannot."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zfcuda.complaint import one_line
+
+#: What may be given as a picture: a PIL picture, the path of a file, or an array uint8, [H,W] or [H,W,C].
+Picture = Image.Image | str | os.PathLike[str] | np.ndarray
+PICTURES = (Image.Image, str, os.PathLike, np.ndarray)
+# File endings that Pillow may not read by itself -> what makes it read them: the package, its module and its function.
+_READERS = {
+    ".heic": ("pillow-heif", "pillow_heif", "register_heif_opener"),
+    ".heif": ("pillow-heif", "pillow_heif", "register_heif_opener"),
+    ".avif": ("pillow-avif-plugin", "pillow_avif", ""),
+}
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of two letters or more: "C:/" is a drive
 
 
 class PictureError(ValueError):
     """A file that is not a readable picture; the message is one line with the path and the reason."""
+
+
+def as_picture(picture: Picture, name: str = "picture") -> Image.Image:
+    """Any picture, upright, as 8-bit RGB, by the rules of :func:`read_picture`.
+
+    Args:
+        picture: a PIL picture of any mode; a path; an array uint8, grey [H,W] or [H,W,1], red, green, blue [H,W,3], or
+            with transparency [H,W,4].
+        name: what errors call it.
+
+    Returns:
+        A PIL picture in mode "RGB"; the given one, where it is so already.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: an array of another shape or dtype, a picture without pixels; PictureError: (a ValueError) for a
+            file, as :func:`read_picture`.
+    """
+    if isinstance(picture, str | os.PathLike):
+        return read_picture(picture)
+    if isinstance(picture, np.ndarray):
+        picture = _of_array(picture, name)
+    if not isinstance(picture, Image.Image):
+        raise TypeError(f"{name}: expected a PIL picture, a path or an array uint8 [H,W,C], got {_kind(picture)}")
+    if min(picture.size) < 1:
+        raise ValueError(f"{name}: expected at least one pixel, got {picture.width} x {picture.height}")
+    if picture.mode == "RGB" and "transparency" not in picture.info and not _turned(picture):
+        return picture  # copying millions of pixels takes a while
+    return _to_rgb(_upright(picture))
+
+
+def _turned(picture: Image.Image) -> bool:
+    """Whether EXIF data may say that the picture lies on its side."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except Exception:  # broken EXIF data says nothing about the pixels
+        return False
+
+
+def _of_array(array: np.ndarray, name: str) -> Image.Image:
+    """uint8 [H,W] or [H,W,1], [H,W,3], [H,W,4] -> a PIL picture."""
+    shape = list(array.shape)
+    channels = 1 if array.ndim == 2 else shape[2] if array.ndim == 3 else 0
+    if channels not in (1, 3, 4):
+        hint = ""
+        if array.ndim == 3 and shape[0] in (1, 3, 4):
+            hint = "; array.transpose(1, 2, 0) puts the channels last"
+        elif array.ndim == 4:
+            hint = "; give the pictures of a batch one by one"
+        raise ValueError(
+            f"{name}: expected an array [H,W], or [H,W,C] of 1, 3 or 4 channels, got {array.dtype} {shape}{hint}"
+        )
+    if array.dtype != np.uint8:
+        hint = "(255 * array).round().astype('uint8')" if array.dtype.kind == "f" else "array.astype('uint8')"
+        of = "values of 0 to 1" if array.dtype.kind == "f" else "what is in 0 to 255 already"
+        raise ValueError(
+            f"{name}: expected an array of uint8, 0 to 255, got {array.dtype} {shape}; {hint} makes it of {of}"
+        )
+    if array.size == 0:
+        raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and channels == 1 else array))
+
+
+def _kind(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"a {type(value).__name__} {list(shape)} of {value.dtype}"
 
 
 def read_picture(path: str | os.PathLike[str]) -> Image.Image:
@@ -36,7 +116,10 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
     """
     file = Path(path)
     shown = one_line(str(file))
+    if _ADDRESS.match(shown):
+        raise PictureError(f"{one_line(os.fspath(path))}: an address, not a file; download it first")
     _check_file(file, shown)
+    _register_reader(file.suffix.lower())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata does not matter here; damaged pixels raise
@@ -46,7 +129,7 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
             with file.open("rb") as stream, Image.open(stream, formats=_formats()) as opened:
                 return _to_rgb(_upright(opened))
     except UnidentifiedImageError:
-        raise PictureError(f"{shown}: not a picture in a format that Pillow knows") from None
+        raise PictureError(f"{shown}: not a picture in a format that Pillow knows{_how_to_read(file)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise PictureError(
@@ -77,6 +160,26 @@ def _check_file(file: Path, shown: str) -> None:
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"{shown}: not a valid path") from None  # a NUL byte in the name
+
+
+def _register_reader(ending: str) -> None:
+    """Lets Pillow read what it does not read by itself, where the package for that is installed."""
+    if ending not in _READERS or ending in Image.registered_extensions():
+        return
+    _, module, function = _READERS[ending]
+    try:
+        plugin = importlib.import_module(module)
+        if function:
+            getattr(plugin, function)()
+    except Exception:  # not installed, or made for another Pillow: then it is said that the file cannot be read
+        return
+
+
+def _how_to_read(file: Path) -> str:
+    ending = file.suffix.lower()
+    if ending not in _READERS or ending in Image.registered_extensions():
+        return ""
+    return f"; pip install {_READERS[ending][0]} makes it read {ending} files, or save it as JPEG or PNG"
 
 
 def _formats() -> list[str]:

@@ -1,16 +1,21 @@
 """Turns a picture into what a network reads, and back: scale, cut out the centre, subtract the mean, divide.
 
-A preprocess is a function PIL picture -> Tensor [1,C,H,W] float32 on the CPU. The picture may have any size and mode.
+A preprocess is a function picture -> Tensor [1,C,H,W] float32 on the CPU. The picture may have any size and mode. Those
+here take it as a PIL picture, as the path of a file, or as an array uint8 [H,W,C].
 """
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from zfcuda.data.pictures import Picture, as_picture
 
 #: Mean and standard deviation of ImageNet's pixels, red, green, blue in 0 to 1, as torchvision has them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -21,7 +26,10 @@ PARTS_STD = (0.17, 0.17, 0.17)
 #: ImageNet's mean in Caffe's files: blue, green, red, 0 to 255.
 CAFFE_MEAN = (104.0, 117.0, 123.0)
 
-_INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+#: The names that `interpolation` takes, and Pillow's filters of these names.
+INTERPOLATIONS = {
+    name: Image.Resampling[name.upper()] for name in ("bicubic", "bilinear", "lanczos", "hamming", "box", "nearest")
+}
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,15 @@ class Preprocess:
         size: how large what the network sees is, in pixels: a side, or (height, width).
         short_side: what the picture's short side is scaled to before its centre is cut out; `size` leaves no border.
         mean, std: per channel, in 0 to 1; one channel alone takes the picture in grey.
-        interpolation: "bicubic" or "bilinear".
+        interpolation: "bicubic", "bilinear", "lanczos", "hamming", "box" or "nearest", Pillow's filter of that name.
         order: the order of the channels, "rgb" or "bgr".
 
     Raises:
         ValueError: naming the setting that is none of these.
+
+    Example:
+        model.preprocess = zfcuda.Preprocess(size=240, short_side=274, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        image = model.preprocess("photo.jpg")
     """
 
     size: int | tuple[int, int] = 224
@@ -49,13 +61,19 @@ class Preprocess:
     order: str = "rgb"
 
     def __post_init__(self) -> None:
-        if self.interpolation not in _INTERPOLATIONS:
-            raise ValueError(f"interpolation: expected one of {tuple(_INTERPOLATIONS)}, got {self.interpolation!r}")
+        for name in ("mean", "std"):  # a list is as good as a tuple, but cannot be hashed
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if not isinstance(self.size, int):
+            object.__setattr__(self, "size", _sides(self.size))
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: expected one of {tuple(INTERPOLATIONS)}, got {self.interpolation!r}")
         if self.order not in ("rgb", "bgr"):
             raise ValueError(f"order: expected 'rgb' or 'bgr', got {self.order!r}")
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ValueError(f"mean, std: expected one or three numbers each, got {self.mean} and {self.std}")
-        if min(self._sides) < 1 or self.short_side < max(self._sides):
+        if min(self.std) == 0:
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        if min(self.sides) < 1 or self.short_side < max(self.sides):
             raise ValueError(
                 f"size, short_side: expected positive sides of at most short_side, got {self.size} and "
                 f"{self.short_side}"
@@ -81,20 +99,30 @@ class Preprocess:
         return Preprocess(size, max(256, *size), means, (1 / 255,) * count, "bilinear", "bgr" if count == 3 else "rgb")
 
     @property
-    def _sides(self) -> tuple[int, int]:
+    def sides(self) -> tuple[int, int]:
+        """(height, width) of what the network sees."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """A picture of any size and mode -> float32 [1,C,*size]."""
+    def __call__(self, picture: Picture) -> Tensor:
+        """A picture -> float32 [1,C,*size].
+
+        Args:
+            picture: a PIL picture of any size and mode; the path of a file; an array uint8, [H,W] or [H,W,1] grey,
+                [H,W,3] or [H,W,4]. It is turned upright, and what is transparent is laid on white.
+
+        Raises:
+            TypeError, ValueError: it is none of these, or the file is not readable.
+        """
         pixels = np.atleast_3d(np.array(self.crop(picture))).transpose(2, 0, 1)
         if self.order == "bgr":
             pixels = pixels[::-1]
         return self.normalized(torch.from_numpy(np.ascontiguousarray(pixels))[None])
 
-    def crop(self, picture: Image.Image) -> Image.Image:
+    def crop(self, picture: Picture) -> Image.Image:
         """The part of the picture that the network sees, in RGB, or in grey where it has one channel."""
-        picture = picture.convert("L" if len(self.mean) == 1 else "RGB")
-        return centre_crop(picture, self._sides, self.short_side, self.interpolation)
+        shown = as_picture(picture)
+        shown = shown.convert("L") if len(self.mean) == 1 else shown
+        return centre_crop(shown, self.sides, self.short_side, self.interpolation)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """uint8 [N,C,H,W], channels in the network's order -> float32 [N,C,H,W], in the same memory format."""
@@ -113,6 +141,41 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class NotedPreprocess(Preprocess):
+    """A Preprocess that says where its settings are from.
+
+    Attributes:
+        note: in words, such as "assumed: the network does not say what it was trained on".
+    """
+
+    note: str = ""
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    """The means or deviations as a tuple, refused where they are none of pixels of 0 to 1."""
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a tuple of numbers, one per channel, got {values!r}") from None
+    if any(number > 1 for number in numbers):
+        raise ValueError(
+            f"{name}: expected numbers of 0 to 1, as the pixels are taken, got {numbers}; divide those for 0 to 255 by "
+            "255"
+        )
+    if not all(number >= 0 for number in numbers):  # NaN neither
+        raise ValueError(f"{name}: expected numbers of 0 to 1, got {numbers}")
+    return numbers
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    try:
+        high, wide = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        raise TypeError(f"size: expected a side in pixels or (height, width), got {size!r}") from None
+    return high, wide
+
+
+@dataclass(frozen=True)
 class DigitPreprocess:
     """What LeNet-5 sees (LeCun et al. 1998, sections II-B and III-A): the picture of 28x28 in the middle of 32x32,
     background -0.1, strokes 1.175. Strokes are bright and the background dark, as in MNIST's files.
@@ -124,9 +187,14 @@ class DigitPreprocess:
     size: int = 32
     digit: int = 28
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """A picture of any size and mode -> float32 [1,1,size,size]."""
-        inside = Preprocess(self.digit, self.digit, (0.1 / 1.275,), (1 / 1.275,), "bilinear")(picture)
+    @property
+    def inside(self) -> Preprocess:
+        """What becomes of the part in the middle."""
+        return Preprocess(self.digit, self.digit, (0.1 / 1.275,), (1 / 1.275,), "bilinear")
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """A picture, as :class:`Preprocess` takes it -> float32 [1,1,size,size]."""
+        inside = self.inside(picture)
         before = (self.size - self.digit) // 2
         after = self.size - self.digit - before
         return torch.nn.functional.pad(inside, (before, after, before, after), value=-0.1)
@@ -160,4 +228,4 @@ def centre_crop(
         box.append((start + cut) * length / scaled)
     left, right, top, bottom = box
     inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
-    return picture.resize((wide, high), _INTERPOLATIONS[interpolation], box=inside)
+    return picture.resize((wide, high), INTERPOLATIONS[interpolation], box=inside)

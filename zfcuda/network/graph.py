@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor, fx, nn
 from zfcuda.network.calls import is_shape_query
 from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import KINDS
+
+_LISTED = 40  # layers that an error names
 
 
 @dataclass(frozen=True)
@@ -255,8 +258,15 @@ def spoken_shape(shape: Iterable[int]) -> str:
 
 
 def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueError:
-    """The error for a layer that a model does not have, with the names of those that it has."""
-    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; there are: {', '.join(layers)}")
+    """The error for a layer that a model does not have, with the names that come near, and of those that it has."""
+    names = list(layers)
+    folded = {name.casefold(): name for name in reversed(names)}
+    inside = [name for name in names if name.casefold().endswith(f".{layer.casefold()}")]
+    near = inside[:3] or [folded[name] for name in difflib.get_close_matches(layer.casefold(), folded, n=3)]
+    meant = f"; did you mean {', '.join(near)}?" if near else ""
+    more = f", ... ({len(names)} in all, which zfcuda.network.layers lists)" if len(names) > _LISTED else ""
+    there = f"there are: {', '.join(names[:_LISTED])}{more}"
+    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; {there}{meant}")
 
 
 def plain_name(name: str) -> str:

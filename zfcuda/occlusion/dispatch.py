@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.misfit import misfit
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line
 from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
@@ -130,7 +131,13 @@ def run_windows(
 def _base_logits(model: WatchedModel, image: Tensor) -> Tensor:
     """Runs the whole image: [classes]."""
     batch = image[None].clone()
-    base = model.measure(batch)[0]
+    try:
+        base = model.measure(batch)[0]
+    except RuntimeError as error:
+        known = misfit(error, model.module, batch)
+        if known is None:
+            raise
+        raise known from error
     if not torch.equal(batch[0], image):
         raise ValueError("model: it writes to its input, so that it would spoil the image that it is given")
     check_finite(base)

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
+    as_image,
     check_plain,
     checked_image,
     checked_layer,
     class_target,
+    normalization,
     probabilities,
     target_score,
 )
@@ -22,6 +24,7 @@ from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.shown import Shown
 from zfcuda.occlusion.windows import grid, pair
 
 Fill = float | Sequence[float] | Tensor
@@ -49,7 +52,8 @@ def occlusion_map(
     Args:
         model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval, without gradients, and left as it
             was. Threads may share it, unless one trains it meanwhile.
-        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device.
+        image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device; or a picture (PIL, a path,
+            an array uint8 [H,W,C]), which the model's `.preprocess` makes one of.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
         fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image.
@@ -75,6 +79,7 @@ def occlusion_map(
         TypeError, ValueError: naming the argument and its value, before any window is run.
         RuntimeError: method="incremental" where that cannot be done.
     """
+    image = as_image(image, model)
     experiment = Experiment(
         model,
         image,
@@ -120,6 +125,7 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
+        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
@@ -151,7 +157,8 @@ class Experiment:
 
     def run(self, image: Tensor) -> OcclusionMap:
         """The map of one image."""
-        return self.map(self.run_windows(self.checked(image)))
+        image = self.checked(image)
+        return self.map(self.run_windows(image), image)
 
     def run_windows(self, image: Tensor, prepared: PreparedEngine | Refusal | None = None) -> OcclusionOutputs:
         """Runs the windows of an image [C,H,W]. prepared: of an earlier image."""
@@ -176,20 +183,22 @@ class Experiment:
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
-    def map(self, outputs: OcclusionOutputs) -> OcclusionMap:
-        """What the outputs for one image say about the target."""
+    def map(self, outputs: OcclusionOutputs, image: Tensor) -> OcclusionMap:
+        """What the outputs for one image [C,H,W] say about the target."""
         logits, base = outputs.logits[0], outputs.base_logits[0]
         chosen = class_target(self.target, base)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
-        probability = probabilities(torch.cat([base[None], logits]), self.probability)[1:]
+        every = torch.cat([base[None], logits])
+        how = normalization(every, self.probability)
+        probability = probabilities(every, how)
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]
-        label = logits.argmax(1) if len(base) > 1 else (probability[:, 0] > 0.5).long()
+        label = logits.argmax(1) if len(base) > 1 else (probability[1:, 0] > 0.5).long()
         rows, columns = self.origins.shape[:2]
         return OcclusionMap(
             logits=logits.view(rows, columns, -1),
             score=score.view(rows, columns),
-            probability=probability[:, best].view(rows, columns),
+            probability=probability[1:, best].view(rows, columns),
             label=label.view(rows, columns),
             activity=None if outputs.activity is None else outputs.activity[0, :, unit].reshape(rows, columns),
             unit=unit,
@@ -202,7 +211,18 @@ class Experiment:
             size=self.size,
             method=outputs.method,
             reason=outputs.reason,
+            normalization=how,
+            classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
+            shown=Shown(image, self.preprocess),
         )
+
+
+def _class_names(model: nn.Module) -> tuple[str, ...] | None:
+    """The model's own names of its classes; None where `.classes` is something else."""
+    names = getattr(model, "classes", None)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
 
 
 def _filled(fill: Fill, image: Tensor) -> Tensor:

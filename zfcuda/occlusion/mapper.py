@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.cuda_graph import Replay
+from zfcuda.inputs import as_image
 from zfcuda.network import evaluating
 from zfcuda.network.structure import structure
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
@@ -49,6 +50,7 @@ class OcclusionMapper:
     """
 
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
+        image = as_image(image, model)
         self._experiment = Experiment(model, image, **arguments)
         self._prepared = self._experiment.run_windows(self._experiment.checked(image)).prepared
         self._structure = structure(self._experiment.model)
@@ -57,7 +59,7 @@ class OcclusionMapper:
         self._budget = budget_of(self._experiment.memory_budget, self._experiment.device)
 
     def __call__(self, image: Tensor) -> OcclusionMap:
-        """The map of one image, [C,H,W] or [1,C,H,W] like the first.
+        """The map of one image, [C,H,W] or [1,C,H,W] like the first, or of a picture.
 
         Raises:
             As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
@@ -71,7 +73,7 @@ class OcclusionMapper:
             outputs = self._experiment.run_windows(image, self._prepared)
             self._prepared = outputs.prepared
         self._structure = structure(self._experiment.model)  # after: what the forward counts by itself is no change
-        return self._experiment.map(outputs)
+        return self._experiment.map(outputs, image)
 
     def _replayed(self, image: Tensor) -> OcclusionOutputs | None:
         """The outputs for one image, replayed; None where they have to be computed step by step."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from zfcuda.files.drafts import whole
-from zfcuda.occlusion.any_function import Grid
+from zfcuda.occlusion.map_data import MapData
+from zfcuda.occlusion.map_file import read, write
+from zfcuda.occlusion.map_pictures import draw, plot
+from zfcuda.occlusion.map_text import lines, page
 
 
 @dataclass(frozen=True)
@@ -28,69 +28,95 @@ class WindowOutputs:
     activity: Tensor | None
 
 
-@dataclass(frozen=True)
-class OcclusionMap:
+class OcclusionMap(MapData):
     """The network's outputs for one image with an occluder at each place of a grid (Zeiler & Fergus, 4.2, Fig. 7).
 
-    Tensors are on the image's device.
+    Tensors are on the image's device. In a prompt a map prints what there is to know at a glance, in a notebook with a
+    picture. Two maps are equal where all their numbers are.
 
     Attributes:
         logits: float32 [rows,cols,classes], the network's output at each position of the occluder.
         score: float32 [rows,cols], the target's output.
         probability: float32 [rows,cols], of the target (Fig. 7d); of the most probable class of the whole image
             where the target is a callable.
+        log_odds: float32 [rows,cols], log(p / (1 - p)) of the class that `probability` is of, from the logits, so that
+            no digits are lost where p is near 0 or 1. Where the network's outputs are themselves probabilities, those
+            of 0 and 1 give -87.3 and 16.6, as the smallest normal float32 does and the largest below 1.
         label: int64 [rows,cols], the most probable class (Fig. 7e); for a network of one output, whether it is more
             probable than not.
         activity: float32 [rows,cols], total activation of the layer's unit (Fig. 7b); None without layer.
         unit: the unit that activity is of; None without layer.
-        target: a class index, or the callable that was given.
-        base_logits: float32 [classes], of the whole image. base_score: the target's output there.
+        target: a class index, or the callable that was given; None for a callable in a map that was loaded.
+        target_class: the class that `probability` and `log_odds` are of.
+        base_logits: float32 [classes], of the whole image. base_score, base_probability, base_log_odds: float32 without
+            dimensions, the target's there.
+        normalization: how outputs become probabilities: "softmax", "sigmoid" or "none".
         origins: int64 [rows,cols,2], (y, x) of each window's first pixel.
         window, stride: (rows, columns) in pixels. size: (H, W) of the image.
+        worst: (row, column) of the position where the target is least probable.
+        classes: the names of the classes, where the model's `.classes` is a list or tuple of as many; else None.
+        pixels: uint8 [3,H,W], the image as a person sees it, of which a map keeps a copy: made by the `restored` of the
+            model's preprocess, where it has one; else values between 0 and 1 are taken as they are, and others from
+            their smallest to their largest. None in a map that was loaded without.
         method: "batched" or "incremental". reason: why that one, in a sentence.
     """
 
-    logits: Tensor
-    score: Tensor
-    probability: Tensor
-    label: Tensor
-    activity: Tensor | None
-    unit: int | None
-    target: int | Callable[[Tensor], Tensor]
-    base_logits: Tensor
-    base_score: Tensor
-    origins: Tensor
-    window: tuple[int, int]
-    stride: tuple[int, int]
-    size: tuple[int, int]
-    method: str
-    reason: str
+    def image(self, kind: str | None = None, *, of: str | None = None) -> Image.Image:
+        """A picture of the map, RGB, as large as the image.
 
-    def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
-        """The mean of base score - score over the windows that cover each pixel, float32 [H,W].
+        Args:
+            kind: "overlay": the drop over the picture in grey, red where covering costs the target, blue where it helps
+                it; "heatmap": the same colours alone; "picture": the image. The others show the value for the window
+                whose centre is nearest to each pixel: "score", "log_odds" and "probability" dark where low, "activity"
+                black where low, "label" in one colour per class, the target's first. None: "overlay".
+            of: what "overlay" and "heatmap" show the drop of: "log_odds" (None), "score" or "probability".
 
-        Positive: covering the pixel costs the target. NaN where no window covers a pixel (a stride larger than the
-            window), and where the score of one that does is NaN.
-        size: (rows, columns) to resize to; None: the image's.
+        Raises:
+            ValueError: another kind or quantity; a kind that the map has no numbers for.
         """
-        drop = self.base_score - self.score
-        mean = Grid(self.size, self.window, self.stride).mean(drop[None])[0]
-        if size is None:
-            return mean
-        return F.interpolate(mean[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+        return draw(self, kind, of)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything but a callable target to a NumPy .npz file, whole or not at all."""
-        path = Path(path)
-        arrays = {
-            name: getattr(self, name).cpu().numpy()
-            for name in ("logits", "score", "probability", "label", "base_logits", "base_score", "origins")
-        }
-        if self.activity is not None:
-            arrays["activity"] = self.activity.cpu().numpy()
-            arrays["unit"] = np.array(self.unit)
-        if isinstance(self.target, int):
-            arrays["target"] = np.array(self.target)
-        arrays |= {name: np.array(getattr(self, name)) for name in ("window", "stride", "size", "method", "reason")}
-        with whole(path) as [draft], draft.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+    def plot(self, ax: Any = None, *, of: str = "log_odds") -> Any:
+        """Draws the map over its picture with matplotlib.
+
+        Args:
+            ax: matplotlib's Axes; None: those of a new figure.
+            of: what is shown the drop of where a pixel is covered: "log_odds", "score" or "probability".
+
+        Returns:
+            The Axes. Pixel (y, x) of the image is at (x, y), as imshow has it.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: another quantity.
+        """
+        return plot(self, ax, of)
+
+    def save(self, path: str | os.PathLike[str], *, kind: str | None = None, of: str | None = None) -> None:
+        """Writes the map into a file, whole or not at all.
+
+        Args:
+            path: ends in .npz: everything but a callable target, for :meth:`load` and numpy.load; in .png, .jpg, .jpeg,
+                .webp, .gif, .bmp, .tif, .tiff: a picture.
+            kind, of: which picture, as :meth:`image` takes them.
+
+        Raises:
+            ValueError: another ending; as :meth:`image`.
+            OSError: the disk refuses.
+        """
+        write(self, path, kind, of)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> OcclusionMap:
+        """The map that :meth:`save` wrote into a .npz file, on the CPU. Nothing in the file is executed.
+
+        Raises:
+            ValueError: naming the file, where there is none, or it is damaged, or holds something else.
+        """
+        return cls(**read(path))
+
+    def __repr__(self) -> str:
+        return lines(self)
+
+    def _repr_html_(self) -> str:
+        return page(self, draw(self))

@@ -16,14 +16,18 @@ def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
     return both[0], both[1]
 
 
-def starts(length: int, window: int, stride: int) -> list[int]:
-    """The first pixels of the ceil((length - window) / stride) + 1 windows of one side.
+def positions(length: int, window: int, stride: int) -> int:
+    """How many windows one side has: ceil((length - window) / stride) + 1.
 
     The last window is cut off at the border.
     Where the stride is larger than the window, no more than start inside the image.
     """
-    count = -(-(length - window) // stride) + 1
-    return [i * stride for i in range(min(count, -(-length // stride)))]
+    return min(-(-(length - window) // stride) + 1, -(-length // stride))
+
+
+def starts(length: int, window: int, stride: int) -> list[int]:
+    """The first pixels of the windows of one side."""
+    return [i * stride for i in range(positions(length, window, stride))]
 
 
 def grid(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> Tensor:

@@ -1,11 +1,17 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
-``subject`` is the network, ``explain`` computes, ``panels`` draws, ``page`` lays out, ``files`` writes.
+``subject`` is the network; ``prepare`` checks; ``explain`` computes an ``explanation``, its layers in ``projected``;
+``panels`` and ``filters`` draw; ``page`` lays out with ``evidence``, ``figure`` and ``cards``; ``files`` writes, with
+the ``numbers`` and the ``record`` of how they were made; ``api`` is the page from Python.
 """
 
-from zfcuda.report.explain import Explanation, Layer, Prepared, Unit, explain, prepare
+from zfcuda.report.api import names_of
+from zfcuda.report.explain import explain
+from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
+from zfcuda.report.prepare import Prepared, prepare
 from zfcuda.report.subject import Subject, load_subject
+from zfcuda.report.written import written
 
 __all__ = [
     "Explanation",
@@ -16,5 +22,7 @@ __all__ = [
     "Unit",
     "explain",
     "load_subject",
+    "names_of",
     "prepare",
+    "written",
 ]

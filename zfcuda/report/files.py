@@ -14,11 +14,13 @@ from PIL import Image
 
 from zfcuda.files.drafts import Drafts, alone
 from zfcuda.files.regular import refusal
-from zfcuda.report.explain import Explanation
+from zfcuda.report.explanation import Explanation
+from zfcuda.report.filters import first_filters
 from zfcuda.report.numbers import numbers_of
 from zfcuda.report.page import page
-from zfcuda.report.panels import draw, first_filters, sheet
+from zfcuda.report.panels import draw, sheet
 from zfcuda.report.pieces import png
+from zfcuda.report.record import record_of
 
 _STALE = re.compile(r"[\w.-]+\.png")  # the only names that an earlier report can have written
 
@@ -79,18 +81,20 @@ class Folder:
         for e, panels, stem in zip(explanations, drawn, stems([e.name for e in explanations]), strict=True):
             sheets = {f"{stem}-{_plain(k)}.png": v for k, v in sheet(e, panels).items()}
             pictures |= panels.named(stem) | sheets
-        weights = first_filters(explanations[0])
-        if weights is not None:
-            pictures["filters.png"] = weights.image
+        filters = first_filters(explanations[0])
+        if filters is not None:
+            pictures["filters.png"] = filters.panel.image
+        record = record_of(explanations[0].subject)
         numbers = {
             "network": title,
             "made": made.isoformat(timespec="seconds"),
+            **record,
             "files": sorted(pictures),
             "pictures": [numbers_of(e) for e in explanations],
         }
         files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
         files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
-        files[Path("index.html")] = page(explanations, drawn, title, made).encode()
+        files[Path("index.html")] = page(explanations, drawn, title, made, record).encode()
         try:
             return self._placed(files)
         except OSError as error:

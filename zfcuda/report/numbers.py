@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from zfcuda.report.explain import Explanation
+from zfcuda.report.explanation import FILL, Explanation
 
 
 def numbers_of(e: Explanation) -> dict[str, Any]:
     """What the page shows of one picture; positions are [y, x], rectangles [top, left, bottom, right].
 
-    What a unit sees is None where it is not known.
+    What a unit sees is None where it is not known; the values of the fill are None where they differ from pixel to
+    pixel. The name of an entry of `label` is in `names`.
     """
     o = e.occlusion
     worst = e.worst
-    order = e.probabilities.argsort(descending=True, stable=True)[:20].tolist()
     rows, columns = o.probability.shape
     truth: dict[str, Any] = {}
     if e.truth is not None:
@@ -28,16 +29,38 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
     return {
         "name": e.name.encode("utf-8", "backslashreplace").decode("utf-8"),
         "size": list(e.pixels.shape[-2:]),
+        "arguments": {
+            "window": e.window,
+            "stride": e.stride,
+            "top": e.top,
+            "layer": e.followed_layer,
+            "target": e.target if e.chosen_target else None,
+        },
         "classes": [
-            {"index": i, "name": e.class_names[i], "probability": rounded(e.probabilities[i : i + 1])[0]} for i in order
+            {
+                "index": i,
+                "name": e.class_names[i],
+                "score": single(e.logits[i], 6),
+                "probability": single(e.probabilities[i]),
+            }
+            for i in e.order[:20]
         ],
-        "target": {"index": e.target, "name": e.class_names[e.target], "chosen": e.chosen_target},
+        "target": {
+            "index": e.target,
+            "name": e.class_names[e.target],
+            "chosen": e.chosen_target,
+            "score": single(o.base_score, 6),
+            "log_odds": single(o.base_log_odds, 6),
+            "probability": single(o.base_probability),
+        },
         "layers": [
             {
                 "name": layer.name,
                 "maps": layer.maps,
                 "size": list(layer.size),
                 "receptive_field": layer.field_size and list(layer.field_size),
+                "projection": None if layer.refusal or not layer.units else layer.form.value,
+                "refusal": layer.refusal or None,
                 "units": [
                     {
                         "map": u.number,
@@ -58,15 +81,23 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "seconds": round(e.seconds, 4),
             "rows": rows,
             "columns": columns,
+            "fill": {
+                "colour": list(FILL),
+                "values": rounded(torch.tensor(e.fill), 6) if isinstance(e.fill, list) else None,
+            },
+            "normalization": o.normalization,
             "origins_y": o.origins[:, 0, 0].tolist(),
             "origins_x": o.origins[0, :, 1].tolist(),
             "probability": rounded(o.probability),
+            "score": rounded(o.score, 6),
+            "log_odds": rounded(o.log_odds, 6),
             "label": o.label.tolist(),
+            "names": {str(i): e.label_name(i) for i in sorted(set(o.label.flatten().tolist()))},
             "followed": {"layer": e.followed_layer, "map": None if e.followed is None else e.followed.number},
             "activity": None if o.activity is None else rounded(o.activity),
             "worst": {
                 "rectangle": list(e.occluder(*worst)),
-                "probability": rounded(o.probability[worst].reshape(1))[0],
+                "probability": single(o.probability[worst]),
                 "label": int(o.label[worst]),
                 **truth,
             },
@@ -74,12 +105,17 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
     }
 
 
-def rounded(values: Tensor) -> list[object]:
-    """Nested lists with 5 significant digits; what is not finite becomes None, since JSON has no word for it."""
+def rounded(values: Tensor, digits: int = 5) -> list[object]:
+    """Nested lists with that many significant digits; what is not finite becomes None: JSON has no word for it."""
 
     def one(value: object) -> object:
         if isinstance(value, list):
             return [one(v) for v in value]
-        return float(f"{value:.5g}") if math.isfinite(value) else None  # type: ignore[arg-type, str-format]
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None  # type: ignore[arg-type, str-format]
 
     return one(values.double().tolist())  # type: ignore[return-value]
+
+
+def single(value: Tensor, digits: int = 5) -> object:
+    """The same for one number."""
+    return rounded(value.reshape(1), digits)[0]

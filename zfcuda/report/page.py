@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from zfcuda.report.explain import Explanation, Layer
+from zfcuda.data.preprocess_facts import line
+from zfcuda.report.cards import layers
+from zfcuda.report.evidence import evidence
+from zfcuda.report.explanation import Explanation
 from zfcuda.report.figure import finding, occlusion
-from zfcuda.report.panels import Drawn, Panel, first_filters
-from zfcuda.report.pieces import number, percent, picture, scale, signed, text, times
+from zfcuda.report.filters import first_filters
+from zfcuda.report.panels import Drawn, Panel
+from zfcuda.report.pieces import percent, picture, text, times
 from zfcuda.report.style import CSS, SCRIPT
 
 # The browser itself then refuses every request, whatever ends up in the page.
@@ -16,7 +21,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 _CLASSES = 6  # most probable classes shown
 
 
-def page(explanations: Sequence[Explanation], drawn: Sequence[Drawn], title: str, made: datetime) -> str:
+def page(
+    explanations: Sequence[Explanation], drawn: Sequence[Drawn], title: str, made: datetime, record: dict[str, Any]
+) -> str:
     """The HTML of a report.
 
     Args:
@@ -24,13 +31,18 @@ def page(explanations: Sequence[Explanation], drawn: Sequence[Drawn], title: str
         drawn: their panels, in the same order.
         title: what to call the network.
         made: when.
+        record: how, as in numbers.json.
     """
     e = explanations[0]
     facts = {
         "Network": title,
         "Classes": str(len(e.probabilities)),
         "Pictures": str(len(explanations)),
+        "Preprocessing": line(record["preprocess"]),
         "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
+        "Weights": _weights(record["weights"]),
+        "Device": record["device"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
     }
     rows = "".join(f"<div><dt>{key}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
@@ -62,12 +74,17 @@ layer responds to.</p>
 """
 
 
+def _weights(weights: dict[str, Any]) -> str:
+    known = f", SHA-256 {weights['sha256'][:12]}…" if weights["sha256"] else ""
+    return f"{weights['parameters']:,} parameters{known}"
+
+
 def _navigation(explanations: Sequence[Explanation], drawn: Sequence[Drawn]) -> str:
     links = []
     for i, (e, panels) in enumerate(zip(explanations, drawn, strict=True)):
         small = panels.picture.image.copy()
         small.thumbnail((88, 88))
-        best = int(e.probabilities.argmax())
+        best = e.order[0]
         links.append(
             f'<a href="#picture-{i}">{picture(Panel(small, ""))}<span><span class="name">{text(e.name)}</span><br>'
             f'<span class="soft">{text(e.class_names[best])}, {percent(float(e.probabilities[best]))}</span></span></a>'
@@ -76,13 +93,11 @@ def _navigation(explanations: Sequence[Explanation], drawn: Sequence[Drawn]) -> 
 
 
 def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
-    best = int(e.probabilities.argmax())
+    best = e.order[0]
     name = text(e.class_names[e.target])
     share = percent(float(e.probabilities[e.target]))
     asked = "" if e.target == best else f" This page asks about <b>{name}</b> ({share})."
-    outlined = "" if e.truth is None else " Yellow: the outline of the one part that makes it what it is."
     high, wide = e.pixels.shape[-2:]
-    evidence = scale("diverging", -drawn.evidence_limit, drawn.evidence_limit, signed)
     return f"""<article id="picture-{index}">
 <p class="brow">Picture {index + 1}</p>
 <h2>{text(e.name)}</h2>
@@ -91,18 +106,17 @@ def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
 <div class="answer">
 <figure>{picture(drawn.picture, f"shown-{index}")}<figcaption><b>The picture</b> as the network receives it,
 {times(wide, high)} pixels.</figcaption></figure>
-<figure>{picture(drawn.evidence)}{evidence}<figcaption><b>Where the evidence is.</b> Red: hiding this lowers the score
-of {name}, by as much as the numbers say. Blue: hiding it raises the score.{outlined}</figcaption></figure>
+{evidence(index, e, drawn)}
 <div><h3>Most probable classes</h3>{_bars(e)}</div>
 </div>
 {occlusion(index, e, drawn)}
-{_layers(e, drawn)}
+{layers(e, drawn)}
 </article>
 """
 
 
 def _bars(e: Explanation) -> str:
-    order = e.probabilities.argsort(descending=True, stable=True).tolist()
+    order = e.order
     shown = order[:_CLASSES] if e.target in order[:_CLASSES] else [*order[: _CLASSES - 1], e.target]
     rows = []
     for i in shown:
@@ -116,50 +130,14 @@ def _bars(e: Explanation) -> str:
     return f'<ol class="classes">{"".join(rows)}</ol>'
 
 
-def _layers(e: Explanation, drawn: Drawn) -> str:
-    count = len(e.layers)
-    which = "each convolution layer" if count == e.all_layers else f"{count} of the {e.all_layers} convolution layers"
-    return f"""<section>
-<h3>What each layer responds to</h3>
-<p class="note">The strongest feature maps of {which}. In each card, left: the strongest activation of the map,
-projected back to the pixels by the deconvnet; right: the patch of the picture that this unit sees,
-or the whole picture where that is not known; below: where the map is active, with a ring around the strongest
-place.</p>
-{"".join(_layer(layer, units) for layer, units in zip(e.layers, drawn.units, strict=True))}</section>"""
-
-
-def _layer(layer: Layer, drawn: Sequence[tuple[Panel, Panel, Panel]]) -> str:
-    high, wide = layer.size
-    cards = []
-    for unit, (activity, projection, patch) in zip(layer.units, drawn, strict=True):
-        y, x = unit.position
-        ring = f'<i class="ring" style="top:{100 * (y + 0.5) / high:.2f}%;left:{100 * (x + 0.5) / wide:.2f}%"></i>'
-        cards.append(
-            f'<figure class="unit"><div class="two">{picture(projection)}{picture(patch)}</div>'
-            f'<figcaption><div class="frame" style="--ratio:{wide}/{high}">{picture(activity)}{ring}</div>'
-            f'<div><span class="name">Map {unit.number}</span><br><span class="num">{number(unit.value)}</span> '
-            f"at row {y}, column {x}</div></figcaption></figure>"
-        )
-    body = f'<div class="units">{"".join(cards)}</div>' if cards else "<p>Nothing in it is active for this picture.</p>"
-    field = "how much of the picture a unit sees is not known"
-    if layer.field_size is not None:
-        field = f"each unit sees {times(layer.field_size[1], layer.field_size[0])} pixels"
-    return (
-        f'<div class="layer"><header><h4>{text(layer.name)}</h4><span>{layer.maps} maps of {times(wide, high)}; '
-        f"{field}</span></header>{body}</div>\n"
-    )
-
-
 def _filters(e: Explanation) -> str:
-    panel = first_filters(e)
-    if panel is None:
-        body = f'<p class="note">They have {e.filters.shape[1]} input channels, so they cannot be drawn in colour.</p>'
-    else:
-        body = (
-            f'<figure class="filters">{picture(panel)}<figcaption>The weights of {text(e.layers[0].name)}, each filter '
-            "scaled on its own; grey is zero. Long training turns them into edges and colour blobs; what looks like "
-            "noise is left of the random start.</figcaption></figure>"
-        )
+    filters = first_filters(e)
+    if filters is None:
+        return ""
+    body = (
+        f'<figure class="filters">{picture(filters.panel)}<figcaption>{text(filters.caption)} Long training turns them '
+        "into edges and colour blobs; what looks like noise is left of the random start.</figcaption></figure>"
+    )
     return f'<article><p class="brow">The network itself</p><h2>First-layer filters</h2>{body}</article>\n'
 
 

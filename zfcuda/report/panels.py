@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 from torch.nn import functional
 
 from zfcuda import render
-from zfcuda.report.explain import Explanation, Rectangle, Unit
+from zfcuda.report.explanation import FILL, Explanation, Rectangle, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
 _OUTLINE = (255, 214, 10)
-_FILL = (128, 128, 128)  # the occluder, as explain() makes it
+QUANTITIES = ("log_odds", "score", "probability")  # that the evidence is drawn of; the first one is shown first
 
 
 @dataclass(frozen=True)
@@ -28,106 +28,101 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """The drop of a quantity over the picture; `limit` is the drop that is drawn in full colour."""
+
+    panel: Panel
+    limit: float
+
+
+@dataclass(frozen=True)
+class DrawnUnit:
+    """Where a feature map is active, its projection (None where that cannot be), and what its unit sees."""
+
+    activity: Panel
+    projection: Panel | None
+    patch: Panel
+
+    @property
+    def shown(self) -> list[Panel]:
+        """Those that there are."""
+        return [panel for panel in (self.activity, self.projection, self.patch) if panel is not None]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """All pictures of one explanation.
 
-    `evidence_limit` is the change of the score drawn in full colour; `units` holds (activity, projection, patch) per
-    layer and unit.
+    `evidence` is by quantity; `activity`, `projection` and `patch`, of the unit that is followed, are None where there
+    is none, `projection` also where that cannot be; `units` are per layer and unit.
     """
 
     picture: Panel
-    evidence: Panel
-    evidence_limit: float
+    evidence: dict[str, Evidence]
     occluded: Panel
-    activity: Panel
+    activity: Panel | None
     projection: Panel | None
     patch: Panel | None
     probability: Panel
     labels: Panel
     legend: list[render.Label]
-    units: list[list[tuple[Panel, Panel, Panel]]]
+    units: list[list[DrawnUnit]]
 
     def named(self, stem: str) -> dict[str, Image.Image]:
         """Every picture by its file name."""
-        out = {
-            f"{stem}-{key}.png": panel.image
-            for key in (
-                "picture",
-                "evidence",
-                "occluded",
-                "activity",
-                "projection",
-                "patch",
-                "probability",
-                "labels",
-            )
-            if (panel := getattr(self, key)) is not None
+        panels = {
+            "picture": self.picture,
+            **{"evidence" if of == QUANTITIES[0] else f"evidence-{of}": e.panel for of, e in self.evidence.items()},
+            "occluded": self.occluded,
+            "activity": self.activity,
+            "projection": self.projection,
+            "patch": self.patch,
+            "probability": self.probability,
+            "labels": self.labels,
         }
-        return out
+        return {f"{stem}-{key}.png": panel.image for key, panel in panels.items() if panel is not None}
 
 
 def draw(e: Explanation) -> Drawn:
     """All panels of one explanation."""
     shown = render.picture(e.pixels)
-    evidence, limit = _evidence(e, shown)
     name = e.class_names[e.target]
     top, left, bottom, right = place = e.occluder(*e.worst)
     where = f"rows {top} to {bottom - 1}, columns {left} to {right - 1}"
     labels, legend = render.label_map(e.occlusion.label, first=e.target_label)
     activity = e.occlusion.activity
-    followed = e.followed
+    followed = None if e.followed is None else _unit(shown, e.followed, f"{e.followed_layer}, map {e.followed.number}")
     return Drawn(
         picture=Panel(shown, f"{e.name}, as the network sees it"),
-        evidence=Panel(evidence, f"The regions of {e.name} that speak for {name} in red, against it in blue"),
-        evidence_limit=limit,
+        evidence={of: _evidence(e, shown, of) for of in QUANTITIES},
         occluded=Panel(_occluded(shown, place), f"{e.name} with a grey square over {where}"),
-        activity=_map(
-            render.heatmap(
-                torch.zeros_like(e.occlusion.probability) if activity is None else activity, colours="inferno"
-            ),
+        activity=None
+        if activity is None
+        else _map(
+            render.heatmap(activity, colours="inferno"),
             "Heat map: activity of the followed feature map for each position of the square",
         ),
-        projection=None if followed is None else _projection(followed, f"{e.followed_layer}, map {followed.number}"),
-        patch=None if followed is None else _patch(shown, followed, f"{e.followed_layer}, map {followed.number}"),
+        projection=None if followed is None else followed.projection,
+        patch=None if followed is None else followed.patch,
         probability=_map(
             render.heatmap(e.occlusion.probability),
             f"Heat map: probability of {name} for each position of the square, lowest at {where}",
         ),
         labels=_map(labels, "Map of the most probable class for each position of the square"),
         legend=legend,
-        units=[
-            [
-                (
-                    _map(
-                        render.heatmap(unit.activity, 0.0, colours="inferno"),
-                        f"Where {layer.name}, map {unit.number} is active",
-                    ),
-                    _projection(unit, f"{layer.name}, map {unit.number}"),
-                    _patch(shown, unit, f"{layer.name}, map {unit.number}"),
-                )
-                for unit in layer.units
-            ]
-            for layer in e.layers
-        ],
+        units=[[_unit(shown, unit, f"{layer.name}, map {unit.number}") for unit in layer.units] for layer in e.layers],
     )
 
 
-def first_filters(e: Explanation) -> Panel | None:
-    """The weights of the first convolution; None where they have not 1 or 3 input channels."""
-    if e.filters.shape[1] not in (1, 3):
-        return None
-    side = max(e.filters.shape[-2:])
-    sheet = render.filters(e.filters, factor=max(1, round(56 / side)), columns=min(len(e.filters), 12))
-    return Panel(sheet, f"The {len(e.filters)} filters of the first layer, {side} pixels wide", hard=True)
-
-
 def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
-    """Draws one picture for each layer, with a column per unit: activity, projection and patch below each other."""
+    """Draws one picture for each layer, a column per unit: activity, projection (if any) and patch below each other."""
     out = {}
     for layer, units in zip(e.layers, drawn.units, strict=True):
         if units:
-            rows = [[_fitted(unit[i].image, _TILE, hard=unit[i].hard) for unit in units] for i in range(3)]
-            out[layer.name] = render.grid([tile for row in rows for tile in row], len(units), gap=8)
+            # By rows; the units of a layer are all projected, or none is.
+            rows = zip(*(unit.shown for unit in units), strict=True)
+            tiles = [_fitted(panel.image, _TILE, hard=panel.hard) for row in rows for panel in row]
+            out[layer.name] = render.grid(tiles, len(units), gap=8)
     return out
 
 
@@ -147,9 +142,17 @@ def _small(picture: Image.Image) -> bool:
     return max(picture.size) < 64
 
 
-def _projection(unit: Unit, what: str) -> Panel:
-    top, left, bottom, right = unit.field or (0, 0, *unit.projection.shape[1:])
-    picture = render.projection(unit.projection[:, top:bottom, left:right])
+def _unit(shown: Image.Image, unit: Unit, what: str) -> DrawnUnit:
+    return DrawnUnit(
+        _map(render.heatmap(unit.activity, 0.0, colours="inferno"), f"Where {what} is active"),
+        None if unit.projection is None else _projection(unit, unit.projection, what),
+        _patch(shown, unit, what),
+    )
+
+
+def _projection(unit: Unit, signal: Tensor, what: str) -> Panel:
+    top, left, bottom, right = unit.field or (0, 0, *signal.shape[1:])
+    picture = render.projection(signal[:, top:bottom, left:right])
     return Panel(picture, f"Projection of {what}: the structure in the picture that excites it", hard=_small(picture))
 
 
@@ -163,28 +166,34 @@ def _patch(shown: Image.Image, unit: Unit, what: str) -> Panel:
 def _occluded(shown: Image.Image, place: Rectangle) -> Image.Image:
     top, left, bottom, right = place
     out = shown.copy()
-    ImageDraw.Draw(out).rectangle((left, top, right - 1, bottom - 1), fill=_FILL)
+    ImageDraw.Draw(out).rectangle((left, top, right - 1, bottom - 1), fill=FILL)
     return out
 
 
-def _evidence(e: Explanation, shown: Image.Image) -> tuple[Image.Image, float]:
+def _evidence(e: Explanation, shown: Image.Image, of: str) -> Evidence:
     high, wide = e.pixels.shape[-2:]
-    heat = e.occlusion.heatmap((high, wide)).float().cpu()
+    heat = e.occlusion.heatmap((high, wide), of=of).float().cpu()
     # One value per step of the occluder, then smoothly stretched: the map knows no finer detail.
     steps = (math.ceil(high / e.stride), math.ceil(wide / e.stride))
     heat = functional.adaptive_avg_pool2d(heat[None], steps)[0]
     limit = max(map(abs, render.value_range(heat)))
-    out = render.overlay(shown, heat, limit=limit)
-    if e.truth is None:
-        return out, limit
-    mask = e.truth.cpu().numpy().astype(bool)
+    name, words = e.class_names[e.target], of.replace("_", "-")
+    alt = f"By how much hiding each part of {e.name} lowers (red) or raises (blue) the {words} of {name}"
+    return Evidence(Panel(_outlined(render.overlay(shown, heat, limit=limit), e.truth), alt), limit)
+
+
+def _outlined(out: Image.Image, truth: Tensor | None) -> Image.Image:
+    """The picture with the outline of a part, bool [H,W], on it."""
+    if truth is None:
+        return out
+    mask = truth.cpu().numpy().astype(bool)
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     edge = np.pad(mask & ~inner, 1)
     edge = edge[1:-1, 1:-1] | edge[:-2, 1:-1] | edge[1:-1, :-2]  # two pixels thick
     pixels = np.array(out)
     pixels[edge] = _OUTLINE
-    return Image.fromarray(pixels), limit
+    return Image.fromarray(pixels)
 
 
 def _fitted(picture: Image.Image, side: int, *, hard: bool) -> Image.Image:

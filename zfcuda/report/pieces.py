@@ -53,7 +53,12 @@ def number(value: float) -> str:
 
 def signed(value: float) -> str:
     """Three significant digits and a sign."""
-    return f"{value:+.3g}".replace("-", "−")
+    return f"{value:+.3g}".replace("-", "−") if value else "0"
+
+
+def points(value: float) -> str:
+    """A difference of probabilities in percentage points, with a sign: 0.123 -> "+12.3"."""
+    return signed(100 * value)
 
 
 def times(a: int, b: int) -> str:

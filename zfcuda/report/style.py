@@ -59,7 +59,8 @@ section { margin-top: 44px; }
 .target .bar i { background: var(--bar); opacity: 1; }
 .target .row { font-weight: 650; }
 
-.panels { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 24px 16px; margin-top: 18px; }
+.panels { display: grid; grid-template-columns: repeat(var(--columns, 6), minmax(0, 1fr)); gap: 24px 16px;
+  margin-top: 18px; max-width: calc(var(--columns, 6) * 250px); }
 .panels .pair { grid-column: span 2; }
 .pair .two, .unit .two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .pair .two { gap: 16px; }
@@ -83,6 +84,18 @@ section { margin-top: 44px; }
 .legend li { display: flex; gap: 7px; align-items: baseline; }
 .legend i { flex: none; width: 11px; height: 11px; border-radius: 2px; transform: translateY(1px); }
 .legend .num { margin-left: auto; color: var(--soft); }
+.switch { position: relative; display: flex; flex-wrap: wrap; align-items: baseline; gap: 6px; }
+.switch .view { order: -1; width: 100%; }
+.switch > span { font-size: .82rem; color: var(--soft); }
+.switch input { position: absolute; bottom: 0; opacity: 0; }
+.switch label { padding: 2px 10px; border: 1px solid var(--line);
+  border-radius: 999px; font-size: .82rem; color: var(--soft); background: var(--card); cursor: pointer; }
+.switch input:checked + label { border-color: var(--accent); color: var(--ink); font-weight: 600; }
+.switch input:focus-visible + label { outline: 2px solid var(--accent); outline-offset: 2px; }
+.switch .view { display: none; }
+.switch .log_odds:checked ~ .view.log_odds, .switch .score:checked ~ .view.score,
+.switch .probability:checked ~ .view.probability { display: block; }
+section > .panels + .note { margin-top: 16px; }
 .readout { margin: 18px 0 0; padding: 11px 16px; background: var(--card); border: 1px solid var(--line);
   border-left: 3px solid var(--accent); border-radius: 6px; font-size: .93rem; }
 .method { margin-top: 12px; }
@@ -97,6 +110,11 @@ section { margin-top: 44px; }
 .unit .two img { aspect-ratio: 1; object-fit: contain; }
 .unit figcaption { display: grid; grid-template-columns: 54px 1fr; gap: 11px; align-items: center; margin-top: 9px; }
 .unit .ring { width: 12px; height: 12px; margin: -6px 0 0 -6px; border-width: 1.5px; }
+.refused { margin-bottom: 14px; padding: 9px 14px; border: 1px dashed var(--line); border-radius: 6px;
+  font-size: .9rem; color: var(--soft); }
+.refused b { color: var(--ink); }
+.unit.bare .two { align-items: start; }
+.unit.bare figcaption { display: block; }
 .filters { max-width: 760px; margin-top: 16px; }
 .filters img { border-radius: 4px; }
 footer { padding-top: 12px; padding-bottom: 56px; font-size: .86rem; color: var(--soft); }

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.complaint import naming
-from zfcuda.data import Preprocess
+from zfcuda.data.preprocessing import AnyPreprocess, as_preprocess, assumed, changed, preprocess_of
+from zfcuda.data.transforms import image_of
 from zfcuda.files.regular import refusal
 from zfcuda.models.architectures import imagenet
+from zfcuda.models.checkpoints.external import attribute
 from zfcuda.models.checkpoints.load import find
-
-_IMAGE = "expected a Tensor [1,C,H,W]"
+from zfcuda.network.graph import unwrap
 
 
 @dataclass(frozen=True)
@@ -85,24 +86,19 @@ class Subject:
 
     def _preprocessed(self, picture: Image.Image) -> Tensor:
         with naming(f"{self.title}: its preprocess fails"):
-            image: Any = self.preprocess(picture)
-        if not isinstance(image, Tensor):
-            raise ValueError(f"{self.title}: its preprocess gives a {type(image).__name__}; {_IMAGE}")
-        if image.is_nested or image.layout != torch.strided or image.is_meta or not image.is_floating_point():
-            raise ValueError(f"{self.title}: its preprocess gives no plain tensor of floating numbers; {_IMAGE}")
-        if image.dim() != 4 or len(image) != 1 or image.numel() == 0:
-            raise ValueError(f"{self.title}: its preprocess gives a tensor {list(image.shape)}; {_IMAGE}")
-        return image.detach()
+            return image_of(self.preprocess, picture, f"{self.title}: its preprocess")
 
     def in_colour(self, maps: Tensor) -> Tensor:
         """[...,C,H,W] with the network's channels -> [...,3,H,W] red, green, blue; grey from one channel.
 
-        Maps of a network whose channels are neither stay as they are.
+        Of other numbers of channels their mean is shown in grey.
         """
         channels = maps.shape[-3]
-        if channels == 1:
+        if channels not in (1, 3):
+            maps = maps.mean(-3, keepdim=True)
+        if channels != 3:
             return maps.expand(*maps.shape[:-3], 3, *maps.shape[-2:])
-        if channels != 3 or self._order == (0, 1, 2):
+        if self._order == (0, 1, 2):
             return maps
         return maps[..., list(self._order), :, :]
 
@@ -116,17 +112,18 @@ class Subject:
         return order if sorted(order) == [0, 1, 2] else (0, 1, 2)
 
 
-def centre_crop(picture: Image.Image) -> Tensor:
-    """RGB picture -> [1,3,224,224] float32: what most published weights were trained on, for those that do not say."""
-    return Preprocess(interpolation="bilinear")(picture)
-
-
 def load_subject(
     name: str = "demo",
     *,
     weights: str | os.PathLike[str] | None = None,
     classes: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
+    preprocess: Any = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | tuple[int, int] | None = None,
+    short_side: int | None = None,
+    interpolation: str | None = None,
 ) -> Subject:
     """A network ready to explain pictures.
 
@@ -136,10 +133,18 @@ def load_subject(
         classes: "imagenet", or a text file with one name per line, in the order of the network's outputs; None: those
             that the network knows.
         device: where the network runs.
+        preprocess: how pictures enter it: a Preprocess, a transform of torchvision or timm, timm's data config, or
+            "module:attribute" of one; None: what the network carries, else ImageNet's usual.
+        mean, std, size, short_side, interpolation: settings of :class:`zfcuda.Preprocess` in place of its own, colours
+            as red, green, blue or one number for all; None leaves them.
 
     Raises:
         ValueError: for an unknown name, missing or unfitting weights, names that are not as many as the outputs.
     """
+    settings = {"mean": mean, "std": std, "size": size, "short_side": short_side, "interpolation": interpolation}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if preprocess is not None and settings:
+        raise ValueError(f"preprocess: expected it alone, since it settles everything, got {', '.join(settings)} too")
     names = None if classes is None else _class_names(classes)
     loaded = find(name, weights=weights)
     if not loaded.trained:
@@ -147,13 +152,47 @@ def load_subject(
     if names and loaded.num_classes is not None and len(names) != loaded.num_classes:
         there = "the network has" if loaded.weights is None else f"the weights in {loaded.weights} are for"
         raise ValueError(f"{classes}: {len(names)} names, but {there} {loaded.num_classes} classes")
-    model: Any = loaded.model
-    # A network of the user's own may mean other things by these names.
-    known = model.classes if isinstance(model.classes, list | tuple) else ()
-    preprocess = model.preprocess if callable(model.preprocess) else None
-    if preprocess is None or isinstance(preprocess, nn.Module):
-        preprocess = centre_crop
-    return Subject(model.to(device), preprocess, names or [str(name) for name in known], loaded.title)
+    entrance = _entrance(loaded.model, loaded.input_size, preprocess, settings)
+    return Subject(loaded.model.to(device), entrance, names or _known_classes(loaded.model), loaded.title)
+
+
+def subject_of(
+    model: nn.Module, *, classes: Sequence[str] | str | os.PathLike[str] | None = None, preprocess: Any = None
+) -> Subject:
+    """A model that a program has, ready to explain pictures.
+
+    Args:
+        classes: the names, or as in :func:`load_subject`.
+        preprocess: as in :func:`load_subject`.
+
+    Raises:
+        TypeError, ValueError: classes or preprocess is none.
+    """
+    model = unwrap(model)
+    if classes is None:
+        names = _known_classes(model)
+    elif isinstance(classes, str | os.PathLike):
+        names = _class_names(classes)
+    elif isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
+        names = list(classes)
+    else:
+        raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
+    return Subject(model, _entrance(model, None, preprocess, {}), names, type(model).__name__)
+
+
+def _known_classes(model: nn.Module) -> list[str]:
+    """The names that a model carries. A network of the user's own may mean other things by this word."""
+    known = getattr(model, "classes", None)
+    return [str(name) for name in known] if isinstance(known, list | tuple) else []
+
+
+def _entrance(model: nn.Module, input_size: Any, given: Any, settings: dict[str, Any]) -> AnyPreprocess:
+    """How pictures enter the network."""
+    if isinstance(given, str):
+        given = attribute(given)
+    own = preprocess_of(unwrap(model)) if given is None else as_preprocess(given)
+    default = assumed(model, input_size)
+    return changed(own or default, default, **settings) if settings else own or default
 
 
 def _class_names(classes: str | os.PathLike[str]) -> list[str]:

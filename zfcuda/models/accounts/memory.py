@@ -46,6 +46,10 @@ class MemoryNeed:
 
     moments: tuple[tuple[int, int], ...]
 
+    def __repr__(self) -> str:
+        one, more = (f"{self.bytes(batch) / (1 << 20):,.1f} MiB" for batch in (1, 32))
+        return f"MemoryNeed: {one} for 1 image, {more} for 32"
+
     def bytes(self, batch: int) -> int:
         """How many bytes are alive at the peak, with so many images."""
         return max(fixed + each * batch for fixed, each in self.moments)

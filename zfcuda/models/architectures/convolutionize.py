@@ -54,6 +54,12 @@ class ScoreMap(fx.GraphModule):
     def exact(self) -> bool:
         return self.meta["exact"]
 
+    def _get_name(self) -> str:  # fx names every instance's class anew
+        return "ScoreMap"
+
+    def extra_repr(self) -> str:
+        return f"window={self.window}, stride={self.stride}, exact={self.exact}"
+
 
 def convolutionize(model: nn.Module, input_size: Sequence[int]) -> ScoreMap:
     """Turns a classifier into a network that slides over larger images.

@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from zfcuda.complaint import reason
+from zfcuda.data.preprocessing import as_preprocess
+from zfcuda.data.transforms import Adapted
 from zfcuda.models.checkpoints.plain_torchvision import plain_torchvision
 
 PACKAGES = ("torchvision", "timm")
@@ -79,7 +80,7 @@ def _torchvision(name: str) -> External | None:
         transform = first.transforms()
         crop = getattr(transform, "crop_size", None)
         size = None if not crop else (3, crop[0], crop[-1])
-        return _Batched(transform), size, first.meta.get("categories")
+        return Adapted(transform, f"of {first}"), size, first.meta.get("categories")
 
     return External(lambda **options: models.get_model(name, **{"weights": None, **more, **options}), describe)
 
@@ -90,10 +91,8 @@ def _timm(name: str) -> External | None:
         return None
 
     def describe(model: nn.Module) -> tuple[Any, Any, Any]:
-        data = importlib.import_module("timm.data")
-        settings = data.resolve_model_data_config(model)
-        transform = data.create_transform(**settings, is_training=False)
-        return _Batched(transform), tuple(settings["input_size"]), None
+        settings = importlib.import_module("timm.data").resolve_model_data_config(model)
+        return as_preprocess(settings), tuple(settings["input_size"]), None
 
     return External(lambda **options: timm.create_model(name, pretrained=False, **options), describe)
 
@@ -109,16 +108,6 @@ def without_downloads(build: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-class _Batched:
-    """A transform of one picture as a preprocess: RGB in, [1,C,H,W] out."""
-
-    def __init__(self, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.transform = transform
-
-    def __call__(self, picture: Image.Image) -> Tensor:
-        return self.transform(picture.convert("RGB"))[None]
-
-
 def from_python(name: str, num_classes: int | None) -> nn.Module:
     """What `module:attribute` names: a network, or something that returns one when called.
 
@@ -131,16 +120,7 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
     Raises:
         ValueError: no such module or attribute; it fails; it is no network, nor returns one without arguments.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise ValueError(f"{name!r}: expected module:attribute, as in my_package.nets:make_net")
-    target: Any = _module(name, module_name)
-    for part in attribute.split("."):
-        if not _has(name, target, part):
-            own = [key for key in vars(target) if not key.startswith("_")] if isinstance(target, ModuleType) else []
-            there = f"; it has {', '.join(own[:12])}" if own else ""
-            raise ValueError(f"{name!r}: {module_name} has no {attribute!r}{there}")
-        target = getattr(target, part)
+    target = attribute(name)
     if isinstance(target, nn.Module):
         if num_classes is not None:
             raise ValueError(f"num_classes: {name} is a network already, not a function that makes one")
@@ -166,6 +146,25 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ValueError(f"{name!r}: returns a {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def attribute(name: str) -> Any:
+    """What `module:attribute` of the user's own Python names; the module is imported, so its code runs.
+
+    Raises:
+        ValueError: no such module or attribute.
+    """
+    module_name, _, dotted = name.partition(":")
+    if not module_name or not dotted:
+        raise ValueError(f"{name!r}: expected module:attribute, as in my_package.nets:make_net")
+    target: Any = _module(name, module_name)
+    for part in dotted.split("."):
+        if not _has(name, target, part):
+            own = [key for key in vars(target) if not key.startswith("_")] if isinstance(target, ModuleType) else []
+            there = f"; it has {', '.join(own[:12])}" if own else ""
+            raise ValueError(f"{name!r}: {module_name} has no {dotted!r}{there}")
+        target = getattr(target, part)
+    return target
 
 
 def _module(name: str, module: str) -> ModuleType:

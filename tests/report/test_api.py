@@ -1,0 +1,148 @@
+"""The page from Python: any model, pictures of every kind, and what is refused before the work."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tqdm import tqdm
+
+import zfcuda
+from tests.report.test_report import CLASSES, SIDE, drawing, network, preprocess
+from zfcuda import cli
+from zfcuda.report.api import names_of
+
+OPTIONS = {"window": 24, "stride": 24, "top": 1}
+
+
+def numbers(page: Path) -> dict[str, object]:
+    read: dict[str, object] = json.loads((page.parent / "numbers.json").read_text())
+    return read
+
+
+def test_pictures_of_every_kind(tmp_path: Path) -> None:
+    drawing().save(tmp_path / "file.png")
+    given = [tmp_path / "file.png", str(tmp_path / "file.png"), drawing(), np.asarray(drawing())]
+    page = zfcuda.explain(
+        network(), given, out=tmp_path / "out", preprocess=preprocess, classes=CLASSES, target="cat", **OPTIONS
+    )
+    assert page == tmp_path / "out" / "index.html"
+    pictures = numbers(page)["pictures"]
+    assert isinstance(pictures, list)
+    path = str(tmp_path / "file.png")
+    assert [picture["name"] for picture in pictures] == [path, path, "picture 3", "picture 4"]
+    assert len({str(picture["occlusion"]["score"]) for picture in pictures}) == 1
+    assert all(picture["target"]["name"] == "cat" for picture in pictures)
+    alone = zfcuda.explain(network(), drawing(), out=tmp_path / "one", preprocess=preprocess, **OPTIONS)
+    assert "class 0" in alone.read_text()
+
+
+def test_names_of_pictures() -> None:
+    assert names_of(["a/x.png", Path("b/y.png")]) == ["x.png", "y.png"]
+    assert names_of(["a/x.png", "b/x.png", drawing()]) == ["a/x.png", "b/x.png", "picture 3"]
+
+
+def test_what_the_model_carries_is_taken_and_what_is_assumed_is_said(tmp_path: Path) -> None:
+    model = network()
+    page = zfcuda.explain(model, drawing(), out=tmp_path / "assumed", window=112, stride=112, top=1)
+    known = numbers(page)["preprocess"]
+    assert isinstance(known, dict) and "assumed" in known["note"] and known["size"] == [224, 224]
+    assert "assumed: the network does not say" in page.read_text()
+    model.preprocess, model.classes = zfcuda.Preprocess(SIDE, SIDE), list(CLASSES)  # type: ignore[assignment]
+    page = zfcuda.explain(model, drawing(), out=tmp_path / "own", **OPTIONS)
+    assert "assumed" not in page.read_text() and numbers(page)["preprocess"]["size"] == [SIDE, SIDE]  # type: ignore[index]
+    assert {each["name"] for each in numbers(page)["pictures"][0]["classes"]} == set(CLASSES)  # type: ignore[index]
+
+
+def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
+    model = network().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.inference_mode():
+        zfcuda.explain(model, drawing(), out=tmp_path, preprocess=preprocess, **OPTIONS)
+    assert model.training and all(module.training for module in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_command_and_the_call_write_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing().save(tmp_path / "picture.png")
+    options = [str(tmp_path / "picture.png"), "--window", "64", "--stride", "80", "--top", "1"]
+    assert cli.main(["explain", *options, "--out", str(tmp_path / "command")]) == 0
+    demo = zfcuda.models.load_demo()
+    zfcuda.explain(demo, tmp_path / "picture.png", out=tmp_path / "call", window=64, stride=80, top=1)
+    one, other = (json.loads((tmp_path / name / "numbers.json").read_text()) for name in ("command", "call"))
+    for numbers in (one, other):
+        del numbers["made"], numbers["network"], numbers["pictures"][0]["occlusion"]["seconds"]
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": 3}, "model: expected a torch.nn.Module, got int"),
+        ({"pictures": []}, "pictures: expected at least one, got none"),
+        (
+            {"pictures": 3},
+            "pictures: expected a path, a PIL picture, an array uint8 [H,W,C] or a list of them, got int",
+        ),
+        ({"pictures": [3.5]}, "picture: expected a PIL picture, a path or an array uint8 [H,W,C], got float"),
+        ({"top": 0}, "top: expected at least 1, got 0"),
+        ({"window": 2.5}, "window: expected an integer, got 2.5"),
+        ({"window": 99}, "window: expected 1 to 48 pixels"),
+        ({"target": 2.5}, "target: expected an integer, got 2.5"),
+        ({"target": "zebra"}, "no class 'zebra'"),
+        ({"classes": ["a"]}, "classes: expected 3 names"),
+        ({"classes": 7}, "classes: expected a list of names, a text file of them or 'imagenet', got 7"),
+        ({"preprocess": 7}, "preprocess: expected a zfcuda.Preprocess"),
+    ],
+)
+def test_mistakes_are_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], message: str
+) -> None:
+    monkeypatch.setattr("zfcuda.report.api.explain_picture", lambda *_, **__: pytest.fail("the long work began"))
+    arguments = {"model": network(), "pictures": drawing(), "preprocess": preprocess, "classes": CLASSES} | options
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        zfcuda.explain(**arguments, out=tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zfcuda.report.api as module
+
+    real, calls = module.explain_picture, []
+
+    def pressed(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "explain_picture", pressed)
+    with pytest.raises(KeyboardInterrupt, match=r"1 of 2 pictures are in .*interrupted"):
+        zfcuda.explain(network(), [drawing(), drawing(1)], out=tmp_path, preprocess=preprocess, **OPTIONS)
+    assert (tmp_path / "interrupted" / "index.html").exists() and not (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), torch.OutOfMemoryError("CUDA out of memory")], ids=["key", "memory"]
+)
+@pytest.mark.parametrize("where", ["zfcuda.report.projected.projections", "zfcuda.occlusion.dispatch.prepare"])
+def test_no_error_stands_behind_a_bar(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    where: str,
+    error: BaseException,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(type(error)):
+        zfcuda.explain(network(), drawing(), out=tmp_path, preprocess=preprocess, progress=True, **OPTIONS)
+    printed = capsys.readouterr().err
+    assert printed and printed.endswith(("\r", "\n")) and not list(tqdm._instances)  # type: ignore[attr-defined]

@@ -1,0 +1,58 @@
+"""How pictures become the network's images: the options for it, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_NAMES = ("preprocess", "mean", "std", "size", "short_side", "interpolation")
+
+
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """Adds the options, which change single settings of what the network itself brings, or replace it."""
+    group = parser.add_argument_group(
+        "preprocessing", "how pictures become the network's images (default: what it brings; the page says what it was)"
+    )
+    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="subtracted from pixels of 0 to 1")
+    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="what they are then divided by")
+    group.add_argument("--size", type=_sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre")
+    group.add_argument("--short-side", type=_side, metavar="N", help="length that the short side is scaled to before")
+    group.add_argument("--interpolation", metavar="NAME", help="how it is scaled: bicubic, bilinear, lanczos, ...")
+    group.add_argument(
+        "--preprocess",
+        metavar="MODULE:ATTRIBUTE",
+        help="a transform of your own Python in place of all this: PIL picture -> Tensor, as torchvision and timm have",
+    )
+
+
+def preprocessing(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What they say, for :func:`zfcuda.report.load_subject`."""
+    return {name: getattr(arguments, name) for name in _NAMES}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """0.485,0.456,0.406 -> (0.485, 0.456, 0.406)."""
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers, as in 0.485,0.456,0.406, got {text!r}") from None
+    if any(number > 1 for number in numbers):
+        divided = ",".join(f"{number / 255:.3g}" for number in numbers)
+        raise argparse.ArgumentTypeError(
+            f"expected numbers of 0 to 1, got {text}; those for pixels of 0 to 255 are divided by 255: {divided}"
+        )
+    return numbers
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, got {text!r}")
+    return int(text)
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    """240 -> 240; 240x320 -> (240, 320)."""
+    words = text.lower().split("x")
+    if len(words) > 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(f"expected N or HxW pixels, as in 224 or 240x320, got {text!r}")
+    return int(words[0]) if len(words) == 1 else (int(words[0]), int(words[1]))

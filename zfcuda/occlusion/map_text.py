@@ -1,0 +1,115 @@
+"""An occlusion map in a few lines, for a prompt and for a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+from PIL import Image
+from torch import Tensor
+
+from zfcuda.complaint import one_line
+from zfcuda.occlusion.map_data import MapData
+
+_LONGEST = 100  # characters of a reason or a name
+_LARGEST = 256  # pixels of a picture in a notebook; in 256 colours it takes less than 100 kB whatever it shows
+_SMALLEST = 160
+_LEFT = 'style="text-align:left"'
+
+
+def facts(m: MapData) -> list[tuple[str, str]]:
+    """What there is to know at a glance, each under a name: at most nine."""
+    rows, columns = m.probability.shape
+    best = f"{_named(m, m.target_label)}: probability {percent(m.base_probability)} for the whole image"
+    if isinstance(m.target, int):
+        about = [("target", best)]
+    else:
+        what = "a callable" if m.target is None else f"the callable {_short(getattr(m.target, '__name__', 'given'))}"
+        about = [
+            ("target", f"{what}: {float(m.base_score):.5g} for the whole image"),
+            ("most probable", best),
+        ]
+    top, left, bottom, right = m.rectangle(*m.worst)
+    lowest = m.probability[m.worst]
+    where = f"{percent(lowest)} with rows {top} to {bottom - 1}, columns {left} to {right - 1} covered"
+    out = [
+        ("image", f"{_times(m.size)} pixels (rows x columns)"),
+        (
+            "occluder",
+            f"{_times(m.window)} in steps of {_times(m.stride)}: {rows * columns} positions, {rows} x {columns}",
+        ),
+        *about,
+        ("lowest", "no probability is a number" if lowest.isnan() else where),
+        ("other label", _other(m)),
+    ]
+    if m.activity is not None:
+        most, least = float(m.activity.max()), float(m.activity.min())
+        out.append(("activity", f"of unit {m.unit}: {least:.4g} to {most:.4g}"))
+    return [*out, ("method", f"{m.method}: {_short(m.reason)}")]
+
+
+def lines(m: MapData) -> str:
+    """The facts one below the other, under the name of the class: at most ten lines."""
+    listed = facts(m)
+    width = max(len(name) for name, _ in listed) + 1
+    return "\n".join(["OcclusionMap", *(f"  {name + ':':{width}} {value}" for name, value in listed)])
+
+
+def page(m: MapData, picture: Image.Image) -> str:
+    """The facts as an HTML table beside a picture of the map, with nothing from elsewhere."""
+    name = html.escape(f"Occlusion map of {_named(m, m.target_label)}")
+    rows = "".join(
+        f"<tr><th {_LEFT}>{html.escape(key)}</th><td {_LEFT}>{html.escape(value)}</td></tr>" for key, value in facts(m)
+    )
+    return (
+        f'<div style="display:flex;gap:1em;align-items:flex-start">'
+        f'<img alt="{name}" src="data:image/png;base64,{_png(picture)}"><table>{rows}</table></div>'
+    )
+
+
+def _png(picture: Image.Image) -> str:
+    """A picture of a size that suits a page, as a PNG file in base64."""
+    side = max(picture.size)
+    if side > _LARGEST:
+        picture = picture.copy()
+        picture.thumbnail((_LARGEST, _LARGEST))
+    elif side < _SMALLEST:
+        factor = round(_SMALLEST / side)
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _other(m: MapData) -> str:
+    """The label that most often takes the place of the target."""
+    labels = m.label[m.label != m.target_label]
+    if labels.numel() == 0:
+        return "none: the class of the target is the most probable one at every position"
+    values, counts = labels.unique(return_counts=True)
+    label, count = int(values[counts.argmax()]), int(counts.max())
+    return f"{_named(m, label)}, at {count} of {m.label.numel()} positions"
+
+
+def _named(m: MapData, label: int) -> str:
+    """281 "tabby"; without names, class 281."""
+    name = m.label_name(label)
+    return name if m.classes is None or len(m.classes) == 1 else f'{label} "{_short(name)}"'
+
+
+def _short(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3].rstrip()}..."
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def percent(share: Tensor) -> str:
+    """A probability with the digits that it has near 0 and near 1."""
+    value = 100 * float(share)
+    if 0 < value < 1:
+        return f"{value:.2g} %"
+    return f"{value:.4f} %" if 99.9 < value < 100 else f"{value:.1f} %"

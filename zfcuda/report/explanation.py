@@ -1,0 +1,143 @@
+"""What the page says about one picture, before anything of it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from zfcuda.occlusion import OcclusionMap
+from zfcuda.report.subject import Subject
+
+FILL = (128, 128, 128)  # the colour of the occluder; the network gets its own values of middle grey
+Rectangle = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right are exclusive
+
+
+class Form(str, Enum):
+    """How an activation was projected back to the pixels."""
+
+    DECONVNET = "deconvnet"
+    GUIDED = "guided"  # where no pooling switches lie before it, so that the deconvnet shows the same of every picture
+    FILTER = "filter"  # where nothing that rectifies lies before it either, so that all methods show the same
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The strongest place of one feature map.
+
+    Attributes:
+        number: which map of the layer.
+        value: its activation there.
+        position: (y, x) on the map.
+        activity: [h,w] the whole map.
+        projection: [3,H,W] the activation projected back to the pixels; None where its layer cannot be projected.
+        field: the pixels that the unit at this position can see; None: not known.
+    """
+
+    number: int
+    value: float
+    position: tuple[int, int]
+    activity: Tensor
+    projection: Tensor | None
+    field: Rectangle | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The strongest units of one convolution layer, strongest first; none where nothing in it is positive.
+
+    Attributes:
+        name: the dotted name of the convolution.
+        maps: how many feature maps it has; `size`: their rows and columns.
+        field_size: rows and columns that a unit sees; None: not known.
+        units: strongest first.
+        form: how its units are projected.
+        refusal: why nothing of it is projected, in words; "" where it is.
+    """
+
+    name: str
+    maps: int
+    size: tuple[int, int]
+    field_size: tuple[int, int] | None
+    units: tuple[Unit, ...]
+    form: Form = Form.DECONVNET
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that the page says about one picture.
+
+    Attributes:
+        subject: the network.
+        name: what to call the picture.
+        pixels: [3,H,W] in 0..1, the picture as the network sees it (cropped, resized).
+        class_names: the names of the classes by index.
+        logits: [classes] for the whole picture; `probabilities`: what they become.
+        target: the class that the occlusion panels are about; `chosen_target`: the user asked for it.
+        layers: in forward order; empty for a network without two-dimensional convolutions.
+        all_layers: how many convolution layers there are in all.
+        followed: the unit watched under the occluder; None where its layer is silent, or there is none.
+        followed_layer: the name of its layer; None where there is none.
+        occlusion: the map; its activity is that of `followed`.
+        window, stride: side and step of the occluder, in pixels of the picture as the network sees it.
+        fill: what covers the picture, in the network's values: one per channel, or [C,H,W].
+        top: how many maps of each layer were asked for.
+        truth: bool [H,W], the part that truly decides, where that is known.
+        seconds: how long the occlusion map took.
+        filters: [N,C,kh,kw] the weights of the first convolution; None where they cannot be read.
+    """
+
+    subject: Subject
+    name: str
+    pixels: Tensor
+    class_names: tuple[str, ...]
+    logits: Tensor
+    probabilities: Tensor
+    target: int
+    chosen_target: bool
+    layers: tuple[Layer, ...]
+    all_layers: int
+    followed: Unit | None
+    followed_layer: str | None
+    occlusion: OcclusionMap
+    window: int
+    stride: int
+    fill: list[float] | Tensor
+    top: int
+    truth: Tensor | None
+    seconds: float
+    filters: Tensor | None
+
+    def label_name(self, label: int) -> str:
+        """The name of an entry of the occlusion map's labels; of a network of one output, 1 is its class, 0 is not."""
+        if len(self.class_names) > 1:
+            return self.class_names[label]
+        return self.class_names[0] if label else f"not {self.class_names[0]}"
+
+    @property
+    def order(self) -> list[int]:
+        """The classes, the most probable first; probabilities may be too small to differ where the logits do."""
+        order: list[int] = self.logits.argsort(descending=True, stable=True).tolist()
+        return order
+
+    @property
+    def target_label(self) -> int:
+        """The target as an entry of the occlusion map's labels."""
+        return self.target if len(self.class_names) > 1 else 1
+
+    @property
+    def worst(self) -> tuple[int, int]:
+        """(row, column) of the occluder position where the target is least probable."""
+        # Log-odds still differ where probabilities are rounded to 0 or 1.
+        grid = torch.nan_to_num(self.occlusion.log_odds, nan=torch.inf)
+        row, column = divmod(int(grid.argmin()), grid.shape[1])
+        return row, column
+
+    def occluder(self, row: int, column: int) -> Rectangle:
+        """The pixels covered at a position; the last positions are cut off at the border."""
+        y, x = (int(v) for v in self.occlusion.origins[row, column])
+        high, wide = self.pixels.shape[-2:]
+        return y, x, min(y + self.window, high), min(x + self.window, wide)

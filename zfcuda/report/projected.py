@@ -1,0 +1,68 @@
+"""The strongest units of a layer, projected back to the pixels, or the reason why they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from zfcuda.backward.deconvnet import Projections, depends_on_image, projections
+from zfcuda.backward.rules import Rules
+from zfcuda.backward.units import SelectedUnits, strongest_units
+from zfcuda.network import Network, receptive_field, trace
+from zfcuda.report.attempt import attempted
+from zfcuda.report.explanation import Form, Layer, Unit
+from zfcuda.report.layers import ConvLayer
+from zfcuda.report.prepare import Prepared
+
+
+def projected(p: Prepared, layers: Iterable[ConvLayer], top: int) -> tuple[Layer, ...]:
+    """The `top` strongest units of each of the layers."""
+    network, unfollowed = attempted(lambda: trace(p.subject.model, p.image))
+    return tuple(_layer(p, network, unfollowed, layer, top) for layer in layers)
+
+
+def _layer(p: Prepared, network: Network | None, unfollowed: str, layer: ConvLayer, top: int) -> Layer:
+    maps, high, wide = layer.activity.shape
+    # What is not positive is left out: to project silence shows nothing.
+    strongest = strongest_units(layer.activity, layer.name, min(top, maps)).positive()
+    field, form, found, refusal = None, Form.DECONVNET, None, unfollowed
+    if network is not None:
+        field, _ = attempted(lambda: receptive_field(network, layer.output, tuple(p.image.shape[-3:])))
+        if len(strongest.units):
+            found, refusal = attempted(lambda: _projections(p, network, layer, len(strongest.units)))
+    signals: list[Tensor | None] = [None] * len(strongest.units)
+    if found is not None:
+        form, there = found
+        assert there.positions is not None  # a convolution gives maps
+        places = there.positions[:, 0] * wide + there.positions[:, 1]
+        strongest = SelectedUnits(there.units, places, there.values)
+        signals = list(p.subject.in_colour(there.images.float().cpu()))
+    units = tuple(
+        Unit(
+            number,
+            value,
+            position or (0, 0),
+            layer.activity[number].clone(),
+            signal,
+            None if field is None else field.rectangle(*(position or (0, 0))),
+        )
+        for (number, position, value), signal in zip(strongest.listed(wide), signals, strict=True)
+    )
+    size = None if field is None else field.size
+    return Layer(layer.name, maps, (high, wide), size, units, form, refusal)
+
+
+def _projections(p: Prepared, network: Network, layer: ConvLayer, top: int) -> tuple[Form, Projections]:
+    def by(rules: Rules | None) -> Projections:
+        own = layer.activity[None]
+        return projections(network, p.image, layer.output, top=top, positive=True, own=own, rules=rules)
+
+    if depends_on_image(network, layer.output):
+        return Form.DECONVNET, by(None)
+    guided = by(Rules("guided", "exact"))
+    plain, _ = attempted(lambda: by(None))
+    limit = 1e-4 * float(guided.images.abs().max())
+    same = plain is not None and torch.allclose(guided.images, plain.images, rtol=0, atol=limit)
+    return Form.FILTER if same else Form.GUIDED, guided

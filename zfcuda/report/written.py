@@ -1,0 +1,41 @@
+"""What the commands and the Python call share: the page of explanations that come one by one, whatever ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from zfcuda.report.explanation import Explanation
+from zfcuda.report.files import Folder
+
+
+def written(folder: Folder, explanations: Iterable[Explanation], count: int, title: str) -> Path:
+    """Writes the page of explanations that are made while they are asked for.
+
+    Args:
+        folder: where to, claimed already.
+        explanations: one per picture, all of one network; `count` of them.
+        title: what to call the network.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, with the page of what was done by then in a folder of its own, "interrupted",
+            and its path in the message.
+        ValueError: the disk refuses.
+    """
+    done: list[Explanation] = []
+    try:
+        for one in explanations:
+            done.append(one)
+        return folder.write(done, title)
+    except KeyboardInterrupt as stop:
+        if not done:
+            raise
+        page = folder.page
+        if page is None:
+            with Folder(folder.path / "interrupted") as rest:
+                page = rest.write(done, title)
+        stop.args = (f"{len(done)} of {count} pictures are in {page}",)
+        raise
