@@ -9,21 +9,18 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor, nn
 
-from zfcuda import report
+import zfcuda
 
 
 def written(
     network: nn.Module, preprocess: Callable[[Image.Image], Tensor], picture: Image.Image, best: int, folder: Path
 ) -> str:
-    """Writes the page as `zfcuda explain` does, with the occluder in the four corners -> what is on it.
+    """Writes the page, with the occluder in the four corners -> what is on it.
 
     best: the class that it has to be about.
     """
     window, stride = few_windows(preprocess(picture))
-    subject = report.Subject(network, preprocess, (), "the network")
-    with report.Folder(folder) as opened:
-        prepared = report.prepare(subject, picture, "picture", window=window, stride=stride)
-        opened.write([report.explain(prepared, top=1)], subject.title)
+    zfcuda.explain(network, picture, out=folder, preprocess=preprocess, window=window, stride=stride, top=1)
     return found(folder, best)
 
 
@@ -44,4 +41,6 @@ def found(folder: Path, best: int) -> str:
     (shown,) = everything["pictures"]
     if not all(layer["name"] in text for layer in shown["layers"]) or shown["target"]["index"] != best:
         raise AssertionError(f"the page lacks a layer, or is about class {shown['target']}, not {best}")
-    return f"{len(shown['layers'])} layers, {len(everything['files'])} pictures"
+    without = sum(layer["refusal"] is not None for layer in shown["layers"])
+    said = f" ({without} not projected)" if without else ""
+    return f"{len(shown['layers'])} layers{said}, {len(everything['files'])} pictures"
