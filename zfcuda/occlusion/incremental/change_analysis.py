@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfcuda.network import Network, Node, Ref
+from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.lookups import lookup_of
 from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded, union
+from zfcuda.occlusion.incremental.shuffles import as_channels, still_read
 
 
 class Whole(Enum):
@@ -56,6 +57,7 @@ class Changes:
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
         sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
+        replaced: nodes that end a chain of others, each as a node that reads the chain's beginning.
     """
 
     of: dict[int, Change]
@@ -66,6 +68,12 @@ class Changes:
     completed: list[str]
     sizes: dict[int, Any]
     many: dict[int, Any] = field(default_factory=dict)
+    replaced: dict[int, Node] = field(default_factory=dict)
+
+    def keep(self, nodes: set[int]) -> None:
+        """Forgets the other nodes."""
+        for index in set(self.of) - nodes:
+            del self.of[index]
 
 
 _MANY = 1_000_003
@@ -106,16 +114,25 @@ def is_pointwise(node: Node) -> bool:
 
 
 def classify(
-    network: Network, nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
+    wanted: Iterable[int], nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
 ) -> Changes:
     """Finds the change of every node, in the order in which they run.
 
-    base: the value of every node for the whole image [1,C,H,W]. rows, columns: what the windows cover of it.
+    wanted: the nodes that are read at the end. base: the value of every node for the whole image [1,C,H,W].
+    rows, columns: what the windows cover of it.
     """
     changes = Changes({}, {}, {}, set(), set(), [], {})
+    by_index = {node.index: node for node in nodes}
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
+        if node.kind == "reshape" and change is Whole.DENSE and base[node.index].dim() == 4:
+            shuffled = as_channels(node, by_index, base, changes.sizes)
+            source = None if shuffled is None else changes.of[shuffled.refs[0]]
+            if shuffled is not None and isinstance(source, Local):
+                changes.replaced[node.index], change = shuffled, source
         changes.of[node.index] = change
+    for node in still_read(nodes, changes.replaced, wanted):
+        change = changes.of[node.index]
         whole = change is Whole.DENSE and node.index not in changes.reductions
         if whole and any(isinstance(changes.of[i], Local | Flattened) for i in node.refs):
             changes.completed.append(node.label)
