@@ -24,7 +24,7 @@ def net(*body: nn.Module, maps: int = 6) -> nn.Module:
 def page(e: Explanation, folder: Path) -> tuple[str, dict[str, object]]:
     """(the page, what numbers.json says of its picture)"""
     with Folder(folder) as report:
-        html = report.write([e], "a network").read_text("utf-8")
+        html = report.write([e]).read_text("utf-8")
     numbers = json.loads((folder / "numbers.json").read_text())["pictures"][0]
     return html, numbers
 

@@ -49,12 +49,12 @@ def test_names_of_pictures() -> None:
 def test_what_the_model_carries_is_taken_and_what_is_assumed_is_said(tmp_path: Path) -> None:
     model = network()
     page = zfcuda.explain(model, drawing(), out=tmp_path / "assumed", window=112, stride=112, top=1)
-    known = numbers(page)["preprocess"]
+    known = numbers(page)["networks"][0]["preprocess"]
     assert isinstance(known, dict) and "assumed" in known["note"] and known["size"] == [224, 224]
     assert "assumed: the network does not say" in page.read_text()
     model.preprocess, model.classes = zfcuda.Preprocess(SIDE, SIDE), list(CLASSES)  # type: ignore[assignment]
     page = zfcuda.explain(model, drawing(), out=tmp_path / "own", **OPTIONS)
-    assert "assumed" not in page.read_text() and numbers(page)["preprocess"]["size"] == [SIDE, SIDE]  # type: ignore[index]
+    assert "assumed" not in page.read_text() and numbers(page)["networks"][0]["preprocess"]["size"] == [SIDE, SIDE]  # type: ignore[index]
     assert {each["name"] for each in numbers(page)["pictures"][0]["classes"]} == set(CLASSES)  # type: ignore[index]
 
 
@@ -76,7 +76,7 @@ def test_the_command_and_the_call_write_the_same_page(tmp_path: Path, monkeypatc
     zfcuda.explain(demo, tmp_path / "picture.png", out=tmp_path / "call", window=64, stride=80, top=1)
     one, other = (json.loads((tmp_path / name / "numbers.json").read_text()) for name in ("command", "call"))
     for numbers in (one, other):
-        del numbers["made"], numbers["network"], numbers["pictures"][0]["occlusion"]["seconds"]
+        del numbers["made"], numbers["networks"][0]["title"], numbers["pictures"][0]["occlusion"]["seconds"]
     assert one == other
 
 

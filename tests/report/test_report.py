@@ -75,14 +75,15 @@ def explained(
 def two() -> list[Explanation]:
     truth = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     truth[10:20, 12:30] = True
-    return [explained(ODD_NAME, truth=truth), explained("two.png", 1, target="cat")]
+    of = subject()
+    return [explained(ODD_NAME, of=of, truth=truth), explained("two.png", 1, of=of, target="cat")]
 
 
 @pytest.fixture(scope="module")
 def written(two: list[Explanation], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with Folder(folder) as report:
-        assert report.write(two, "a test <network>") == folder / "index.html"
+        assert report.write(two) == folder / "index.html"
     return folder
 
 
@@ -284,13 +285,15 @@ def test_numbers_are_plain_json(written: Path, two: list[Explanation]) -> None:
 
 def test_numbers_hold_enough_to_draw_the_page_again(written: Path, two: list[Explanation]) -> None:
     numbers = json.loads((written / "numbers.json").read_text())
-    assert set(numbers["versions"]) == {"zfcuda", "torch", "python"} and numbers["device"] == "cpu"
+    assert set(numbers["versions"]) == {"zfcuda", "torch", "python"}
+    (of,) = numbers["networks"]
+    assert (of["title"], of["device"]) == ("a test <network>", "cpu")
     model = network()
-    assert numbers["weights"] == {
+    assert of["weights"] == {
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": weights_checksum(model),
     }
-    assert numbers["preprocess"]["settings"] == "not known"
+    assert of["preprocess"]["settings"] == "not known"
     for e, picture in zip(two, numbers["pictures"], strict=True):
         o, kept = e.occlusion, picture["occlusion"]
         grid = torch.tensor(kept["score"]), torch.tensor(kept["log_odds"]), torch.tensor(kept["probability"])
@@ -348,6 +351,19 @@ def test_every_picture_is_a_png(written: Path) -> None:
             assert picture.format == "PNG"
 
 
+def test_a_report_of_two_networks_says_what_is_of_which(tmp_path: Path) -> None:
+    of, other = subject(), replace(subject(), title="another")
+    shown = [explained("one.png", of=of), explained("two.png", of=of), explained("three.png", of=other)]
+    with Folder(tmp_path) as report:
+        html = report.write(shown).read_text("utf-8")
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert [each["title"] for each in numbers["networks"]] == ["a test <network>", "another"]
+    assert [each["network"] for each in numbers["pictures"]] == [0, 0, 1]
+    assert (tmp_path / "pictures" / "filters.png").exists() and (tmp_path / "pictures" / "filters-2.png").exists()
+    places = [html.index(words) for words in ("a test &lt;network&gt;", 'id="picture-0"', "another", 'id="picture-2"')]
+    assert places == sorted(places) and html.count("First-layer filters") == 2
+
+
 def test_file_names_are_plain_and_never_meet() -> None:
     assert stems(["a.png", "a.jpg", "A.gif", "x/a.png"]) == ["a", "a-2", "A-3", "a-4"]
     assert stems(["../../etc/passwd", "猫.png", "...", ODD_NAME])[:3] == ["passwd", "picture", "picture-2"]
@@ -356,7 +372,7 @@ def test_file_names_are_plain_and_never_meet() -> None:
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(two: list[Explanation], tmp_path: Path) -> None:
     with Folder(tmp_path / "out") as report:
-        report.write([two[1], two[1]], "twice")
+        report.write([two[1], two[1]])
     assert (tmp_path / "out/pictures/two-picture.png").exists() and (
         tmp_path / "out/pictures/two-2-picture.png"
     ).exists()
@@ -370,7 +386,7 @@ def test_a_failed_run_leaves_the_earlier_results(
     two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Folder(tmp_path) as report:
-        report.write(two[:1], "first")
+        report.write(two[:1])
     before = snapshot(tmp_path)
 
     with pytest.raises(KeyboardInterrupt), Folder(tmp_path):
@@ -382,7 +398,7 @@ def test_a_failed_run_leaves_the_earlier_results(
 
     monkeypatch.setattr(files_module, "page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), Folder(tmp_path) as report:
-        report.write(two, "second")
+        report.write(two)
     assert snapshot(tmp_path) == before
     monkeypatch.undo()
     monkeypatch.setattr(drafts_module.os, "replace", full)
@@ -390,7 +406,7 @@ def test_a_failed_run_leaves_the_earlier_results(
         pytest.raises(ValueError, match="cannot be written to \\(No space left on device\\)"),
         Folder(tmp_path) as report,
     ):
-        report.write(two, "second")
+        report.write(two)
     assert snapshot(tmp_path) == before
 
 
@@ -399,7 +415,7 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
     two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     with Folder(tmp_path) as report:
-        report.write(two[:1], "first")
+        report.write(two[:1])
         assert report.page == tmp_path / "index.html"
     before = snapshot(tmp_path)
     where = Path if refused == "write_bytes" else drafts_module.os
@@ -413,20 +429,20 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
 
     monkeypatch.setattr(where, refused, full)
     with pytest.raises(ValueError, match="No space left on device"), Folder(tmp_path) as report:
-        report.write(two[1:], "second")
+        report.write(two[1:])
     assert report.page is None and snapshot(tmp_path) == before and not list(tmp_path.glob(".draft*"))
 
 
 def test_a_new_report_removes_only_the_pictures_of_the_old_one(two: list[Explanation], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with Folder(tmp_path) as report:
-        report.write(two, "first")
+        report.write(two)
     (tmp_path / "pictures/mine.png").write_text("keep")
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     numbers["files"] += ["../mine.txt", "/etc/passwd", 3]
     (tmp_path / "numbers.json").write_text(json.dumps(numbers))
     with Folder(tmp_path) as report:
-        report.write(two[1:], "second")
+        report.write(two[1:])
     names = {p.name for p in (tmp_path / "pictures").iterdir()}
     assert "mine.png" in names and "two-picture.png" in names and not any(n.startswith("img") for n in names)
     assert (tmp_path / "mine.txt").read_text() == "keep"
@@ -472,7 +488,7 @@ def test_a_silent_network_is_explained_as_such(tmp_path: Path) -> None:
         e = explained(of=subject(model))
     assert e.followed is None and all(not layer.units for layer in e.layers)
     with Folder(tmp_path) as report:
-        html = report.write([e], "silent").read_text("utf-8")
+        html = report.write([e]).read_text("utf-8")
     assert "Nothing in 3 is active for this picture" in html and html.count("Nothing in it is active") == 2
     assert "No square of this size changes anything" in html
 
@@ -482,7 +498,7 @@ def test_what_units_see_is_said_to_be_unknown_where_it_is(two: list[Explanation]
     units = tuple(replace(unit, field=None) for unit in layer.units)
     e = replace(two[0], layers=(two[0].layers[0], replace(layer, field_size=None, units=units)))
     with Folder(tmp_path) as report:
-        html = report.write([e], "unknown").read_text("utf-8")
+        html = report.write([e]).read_text("utf-8")
     assert html.count("how much of the picture a unit sees is not known") == 1 and html.count("each unit sees 5") == 1
     assert "The whole picture: it is not known what part of it" in html
     shown = numbers_of(e)["layers"][1]
@@ -496,7 +512,7 @@ def test_one_output_and_one_channel(tmp_path: Path) -> None:
     e = explained(of=grey)
     assert float(e.probabilities[0]) == pytest.approx(model(preprocess(drawing())[:, :1]).sigmoid().item(), abs=1e-6)
     with Folder(tmp_path) as report:
-        assert "class 0" in report.write([e], "grey").read_text("utf-8")
+        assert "class 0" in report.write([e]).read_text("utf-8")
 
 
 # ---------------------------------------------------------------- in a browser

@@ -48,4 +48,4 @@ def _run(arguments: argparse.Namespace) -> int:
                     truth=subject.view(mask)[1][0] > 0.5,
                 )
             )
-        return report(folder, subject, prepared, top)
+        return report(folder, prepared, top)

@@ -66,4 +66,4 @@ def _run(arguments: argparse.Namespace) -> int:
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, subject, prepared, top)
+        return report(folder, prepared, top)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from zfcuda.complaint import naming, one_line
 
 if TYPE_CHECKING:
-    from zfcuda.report import Explanation, Folder, Prepared, Subject
+    from zfcuda.report import Explanation, Folder, Prepared
 
 LESS = "take a larger --stride or fewer pictures"  # what helps where the memory is not enough
 
 
-def report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top: int) -> int:
+def report(folder: Folder, prepared: Sequence[Prepared], top: int) -> int:
     """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
     from zfcuda.report import explain, written
 
     def explanations() -> Iterator[Explanation]:
         for one in prepared:
-            with naming(f"{subject.title} with {one.name}", LESS):
+            with naming(f"{one.subject.title} with {one.name}", LESS):
                 e = explain(one, top=top, progress=True)
             best, o = e.order[0], e.occlusion
             print(
@@ -29,5 +29,5 @@ def report(folder: Folder, subject: Subject, prepared: Sequence[Prepared], top: 
             )
             yield e
 
-    print(written(folder, explanations(), len(prepared), subject.title))
+    print(written(folder, explanations(), len(prepared)))
     return 0

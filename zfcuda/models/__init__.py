@@ -6,6 +6,7 @@ from zfcuda.models.architectures import imagenet
 from zfcuda.models.architectures.alexnet import alexnet, alexnet_one_tower
 from zfcuda.models.architectures.caffenet import caffenet
 from zfcuda.models.architectures.convolutionize import ScoreMap, convolutionize
+from zfcuda.models.architectures.efficientnet_lite import efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from zfcuda.models.architectures.googlenet import googlenet
 from zfcuda.models.architectures.lenet import lenet5
 from zfcuda.models.architectures.local import LocallyConnected2d
@@ -35,6 +36,9 @@ __all__ = [
     "caffenet",
     "convert",
     "convolutionize",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
     "from_pattern",
     "googlenet",
     "imagenet",

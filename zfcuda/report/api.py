@@ -79,7 +79,7 @@ def explain(
             for name, picture in named
         ]
         explanations = (explain_picture(one, top=top, progress=progress) for one in prepared)
-        return written(folder, explanations, len(prepared), subject.title)
+        return written(folder, explanations, len(prepared))
 
 
 def names_of(pictures: Sequence[Picture]) -> list[str]:

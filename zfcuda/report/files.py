@@ -15,12 +15,12 @@ from PIL import Image
 from zfcuda.files.drafts import Drafts, alone
 from zfcuda.files.regular import refusal
 from zfcuda.report.explanation import Explanation
-from zfcuda.report.filters import first_filters
+from zfcuda.report.networks import networks_of
 from zfcuda.report.numbers import numbers_of
 from zfcuda.report.page import page
 from zfcuda.report.panels import draw, sheet
 from zfcuda.report.pieces import png
-from zfcuda.report.record import record_of
+from zfcuda.report.record import versions
 
 _STALE = re.compile(r"[\w.-]+\.png")  # the only names that an earlier report can have written
 
@@ -62,12 +62,11 @@ class Folder:
         self._drafts.__exit__(kind, error, at)
         self._remove_made()
 
-    def write(self, explanations: Sequence[Explanation], title: str) -> Path:
+    def write(self, explanations: Sequence[Explanation]) -> Path:
         """Writes index.html, numbers.json and pictures/*.png, and removes the pictures of the report that was there.
 
         Args:
-            explanations: one per picture, all of one network.
-            title: what to call the network.
+            explanations: one per picture; those of one network one after the other.
 
         Returns:
             The path of the page.
@@ -81,20 +80,21 @@ class Folder:
         for e, panels, stem in zip(explanations, drawn, stems([e.name for e in explanations]), strict=True):
             sheets = {f"{stem}-{_plain(k)}.png": v for k, v in sheet(e, panels).items()}
             pictures |= panels.named(stem) | sheets
-        filters = first_filters(explanations[0])
-        if filters is not None:
-            pictures["filters.png"] = filters.panel.image
-        record = record_of(explanations[0].subject)
+        networks = networks_of(explanations)
+        for network in networks:
+            if network.filters is not None:
+                suffix = f"-{network.number + 1}" if network.number else ""
+                pictures[f"filters{suffix}.png"] = network.filters.panel.image
         numbers = {
-            "network": title,
             "made": made.isoformat(timespec="seconds"),
-            **record,
+            "versions": versions(),
+            "networks": [network.record for network in networks],
             "files": sorted(pictures),
-            "pictures": [numbers_of(e) for e in explanations],
+            "pictures": [numbers_of(e) | {"network": n.number} for n in networks for e in n.explanations],
         }
         files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
         files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
-        files[Path("index.html")] = page(explanations, drawn, title, made, record).encode()
+        files[Path("index.html")] = page(networks, drawn, made).encode()
         try:
             return self._placed(files)
         except OSError as error:

@@ -11,9 +11,11 @@ from zfcuda.report.cards import layers
 from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.figure import finding, occlusion
-from zfcuda.report.filters import first_filters
+from zfcuda.report.filters import Filters
+from zfcuda.report.networks import Network
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, text, times
+from zfcuda.report.record import versions
 from zfcuda.report.style import CSS, SCRIPT
 
 # The browser itself then refuses every request, whatever ends up in the page.
@@ -21,32 +23,32 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 _CLASSES = 6  # most probable classes shown
 
 
-def page(
-    explanations: Sequence[Explanation], drawn: Sequence[Drawn], title: str, made: datetime, record: dict[str, Any]
-) -> str:
+def page(networks: Sequence[Network], drawn: Sequence[Drawn], made: datetime) -> str:
     """The HTML of a report.
 
     Args:
-        explanations: one per picture, all of one network.
-        drawn: their panels, in the same order.
-        title: what to call the network.
+        networks: each with its explanations, one per picture.
+        drawn: the panels of all of these, in the same order.
         made: when.
-        record: how, as in numbers.json.
     """
+    explanations = [e for network in networks for e in network.explanations]
+    one = networks[0] if len(networks) == 1 else None
     e = explanations[0]
-    facts = {
-        "Network": title,
-        "Classes": str(len(e.probabilities)),
+    common = {
         "Pictures": str(len(explanations)),
-        "Preprocessing": line(record["preprocess"]),
         "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
-        "Weights": _weights(record["weights"]),
-        "Device": record["device"],
-        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
     }
-    rows = "".join(f"<div><dt>{key}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
-    pictures = "".join(_picture(i, one, drawn[i]) for i, one in enumerate(explanations))
+    facts = common if one is None else {"Network": one.record["title"]} | _facts(one) | common
+    parts, start = [], 0
+    for network in networks:
+        if one is None:
+            parts.append(_network(network))
+        for index, e in enumerate(network.explanations, start):
+            parts.append(_picture(index, e, drawn[index]))
+        parts.append(_filters(network.filters))
+        start += len(network.explanations)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -63,15 +65,37 @@ def page(
 <h1>What the network looks at</h1>
 <p class="lead">For each picture: the answer, the parts of the picture that it rests on, and the structures that each
 layer responds to.</p>
-<dl>{rows}</dl>
+{_listed(facts)}
 {_navigation(explanations, drawn) if len(explanations) > 1 else ""}</header>
 <main>
-{pictures}{_filters(e)}</main>
+{"".join(parts)}</main>
 {_FOOTER}
 <script>{SCRIPT}</script>
 </body>
 </html>
 """
+
+
+def _facts(network: Network) -> dict[str, str]:
+    record = network.record
+    return {
+        "Classes": str(len(network.explanations[0].probabilities)),
+        "Preprocessing": line(record["preprocess"]),
+        "Weights": _weights(record["weights"]),
+        "Device": record["device"],
+    }
+
+
+def _listed(facts: dict[str, str]) -> str:
+    return f"<dl>{''.join(f'<div><dt>{key}</dt><dd>{text(value)}</dd></div>' for key, value in facts.items())}</dl>"
+
+
+def _network(network: Network) -> str:
+    """What is said of one of several networks, above its pictures."""
+    return (
+        f'<header class="network"><p class="brow">Network {network.number + 1}</p>'
+        f"<h2>{text(network.record['title'])}</h2>{_listed(_facts(network))}</header>\n"
+    )
 
 
 def _weights(weights: dict[str, Any]) -> str:
@@ -130,8 +154,7 @@ def _bars(e: Explanation) -> str:
     return f'<ol class="classes">{"".join(rows)}</ol>'
 
 
-def _filters(e: Explanation) -> str:
-    filters = first_filters(e)
+def _filters(filters: Filters | None) -> str:
     if filters is None:
         return ""
     body = (

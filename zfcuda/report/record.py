@@ -19,11 +19,11 @@ _CHUNK = 2**24  # elements that are copied at a time
 
 
 def record_of(subject: Subject) -> dict[str, Any]:
-    """What the report keeps about how it was made, for JSON."""
+    """What the report keeps about a network, for JSON."""
     checksum, why = attempted(lambda: weights_checksum(subject.model))
     return {
+        "title": subject.title,
         "preprocess": facts(subject.preprocess),
-        "versions": versions(),
         "device": device_of(subject.model),
         "weights": {
             "parameters": sum(p.numel() for p in subject.model.parameters()),

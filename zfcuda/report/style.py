@@ -48,6 +48,7 @@ nav a { display: flex; align-items: center; gap: 10px; padding: 6px 14px 6px 6px
 nav a:hover { border-color: var(--accent); }
 nav img { width: 44px; height: 44px; object-fit: cover; border-radius: 4px; }
 
+header.network { padding: 44px 0 28px; border-top: 3px solid var(--line); }
 article { padding: 44px 0 20px; border-top: 1px solid var(--line); }
 section { margin-top: 44px; }
 .answer { display: grid; grid-template-columns: 1fr 1fr 1.25fr; gap: 28px; margin-top: 24px; align-items: start; }

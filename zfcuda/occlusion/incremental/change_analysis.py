@@ -57,6 +57,7 @@ class Changes:
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
         sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
+        map_sizes: the nodes that are sizes of local maps, or made of these alone.
         replaced: nodes that end a chain of others, each as a node that reads the chain's beginning.
     """
 
@@ -68,6 +69,7 @@ class Changes:
     completed: list[str]
     sizes: dict[int, Any]
     many: dict[int, Any] = field(default_factory=dict)
+    map_sizes: set[int] = field(default_factory=set)
     replaced: dict[int, Node] = field(default_factory=dict)
 
     def keep(self, nodes: set[int]) -> None:
@@ -151,9 +153,13 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
             return Whole.DENSE
         two = changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
         many = changes.many[node.index] = sized(node, base, changes.of, changes.many, _MANY)
-        # What does not depend on how many images there are, the number of channels for one, may be a setting.
-        fixed = type(value) is int and type(two) is int and value == two == many
-        return Whole.CONSTANT if fixed else Whole.SIZE
+        # Of the sides of a map only the first counts images: what the others make is the same for any number.
+        of_map = node.is_shape_query and isinstance(changes.of[depends[0]], Local)
+        if of_map or changes.map_sizes.issuperset(depends):
+            changes.map_sizes.add(node.index)
+            if value == two == many:
+                return Whole.CONSTANT
+        return Whole.SIZE
     if isinstance(value, Tensor) and not value.dim():
         raise ValueError(f"{node.label} gives one number for all images of a batch together")
     if not isinstance(value, Tensor) or len(value) != 1:
