@@ -32,7 +32,7 @@ SIGNATURES = {
     "models.summary": "(model, input_size)",
     "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
-    "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False)",
+    "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False, output=None)",
     "OcclusionMap.heatmap": "(self, size=None, *, of='score')",
     "OcclusionMap.save": "(self, path, *, kind=None, of=None)",
     "OcclusionMap.load": "(path)",

@@ -71,7 +71,7 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_the_command_and_the_call_write_the_same_page(tmp_path: Path) -> None:
     drawing().save(tmp_path / "picture.png")
-    options = [str(tmp_path / "picture.png"), "--window", "64", "--stride", "80", "--top", "1"]
+    options = [str(tmp_path / "picture.png"), "--window", "64", "--stride", "80", "--top", "1", "--model", "demo"]
     assert cli.main(["explain", *options, "--out", str(tmp_path / "command")]) == 0
     one = json.loads((tmp_path / "command/numbers.json").read_text())
     demo, sizes = zfcuda.models.load_demo(), {"window": 64, "stride": 80, "top": 1}

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from io import StringIO
+from operator import getitem
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ from zfcuda import ops
 from zfcuda.network import calls
 from zfcuda.network.builder import Builder, Tensors
 from zfcuda.network.calls import Call
-from zfcuda.network.graph import Network
+from zfcuda.network.graph import Network, plain_name
 from zfcuda.network.intact import Watching
 
 # ---------------------------------------------------------------- aten's operators as the calls they come from
@@ -53,13 +54,17 @@ _FUNCTIONS: dict[str, Any] = {
     "clone": torch.clone,
     "contiguous": "contiguous",
 }
-# Sizes, and reshapes: what is a view of the traced image may have to be a copy where the strides are others.
+# Sizes, what moves values, and reshapes: what is a view of the traced image may have to be a copy where the strides are
+# others.
 _METHODS = {
     "flatten": torch.flatten,
     **dict.fromkeys(("reshape", "view", "_unsafe_view"), torch.reshape),
     "squeeze": torch.squeeze,
     "unsqueeze": torch.unsqueeze,
     "unflatten": "unflatten",
+    "pad": F.pad,
+    "flip": torch.flip,
+    "roll": torch.roll,
     **{f"sym_{name}": name for name in ("size", "stride", "numel", "storage_offset")},
 }
 
@@ -77,13 +82,28 @@ def _slice(x: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any =
     if start in (None, 0) and end is None and step == 1:
         return Call("identity", {"input": x}, shares="all")
     # The image has four dimensions, and torch.export names each by its number.
-    return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some") if dim == 1 else None
+    if dim == 1:
+        return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some")
+    if dim < 1:
+        return None
+    return calls.of_function(getitem, (x, (*[slice(None)] * dim, slice(start, end, step))), {})
+
+
+def _constant_pad(x: Any, pad: Any, value: Any = 0) -> Call:
+    return calls.of_function(F.pad, (x, pad, "constant", value), {})
+
+
+def _enlarge(x: Any, size: Any, scales: Any = None, *more: Any) -> Call | None:
+    # The other form has a number for each side.
+    return None if more else calls.of_function(F.interpolate, (x, size, scales, "nearest"), {})
 
 
 _FORMS: dict[str, Callable[..., Call | None]] = {
     "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # its other results are empty
     "local_response_norm": _lrn,
     "slice": _slice,
+    "constant_pad_nd": _constant_pad,
+    "upsample_nearest2d": _enlarge,
 }
 
 
@@ -163,7 +183,8 @@ class _Root(nn.Module):
         self.model, self.notes = model, notes
         watching = Watching(model)  # the caller restores the modules' attributes, and so their hooks
         for path, module in model.named_modules():
-            watching.add(module, lambda _, __, output, path=path: notes.take(path, output))  # type: ignore[misc]
+            layer = plain_name(path)
+            watching.add(module, lambda _, __, output, layer=layer: notes.take(layer, output))  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> list[Tensor]:
         self.notes.clear()
@@ -263,7 +284,7 @@ class Exported:
         self, model: nn.Module, program: Any, results: Sequence[tuple[str, Any]], shape: tuple[int, ...]
     ) -> None:
         self.model, self.shape = model, shape
-        self.paths = {module: name for name, module in model.named_modules()}
+        self.paths = {module: plain_name(name) for name, module in model.named_modules()}
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.steps: list[fx.Node] = []
         notes: dict[str, list[tuple[int, Any]]] = {}
