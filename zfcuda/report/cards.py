@@ -44,7 +44,9 @@ def layers(e: Explanation, drawn: Drawn) -> str:
 
 
 def _reading(active: Sequence[Layer]) -> str:
-    """How to read the cards."""
+    """How to read the cards; nothing where there are none."""
+    if not active:
+        return ""
     seen = "the patch of the picture that this unit sees, or the whole picture where that is not known"
     projected = (
         "In each card, left: the strongest activation of the map, projected back to the pixels by the deconvnet (grey: "
