@@ -1,7 +1,10 @@
 """What works on which network: ``python -m benchmarks.networks`` tries everything and writes docs/networks.md.
 
-Each network of zfcuda.models gets random weights and a drawn picture. What does not hold raises, so the table is
-written whole or not at all.
+Each network gets random weights and a drawn picture, and a process of its own. Here are the trials of zfcuda.models,
+where all has to hold; benchmarks.survey has those of torchvision's and timm's networks, where each ability is a column.
+
+What came is kept in a file, and ``--resume`` goes on with it. ``--only ours``, ``torchvision``, ``timm`` or a name
+(``timm/dla34``), repeated for several, tries these alone.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import argparse
 import hashlib
 import io
 import json
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +26,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 import zfcuda
+from benchmarks.survey import document, pages, running, subjects, trial
 from benchmarks.zoo import randomise
-from zfcuda import cli, report
+from zfcuda import cli
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
 from zfcuda.models.architectures import registry
@@ -194,17 +198,12 @@ def check_occlusion(c: Case) -> str:
 
 def check_page(c: Case, folder: Path) -> str:
     """Checks that a network's page is written as `zfcuda explain` writes it -> what is on it."""
-    window, stride = _few_windows(c)
-    subject = report.Subject(c.network, c.preprocess, c.classes, registry.entry(c.name).title)
-    with report.Folder(folder) as opened:
-        prepared = report.prepare(subject, c.picture, "picture", window=window, stride=stride)
-        opened.write([report.explain(prepared, top=1)])
-    return _on_page(c, folder)
+    return f"yes, {pages.written(c.network, c.preprocess, c.picture, int(c.logits.argmax()), folder)}"
 
 
 def check_command(c: Case, folder: Path) -> str:
     """Checks that `zfcuda explain` itself works, with the network by name and its weights from a file."""
-    window, stride = _few_windows(c)
+    window, stride = pages.few_windows(c.image)
     weights, picture, page = folder / "weights.safetensors", folder / "picture.png", folder / "page"
     save_file(c.network.state_dict(), weights)
     c.picture.save(picture)
@@ -215,23 +214,7 @@ def check_command(c: Case, folder: Path) -> str:
     weights.unlink()
     if code:
         raise FailedError(f"{c.name}: zfcuda explain ended with {code}: {said.getvalue()}")
-    return _on_page(c, page)
-
-
-def _few_windows(c: Case) -> tuple[int, int]:
-    """(window, stride): four windows, in the corners."""
-    side = c.image.shape[-1]
-    return side // 4, side - side // 4
-
-
-def _on_page(c: Case, folder: Path) -> str:
-    text, numbers = ((folder / name).read_text("utf-8") for name in ("index.html", "numbers.json"))
-    everything = json.loads(numbers)
-    (shown,) = everything["pictures"]
-    best = int(c.logits.argmax())
-    if not all(layer["name"] in text for layer in shown["layers"]) or shown["target"]["index"] != best:
-        raise FailedError(f"{c.name}: the page lacks a layer, or is about class {shown['target']}, not {best}")
-    return f"yes, {len(shown['layers'])} layers, {len(everything['files'])} pictures"
+    return f"yes, {pages.found(page, int(c.logits.argmax()))}"
 
 
 def check_summary(c: Case) -> tuple[str, str]:
@@ -245,7 +228,7 @@ def check_summary(c: Case) -> tuple[str, str]:
     return f"{table.parameters:,}", f"{table.multiply_adds / 1e6:,.1f} M"
 
 
-# ---------------------------------------------------------------- the page of all
+# ---------------------------------------------------------------- all of them
 
 
 COLUMNS = (
@@ -262,60 +245,71 @@ COLUMNS = (
 )
 
 
-def row(name: str, models: ModuleType | None, folder: Path) -> list[str]:
+def row(name: str, models: ModuleType | None, folder: Path) -> Iterator[str]:
     """Tries one network -> what came out, a cell per column."""
     c = case(name)
     known = registry.entry(name)
-    size = " x ".join(map(str, known.input_size))
-    cells = [
-        f"`{name}`",
-        known.title,
-        size,
-        *check_summary(c),
-        check_keys(name, models),
-        check_file(name, models, folder),
-    ]
-    return [*cells, check_projection(c), check_occlusion(c), check_command(c, folder)]
+    yield f"`{name}`"
+    yield known.title
+    yield " x ".join(map(str, known.input_size))
+    yield from check_summary(c)
+    yield check_keys(name, models)
+    yield check_file(name, models, folder)
+    yield check_projection(c)
+    yield check_occlusion(c)
+    yield check_command(c, folder)
 
 
-def document(rows: list[list[str]], with_torchvision: bool) -> str:
-    """docs/networks.md."""
-    against = (
-        "the lists in tests/models/torchvision_keys.json and torchvision itself"
-        if with_torchvision
-        else "the lists in tests/models/torchvision_keys.json"
-    )
-    table = [f"| {' | '.join(cells)} |" for cells in (list(COLUMNS), ["---"] * len(COLUMNS), *rows)]
-    return f"""# Networks
-
-`zfcuda.models.NAMES` lists them. Every cell was written by `python -m benchmarks.networks` after it was tried there,
-with random weights and a drawn picture; what does not hold stops the command.
-
-{chr(10).join(table)}
-
-- Keys and shapes were held against {against}.
-  torchvision's weights, random ones, were saved by `torch.save` as its published files are, and read by
-  `zfcuda.models.load`. GoogLeNet's file has two side classifiers besides, `aux1` and `aux2`, which are used in training
-  alone and left out here.
-- `project`: from a convolution half way and from the last one (the one named), something comes down, and nothing
-  outside the unit's receptive field.
-- `occlusion_map`: six windows of about a quarter of the picture's side with `method="incremental"` and with
-  `method="batched"`. The tolerance is 1e-4 of the standard deviation of all logits, and 1e-5 of the largest.
-- `zfcuda explain`: the command wrote its page from the network's name and a file of weights, with so many of its layers
-  and so many pictures.
-- `zfcuda summary` gives the table behind the totals of parameters and multiply-adds, layer by layer.
-"""
+def attempt(owner: str, name: str) -> Iterator[tuple[str, trial.Cell]]:
+    """Tries one network -> (column, cell), as they come."""
+    if owner != "ours":
+        yield from trial.attempt(owner, name)
+        return
+    with torchvision_models() as models, tempfile.TemporaryDirectory() as folder:
+        for column, text in zip(COLUMNS, row(name, models, Path(folder)), strict=True):
+            yield column, trial.Cell(True, text)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "networks.md", metavar="FILE")
+    parser.add_argument("--only", action="append", metavar="WHAT", help="then no document is written")
+    parser.add_argument("--kept", type=Path, default=ROOT / "out" / "networks.json", metavar="FILE")
+    parser.add_argument("--resume", action="store_true", help="leave out what is kept already")
+    parser.add_argument("--jobs", type=int, default=2, help="networks at a time, a core each (default 2)")
     arguments = parser.parse_args()
-    with torchvision_models() as models, tempfile.TemporaryDirectory() as folder:
-        rows = [row(name, models, Path(folder)) for name in tqdm(registry.NAMES, unit="network")]
+    everything = {"ours": list(registry.NAMES)}
+    for owner in ("torchvision", "timm"):
+        if subjects.available(owner):
+            everything[owner] = subjects.names(owner)
+        elif not arguments.only:
+            parser.error(f"{owner} is not installed: pip install --no-deps torchvision timm")
+    names = [f"{owner}/{name}" for owner, those in everything.items() for name in those]
+    if arguments.only:
+        wanted = set(arguments.only)
+        chosen = [name for name in names if wanted & {name, *name.split("/")}]
+        if not chosen:
+            parser.error(f"--only: expected ours, torchvision, timm or one of their networks, got {arguments.only}")
+    else:
+        chosen = names
+    kept = running.Kept(arguments.kept, resume=arguments.resume or bool(arguments.only))
+    for name in chosen if arguments.only and not arguments.resume else ():
+        kept.results.pop(name, None)
+    running.run(attempt, chosen, kept, arguments.jobs)
+    if arguments.only:
+        print(document.table({name: kept.results[name] for name in chosen if not name.startswith("ours/")}))
+        failed = document.failures({name: kept.results[name] for name in chosen if name.startswith("ours/")})
+        print("\n".join(failed), file=sys.stderr)
+        return bool(failed)
+    failed = document.failures({name: kept.results[name] for name in names if name.startswith("ours/")})
+    if failed:
+        print("\n".join(failed), file=sys.stderr)
+        return 1
     arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(document(rows, models is not None), encoding="utf-8")
+    text = document.whole({name: kept.results[name] for name in names}, COLUMNS)
+    arguments.out.write_text(text, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

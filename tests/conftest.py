@@ -9,7 +9,13 @@ import torch
 
 # Without the packages that only tests need, the other files still run.
 collect_ignore = (
-    [] if importlib.util.find_spec("hypothesis") else ["backward/test_deconvnet.py", "network", "occlusion/incremental"]
+    []
+    if importlib.util.find_spec("hypothesis")
+    else [
+        *(f"backward/test_{name}.py" for name in ("deconvnet", "linear", "nonlinear", "random_networks")),
+        "network",
+        "occlusion/incremental",
+    ]
 )
 
 

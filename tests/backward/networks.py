@@ -92,6 +92,59 @@ def inception() -> nn.Module:
     )
 
 
+class Frozen(nn.Module):
+    """A batch norm as detection networks write it: a scale and a shift of buffers."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        for name in ("weight", "bias", "mean"):
+            self.register_buffer(name, torch.randn(maps))
+        self.register_buffer("var", torch.rand(maps) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, mean, var = (
+            getattr(self, name).reshape(1, -1, 1, 1) for name in ("weight", "bias", "mean", "var")
+        )
+        scale = weight * (var + 1e-5).rsqrt()
+        return x * scale + (bias - mean * scale)
+
+
+class Shuffled(nn.Module):
+    """Half of the maps pass by, the others go through filters of one map each; then they are shuffled."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        half = maps // 2
+        self.deep = nn.Sequential(
+            *(nn.Conv2d(half, half, 3, padding=1, groups=half), Frozen(half), nn.ReLU6(inplace=True)),
+            *(nn.Conv2d(half, half, 1), nn.ReLU6()),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+        x = torch.cat([left, self.deep(right)], 1)
+        n, maps, height, width = x.shape
+        return x.view(n, 2, maps // 2, height, width).transpose(1, 2).reshape(n, maps, height, width)
+
+
+class Transformed(nn.Module):
+    """The picture in another normalisation, channel by channel, as torchvision's GoogLeNet wants it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        factors = zip((0.229, 0.224, 0.225), (0.485, 0.456, 0.406), strict=True)
+        x = torch.cat(
+            [(x[:, i].unsqueeze(1) * (std / 0.5) + (mean - 0.5) / 0.5) for i, (std, mean) in enumerate(factors)], 1
+        )
+        return F.pad(x, (0, 1, 0, 1))
+
+
+def mobile() -> nn.Module:
+    return nn.Sequential(
+        *(Transformed(), nn.Conv2d(3, 8, 3, 2), Frozen(8), nn.ReLU6(), Shuffled(8), nn.MaxPool2d(2), Shuffled(8)),
+        *(nn.Conv2d(8, 12, 1), nn.Hardtanh(0, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4)),
+    )
+
+
 def vgg() -> nn.Module:
     layers: list[nn.Module] = []
     maps = 3

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.backward.networks import inception, resnet, trained, vgg
+from tests.backward.networks import inception, mobile, resnet, trained, vgg
 from tests.backward.test_rules import EXACT, assert_exact, gradients
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import UnitSelection
@@ -48,6 +48,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
     "resnet, one ReLU in place": (lambda: resnet("shared"), (41, 50)),
     "resnet, functions in place": (lambda: resnet("in place"), (41, 50)),
     "inception": (inception, (33, 30)),
+    "mobile": (mobile, (31, 26)),
     "head": (Head, (12, 15)),
     "zfnet": (small_zfnet, (224, 224)),
 }
@@ -79,22 +80,27 @@ def test_the_gradient_is_that_of_autograd(name: str, device: torch.device) -> No
 
 class _GuidedReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, input: Tensor) -> Tensor:
+    def forward(ctx: Any, input: Tensor, high: float) -> Tensor:
         ctx.save_for_backward(input)
-        return input.clamp(min=0)
+        ctx.high = high
+        return input.clamp(0, high)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (input,) = ctx.saved_tensors
-        return grad.clamp(min=0) * (input > 0)
+        return grad.clamp(min=0) * (input > 0) * (input < ctx.high), None
 
 
 class Guided(nn.Module):
+    def __init__(self, high: float) -> None:
+        super().__init__()
+        self.high = high
+
     def forward(self, x: Tensor) -> Tensor:
-        return _GuidedReLU.apply(x)
+        return _GuidedReLU.apply(x, self.high)
 
 
-@pytest.mark.parametrize("name", ["vgg", "resnet", "inception", "zfnet"])
+@pytest.mark.parametrize("name", ["vgg", "resnet", "inception", "zfnet", "mobile"])
 def test_guided_relus(name: str, device: torch.device) -> None:
     model, image = built(name, device)
     ours = {}
@@ -104,8 +110,8 @@ def test_guided_relus(name: str, device: torch.device) -> None:
         ours[layer] = seeds, walk_back(model, image, layer, lambda _, s=seeds: s, Rules("guided", "exact"))
     for module in list(model.modules()):
         for child, inner in module.named_children():
-            if isinstance(inner, nn.ReLU):
-                setattr(module, child, Guided())
+            if isinstance(inner, nn.ReLU | nn.Hardtanh):  # a ReLU6 is one
+                setattr(module, child, Guided(getattr(inner, "max_val", torch.inf)))
     for layer, part in parts(model):
         seeds, signal = ours[layer]
         assert_exact(signal, gradients(part, image, seeds))

@@ -64,7 +64,7 @@ def run(name: str, *options: str) -> int:
 def report() -> tuple[dict[str, Any], list[int], str]:
     """What the report says of the preprocess, the size of what the network saw, and the page."""
     numbers = json.loads(Path("out/numbers.json").read_text())
-    return numbers["preprocess"], numbers["pictures"][0]["size"], Path("out/index.html").read_text()
+    return numbers["networks"][0]["preprocess"], numbers["pictures"][0]["size"], Path("out/index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def in_parts(model: Any, x: Tensor) -> Tensor:
     a, b, c = x.chunk(3, 1) if x.shape[1] == 6 else x
     d, e = x.split([1, 5], dim=1)
     f, g, _ = torch.split(x, 2, 1)
-    return torch.cat([b, a, c, e, d, f * g.softmax(1), x[:, -2:], F.channel_shuffle(x, 3)], 1)
+    return torch.cat([b, a, c, e, d, f * g.softmax(1), x[:, -2:], F.channel_shuffle(x, 3), x[:, 2].unsqueeze(1)], 1)
 
 
 @pytest.mark.parametrize("function", [of_shape, loop, in_place, through_views, on_the_picture, in_parts])
@@ -154,7 +154,7 @@ def test_kinds_are_those_of_torch_fx() -> None:
         "add",
     ]
     parts = kinds(trace(Written(in_parts), example))
-    assert parts.count("channels") == 9 and "softmax" in parts and "other" not in parts
+    assert parts.count("channels") == 10 and "softmax" in parts and "other" not in parts
     assert kinds(trace(Written(on_the_picture), example))[-2:] == ["channels", "conv"]
 
 

@@ -186,8 +186,13 @@ def test_products_softmax_and_channels() -> None:
         lambda x: torch.split(x, [1, 2, 3], dim=1)[1],
         lambda x: F.channel_shuffle(x, 2),
         nn.ChannelShuffle(3),
+        lambda x: torch.unsqueeze(x[:, 1], 1),
+        lambda x: x[:, -1].unsqueeze(dim=1),
+        lambda x: x.select(1, 4).unsqueeze(1),
     ):
         assert kinds_of(part, image) == ["channels"]
+    for not_again in (lambda x: x[:, 1].unsqueeze(2), lambda x: x[1].unsqueeze(1), lambda x: x[:, [2]].unsqueeze(1)):
+        assert kinds_of(not_again, image)[-1] == "reshape"
     for other in (lambda x: x[:, 1], lambda x: x[:, :2, 1:], lambda x: x[1:], lambda x: x[..., 1:2]):
         assert kinds_of(other, image) == ["other"]
     for pieces in (lambda x: x.chunk(2)[0], lambda x: x.chunk(2, 1)[-1], lambda x: x.split([3, 2], 2)[1]):

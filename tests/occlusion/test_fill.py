@@ -121,8 +121,6 @@ def test_nothing_waits_for_a_gpu(fill: str) -> None:
 def test_is_recorded_in_the_map_and_its_file(fill: Any, recorded: Any, net: nn.Module, tmp_path: Path) -> None:
     found = zfcuda.occlusion_map(net.cpu(), image_of((3, 23, 31), torch.device("cpu")), window=9, stride=9, fill=fill)
     assert found.fill == recorded
-    said = {"tensor": "a tensor", 0.1: "0.1", 3.0: "3", 0.5: "0.5"}.get(recorded, recorded)
-    assert f"; filled with {', '.join(map(str, said)) if isinstance(said, tuple) else said}\n" in repr(found)
     found.save(tmp_path / "map.npz")
     with np.load(tmp_path / "map.npz") as file:
         assert np.array_equal(file["fill"], np.array(recorded))

@@ -28,8 +28,10 @@ def project(
     """Projects activations of a layer back to the pixels: what in the image made them (Zeiler & Fergus, section 2.1).
 
     All activations of the layer but the chosen one are set to zero. From there back to the pixels: max pooling is
-    undone by the switches recorded forward, a ReLU rectifies the signal, filters are applied transposed, and so are
-    average pooling, batch norm, concatenation and addition. Nothing is rectified after the last filter.
+    undone by the switches recorded forward, a ReLU rectifies the signal, and so does a ReLU6, whose upper end is taken
+    no notice of; filters are applied transposed, and so is every other linear step: average pooling, batch norm,
+    addition, scaling and shift by constants, padding, slices, permutations, resizing, casts. Nothing is rectified after
+    the last filter. What gates or bends the signal smoothly (sigmoid, SiLU, attention, layer norm) has no rule.
 
     Args:
         model: a CNN in any mode (it is run as in eval), or its Network (zfcuda.network.trace) where many projections

@@ -6,7 +6,7 @@ another it is not known whether it is linear.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -102,7 +102,10 @@ def _transposable(node: Node, sources: list[int], values: Mapping[int, Any]) -> 
         # What was made in inference mode cannot take part in autograd, but a copy can.
         with torch.inference_mode(False), torch.enable_grad():
             zeros = {i: map_nest(x, _zeros) for i, x in outlines.items()}
-            output = node.run(node.resolve({**map_nest(constants, _usable), **zeros}))
+            arguments = node.resolve({**map_nest(constants, _usable), **zeros})
+            if isinstance(arguments.get("function"), nn.Module):
+                arguments["function"] = _usable_module(arguments["function"])
+            output = node.run(arguments)
             reached = [
                 (x, s.to(x.dtype)) for x, s in zip(_listed(output), _listed(signal), strict=True) if s is not None
             ]
@@ -131,3 +134,11 @@ def _zeros(x: Any) -> Any:
 
 def _usable(x: Any) -> Any:
     return x.clone() if isinstance(x, Tensor) and x.is_inference() else x
+
+
+def _usable_module(module: nn.Module) -> Callable[..., Any]:
+    tensors = dict([*module.named_parameters(), *module.named_buffers()])
+    if not any(x.is_inference() for x in tensors.values()):
+        return module
+    copies = {name: _usable(x) for name, x in tensors.items()}
+    return lambda *args, **kwargs: torch.func.functional_call(module, copies, args, kwargs)

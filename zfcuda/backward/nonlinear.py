@@ -107,7 +107,7 @@ def rectifier(call: TorchCall, output: Tensor, method: str) -> WayBack:
         raise UnsupportedError(_NO_RULE[method] if low < 0 else f"it ends at {low}, not at zero")
     if method == "deconvnet":
         return same if low is None else _rectified(method, output)
-    inside = output == output
+    inside = torch.ones_like(output, dtype=torch.bool)
     if low is not None:
         inside = inside & (input >= low if inclusive else input > low)
     if high is not None:

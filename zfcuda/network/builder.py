@@ -155,14 +155,18 @@ class Builder:
         return cell
 
     def piece(self, step: fx.Node, call: Call, label: str) -> tuple[Call, str]:
-        """A piece of a map that was cut in several is taken from the map itself."""
-        name, args = call.arguments.get("function"), call.arguments.get("args", ())
-        if getattr(name, "__name__", "") != "getitem" or not isinstance(args[0], fx.Node):
+        """A piece of a map that was cut in several is taken from the map itself; so is a channel, made a map again."""
+        args = call.arguments.get("args", ())
+        if not args or not isinstance(args[0], fx.Node):
             return call, label
         whole = self.nodes[self.cells[args[0]].value]
         if whole.kind != "other" or not self.cells[args[0]].is_tensor:
             return call, label
-        piece = calls.piece(whole.arguments, args[1])
+        name = calls.name_of(call.arguments["function"])
+        if name == "unsqueeze":
+            piece = calls.channel(whole.arguments, call.arguments)
+        else:
+            piece = calls.piece(whole.arguments, args[1]) if name == "getitem" else None
         return (call, label) if piece is None else (piece, whole.label)
 
     def ref(self, x: Any) -> Any:

@@ -201,6 +201,25 @@ def piece(arguments: Mapping[str, Any], part: Any) -> Call | None:
     return Call("channels", {"input": input, "index": index}, shares="some")
 
 
+def channel(one: Mapping[str, Any], again: Mapping[str, Any]) -> Call | None:
+    """What `unsqueeze(x[:, i], 1)` is, given the arguments of both calls; None: nothing known.
+
+    That is how torchvision takes the colours of an image apart.
+    """
+    args, name = one["args"], name_of(one["function"])
+    if one["kwargs"] or {**dict(enumerate(again["args"][1:])), **again["kwargs"]} not in ({0: 1}, {"dim": 1}):
+        return None
+    if name == "getitem" and isinstance(args[1], tuple) and len(args[1]) == 2 and args[1][0] == slice(None):
+        index = args[1][1]
+    elif name == "select" and len(args) == 3 and args[1] == 1:
+        index = args[2]
+    else:
+        return None
+    if type(index) is not int:
+        return None
+    return Call("channels", {"input": args[0], "index": slice(index, index + 1 or None)}, shares="some")
+
+
 def _itself(input: Any) -> Call:
     return Call("identity", {"input": input}, shares="all")
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from io import StringIO
+from operator import getitem
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,13 +54,17 @@ _FUNCTIONS: dict[str, Any] = {
     "clone": torch.clone,
     "contiguous": "contiguous",
 }
-# Sizes, and reshapes: what is a view of the traced image may have to be a copy where the strides are others.
+# Sizes, what moves values, and reshapes: what is a view of the traced image may have to be a copy where the strides are
+# others.
 _METHODS = {
     "flatten": torch.flatten,
     **dict.fromkeys(("reshape", "view", "_unsafe_view"), torch.reshape),
     "squeeze": torch.squeeze,
     "unsqueeze": torch.unsqueeze,
     "unflatten": "unflatten",
+    "pad": F.pad,
+    "flip": torch.flip,
+    "roll": torch.roll,
     **{f"sym_{name}": name for name in ("size", "stride", "numel", "storage_offset")},
 }
 
@@ -77,13 +82,28 @@ def _slice(x: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any =
     if start in (None, 0) and end is None and step == 1:
         return Call("identity", {"input": x}, shares="all")
     # The image has four dimensions, and torch.export names each by its number.
-    return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some") if dim == 1 else None
+    if dim == 1:
+        return Call("channels", {"input": x, "index": slice(start, end, step)}, shares="some")
+    if dim < 1:
+        return None
+    return calls.of_function(getitem, (x, (*[slice(None)] * dim, slice(start, end, step))), {})
+
+
+def _constant_pad(x: Any, pad: Any, value: Any = 0) -> Call:
+    return calls.of_function(F.pad, (x, pad, "constant", value), {})
+
+
+def _enlarge(x: Any, size: Any, scales: Any = None, *more: Any) -> Call | None:
+    # The other form has a number for each side.
+    return None if more else calls.of_function(F.interpolate, (x, size, scales, "nearest"), {})
 
 
 _FORMS: dict[str, Callable[..., Call | None]] = {
     "_native_batch_norm_legit_no_training": _fixed_batch_norm,  # its other results are empty
     "local_response_norm": _lrn,
     "slice": _slice,
+    "constant_pad_nd": _constant_pad,
+    "upsample_nearest2d": _enlarge,
 }
 
 

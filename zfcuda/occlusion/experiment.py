@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zfcuda.class_names import class_names
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
@@ -25,7 +26,7 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, Output
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
-from zfcuda.occlusion.shown import Shown
+from zfcuda.occlusion.shown import Shown, way_back
 from zfcuda.occlusion.windows import grid, pair
 
 METHODS = ("auto", "batched", "incremental")
@@ -62,7 +63,9 @@ def occlusion_map(
             Gaussian whose standard deviation is half the window (rows and columns each), which at the border weighs
             what is inside alone; "noise", Gaussian noise with the mean and standard deviation of each channel, the same
             for all images of a size (a Tensor makes other noise).
-        target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole image.
+        target: class index (an integer tensor of one element too); the name of a class, where the model has `.classes`
+            ("tabby cat" finds ImageNet's "tabby"); callable [n,classes] -> [n]; None: the most probable class of the
+            whole image.
         layer, unit: the dotted name of a submodule (zfcuda.network.layers lists them; a wrapper's names are taken too)
             and its channel, whose total activation is recorded at each position;
             unit None: the one with the largest total in the whole image.
@@ -138,7 +141,7 @@ class Experiment:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
-        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
+        self.names, self.preprocess = class_names(getattr(self.model, "classes", None)), way_back(self.model)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
@@ -196,14 +199,14 @@ class Experiment:
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:
         """What can only be told once the network has run, but before the windows are."""
-        target_score(class_target(self.target, base), base[None])
+        target_score(class_target(self.target, base, self.names), base[None])
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
     def map(self, outputs: OcclusionOutputs, image: Tensor) -> OcclusionMap:
         """What the outputs for one image [C,H,W] say about the target."""
         logits, base = outputs.logits[0], outputs.base_logits[0]
-        chosen = class_target(self.target, base)
+        chosen = class_target(self.target, base, self.names)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
         every = torch.cat([base[None], logits])
         how = self.probability
@@ -232,18 +235,10 @@ class Experiment:
             method=outputs.method,
             reason=outputs.reason,
             normalization=how,
-            fill=self.fill.record,
-            classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
+            classes=tuple(self.names) if self.names is not None and len(self.names) == len(base) else None,
             shown=Shown(image, self.preprocess),
+            fill=self.fill.record,
         )
-
-
-def _class_names(model: nn.Module) -> tuple[str, ...] | None:
-    """The model's own names of its classes; None where `.classes` is something else."""
-    names = getattr(model, "classes", None)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(names)
 
 
 def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_budget: int | None) -> None:

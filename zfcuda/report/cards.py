@@ -44,11 +44,13 @@ def layers(e: Explanation, drawn: Drawn) -> str:
 
 
 def _reading(active: Sequence[Layer]) -> str:
-    """How to read the cards."""
+    """How to read the cards; nothing where there are none."""
+    if not active:
+        return ""
     seen = "the patch of the picture that this unit sees, or the whole picture where that is not known"
     projected = (
-        "In each card, left: the strongest activation of the map, projected back to the pixels by the deconvnet; "
-        f"right: {seen}; below: where the map is active, with a ring around the strongest place."
+        "In each card, left: the strongest activation of the map, projected back to the pixels by the deconvnet (grey: "
+        f"no part in it); right: {seen}; below: where the map is active, with a ring around the strongest place."
     )
     alone = f"left: where the map is active, with a ring around the strongest place; right: {seen}."
     if all(layer.refusal for layer in active):

@@ -68,6 +68,27 @@ def test_a_model_that_branches_on_shapes(image: Tensor) -> None:
     refused_or_exact(prepared(ByBatch().to(image.device), image), image)
 
 
+class MovedByShape(nn.Module):
+    """TensorFlow's padding and other ways to move values, behind a branch on shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, 2), nn.Conv2d(6, 8, 3, padding=1, padding_mode="reflect")
+        self.norm, self.fc = nn.BatchNorm2d(6), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        high, wide = (max((-(-side // 2) - 1) * 2 + 3 - side, 0) for side in x.shape[-2:])
+        x = F.pad(x, [wide // 2, wide - wide // 2, high // 2, high - high // 2])
+        x = torch.relu(self.norm(self.conv1(x)))
+        x = F.pad(F.interpolate(x, scale_factor=2)[:, :, 1:-1, ::2], (1, 0), value=0.5).flip(3)
+        return self.fc(torch.roll(self.conv2(x), 1, 2).mean((2, 3)))
+
+
+def test_a_model_that_branches_on_shapes_and_moves_values(image: Tensor) -> None:
+    result = check(prepared(MovedByShape().to(image.device), image), image)
+    assert "export" in result.reason and "in full" not in result.reason
+
+
 @pytest.mark.parametrize("kind", [ByValue, ThroughNumpy])
 def test_a_model_that_cannot_be_followed(kind: type[nn.Module], image: Tensor) -> None:
     model = prepared(kind().to(image.device), image)

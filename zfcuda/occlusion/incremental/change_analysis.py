@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -13,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfcuda.network import Network, Node, Ref
+from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.lookups import lookup_of
 from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded, union
+from zfcuda.occlusion.incremental.shuffles import as_channels, still_read
 
 
 class Whole(Enum):
@@ -56,8 +56,9 @@ class Changes:
         cuts: the nodes that run on whole maps, of which again one rectangle has changed.
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
-        sizes: the values, for two images, of the nodes that are sizes.
-        queries: the nodes that are the shape of a local map.
+        sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
+        map_sizes: the nodes that are sizes of local maps, or made of these alone.
+        replaced: nodes that end a chain of others, each as a node that reads the chain's beginning.
     """
 
     of: dict[int, Change]
@@ -67,9 +68,17 @@ class Changes:
     reductions: set[int]
     completed: list[str]
     sizes: dict[int, Any]
-    queries: set[int]
+    many: dict[int, Any] = field(default_factory=dict)
+    map_sizes: set[int] = field(default_factory=set)
+    replaced: dict[int, Node] = field(default_factory=dict)
+
+    def keep(self, nodes: set[int]) -> None:
+        """Forgets the other nodes."""
+        for index in set(self.of) - nodes:
+            del self.of[index]
 
 
+_MANY = 1_000_003
 # Position by position: the value at a place depends on the operands at this place alone.
 POINTWISE = frozenset(
     ("relu", "lrn", "batch_norm", "identity", "add", "mul", "pointwise", "channels", "softmax", "cat")
@@ -82,7 +91,8 @@ def sized(
     """What a node gives for `count` images as far as shapes go.
 
     Tensors are stand-ins of the right shape, whose numbers mean nothing. sizes: of the nodes that are sizes, for
-    as many images.
+    as many images, and tensors that are known, whose first side may be another multiple of the images (the windows of
+    an attention, say).
     """
 
     def value(ref: Any) -> Any:
@@ -91,7 +101,7 @@ def sized(
         known = base[ref.index]
         if changes[ref.index] is Whole.CONSTANT:
             return known
-        if not isinstance(known, Tensor):
+        if not isinstance(known, Tensor) or isinstance(sizes.get(ref.index), Tensor):
             return sizes.get(ref.index, known)
         return torch.empty((), dtype=known.dtype, device=known.device).expand(count, *known.shape[1:])
 
@@ -106,16 +116,25 @@ def is_pointwise(node: Node) -> bool:
 
 
 def classify(
-    network: Network, nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
+    wanted: Iterable[int], nodes: Sequence[Node], base: Mapping[int, Any], rows: Intervals, columns: Intervals
 ) -> Changes:
     """Finds the change of every node, in the order in which they run.
 
-    base: the value of every node for the whole image [1,C,H,W]. rows, columns: what the windows cover of it.
+    wanted: the nodes that are read at the end. base: the value of every node for the whole image [1,C,H,W].
+    rows, columns: what the windows cover of it.
     """
-    changes = Changes({}, {}, {}, set(), set(), [], {}, set())
+    changes = Changes({}, {}, {}, set(), set(), [], {})
+    by_index = {node.index: node for node in nodes}
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
+        if node.kind == "reshape" and change is Whole.DENSE and base[node.index].dim() == 4:
+            shuffled = as_channels(node, by_index, base, changes.sizes)
+            source = None if shuffled is None else changes.of[shuffled.refs[0]]
+            if shuffled is not None and isinstance(source, Local):
+                changes.replaced[node.index], change = shuffled, source
         changes.of[node.index] = change
+    for node in still_read(nodes, changes.replaced, wanted):
+        change = changes.of[node.index]
         whole = change is Whole.DENSE and node.index not in changes.reductions
         if whole and any(isinstance(changes.of[i], Local | Flattened) for i in node.refs):
             changes.completed.append(node.label)
@@ -132,13 +151,14 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
     if node.is_shape_query or all(changes.of[i] is Whole.SIZE for i in depends):
         if isinstance(value, Tensor):
             return Whole.DENSE
-        size = sized(node, base, changes.of, changes.sizes, 2)
-        if node.is_shape_query and isinstance(changes.of[depends[0]], Local):
-            changes.queries.add(node.index)
-        # Of the sides of a map only the first counts images: what is one of the others is the same for any number.
-        if (node.index in changes.queries or _is_item(node, changes.queries)) and size == value:
-            return Whole.CONSTANT
-        changes.sizes[node.index] = size
+        two = changes.sizes[node.index] = sized(node, base, changes.of, changes.sizes, 2)
+        many = changes.many[node.index] = sized(node, base, changes.of, changes.many, _MANY)
+        # Of the sides of a map only the first counts images: what the others make is the same for any number.
+        of_map = node.is_shape_query and isinstance(changes.of[depends[0]], Local)
+        if of_map or changes.map_sizes.issuperset(depends):
+            changes.map_sizes.add(node.index)
+            if value == two == many:
+                return Whole.CONSTANT
         return Whole.SIZE
     if isinstance(value, Tensor) and not value.dim():
         raise ValueError(f"{node.label} gives one number for all images of a batch together")
@@ -174,13 +194,6 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
     return _of_positions(node, depends, base, changes)
 
 
-def _is_item(node: Node, sources: Container[int]) -> bool:
-    """Whether a node is source[...] of one of these nodes."""
-    if node.kind != "other" or node.arguments["function"] is not operator.getitem:
-        return False
-    return getattr(node.arguments["args"][0], "index", None) in sources
-
-
 def _of_two(node: Node, base: Mapping[int, Any], changes: Changes) -> tuple[int, ...]:
     """The shape that a node gives for two images."""
     try:
@@ -206,7 +219,7 @@ def _is_global_mean(node: Node, base: Mapping[int, Any]) -> bool:
         return False
     if node.kind == "adaptive_avg_pool":
         return tuple(base[node.index].shape[2:]) == (1, 1) and tuple(source.shape[2:]) != (1, 1)
-    dims = node.arguments["dim"]
+    dims = node.resolve(base)["dim"]
     return not isinstance(dims, int | None) and sorted(d % 4 for d in dims) == [2, 3]
 
 
@@ -235,7 +248,7 @@ def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], chang
     shape = base[node.index].shape
     if not is_pointwise(node) or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
         return Whole.DENSE
-    if node.kind in ("cat", "softmax") and node.arguments["dim"] not in (1, -3):
+    if node.kind in ("cat", "softmax") and node.resolve(base)["dim"] not in (1, -3):
         return Whole.DENSE
     constants = [base[i] for i in node.refs if changes.of[i] is Whole.CONSTANT]
     if any(isinstance(c, Tensor) and (c.dim() > 4 or (c.dim() == 4 and len(c) > 1)) for c in constants):

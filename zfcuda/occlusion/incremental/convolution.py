@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda.network import Node
+from zfcuda.network import Node, Ref
 from zfcuda.occlusion.incremental.change_analysis import Changes
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.outliers import within
@@ -71,11 +71,16 @@ class Convolution:
 
     def _usual_way(self, base: Base, changes: Changes) -> str:
         """The way where no map has outliers; the base's values are not looked at, and may be outlines."""
-        if self.conv.arguments["groups"] != 1 or self.conv.index in changes.lookups:
+        if self._groups(base) != 1 or self.conv.index in changes.lookups:
             return "dense"
         if base.dtype != torch.float32 or base.device.type != "cpu":
             return "product"
         return "ragged"
+
+    def _groups(self, base: Base) -> int:
+        """How many; `groups=x.shape[1]` is a node's value."""
+        groups: Any = self.conv.arguments["groups"]
+        return int(base[groups.index]) if isinstance(groups, Ref) else int(groups)
 
     def _by_winograd(self, changes: Changes) -> bool:
         """Whether the CPU's kernel takes Winograd's algorithm, whose sums reach beyond an output's own inputs."""
@@ -161,7 +166,7 @@ class Convolution:
             return weight.contiguous(memory_format=torch.channels_last), bias
 
         weight, bias = self._prepared(chunk, pack)
-        settings, groups = window_settings(chunk, self.conv.index), self.conv.arguments["groups"]
+        settings, groups = window_settings(chunk, self.conv.index), self._groups(chunk.base)
         values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index)
         results = [
             F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)

@@ -21,6 +21,7 @@ from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.reductions import FirstLinear
 from zfcuda.occlusion.incremental.regions import Intervals
+from zfcuda.occlusion.incremental.shuffles import still_read
 from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.occlusion.memory import ShrinkingBatches
@@ -46,10 +47,12 @@ class Plan:
         self.network, self.watched = network, watched
         self.output = network.names[""]
         self.wanted = [self.output] if watched is None else [self.output, watched]
-        self.nodes = network.ancestors(self.wanted)
+        nodes = network.ancestors(self.wanted)
         sides = [_covered(size[i], window[i], stride[i]) for i in (0, 1)]
         self.grid = (len(sides[0]), len(sides[1]))
-        self.changes = classify(network, self.nodes, base, *sides)
+        self.changes = classify(self.wanted, nodes, base, *sides)
+        self.nodes = still_read(nodes, self.changes.replaced, self.wanted)
+        self.changes.keep({node.index for node in self.nodes})
         self.steps = fuse(self.nodes, self.changes, self.wanted)
         self.kept = {f.source if isinstance(f := self.changes.of[i], Flattened) else i for i in self.wanted}
         self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
