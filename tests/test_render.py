@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -146,3 +149,16 @@ def test_requires_grad_and_strides_do_not_matter() -> None:
     assert render.heatmap(values).size == (3, 4)
     assert render.gradient("viridis").startswith("linear-gradient(90deg, #440154")
     assert render.hex_colour((255, 0, 16)) == "#ff0010"
+
+
+@pytest.mark.parametrize("draw", [render.picture, render.projection, render.heatmap, render.label_map, render.filters])
+def test_only_tensors_are_drawn(draw: Callable[[object], object]) -> None:
+    name = next(iter(inspect.signature(draw).parameters))
+    with pytest.raises(TypeError, match=f"{name}: expected a Tensor, got ndarray"):
+        draw(np.zeros((3, 4, 5)))
+
+
+def test_what_is_public_is_named() -> None:
+    public = {name for name, value in vars(render).items() if getattr(value, "__module__", "") == render.__name__}
+    assert {name for name in public if not name.startswith("_")} <= set(render.__all__)
+    assert all(getattr(render, name).__doc__ for name in render.__all__ if callable(getattr(render, name)))

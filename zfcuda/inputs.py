@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zfcuda.class_names import class_names
 from zfcuda.data.pictures import PICTURES, as_picture
 from zfcuda.data.preprocessing import preprocess_of
 from zfcuda.data.transforms import image_of
 from zfcuda.network.example import image_dtypes, takes
 from zfcuda.network.graph import no_such_layer, own_name, submodules, unwrap
 
-ClassTarget = int | Callable[[Tensor], Tensor] | None
+ClassTarget = int | str | Tensor | Callable[[Tensor], Tensor] | None
 PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
 
 
@@ -80,6 +81,10 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     if not image.isfinite().all():
         raise ValueError("image: expected finite values, got NaN or infinity")
     batch = image.detach() if image.dim() == 4 else image.detach()[None]
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), batch.shape[1])
+    if batch.shape[1] != channels == batch.shape[3] and not takes(model, batch):
+        hint = f"image.permute({'2, 0, 1' if image.dim() == 3 else '0, 3, 1, 2'}) puts the channels first"
+        raise ValueError(f"image: expected [C,H,W] of {channels} channels, got shape {list(image.shape)}; {hint}")
     foreign = weights and image.dtype not in {w.dtype for w in weights}
     # A model may convert its image to a dtype of its own.
     if foreign and not torch.is_autocast_enabled(image.device.type) and not takes(model, batch):
@@ -143,8 +148,13 @@ def integer(name: str, value: Any) -> int:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
-def class_target(target: ClassTarget, base: Tensor) -> int | Callable[[Tensor], Tensor]:
+def class_target(target: ClassTarget, base: Tensor, classes: Any = None) -> int | Callable[[Tensor], Tensor]:
     """The class index or callable that a target means; None is the most probable class. base: [classes].
+
+    Args:
+        target: an index, also as a NumPy integer or an integer tensor of one element; or the name of a class, as
+            :meth:`zfcuda.class_names.ClassNames.find` takes it.
+        classes: the model's names, by index; anything but a list or tuple of strings is none.
 
     Raises:
         TypeError, ValueError: it is neither, or no class of the model.
@@ -153,11 +163,35 @@ def class_target(target: ClassTarget, base: Tensor) -> int | Callable[[Tensor], 
         return int(base.argmax())
     if callable(target):
         return target
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise TypeError(f"target: expected a class index, a callable or None, got {target!r}")
-    if not 0 <= target < len(base):
+    index = _named(target, len(base), classes) if isinstance(target, str) else _index(target)
+    if not 0 <= index < len(base):
         raise ValueError(f"target: the model has classes 0 to {len(base) - 1}, got {target}")
-    return target
+    return index
+
+
+def _index(target: Any) -> int:
+    if isinstance(target, Tensor):
+        check_plain("target", target)
+        kind = target.dtype
+        if target.numel() != 1 or kind.is_floating_point or kind.is_complex or kind == torch.bool:
+            raise TypeError(f"target: expected one integer, got {kind} of shape {list(target.shape)}")
+        return int(target)
+    try:
+        return integer("target", target)
+    except TypeError:
+        raise TypeError(f"target: expected a class index or name, a callable or None, got {target!r}") from None
+
+
+def _named(target: str, count: int, classes: Any) -> int:
+    names = class_names(classes)
+    if not names:
+        raise ValueError(f"target: {target!r}, but the model has no names of its classes (.classes); give an index")
+    if len(names) != count:
+        raise ValueError(f"target: {target!r}, but the model has {len(names)} names (.classes) for {count} outputs")
+    try:
+        return names.find(target)
+    except ValueError as error:
+        raise ValueError(f"target: {error}") from None
 
 
 def target_score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:

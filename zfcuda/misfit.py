@@ -37,8 +37,7 @@ def misfit(error: RuntimeError, model: nn.Module, image: Tensor, where: str = ""
     first = next((m for m in labels if isinstance(m, nn.Conv2d)), None)
     said = f"image: {spoken_shape(image.shape)} does not fit {where}"
     if first is not None and where == labels[first] and shape[0] != first.in_channels:
-        hint = "; image.permute(2, 0, 1) makes [C,H,W] of [H,W,C]" if shape[-1] == first.in_channels else ""
-        return ValueError(f"{said}: expected {first.in_channels} channels, got {shape[0]}{hint}")
+        return ValueError(f"{said}: expected {first.in_channels} channels, got {shape[0]}")
     size = made_for(model)
     hint = "" if size is None or list(size) == shape else f"; the network was made for {spoken_shape(size)}"
     return ValueError(f"{said}: {reason}{hint}")

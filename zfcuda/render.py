@@ -1,6 +1,13 @@
-"""Tensors in, pictures out: projections, heat maps, label maps, filters, sheets of them; numpy and Pillow alone.
+"""Draws tensors as pictures: projections, heat maps, label maps, filters, and sheets of them. Tensors in, PIL out.
 
-Values that are not finite never spoil a picture: infinities take the end of the scale, NaN is drawn in ``NAN_COLOUR``.
+Needs NumPy and Pillow alone. Tensors are of any real dtype, on any device, and stay as they are; pictures are RGB. An
+error names the argument: TypeError where it is no Tensor, ValueError where its shape is another one. Values that are
+not finite never spoil a picture: infinities take the end of the scale, NaN is drawn in ``NAN_COLOUR``.
+
+Example:
+    result = zfcuda.occlusion_map(model, image)
+    zfcuda.render.overlay(photograph, result.heatmap(of="log_odds")).save("evidence.png")
+    zfcuda.render.projection(zfcuda.project(model, image, "conv5")[0]).save("projection.png")
 """
 
 from __future__ import annotations
@@ -15,6 +22,26 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+
+__all__ = [
+    "CATEGORIES",
+    "COLOURS",
+    "NAN_COLOUR",
+    "OTHER_COLOUR",
+    "Label",
+    "enlarged",
+    "filters",
+    "gradient",
+    "grid",
+    "heatmap",
+    "hex_colour",
+    "label_map",
+    "overlay",
+    "picture",
+    "projection",
+    "robust_scale",
+    "value_range",
+]
 
 Colour = tuple[int, int, int]
 Array = npt.NDArray[Any]
@@ -60,9 +87,7 @@ def hex_colour(colour: Colour) -> str:
 
 def picture(image: Tensor) -> Image.Image:
     """[3,H,W] or [1,H,W] with values 0..1 -> RGB; values outside are clipped, NaN is black."""
-    values = _array(image)
-    if values.ndim != 3 or values.shape[0] not in (1, 3):
-        raise ValueError(f"image: expected [3,H,W] or [1,H,W], got {list(image.shape)}")
+    values = _channels("image", image)
     return _rgb(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0).transpose(1, 2, 0))
 
 
@@ -74,9 +99,7 @@ def projection(signal: Tensor, *, scale: float | None = None, percentile: float 
         scale: the magnitude that is drawn full black or white; None: the given percentile of the magnitudes above
             zero, so that a few extreme pixels do not leave the rest grey.
     """
-    values = _array(signal)
-    if values.ndim != 3 or values.shape[0] not in (1, 3):
-        raise ValueError(f"signal: expected [3,H,W] or [1,H,W], got {list(signal.shape)}")
+    values = _channels("signal", signal)
     limit = robust_scale(signal, percentile) if scale is None else scale
     values = np.nan_to_num(values / limit if limit > 0 else np.zeros_like(values), nan=0.0, posinf=1.0, neginf=-1.0)
     return _rgb(0.5 + 0.5 * np.clip(values, -1, 1).transpose(1, 2, 0))
@@ -108,8 +131,7 @@ def heatmap(
             ("diverging": of the middle).
         colours: a name in COLOURS.
     """
-    if values.ndim != 2:
-        raise ValueError(f"values: expected [H,W], got {list(values.shape)}")
+    _check_map("values", values)
     return Image.fromarray(_coloured(values, low, high, colours))
 
 
@@ -121,6 +143,7 @@ def overlay(under: Image.Image, values: Tensor, *, limit: float | None = None, s
         limit: the magnitude drawn most opaque; None: the largest.
         strength: opacity there, 0..1.
     """
+    _check_map("values", values)
     low, high = value_range(values)
     limit = max(abs(low), abs(high)) if limit is None else limit
     colours = Image.fromarray(_coloured(values, -limit, limit, "diverging"))
@@ -141,8 +164,7 @@ def label_map(
         first: a class that leads the legend, and takes the first colour, if it occurs at all.
         categories: colours; the classes beyond them share OTHER_COLOUR and the last entry of the legend (index -1).
     """
-    if labels.ndim != 2:
-        raise ValueError(f"labels: expected [H,W], got {list(labels.shape)}")
+    _check_map("labels", labels)
     array = labels.detach().cpu().numpy()
     classes, counts = np.unique(array, return_counts=True)
     ranked = sorted(zip(classes.tolist(), counts.tolist(), strict=True), key=lambda e: (e[0] != first, -e[1], e[0]))
@@ -167,6 +189,7 @@ def filters(weight: Tensor, *, common: bool = False, factor: int = 5, columns: i
         factor: how many pixels wide one weight is drawn.
         columns: None: about twice as many as rows.
     """
+    _check_tensor("weight", weight)
     if weight.ndim != 4 or weight.shape[1] not in (1, 3):
         raise ValueError(f"weight: expected [N,3,kh,kw] or [N,1,kh,kw], got {list(weight.shape)}")
     scale = robust_scale(weight, 100.0) if common else None
@@ -197,6 +220,24 @@ def enlarged(small: Image.Image, factor: int) -> Image.Image:
 def gradient(colours: str) -> str:
     """The CSS background of a horizontal colour bar."""
     return f"linear-gradient(90deg, {', '.join('#' + stop for stop in COLOURS[colours])})"
+
+
+def _check_tensor(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(value).__name__}")
+
+
+def _check_map(name: str, value: Any) -> None:
+    _check_tensor(name, value)
+    if value.ndim != 2 or value.numel() == 0:
+        raise ValueError(f"{name}: expected [H,W], got {list(value.shape)}")
+
+
+def _channels(name: str, value: Any) -> Array:
+    _check_tensor(name, value)
+    if value.ndim != 3 or value.shape[0] not in (1, 3) or value.numel() == 0:
+        raise ValueError(f"{name}: expected [3,H,W] or [1,H,W], got {list(value.shape)}")
+    return _array(value)
 
 
 def _array(values: Tensor) -> Array:

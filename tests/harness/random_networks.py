@@ -594,8 +594,11 @@ def cases(draw: Draw, *, foreign: bool = False, layers: bool = True, coupled: bo
     (window_h, stride_h), (window_w, stride_w) = _starts(draw, height), _starts(draw, width)
     paints = [0.0, -1.5, [0.1 * i for i in range(shape[0])], normal(shape, seed + 1), normal((shape[0], 1, 1), seed)]
     blurred = F.avg_pool2d(image, 3, 1, 1)
-    fill = draw(st.sampled_from([*paints, normal((1, *shape), seed + 2), normal((1, 1, width), seed), blurred]))
-    if draw(st.integers(0, 4)) == 0:  # in the middle a window covers nothing but what the occluder is made of
+    paints += [normal((1, *shape), seed + 2), normal((1, 1, width), seed), blurred]
+    fill: Any = draw(st.sampled_from([*paints, "mean", "blur", "noise"]))
+    if (
+        not isinstance(fill, str) and draw(st.integers(0, 4)) == 0
+    ):  # in the middle a window covers nothing but what the occluder is made of
         paint = torch.tensor(fill)[:, None, None] if isinstance(fill, list) else torch.as_tensor(fill)
         inside = (..., slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4)))
         image = image.clone()

@@ -94,10 +94,15 @@ def test_published_classes() -> None:
         ("torchvision/no_such_net", "torchvision"),
         ("timm/no_such_net", "timm"),
         ("./", "a folder, not a network"),
+        ("https://host/resnet18.pth", "https://host/resnet18.pth: an address; download the file first"),
     ],
 )
 def test_unknown_names(name: str, message: str) -> None:
     assert message in error(name)
+
+
+def test_an_address_of_weights() -> None:
+    assert error("resnet18", weights="s3://bucket/w.pth").startswith("s3://bucket/w.pth: an address; download")
 
 
 def test_numbers_of_classes_that_cannot_be() -> None:

@@ -96,6 +96,14 @@ def test_its_networks_are_loaded_all_the_same(install: Callable[..., None]) -> N
         assert models is not None and isinstance(models.tiny(), type(model))
 
 
+def test_names_that_come_near(install: Callable[..., None]) -> None:
+    install()
+    with pytest.raises(ValueError, match="torchvision has no network 'tinny'; did you mean tiny"):
+        load("torchvision/tinny")
+    with pytest.raises(ValueError, match="name: no network 'tinny'; did you mean torchvision/tiny"):
+        load("tinny")
+
+
 def test_nobody_else_finds_it(install: Callable[..., None]) -> None:
     install()
     load("torchvision/tiny")

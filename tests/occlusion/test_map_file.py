@@ -57,6 +57,16 @@ def test_a_callable_stays_behind(tmp_path: Path) -> None:
     assert "a callable: " in repr(back)
 
 
+@pytest.mark.parametrize(
+    "fill", [0.5, (0.1, 0.2, 0.3), "mean", "noise", torch.rand(3, 22, 30)], ids=lambda f: str(f)[:9]
+)
+def test_what_covered_the_image_is_kept(tmp_path: Path, fill: Any) -> None:
+    result = a_map(fill=fill)
+    result.save(tmp_path / "map.npz")
+    back = zfcuda.OcclusionMap.load(tmp_path / "map.npz")
+    assert back == result and back.fill == result.fill and type(back.fill) is type(result.fill)
+
+
 def test_without_names_and_image(tmp_path: Path) -> None:
     result = dataclasses.replace(a_map(), classes=None, shown=None)
     result.save(tmp_path / "map.npz")
@@ -73,7 +83,7 @@ def test_files_of_before_are_read(tmp_path: Path, probability: str) -> None:
     result = a_map(model, probability=probability)
     result.save(tmp_path / "new.npz")
     with np.load(tmp_path / "new.npz") as file:
-        new = ("log_odds", "base_log_odds", "base_probability", "normalization", "classes", "pixels")
+        new = ("log_odds", "base_log_odds", "base_probability", "normalization", "classes", "pixels", "fill")
         np.savez_compressed(tmp_path / "old.npz", **{name: file[name] for name in file.files if name not in new})
     back = zfcuda.OcclusionMap.load(tmp_path / "old.npz")
     assert back == dataclasses.replace(result, classes=None, shown=None) and back.normalization == probability
@@ -181,6 +191,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
         {"pixels": np.zeros((3, 4, 4), np.uint8)},
         {"activity": np.zeros((5, 6), np.float64)},
         {"unit": None, "activity": "score"},
+        {"fill": np.zeros((2, 2))},
     ],
     ids=str,
 )

@@ -14,8 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
+from tests.data.transforms_of_others import CONFIG, Preset
 from tests.occlusion.small import a_map, a_model, an_image, with_preprocess
 from zfcuda import render
+from zfcuda.data import Preprocess
+from zfcuda.data.preprocess_facts import as_ours
+from zfcuda.data.preprocessing import preprocess_of
 from zfcuda.occlusion.map_pictures import KINDS
 
 
@@ -100,6 +104,18 @@ def test_the_picture_comes_back_through_the_preprocess(order: str) -> None:
     assert a_map(model, image).image("picture") != picture
 
 
+@pytest.mark.parametrize("attributes", [{"transforms": Preset()}, {"preprocess": Preset()}, {"pretrained_cfg": CONFIG}])
+def test_the_picture_comes_back_through_transforms_of_others(attributes: dict[str, Any]) -> None:
+    model = a_model()
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    ours = as_ours(preprocess_of(model))
+    assert ours is not None
+    cut = Image.fromarray(np.random.default_rng(0).integers(60, 200, (32, 32, 3), np.uint8))
+    image = ours.normalized(torch.from_numpy(np.array(cut)).permute(2, 0, 1)[None])
+    assert (np.asarray(a_map(model, image).image("picture")) == np.asarray(cut)).all()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_without_a_preprocess_the_values_are_stretched(channels: int, dtype: torch.dtype) -> None:
@@ -117,14 +133,15 @@ def test_without_a_preprocess_the_values_are_stretched(channels: int, dtype: tor
 
 def test_a_preprocess_of_another_kind_does_no_harm() -> None:
     model = a_model()
-    for strange in ("resize", lambda picture: picture):
+    for strange in ("resize", lambda picture: picture, Preprocess(mean=(0.1,), std=(0.1,))):
         model.preprocess = strange
-        assert a_map(model).image().size == (30, 22)
-    model.preprocess = type("Own", (), {"restored": lambda self, image: image.flatten()})()
-    result = a_map(model)
-    assert result.image().size == (30, 22)
-    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):  # its class cannot be pickled
+        result = a_map(model)
+        assert np.ptp(np.asarray(result.image("picture"))) == 255
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
         assert other == result and other.image() == result.image()
+    model.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "input_size": (3, 22, 30), "crop_mode": "border"}
+    model.preprocess = None  # timm alone can cut so
+    assert a_map(model).image().size == (30, 22)
 
 
 @pytest.mark.parametrize("stride", [4, 11])

@@ -29,13 +29,28 @@ def test_a_prompt_shows_what_matters() -> None:
     bottom, right = min(top + 6, 22), min(left + 8, 30)
     assert result.rectangle(row, column) == (top, left, bottom, right)
     assert "22 x 30 pixels" in said
-    assert f"6 x 8 in steps of 4 x 5: {result.label.numel()} positions" in said
+    assert f"6 x 8 of 0, in steps of 4 x 5: {result.label.numel()} positions" in said
     assert f'0 "tabby cat": probability {percent(result.base_probability)}' in said
     assert f"{percent(result.probability.min())} with rows {top} to {bottom - 1}, columns {left} to {right - 1}" in said
     assert re.search(r"activity: +of unit 2: ", said)
     result.probability[0, 1] = torch.nan
     assert result.worst == (row, column)
     assert f"{result.method}: {result.reason[:20]}" in said
+
+
+@pytest.mark.parametrize(
+    ("fill", "words"),
+    [
+        ("mean", "the image's mean"),
+        ("blur", "the image blurred"),
+        ("noise", "noise"),
+        (0.25, "0.25"),
+        ([0.5, 1.0, -2.0], "(0.5, 1, -2)"),
+        (torch.rand(3, 22, 30), "a tensor"),
+    ],
+)
+def test_what_covers_the_image_is_said(fill: object, words: str) -> None:
+    assert f"6 x 8 of {words}, in steps" in repr(a_map(fill=fill))
 
 
 def test_the_other_label_is_the_most_frequent_one() -> None:

@@ -77,7 +77,7 @@ def same_maps(a: zfcuda.OcclusionMap, b: zfcuda.OcclusionMap) -> None:
         assert (x is None) == (y is None), name
         if x is not None:
             torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5 * float(y.abs().max()) + 1e-7, msg=name)
-    assert (a.target, a.unit, a.method) == (b.target, b.unit, b.method)
+    assert (a.target, a.unit, a.method, a.fill) == (b.target, b.unit, b.method, b.fill)
     assert torch.equal(a.origins, b.origins)
 
 
@@ -96,6 +96,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "unit": {"layer": "conv3", "unit": 3, "target": 4},
     "target": {"target": lambda logits: logits[:, 1] - logits[:, 0]},
     "fill": {"fill": [0.5, -1.0, 2.0]},
+    "mean": {"fill": "mean"},
+    "blur": {"fill": "blur"},
+    "noise": {"fill": "noise"},
+    "output": {"output": lambda logits: logits.softmax(1)[:, 2:5], "layer": "conv2"},
     "batched": {"method": "batched"},
     "little memory": {"memory_budget": 320_000},  # what float64 just fits into
     "sigmoid": {"probability": "sigmoid"},

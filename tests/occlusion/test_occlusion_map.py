@@ -304,7 +304,7 @@ IMAGE = torch.zeros(3, 20, 20)
         ({"fill": torch.zeros(7)}, ValueError, r"fill: shape \[7\]"),
         ({"fill": float("nan")}, ValueError, "fill: it holds NaN"),
         ({"target": 4}, ValueError, "target: .*0 to 3, got 4"),
-        ({"target": "dog"}, TypeError, "target: .*'dog'"),
+        ({"target": "dog"}, ValueError, "target: .*'dog'"),
         ({"target": lambda z: z}, ValueError, "target: "),
         ({"layer": "conv9"}, ValueError, "layer: .*'conv9'.*conv1, norm, conv2, head"),
         ({"unit": 1}, ValueError, "unit: 1 of which layer"),

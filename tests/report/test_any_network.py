@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.report.test_report import SIDE, drawing, explained, preprocess, subject
+from zfcuda.backward.way import UnsupportedError
 from zfcuda.report import Explanation, Folder, Subject
 from zfcuda.report.explanation import Form
 
@@ -134,9 +135,13 @@ def test_without_pooling_switches_the_guided_form_is_shown(tmp_path: Path) -> No
 
 def test_where_the_guided_form_is_refused_too_the_refusal_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     model = net(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU())
-    monkeypatch.setattr("zfcuda.report.projected.Rules", lambda *_: SimpleNamespace(by_kind={}))
+
+    def refuse(*_: object) -> None:
+        raise UnsupportedError("for a reason")
+
+    monkeypatch.setattr("zfcuda.report.projected.Rules", lambda *_: SimpleNamespace(way=refuse))
     for layer in explained(of=subject(model)).layers:
-        assert layer.refusal == "layer '0' (Conv2d) lies between it and the pixels"
+        assert layer.refusal.endswith("lies between it and the pixels: for a reason")
 
 
 def test_switches_on_the_way_are_the_deconvnet(tmp_path: Path) -> None:

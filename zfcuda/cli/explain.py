@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_work, checked_device, checked_top
+from zfcuda.cli.options import add_model, add_work, checked_device, checked_top
 from zfcuda.cli.pages import LESS, report
+from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
 
@@ -18,8 +19,7 @@ def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
-    parser.add_argument("--model", default="demo", metavar="NAME|FILE", help=f"{MODEL} (default: %(default)s)")
-    parser.add_argument("--weights", metavar="FILE", help=OWN_WEIGHTS)
+    add_model(parser)
     parser.add_argument(
         "--classes",
         metavar="FILE",
@@ -45,10 +45,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
+    model = arguments.model or default_network()
+    if arguments.model is None and model == "demo":
+        tell_of_drawn_things()
     with Folder(arguments.out) as folder:
-        with naming(arguments.model, LESS):
+        with naming(model, LESS):
             subject = load_subject(
-                arguments.model,
+                model,
                 weights=arguments.weights,
                 classes=arguments.classes,
                 device=device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zfcuda.cli import summary
-from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_input
+from zfcuda.cli.options import add_input, add_model
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("layers", help="list the layers of a network: names, shapes, receptive fields")
-    parser.add_argument("--model", default="demo", metavar="NAME|FILE", help=f"{MODEL} (default: %(default)s)")
-    parser.add_argument("--weights", metavar="FILE", help=OWN_WEIGHTS)
+    add_model(parser)
     add_input(parser)
     parser.set_defaults(run=summary.run, memory=None)

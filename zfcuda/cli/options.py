@@ -15,6 +15,16 @@ MODEL = (
 OWN_WEIGHTS = "its weights: safetensors, a state_dict in .pth, a caffemodel"
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--model and --weights, of the verbs that have a network where none is named."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help=f"{MODEL} (default: efficientnet_lite0 where its weights are installed, else demo, of drawn things)",
+    )
+    parser.add_argument("--weights", metavar="FILE", help=OWN_WEIGHTS)
+
+
 def add_input(parser: argparse.ArgumentParser) -> None:
     """--input, of the verbs that need no picture."""
     parser.add_argument(

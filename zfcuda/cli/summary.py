@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_input
+from zfcuda.cli.photos import default_network
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     from zfcuda.models.accounts.memory import memory_need
     from zfcuda.models.checkpoints.load import find
 
-    with naming(arguments.model):
-        loaded = find(arguments.model, weights=arguments.weights)
+    model = arguments.model or default_network()
+    with naming(model):
+        loaded = find(model, weights=arguments.weights)
     size = arguments.input or loaded.input_size or (3, 224, 224)
-    with naming(f"{arguments.model} with an input of {'x'.join(map(str, size))}"):
+    with naming(f"{model} with an input of {'x'.join(map(str, size))}"):
         lines = [str(summary(loaded.model, size))]
         if arguments.memory is not None:
             counts = [

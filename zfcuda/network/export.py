@@ -25,7 +25,7 @@ from zfcuda import ops
 from zfcuda.network import calls
 from zfcuda.network.builder import Builder, Tensors
 from zfcuda.network.calls import Call
-from zfcuda.network.graph import Network
+from zfcuda.network.graph import Network, plain_name
 from zfcuda.network.intact import Watching
 
 # ---------------------------------------------------------------- aten's operators as the calls they come from
@@ -183,7 +183,8 @@ class _Root(nn.Module):
         self.model, self.notes = model, notes
         watching = Watching(model)  # the caller restores the modules' attributes, and so their hooks
         for path, module in model.named_modules():
-            watching.add(module, lambda _, __, output, path=path: notes.take(path, output))  # type: ignore[misc]
+            layer = plain_name(path)
+            watching.add(module, lambda _, __, output, layer=layer: notes.take(layer, output))  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> list[Tensor]:
         self.notes.clear()
@@ -283,7 +284,7 @@ class Exported:
         self, model: nn.Module, program: Any, results: Sequence[tuple[str, Any]], shape: tuple[int, ...]
     ) -> None:
         self.model, self.shape = model, shape
-        self.paths = {module: name for name, module in model.named_modules()}
+        self.paths = {module: plain_name(name) for name, module in model.named_modules()}
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.steps: list[fx.Node] = []
         notes: dict[str, list[tuple[int, Any]]] = {}

@@ -15,6 +15,8 @@ from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import KINDS
 
 _LISTED = 40  # layers that an error names
+# What a module that zfcuda puts around a model calls it; the layers keep the names that they have in the model.
+INNER = "_zfcuda_inner"
 
 
 @dataclass(frozen=True)
@@ -271,4 +273,5 @@ def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueE
 
 def plain_name(name: str) -> str:
     """The name of a layer; a compiled part of a model goes by the name of its wrapper."""
-    return name.replace("_orig_mod.", "").removesuffix("._orig_mod")
+    name = name.replace("_orig_mod.", "").removesuffix("._orig_mod")
+    return "" if name == INNER else name.removeprefix(f"{INNER}.")

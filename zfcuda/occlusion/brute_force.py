@@ -17,6 +17,7 @@ from zfcuda.network.trace import RECORDING
 from zfcuda.occlusion.forward_memory import ForwardMemory
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.output import ModelWithOutput, scores_of
 from zfcuda.occlusion.result import WindowOutputs
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
@@ -39,7 +40,7 @@ class WatchedModel:
         cast: Any = nullcontext() if self.dtype is None else torch.autocast(images.device.type, self.dtype)
         with self._watched(), cast:
             output = self.module(images)
-        return _logits(output, len(images))
+        return scores_of(output, len(images), picked=isinstance(self.module, ModelWithOutput))
 
     def measure(self, image: Tensor) -> Tensor:
         """The same for one image [1,C,H,W], the first time noting what that takes in memory."""
@@ -83,18 +84,6 @@ class WatchedModel:
         with Watching(self.module) as watching:
             watching.add(target, keep)
             yield
-
-
-def _logits(output: Any, count: int) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise ValueError(f"model: expected it to return one Tensor [N,classes], got {type(output).__name__}")
-    if not output.is_floating_point():
-        raise ValueError(f"model: expected it to return scores of a floating dtype, got {output.dtype}")
-    if output.dim() == 1:
-        output = output[:, None]
-    if output.dim() != 2 or output.shape[0] != count:
-        raise ValueError(f"model: expected [N,classes] for {count} images, got shape {list(output.shape)}")
-    return output.float()
 
 
 def total_activity(output: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zfcuda.class_names import class_names
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
     as_image,
-    check_plain,
     checked_image,
     checked_layer,
     class_target,
@@ -21,13 +21,14 @@ from zfcuda.inputs import (
 )
 from zfcuda.network.graph import unwrap, wrapper_of
 from zfcuda.occlusion.dispatch import OcclusionOutputs, run_windows
+from zfcuda.occlusion.fill import Fill, Filling
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.output import ModelWithOutput, Output
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
-from zfcuda.occlusion.shown import Shown
+from zfcuda.occlusion.shown import Shown, way_back
 from zfcuda.occlusion.windows import grid, pair
 
-Fill = float | Sequence[float] | Tensor
 METHODS = ("auto", "batched", "incremental")
 
 
@@ -46,18 +47,25 @@ def occlusion_map(
     dtype: torch.dtype | None = None,
     memory_budget: int | None = None,
     progress: bool = False,
+    output: Output | None = None,
 ) -> OcclusionMap:
     """Maps what the network gives while an occluder moves over the image (Zeiler & Fergus, section 4.2, Fig. 7).
 
     Args:
-        model: a network [N,C,H,W] -> [N,classes] in any mode; it is run as in eval, without gradients, and left as it
-            was. Threads may share it, unless one trains it meanwhile.
+        model: a network [N,C,H,W] -> [N,classes] (another: see output) in any mode; it is run as in eval, without
+            gradients, and left as it was. Threads may share it, unless one trains it meanwhile.
         image: [C,H,W] or [1,C,H,W], of a floating dtype that the model takes, on its device; or a picture (PIL, a path,
             an array uint8 [H,W,C]), which the model's `.preprocess` makes one of.
         window, stride: of the occluder in pixels, int or (rows, columns). Windows start at 0, stride, 2 stride, ...;
             the last one is cut off at the border, as Captum does.
-        fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image.
-        target: class index; callable [n,classes] -> [n]; None: the most probable class of the whole image.
+        fill: what covers the image: a number, one per channel, or a Tensor broadcastable to the image; or made of the
+            image, of the values that the network gets: "mean", its mean per channel; "blur", the image blurred by a
+            Gaussian whose standard deviation is half the window (rows and columns each), which at the border weighs
+            what is inside alone; "noise", Gaussian noise with the mean and standard deviation of each channel, the same
+            for all images of a size (a Tensor makes other noise).
+        target: class index (an integer tensor of one element too); the name of a class, where the model has `.classes`
+            ("tabby cat" finds ImageNet's "tabby"); callable [n,classes] -> [n]; None: the most probable class of the
+            whole image.
         layer, unit: the dotted name of a submodule (zfcuda.network.layers lists them; a wrapper's names are taken too)
             and its channel, whose total activation is recorded at each position;
             unit None: the one with the largest total in the whole image.
@@ -71,6 +79,11 @@ def occlusion_map(
             any case. None: a quarter of the free memory, of which windows that run together get at most 2 GiB. Where
             the engine needs more, "auto" is brute force, and "incremental" is refused with the bytes that it needs.
         progress: show a bar with the time left.
+        output: what of the model's answer is mapped, where that is not [N,classes]: a callable on the answer -> [N,K]
+            or [N]; a key or attribute ("logits"); an index (0). Such a model may return dicts, tuples or dense maps;
+            zfcuda.occlusion.areas is the share of the image of each class of a segmentation. The K are what `target`
+            and all else here calls classes. The callable is followed like the model's own forward, and has to
+            compute each image by itself; else the windows are run one by one.
 
     Returns:
         An OcclusionMap.
@@ -94,6 +107,7 @@ def occlusion_map(
         dtype=dtype,
         memory_budget=memory_budget,
         progress=progress,
+        output=output,
     )
     return experiment.run(image)
 
@@ -120,23 +134,26 @@ class Experiment:
         dtype: torch.dtype | None = None,
         memory_budget: int | None = None,
         progress: bool = False,
+        output: Output | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
-        self.classes, self.preprocess = _class_names(self.model), getattr(self.model, "preprocess", None)
+        self.names, self.preprocess = class_names(getattr(self.model, "classes", None)), way_back(self.model)
         image = _checked(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
         self.size = (int(image.shape[1]), int(image.shape[2]))
         self.origins = grid(self.size, self.window, self.stride).to(image.device)
-        self.fill = _filled(fill, image)
+        self.fill = Filling(fill, image, self.window)
         _choices(method, probability, dtype, memory_budget)
         if unit is not None and layer is None:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
         if layer is not None:
             layer = checked_layer(layer, self.model, wrapper)
+        if output is not None:
+            self.model = ModelWithOutput(self.model, output)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
@@ -153,7 +170,7 @@ class Experiment:
 
     def occluded(self, image: Tensor) -> OccludedImage:
         """The image [C,H,W] with the experiment's windows."""
-        return OccludedImage(image, self.fill.expand_as(image), self.origins.flatten(0, 1), self.window)
+        return OccludedImage(image, self.fill.of(image), self.origins.flatten(0, 1), self.window)
 
     def run(self, image: Tensor) -> OcclusionMap:
         """The map of one image."""
@@ -165,7 +182,7 @@ class Experiment:
         return run_windows(
             self.model,
             image[None],
-            self.fill[None],
+            self.fill.of(image)[None],
             self.window,
             self.stride,
             layer=self.layer,
@@ -179,14 +196,14 @@ class Experiment:
 
     def check(self, base: Tensor, activity: Tensor | None) -> None:
         """What can only be told once the network has run, but before the windows are."""
-        target_score(class_target(self.target, base), base[None])
+        target_score(class_target(self.target, base, self.names), base[None])
         _unit(self.unit, self.layer, activity)
 
     @torch.no_grad()
     def map(self, outputs: OcclusionOutputs, image: Tensor) -> OcclusionMap:
         """What the outputs for one image [C,H,W] say about the target."""
         logits, base = outputs.logits[0], outputs.base_logits[0]
-        chosen = class_target(self.target, base)
+        chosen = class_target(self.target, base, self.names)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
         every = torch.cat([base[None], logits])
         how = normalization(every, self.probability)
@@ -212,46 +229,10 @@ class Experiment:
             method=outputs.method,
             reason=outputs.reason,
             normalization=how,
-            classes=self.classes if self.classes is not None and len(self.classes) == len(base) else None,
+            classes=tuple(self.names) if self.names is not None and len(self.names) == len(base) else None,
             shown=Shown(image, self.preprocess),
+            fill=self.fill.record,
         )
-
-
-def _class_names(model: nn.Module) -> tuple[str, ...] | None:
-    """The model's own names of its classes; None where `.classes` is something else."""
-    names = getattr(model, "classes", None)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(names)
-
-
-def _filled(fill: Fill, image: Tensor) -> Tensor:
-    """The fill as a tensor that broadcasts to [C,H,W]."""
-    channels = len(image)
-    if isinstance(fill, Tensor):
-        check_plain("fill", fill)
-        value = fill.detach().to(image)
-    elif isinstance(fill, int | float):
-        value = torch.tensor(float(fill)).to(image)
-    else:
-        try:
-            value = torch.tensor([float(v) for v in fill]).to(image)
-        except (TypeError, ValueError):
-            raise TypeError(f"fill: expected a number, one per channel, or a Tensor, got {fill!r}") from None
-        if len(value) != channels:
-            raise ValueError(f"fill: expected a number or {channels} numbers, one per channel, got {len(value)}")
-        value = value[:, None, None]
-    if value.dim() == 4 and value.shape[0] == 1:
-        value = value[0]
-    try:
-        value.expand_as(image)
-    except RuntimeError:
-        raise ValueError(
-            f"fill: shape {list(value.shape)} does not broadcast to the image's {list(image.shape)}"
-        ) from None
-    if not torch.isfinite(value).all():
-        raise ValueError("fill: it holds NaN or infinity")
-    return value
 
 
 def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_budget: int | None) -> None:

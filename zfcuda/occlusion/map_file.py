@@ -82,7 +82,7 @@ def _picture_endings() -> list[str]:
 def _arrays(m: MapData) -> dict[str, Any]:
     names = [*_TENSORS, "log_odds", "base_log_odds", "base_probability"]
     arrays: dict[str, Any] = {name: getattr(m, name).cpu().numpy() for name in names}
-    arrays |= {name: np.array(getattr(m, name)) for name in (*_PAIRS, "method", "reason", "normalization")}
+    arrays |= {name: np.array(getattr(m, name)) for name in (*_PAIRS, "method", "reason", "normalization", "fill")}
     if m.activity is not None:
         arrays["activity"] = m.activity.cpu().numpy()
         arrays["unit"] = np.array(m.unit)
@@ -128,6 +128,8 @@ def _fields(arrays: dict[str, Any]) -> dict[str, Any]:
         fields["classes"] = tuple(classes.tolist())
     if "pixels" in arrays:
         fields["shown"] = Shown.of_pixels(_tensor(arrays["pixels"], "pixels", torch.uint8, (3, *fields["size"])))
+    if "fill" in arrays:
+        fields["fill"] = _fill(arrays["fill"])
     fields["normalization"] = _text(arrays["normalization"], "normalization") if "normalization" in arrays else None
     fields["normalization"] = _normalization(fields)
     return fields
@@ -167,6 +169,14 @@ def _pair(array: Any, name: str) -> tuple[int, int]:
     if array.shape != (2,) or array.dtype.kind not in "iu" or (array < 1).any():
         raise _ForeignError(f"{name}: expected two positive integers")
     return int(array[0]), int(array[1])
+
+
+def _fill(array: Any) -> str | float | tuple[float, ...]:
+    if array.dtype.kind == "U" and array.shape == ():
+        return str(array)
+    if array.dtype.kind not in "fiu" or array.ndim > 1:
+        raise _ForeignError("fill: expected a word, a number, or one per channel")
+    return tuple(array.astype(float).tolist()) if array.ndim else float(array)
 
 
 def _text(array: Any, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -20,7 +21,7 @@ _LEFT = 'style="text-align:left"'
 
 def facts(m: MapData) -> list[tuple[str, str]]:
     """What there is to know at a glance, each under a name: at most nine."""
-    rows, columns = m.probability.shape
+    places = f"{m.probability.numel()} positions, {_times(m.origins.shape[:2])}"
     best = f"{_named(m, m.target_label)}: probability {percent(m.base_probability)} for the whole image"
     if isinstance(m.target, int):
         about = [("target", best)]
@@ -35,10 +36,7 @@ def facts(m: MapData) -> list[tuple[str, str]]:
     where = f"{percent(lowest)} with rows {top} to {bottom - 1}, columns {left} to {right - 1} covered"
     out = [
         ("image", f"{_times(m.size)} pixels (rows x columns)"),
-        (
-            "occluder",
-            f"{_times(m.window)} in steps of {_times(m.stride)}: {rows * columns} positions, {rows} x {columns}",
-        ),
+        ("occluder", f"{_times(m.window)} of {_fill(m.fill)}, in steps of {_times(m.stride)}: {places}"),
         *about,
         ("lowest", "no probability is a number" if lowest.isnan() else where),
         ("other label", _other(m)),
@@ -103,7 +101,16 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3].rstrip()}..."
 
 
-def _times(size: tuple[int, int]) -> str:
+def _fill(fill: str | float | tuple[float, ...]) -> str:
+    """What covers the image, in words."""
+    if isinstance(fill, str):
+        return {"mean": "the image's mean", "blur": "the image blurred", "tensor": "a tensor"}.get(fill, fill)
+    if isinstance(fill, float | int):
+        return f"{fill:.4g}"
+    return _short(f"({', '.join(f'{value:.4g}' for value in fill)})")
+
+
+def _times(size: Sequence[int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 

@@ -55,10 +55,12 @@ class OcclusionMap(MapData):
         window, stride: (rows, columns) in pixels. size: (H, W) of the image.
         worst: (row, column) of the position where the target is least probable.
         classes: the names of the classes, where the model's `.classes` is a list or tuple of as many; else None.
-        pixels: uint8 [3,H,W], the image as a person sees it, of which a map keeps a copy: made by the `restored` of the
-            model's preprocess, where it has one; else values between 0 and 1 are taken as they are, and others from
-            their smallest to their largest. None in a map that was loaded without.
+        pixels: uint8 [3,H,W], the image as a person sees it, of which a map keeps a copy: through the settings of
+            the model's own preprocess, where they are known; else values between 0 and 1 are taken as they are, and
+            others from their smallest to their largest. None in a map that was loaded without.
         method: "batched" or "incremental". reason: why that one, in a sentence.
+        fill: what covered the image: "mean", "blur" or "noise" as in occlusion_map; a number, or one per channel;
+            "tensor" for one that differs from place to place.
     """
 
     def image(self, kind: str | None = None, *, of: str | None = None) -> Image.Image:

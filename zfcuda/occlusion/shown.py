@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from zfcuda.data import Preprocess
+from zfcuda.data.preprocess_facts import as_ours
+from zfcuda.data.preprocessing import preprocess_of
+
+
+def way_back(model: nn.Module) -> Preprocess | None:
+    """What turns the images of a model into pixels again; None where its preprocess is not known to do so."""
+    try:
+        return as_ours(preprocess_of(model))
+    except (TypeError, ValueError):  # none that is understood: no reason to refuse a map
+        return None
 
 
 class Shown:
     """Keeps a copy of an image [C,H,W] and turns it into pixels when they are asked for.
 
-    The way back to pixels is the `restored` of the model's preprocess, where it has one
-    (:meth:`zfcuda.data.Preprocess.restored`). Else values between 0 and 1 are taken as they are, and others from their
-    smallest to their largest.
+    preprocess: the way back to pixels. None: values between 0 and 1 are taken as they are, and others from their
+        smallest to their largest.
     """
 
-    def __init__(self, image: Tensor, preprocess: Any) -> None:
+    def __init__(self, image: Tensor, preprocess: Preprocess | None) -> None:
         self._image, self._preprocess = image.clone(), preprocess
 
     @staticmethod
@@ -30,17 +40,14 @@ class Shown:
     @cached_property
     def pixels(self) -> Tensor:
         """uint8 [3,H,W], red, green, blue; grey where the image has neither one nor three channels."""
-        restored = getattr(self._preprocess, "restored", None)
-        pixels = restored(self._image[None]) if callable(restored) else None
-        expected = (1, *self._image.shape)
-        if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or pixels.shape != expected:
+        preprocess = self._preprocess
+        if preprocess is None or len(preprocess.mean) != len(self._image):
             return _stretched(self._image)
-        if getattr(self._preprocess, "order", "rgb") == "bgr":
-            pixels = pixels.flip(1)
-        return _in_colour(pixels[0])
+        pixels = preprocess.restored(self._image[None])[0]
+        return _in_colour(pixels.flip(0) if preprocess.order == "bgr" else pixels)
 
     def __getstate__(self) -> dict[str, Tensor]:
-        return {"pixels": self.pixels}  # a preprocess of the user's own may be nothing that can be pickled
+        return {"pixels": self.pixels}  # the image itself takes four times as much
 
 
 def _in_colour(maps: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def explain(
     stride: int = 8,
     layer: str | None = None,
     top: int = 4,
+    title: str | None = None,
     progress: bool = False,
 ) -> Path:
     """Explains what a network says about pictures, on one HTML page: what ``zfcuda explain`` writes, from Python.
@@ -54,6 +55,7 @@ def explain(
         window, stride: side and step of the grey square, in pixels of the picture as the network sees it.
         layer: the convolution whose strongest map is watched under the square, by its dotted name; None: the last one.
         top: how many maps of each layer are shown.
+        title: what to call the network; None: the name of its class.
         progress: show bars on stderr.
 
     Returns:
@@ -73,7 +75,7 @@ def explain(
     if top < 1:
         raise ValueError(f"top: expected at least 1, got {top}")
     with Folder(out) as folder:
-        subject = subject_of(model, classes=classes, preprocess=preprocess)
+        subject = subject_of(model, classes=classes, preprocess=preprocess, title=title)
         prepared = [
             prepare(subject, as_picture(picture), name, target=target, window=window, stride=stride, layer=layer)
             for name, picture in named

@@ -29,11 +29,12 @@ def layers(e: Explanation, drawn: Drawn) -> str:
             "</section>"
         )
     count = len(e.layers)
-    which = "each convolution layer" if count == e.all_layers else f"{count} of the {e.all_layers} convolution layers"
+    every = "each convolution layer" if count > 1 else "its one convolution layer"
+    which = every if count == e.all_layers else f"{count} of the {e.all_layers} convolution layers"
     active = [layer for layer in e.layers if layer.units]
     reasons = {layer.refusal for layer in active}
     # What holds for all layers is said once.
-    common = reasons.pop() if len(reasons) == 1 else ""
+    common = reasons.pop().replace(" between it and ", " between each of them and ") if len(reasons) == 1 else ""
     guided = any(layer.form is Form.GUIDED and not layer.refusal for layer in active)
     return f"""<section>
 <h3>What each layer responds to</h3>
@@ -43,11 +44,13 @@ def layers(e: Explanation, drawn: Drawn) -> str:
 
 
 def _reading(active: Sequence[Layer]) -> str:
-    """How to read the cards."""
+    """How to read the cards; nothing where there are none."""
+    if not active:
+        return ""
     seen = "the patch of the picture that this unit sees, or the whole picture where that is not known"
     projected = (
-        "In each card, left: the strongest activation of the map, projected back to the pixels by the deconvnet; "
-        f"right: {seen}; below: where the map is active, with a ring around the strongest place."
+        "In each card, left: the strongest activation of the map, projected back to the pixels by the deconvnet (grey: "
+        f"no part in it); right: {seen}; below: where the map is active, with a ring around the strongest place."
     )
     alone = f"left: where the map is active, with a ring around the strongest place; right: {seen}."
     if all(layer.refusal for layer in active):

@@ -86,6 +86,7 @@ class Folder:
                 suffix = f"-{network.number + 1}" if network.number else ""
                 pictures[f"filters{suffix}.png"] = network.filters.panel.image
         numbers = {
+            "network": " and ".join(network.record["title"] for network in networks),
             "made": made.isoformat(timespec="seconds"),
             "versions": versions(),
             "networks": [network.record for network in networks],

@@ -20,10 +20,18 @@ from zfcuda.report.prepare import Prepared
 def projected(p: Prepared, layers: Iterable[ConvLayer], top: int) -> tuple[Layer, ...]:
     """The `top` strongest units of each of the layers."""
     network, unfollowed = attempted(lambda: trace(p.subject.model, p.image))
-    return tuple(_layer(p, network, unfollowed, layer, top) for layer in layers)
+    found: list[Layer] = []
+    guided: set[int] = set()  # the nodes of the layers that were
+    for layer in layers:
+        found.append(_layer(p, network, unfollowed, guided, layer, top))
+        if network is not None and found[-1].form is Form.GUIDED:
+            guided.add(network.node(layer.output).index)
+    return tuple(found)
 
 
-def _layer(p: Prepared, network: Network | None, unfollowed: str, layer: ConvLayer, top: int) -> Layer:
+def _layer(
+    p: Prepared, network: Network | None, unfollowed: str, guided: set[int], layer: ConvLayer, top: int
+) -> Layer:
     maps, high, wide = layer.activity.shape
     # What is not positive is left out: to project silence shows nothing.
     strongest = strongest_units(layer.activity, layer.name, min(top, maps)).positive()
@@ -31,7 +39,7 @@ def _layer(p: Prepared, network: Network | None, unfollowed: str, layer: ConvLay
     if network is not None:
         field, _ = attempted(lambda: receptive_field(network, layer.output, tuple(p.image.shape[-3:])))
         if len(strongest.units):
-            found, refusal = attempted(lambda: _projections(p, network, layer, len(strongest.units)))
+            found, refusal = attempted(lambda: _projections(p, network, guided, layer, len(strongest.units)))
     signals: list[Tensor | None] = [None] * len(strongest.units)
     if found is not None:
         form, there = found
@@ -54,15 +62,19 @@ def _layer(p: Prepared, network: Network | None, unfollowed: str, layer: ConvLay
     return Layer(layer.name, maps, (high, wide), size, units, form, refusal)
 
 
-def _projections(p: Prepared, network: Network, layer: ConvLayer, top: int) -> tuple[Form, Projections]:
+def _projections(
+    p: Prepared, network: Network, guided: set[int], layer: ConvLayer, top: int
+) -> tuple[Form, Projections]:
     def by(rules: Rules | None) -> Projections:
         own = layer.activity[None]
         return projections(network, p.image, layer.output, top=top, positive=True, own=own, rules=rules)
 
     if depends_on_image(network, layer.output):
         return Form.DECONVNET, by(None)
-    guided = by(Rules("guided", "exact"))
+    found = by(Rules("guided", "exact"))
+    if not guided.isdisjoint(node.index for node in network.ancestors([network.node(layer.output).index])):
+        return Form.GUIDED, found  # something that rectifies lies before a layer before this one
     plain, _ = attempted(lambda: by(None))
-    limit = 1e-4 * float(guided.images.abs().max())
-    same = plain is not None and torch.allclose(guided.images, plain.images, rtol=0, atol=limit)
-    return Form.FILTER if same else Form.GUIDED, guided
+    limit = 1e-4 * float(found.images.abs().max())
+    same = plain is not None and torch.allclose(found.images, plain.images, rtol=0, atol=limit)
+    return Form.FILTER if same else Form.GUIDED, found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda.class_names import ClassNames, class_names
 from zfcuda.complaint import naming
 from zfcuda.data.preprocessing import AnyPreprocess, as_preprocess, assumed, changed, preprocess_of
 from zfcuda.data.transforms import image_of
@@ -46,25 +46,14 @@ class Subject:
         return self.classes[index] if 0 <= index < len(self.classes) else f"class {index}"
 
     def class_index(self, text: str) -> int:
-        """The class of that name, or else of that number.
+        """The class of that name, or else of that number; see :meth:`zfcuda.class_names.ClassNames.find`.
 
         Raises:
-            ValueError: where there is none, with the names that come near.
+            ValueError: where there is none, with the names that come near, or several.
         """
-        if text in self.classes:
-            return list(self.classes).index(text)
-        folded = [name.casefold() for name in self.classes]
-        if folded.count(text.casefold()) == 1:
-            return folded.index(text.casefold())
-        if text.isdecimal():  # its range is checked against the outputs of the network
-            return int(text)
-        if not self.classes:
+        if not self.classes and not text.isdecimal():
             raise ValueError(f"no class {text!r}: without names (--classes FILE), a class is a number")
-        near = difflib.get_close_matches(text.casefold(), folded, n=5, cutoff=0.5)
-        names = [self.classes[folded.index(name)] for name in near] or list(self.classes[:12])
-        hint = "did you mean" if near else "there are"
-        more = ", ..." if not near and len(self.classes) > len(names) else ""
-        raise ValueError(f"no class {text!r}; {hint} {', '.join(names)}{more}")
+        return (class_names(self.classes) or ClassNames(self.classes)).find(text)
 
     def view(self, picture: Image.Image) -> tuple[Tensor, Tensor, Tensor]:
         """A picture as the network receives it, and the way back to pixels.
@@ -157,13 +146,18 @@ def load_subject(
 
 
 def subject_of(
-    model: nn.Module, *, classes: Sequence[str] | str | os.PathLike[str] | None = None, preprocess: Any = None
+    model: nn.Module,
+    *,
+    classes: Sequence[str] | str | os.PathLike[str] | None = None,
+    preprocess: Any = None,
+    title: str | None = None,
 ) -> Subject:
     """A model that a program has, ready to explain pictures.
 
     Args:
         classes: the names, or as in :func:`load_subject`.
         preprocess: as in :func:`load_subject`.
+        title: what to call it; None: the name of its class.
 
     Raises:
         TypeError, ValueError: classes or preprocess is none.
@@ -174,16 +168,18 @@ def subject_of(
     elif isinstance(classes, str | os.PathLike):
         names = _class_names(classes)
     elif isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
-        names = list(classes)
+        names = class_names(classes) or list(classes)
     else:
         raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
-    return Subject(model, _entrance(model, None, preprocess, {}), names, type(model).__name__)
+    return Subject(model, _entrance(model, None, preprocess, {}), names, title or type(model).__name__)
 
 
 def _known_classes(model: nn.Module) -> list[str]:
     """The names that a model carries. A network of the user's own may mean other things by this word."""
     known = getattr(model, "classes", None)
-    return [str(name) for name in known] if isinstance(known, list | tuple) else []
+    if isinstance(known, list | tuple):
+        return class_names(known) or [str(name) for name in known]
+    return []
 
 
 def _entrance(model: nn.Module, input_size: Any, given: Any, settings: dict[str, Any]) -> AnyPreprocess:

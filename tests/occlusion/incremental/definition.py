@@ -26,9 +26,32 @@ def places(length: int, window: int, stride: int) -> list[int]:
     return found
 
 
+def made_of(image: Tensor, fill: str, window: tuple[int, int]) -> Tensor:
+    """What covers the image where that is made of it: float64 [C,1,1] or [C,H,W]."""
+    exact = image.double()
+    mean = exact.mean((1, 2), keepdim=True)
+    if fill == "mean":
+        return mean
+    if fill == "noise":
+        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return mean + (exact - mean).square().mean((1, 2), keepdim=True).sqrt() * noise.to(image.device)
+    assert fill == "blur"
+    blurred = torch.empty_like(exact)
+    rows, columns = (torch.arange(n, dtype=torch.float64, device=image.device) for n in image.shape[1:])
+    for y in range(len(rows)):
+        for x in range(len(columns)):
+            down, right = (rows - y) / (window[0] / 2), (columns - x) / (window[1] / 2)
+            weights = torch.exp(-(down[:, None] ** 2 + right**2) / 2)
+            blurred[:, y, x] = (weights * exact).sum((1, 2)) / weights.sum()
+    return blurred
+
+
 def occluded(image: Tensor, window: tuple[int, int], stride: tuple[int, int], fill: Any) -> tuple[Tensor, int]:
     """[C,H,W] -> one copy per window [n,C,H,W], row by row; how many make a row."""
-    paint = torch.tensor(fill)[:, None, None] if isinstance(fill, list) else torch.as_tensor(fill)
+    if isinstance(fill, str):
+        paint = made_of(image, fill, window)
+    else:
+        paint = torch.tensor(fill)[:, None, None] if isinstance(fill, list) else torch.as_tensor(fill)
     paint = paint.to(image).expand(1, *image.shape)[0]
     rows, columns = (places(image.shape[1 + i], window[i], stride[i]) for i in (0, 1))
     copies = []

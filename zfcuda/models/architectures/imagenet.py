@@ -5,13 +5,22 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from zfcuda.class_names import ClassNames
 
-def classes() -> list[str]:
-    """The 1,000 names by index, each once: 0 is "tench", 281 "tabby", 999 "toilet tissue"."""
-    return list(_classes())
+
+def classes() -> ClassNames:
+    """The 1,000 names by index, each once: 0 is "tench", 281 "tabby", 999 "toilet tissue".
+
+    Their synonyms are WordNet's lemmas: "tabby cat" finds 281.
+    """
+    return ClassNames(_lines("imagenet_classes.txt"), _synonyms())
 
 
 @cache
-def _classes() -> tuple[str, ...]:
-    text = (Path(__file__).parent / "imagenet_classes.txt").read_text(encoding="utf-8")
-    return tuple(text.splitlines())
+def _synonyms() -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(line.split(", ")) if line else () for line in _lines("imagenet_synonyms.txt"))
+
+
+@cache
+def _lines(file: str) -> tuple[str, ...]:
+    return tuple((Path(__file__).parent / file).read_text(encoding="utf-8").splitlines())

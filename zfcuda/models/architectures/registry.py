@@ -122,9 +122,14 @@ def entry(name: str) -> Entry:
     """
     if name in ENTRIES:
         return ENTRIES[name]
-    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(NAMES)}"
+    alike = near(name)
+    hint = f"did you mean {', '.join(alike)}?" if alike else f"there are {', '.join(NAMES)}"
     raise ValueError(f"name: no network {name!r}; {hint}")
+
+
+def near(name: str) -> list[str]:
+    """The names of networks that come near."""
+    return difflib.get_close_matches(str(name).lower().replace("-", "_"), NAMES, n=3)
 
 
 def build(name: str, *, num_classes: int | None = None) -> nn.Module:

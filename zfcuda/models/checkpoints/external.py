@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
 import sys
@@ -45,6 +46,15 @@ def find(package: str, name: str) -> External | None:
     plain = plain_torchvision()  # timm imports it, too
     found = plain(_torchvision if package == "torchvision" else _timm)(name)
     return found and External(plain(found.build), plain(found.describe))
+
+
+def near(package: str, name: str) -> list[str]:
+    """The names of an installed package's networks that come near; none where it cannot be imported."""
+    try:
+        module = plain_torchvision()(_import)("torchvision.models" if package == "torchvision" else package)
+        return difflib.get_close_matches(name.lower(), module.list_models(), n=3, cutoff=0.75)
+    except (ValueError, AttributeError):
+        return []
 
 
 def installed(package: str) -> bool:

