@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.harness.live_memory import LiveMemory
 from zfcuda.models import zfnet
-from zfcuda.network import layers, receptive_field, receptive_fields, trace
+from zfcuda.network import calls, layers, receptive_field, receptive_fields, trace
 
 
 class Styles(nn.Module):
@@ -184,6 +184,9 @@ def test_products_softmax_and_channels() -> None:
         lambda x: x.chunk(4, dim=1)[1],
         lambda x: x.split(4, 1)[1],
         lambda x: torch.split(x, [1, 2, 3], dim=1)[1],
+        lambda x: torch.split(x, [1, 2, 3], dim=1)[-2],
+        lambda x: torch.split(x, 4, 1)[-1],
+        lambda x: x.chunk(4, 1)[-2],
         lambda x: F.channel_shuffle(x, 2),
         nn.ChannelShuffle(3),
         lambda x: torch.unsqueeze(x[:, 1], 1),
@@ -195,12 +198,24 @@ def test_products_softmax_and_channels() -> None:
         assert kinds_of(not_again, image)[-1] == "reshape"
     for other in (lambda x: x[:, 1], lambda x: x[:, :2, 1:], lambda x: x[1:], lambda x: x[..., 1:2]):
         assert kinds_of(other, image) == ["other"]
-    for pieces in (lambda x: x.chunk(2)[0], lambda x: x.chunk(2, 1)[-1], lambda x: x.split([3, 2], 2)[1]):
+    for pieces in (lambda x: x.chunk(2)[0], lambda x: x.split([3, 2], 2)[1]):
         assert kinds_of(pieces, image) == ["other", "other"]
     with pytest.raises(
         ValueError, match=r"cannot follow what Tensor\.relu_ in the model's forward may have overwritten"
     ):
         kinds_of(lambda x: (lambda parts, _: parts[1])(x.chunk(2, 1), x.relu_()), image)
+
+
+def test_torchvisions_stochastic_depth_does_nothing_in_eval_mode() -> None:
+    def stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
+        return input
+
+    def kind(training: Any) -> str:
+        return calls.of_function(stochastic_depth, (torch.ones(1), 0.1, "row"), {"training": training}).kind
+
+    assert kind(False) == "other"  # a function of the user's own
+    stochastic_depth.__module__ = "torchvision.ops.stochastic_depth"
+    assert (kind(False), kind(True)) == ("identity", "other")
 
 
 def test_a_view_of_a_picture_of_another_layout() -> None:

@@ -119,6 +119,10 @@ def _dropout(input: Any, p: Any = 0.5, training: Any = True, inplace: bool = Fal
     return _itself(input) if training is False or (isinstance(p, float | int) and p == 0) else None
 
 
+def _stochastic_depth(input: Any, p: Any, mode: Any, training: Any = True) -> Call | None:
+    return _itself(input) if training is False else None
+
+
 def _cat(tensors: Any, dim: Any = 0) -> Call:
     return Call("cat", locals())
 
@@ -171,7 +175,12 @@ def _shuffled(groups: int, channels: int) -> list[int]:
 
 
 def _chunk(part: int, parts: int, channels: int) -> slice:
-    size = -(-channels // parts)
+    return _split(part, -(-channels // parts), channels)
+
+
+def _split(part: int, size: int, channels: int) -> slice:
+    """A piece of so many channels; a negative one is counted from the last, which may be smaller."""
+    part += -(-channels // size) if part < 0 else 0
     return slice(part * size, (part + 1) * size)
 
 
@@ -190,12 +199,11 @@ def piece(arguments: Mapping[str, Any], part: Any) -> Call | None:
         return None
     input, size = values
     index: Any
-    if part < 0:
-        return None
-    if isinstance(size, tuple | list) and all(type(n) is int for n in size) and part < len(size):
+    if isinstance(size, tuple | list) and all(type(n) is int for n in size) and -len(size) <= part < len(size):
+        part %= len(size)
         index = slice(sum(size[:part]), sum(size[: part + 1]))
-    elif type(size) is int:
-        index = partial(_chunk, part, size) if name == "chunk" else slice(part * size, (part + 1) * size)
+    elif type(size) is int and size > 0:
+        index = partial(_chunk if name == "chunk" else _split, part, size)
     else:
         return None
     return Call("channels", {"input": input, "index": index}, shares="some")
@@ -261,6 +269,10 @@ _ADAPTERS: dict[Any, Callable[..., Call | None]] = {
     **dict.fromkeys((torch.detach, "detach"), _itself),
     **dict.fromkeys((torch.clone, "clone"), _copy),
     "contiguous": _perhaps_copy,
+}
+# Functions of others, by module and name, that torch.fx is told to record as one call.
+_OF_OTHERS: dict[tuple[str, str], Callable[..., Call | None]] = {
+    ("torchvision.ops.stochastic_depth", "stochastic_depth"): _stochastic_depth,
 }
 _RESHAPES = frozenset(
     {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze}
@@ -407,6 +419,8 @@ def may_view(name: str) -> bool:
 def adapted(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
     """The call where a kind other than "reshape", "pointwise" and "other" covers it."""
     adapter = _ADAPTERS.get(function) if isinstance(function, Hashable) else None
+    if adapter is None:
+        adapter = _OF_OTHERS.get((getattr(function, "__module__", None) or "", name_of(function)))
     try:
         return None if adapter is None else adapter(*args, **kwargs)
     except TypeError:  # a form that the kind does not cover, `out=` for one
