@@ -40,13 +40,13 @@ def values_of(paint: Any) -> Tensor:
 def test_the_network_gets_what_the_page_shows(paint: Any) -> None:
     e = explained(fill=paint)
     row, column = 1, 2
-    top, left, bottom, right = e.occluder(row, column)
+    top, left, bottom, right = e.occlusion.rectangle(row, column)
     image = preprocess(drawing())
     image[0, :, top:bottom, left:right] = values_of(paint)[:, top:bottom, left:right]
     with torch.no_grad():
         expected = network()(image)[0]
     torch.testing.assert_close(e.occlusion.logits[row, column], expected, rtol=1e-4, atol=1e-4)
-    top, left, bottom, right = e.occluder(*e.worst)
+    top, left, bottom, right = e.occlusion.rectangle(*e.occlusion.worst)
     shown = torch.tensor(np.array(draw(e).occluded.image)).permute(2, 0, 1) / 255
     plain = torch.tensor(np.array(drawing())).permute(2, 0, 1) / 255
     covering = (values_of(paint) * 0.25 + torch.tensor([0.5, 0.4, 0.3])[:, None, None]).clamp(0, 1)

@@ -100,8 +100,8 @@ def test_explanation_says_what_the_network_says(two: list[Explanation]) -> None:
     assert two[1].target == 0 and two[1].chosen_target
     rows, columns = e.occlusion.probability.shape
     assert (rows, columns) == (5, 5) == tuple(e.occlusion.label.shape)
-    assert e.occlusion.probability[e.worst] == e.occlusion.probability.min()
-    top, left, bottom, right = e.occluder(*e.worst)
+    assert e.occlusion.probability[e.occlusion.worst] == e.occlusion.probability.min()
+    top, left, bottom, right = e.occlusion.rectangle(*e.occlusion.worst)
     assert (bottom - top, right - left) == (16, 16)
 
 
@@ -128,7 +128,7 @@ def test_units_are_the_strongest_maps(two: list[Explanation]) -> None:
 def test_activity_is_that_of_the_followed_map(two: list[Explanation]) -> None:
     e = two[0]
     row, column = 1, 2
-    top, left, bottom, right = e.occluder(row, column)
+    top, left, bottom, right = e.occlusion.rectangle(row, column)
     view, _, grey = subject().view(drawing())
     view[0, :, top:bottom, left:right] = grey[:, top:bottom, left:right]
     model = network()

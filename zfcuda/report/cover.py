@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zfcuda import render
 from zfcuda.occlusion.fill import FILLS, Filling
 from zfcuda.report.subject import Subject
 
@@ -90,7 +91,7 @@ def cover_of(subject: Subject, picture: Image.Image, image: Tensor, paint: Paint
     else:
         assert isinstance(paint, tuple)
         view, pixels, _ = subject.view(Image.new("RGB", picture.size, paint))
-        values, words = view[0].to(image), "a square of the colour #{:02x}{:02x}{:02x}".format(*paint)
+        values, words = view[0].to(image), f"a square of the colour {render.hex_colour(paint)}"
     kind = paint if isinstance(paint, str) else "colour"
     return Cover(kind, _one_each(values) or values, values, pixels, words)
 
