@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.report.test_report import CLASSES, SIDE, drawing, explained, network, preprocess, subject
+from tests.report.small import CLASSES, SIDE, drawing, explained, network, page_of, preprocess, subject
 from zfcuda.occlusion import areas
 from zfcuda.occlusion.fill import FILLS, Filling
-from zfcuda.report import Explanation, Folder, Subject
+from zfcuda.report import Subject
 from zfcuda.report.panels import draw
 
 PAINTS: list[Any] = ["grey", "gray", *FILLS, (255, 0, 0), 64]
-
-
-def page_of(e: Explanation, folder: Path) -> tuple[str, dict[str, Any]]:
-    with Folder(folder) as report:
-        page = report.write([e]).read_text("utf-8")
-    return page, json.loads((folder / "numbers.json").read_text())["pictures"][0]
 
 
 def values_of(paint: Any) -> Tensor:
