@@ -171,7 +171,7 @@ def test_an_environment_for_each_torch(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    optional = "{'matplotlib', 'captum', 'torchvision', 'scipy', 'pandas'}"
+    optional = "{'matplotlib', 'captum', 'torchvision', 'timm', 'skimage', 'sklearn', 'scipy', 'pandas'}"
     code = f"import sys, zfcuda; print(sorted({optional} & set(sys.modules)))"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
 
