@@ -89,8 +89,12 @@ def reason(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """Text for an error message: control characters and line breaks escaped, undecodable bytes of a file name too."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in writable(text))
+
+
+def writable(text: str) -> str:
+    """Text that can be written as UTF-8: undecodable bytes of a file name escaped, all else as it is."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _text(error: BaseException) -> str:

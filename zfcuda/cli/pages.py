@@ -16,14 +16,16 @@ LESS = "take a larger --stride or fewer pictures"  # what helps where the memory
 def report(folder: Folder, prepared: Sequence[Prepared], top: int) -> int:
     """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
     from zfcuda.report import explain, written
+    from zfcuda.report.pieces import percent
 
     def explanations() -> Iterator[Explanation]:
         for one in prepared:
             with naming(f"{one.subject.title} with {one.name}", LESS):
                 e = explain(one, top=top, progress=True)
             best, o = e.order[0], e.occlusion
+            share = percent(float(e.probabilities[best])).replace("\u00a0", " ")
             print(
-                f"{one_line(e.name)}: {e.class_names[best]} {100 * float(e.probabilities[best]):.1f} %, "
+                f"{one_line(e.name)}: {e.class_names[best]} {share}, "
                 f"{o.label.numel()} occluder positions in {e.seconds:.2f} s ({o.method})",
                 flush=True,
             )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.complaint import writable
 from zfcuda.occlusion.output import named
 from zfcuda.report.explanation import Explanation
 
@@ -28,7 +29,7 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "part_covered": round(float(e.truth[top:bottom, left:right].sum() / e.truth.sum().clamp(min=1)), 4),
         }
     return {
-        "name": e.name.encode("utf-8", "backslashreplace").decode("utf-8"),
+        "name": writable(e.name),
         "size": list(e.pixels.shape[-2:]),
         "arguments": {
             "window": e.window,

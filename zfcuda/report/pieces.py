@@ -11,6 +11,7 @@ from html import escape
 from PIL import Image
 
 from zfcuda import render
+from zfcuda.complaint import writable
 from zfcuda.report.panels import Panel
 
 _SPACE = "\u00a0"  # does not break the line between a number and its unit
@@ -18,7 +19,7 @@ _SPACE = "\u00a0"  # does not break the line between a number and its unit
 
 def text(value: str) -> str:
     """Any text, safe inside an element or an attribute, undecodable bytes of a file name included."""
-    return escape(value.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return escape(writable(value))
 
 
 def png(picture: Image.Image) -> bytes:
