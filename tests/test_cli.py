@@ -72,6 +72,49 @@ def test_explain(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (out / "pictures" / "0-probability.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("fill", "kind", "colour"),
+    [("mean", "mean", None), ("noise", "noise", None), ("255,0,16", "colour", [255, 0, 16]), ("7", "colour", [7] * 3)],
+)
+def test_explain_with_another_occluder(fill: str, kind: str, colour: object, here: Path, tmp_path: Path) -> None:
+    assert run(command(here, "--fill", fill, "--out", tmp_path)) == 0
+    found = json.loads((tmp_path / "numbers.json").read_text())["pictures"][0]["occlusion"]["fill"]
+    assert found["kind"] == kind and (colour is None or found["colour"] == colour)
+
+
+DENSE = """
+import torch
+from torch import nn
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 3, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return {"out": x, "logits": x.mean((2, 3))}
+
+def red(answer):
+    return answer["out"][:, 0].sigmoid().mean((1, 2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "classes"), [("logits", 3), ("zfcuda.occlusion:areas", 3), ("dense_nets_of_a_test:red", 1)]
+)
+def test_explain_asks_about_an_output(
+    output: str, classes: int, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dense_nets_of_a_test.py").write_text(DENSE)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["explain", here / "0.png", "--model", "dense_nets_of_a_test:Dense", "--window", "64", "--stride", "80"]
+    assert run([str(word) for word in (*words, "--output", output, "--out", tmp_path / "page")]) == 0
+    found = json.loads((tmp_path / "page" / "numbers.json").read_text())["pictures"][0]
+    assert len(found["classes"]) == classes and found["arguments"]["output"]
+
+
 def test_explain_without_names_takes_the_outputs_from_the_weights(here: Path, tmp_path: Path) -> None:
     arguments = command(here, "--out", tmp_path / "out", "--target", "1", "--layer", "conv3")
     del arguments[arguments.index("--classes") : arguments.index("--classes") + 2]

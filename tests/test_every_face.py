@@ -444,7 +444,7 @@ def test_answers_that_are_no_scores(answer: Callable[[Tensor], Tensor], dtype: t
             zfcuda.occlusion_map(model, IMAGE, method=method, **WINDOWS)
     with pytest.raises(ValueError, match=expected):
         zfcuda.OcclusionMapper(model, IMAGE, **WINDOWS)
-    with pytest.raises(ValueError, match=f"expected floating outputs .* of {dtype}|a tensor"):
+    with pytest.raises(ValueError, match=expected):
         conv_layers(model, IMAGE[None])
     attribute = zfcuda.Occlusion(model).attribute
     if dtype in (torch.bool, torch.complex64):

@@ -50,7 +50,7 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "top=4, title=None, progress=False)",
+    "fill='grey', output=None, top=4, title=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

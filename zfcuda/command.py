@@ -43,8 +43,9 @@ class Parser(argparse.ArgumentParser):
         """Refuses options that it does not know, here and not one level up, where nobody knows what is near them."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
-            near = difflib.get_close_matches(options[0], self._option_string_actions, n=1) if options else []
+            options = [word.partition("=")[0].lstrip("-") for word in unknown if word.startswith("-")]
+            known = {option.lstrip("-"): option for option in self._option_string_actions}
+            near = [known[name] for name in difflib.get_close_matches(options[0], known, n=1)] if options else []
             meant = f"; did you mean {near[0]}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
         return found, unknown

@@ -114,8 +114,10 @@ def test_it_is_a_network_like_any_other() -> None:
     local = from_pattern("local4 relu pool fc4", (3, 16, 16)).eval()
     result = zfcuda.occlusion_map(local, image, window=8, stride=8)
     torch.testing.assert_close(result.base_logits, local(image[None])[0].detach())
-    with pytest.raises(ValueError, match="local1_1"):
-        zfcuda.project(local, image, "relu1_1")  # what cannot be undone is refused by name
+    # Its filters are applied transposed, each at its place: as in the derivative of half the activation's square.
+    pixels = image.clone().requires_grad_()
+    (0.5 * local[:2](pixels[None]).max() ** 2).backward()
+    torch.testing.assert_close(zfcuda.project(local, image, "relu1_1")[0], pixels.grad)
 
 
 # ---------------------------------------------------------------- what fits

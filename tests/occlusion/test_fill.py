@@ -124,6 +124,7 @@ def test_is_recorded_in_the_map_and_its_file(fill: Any, recorded: Any, net: nn.M
     found.save(tmp_path / "map.npz")
     with np.load(tmp_path / "map.npz") as file:
         assert np.array_equal(file["fill"], np.array(recorded))
+    assert zfcuda.OcclusionMap.load(tmp_path / "map.npz").fill == recorded
 
 
 @pytest.mark.parametrize("fill", ["gray", "Mean", ""])

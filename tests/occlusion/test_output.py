@@ -17,6 +17,7 @@ from tests.harness.random_networks import randomise
 from tests.occlusion.incremental.definition import brute_force, check, deviation
 from zfcuda.network.graph import INNER
 from zfcuda.occlusion import areas
+from zfcuda.occlusion.output import named
 
 WINDOWS: dict[str, Any] = {"window": (9, 7), "stride": (8, 7), "fill": "mean"}
 SIZE = (3, 33, 41)
@@ -248,7 +249,12 @@ def test_leaves_the_model_alone(device: torch.device) -> None:
 
 def refusals() -> Iterator[tuple[Callable[[], nn.Module], Any, type[Exception], str]]:
     dense = r"out': \[1, 5, 33, 41\], 'aux': \[1, 5, 33, 41\]"
-    yield Segmenter, None, ValueError, rf"model: .*\[N,classes\].* got OrderedDict with '{dense}.*output='out'"
+    yield (
+        Segmenter,
+        None,
+        ValueError,
+        rf"model: .*\[N,classes\].* got OrderedDict with '{dense}.*output=zfcuda.occlusion.areas",
+    )
     yield lambda: TwoHeads("tuple"), None, ValueError, r"model: .* got tuple with 0: \[1, 6\], 1: \[1, 4\].*output=0,"
     yield (
         lambda: TwoHeads("dataclass"),
@@ -292,3 +298,23 @@ def test_refusals_say_what_there_is(model: Any, output: Any, error: type[Excepti
         zfcuda.occlusion_map(
             made(model, torch.device("cpu")), image_of(0, torch.device("cpu")), output=output, window=9
         )
+
+
+def first_logit(answer: Any) -> Tensor:
+    return answer["logits"][:, :1]
+
+
+def test_a_share_is_a_probability_and_a_logit_is_not(device: torch.device) -> None:
+    share = zfcuda.occlusion_map(made(Segmenter, device), image_of(1, device), **WINDOWS, output=probabilities_of_2)
+    assert torch.equal(share.probability, share.score) and share.normalization == "none"
+    heads = made(lambda: TwoHeads("dict"), device)
+    logit = zfcuda.occlusion_map(heads, image_of(1, device), **WINDOWS, output=first_logit)
+    assert logit.normalization == "sigmoid" and float(logit.score.min()) < 0
+    asked = zfcuda.occlusion_map(heads, image_of(1, device), **WINDOWS, output=first_logit, probability="none")
+    assert torch.equal(asked.probability, asked.score)
+
+
+def test_names_for_records() -> None:
+    assert named("out") == "out" and named(0) == 0
+    assert named(areas) == "zfcuda.occlusion.output:areas"
+    assert named(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"

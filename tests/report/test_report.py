@@ -307,7 +307,15 @@ def test_numbers_hold_enough_to_draw_the_page_again(written: Path, two: list[Exp
         assert kept["fill"]["values"] == pytest.approx([0.0, 0.4, 0.8], abs=1e-5)
         assert {kept["names"][str(label)] for row in kept["label"] for label in row} <= set(CLASSES)
         assert kept["normalization"] == "softmax"
-    assert numbers["pictures"][0]["arguments"] == {"window": 16, "stride": 8, "top": 3, "layer": "3", "target": None}
+    assert numbers["pictures"][0]["arguments"] == {
+        "window": 16,
+        "stride": 8,
+        "top": 3,
+        "layer": "3",
+        "target": None,
+        "fill": "grey",
+        "output": None,
+    }
     assert numbers["pictures"][1]["arguments"]["target"] == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.options import add_model, add_work, checked_device, checked_top
 from zfcuda.cli.pages import LESS, report
@@ -32,6 +32,19 @@ def add(verbs: Verbs) -> None:
         "--layer", metavar="NAME", help="convolution followed under the occluder (default: the last one)"
     )
     parser.add_argument(
+        "--fill",
+        default="grey",
+        metavar="WORD|R,G,B",
+        help="what covers the picture: grey, mean (its mean colour), blur (the picture blurred), noise; or a colour, "
+        "red, green and blue from 0 to 255, as in 255,0,0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="KEY|module:attribute",
+        help="what to ask about where the network returns no [1,classes]: a key or an index of what it returns, or a "
+        "function that makes scores of it; for a segmentation zfcuda.occlusion:areas, the share of each class",
+    )
+    parser.add_argument(
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
     add_work(parser)
@@ -45,6 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
+    output = _output(arguments.output)
     model = arguments.model or default_network()
     if arguments.model is None and model == "demo":
         tell_of_drawn_things()
@@ -66,7 +80,27 @@ def _run(arguments: argparse.Namespace) -> int:
                     window=arguments.window,
                     stride=arguments.stride,
                     layer=arguments.layer,
+                    fill=_fill(arguments.fill),
+                    output=output,
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
         return report(folder, prepared, top)
+
+
+def _fill(text: str) -> str | list[int]:
+    """What --fill says: a word, or a colour."""
+    numbers = text.replace(" ", "").split(",")
+    return [int(number) for number in numbers] * (3 // len(numbers)) if all(map(str.isdecimal, numbers)) else text
+
+
+def _output(text: str | None) -> Any:
+    """What --output says: a key, an index, or what an attribute of a module is."""
+    from zfcuda.models.checkpoints.external import attribute
+
+    if text is None:
+        return None
+    if ":" in text:
+        with naming("--output"):
+            return attribute(text)
+    return int(text) if text.removeprefix("-").isdecimal() else text

@@ -73,7 +73,8 @@ def occlusion_map(
             "batched" (every window through the whole network), or "auto": the one predicted to be cheaper; `.reason`
             says why.
         probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
-            outputs that already are a distribution -> as they are; else softmax.
+            outputs that already are a distribution -> as they are, and so is the one number of a callable output=
+            that is between 0 and 1 for every window; else softmax.
         dtype: torch.bfloat16 or float16 to run the network in (autocast); None: as it is.
         memory_budget: bytes that all this may take beyond one forward of the model and the outputs; one window runs in
             any case. None: a quarter of the free memory, of which windows that run together get at most 2 GiB. Where
@@ -152,15 +153,17 @@ class Experiment:
             raise ValueError(f"unit: {unit} of which layer? name it in layer=")
         if layer is not None:
             layer = checked_layer(layer, self.model, wrapper)
+        self.given = self.model
         if output is not None:
             self.model = ModelWithOutput(self.model, output)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
         self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
         self.progress = progress
+        self.own_number = callable(output)  # more likely a share or a probability than a logit, where it can be one
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
-        image = _checked(image, self.model)
+        image = _checked(image, self.given)
         if image.shape != self.shape or image.dtype != self.dtype or image.device != self.device:
             raise ValueError(
                 f"image: expected {self.dtype} {list(self.shape)} on {self.device}, as the first one, got "
@@ -206,7 +209,10 @@ class Experiment:
         chosen = class_target(self.target, base, self.names)
         unit = _unit(self.unit, self.layer, None if outputs.base_activity is None else outputs.base_activity[0])
         every = torch.cat([base[None], logits])
-        how = normalization(every, self.probability)
+        how = self.probability
+        if how == "auto" and self.own_number and every.shape[1] == 1 and bool(((every >= 0) & (every <= 1)).all()):
+            how = "none"
+        how = normalization(every, how)
         probability = probabilities(every, how)
         best = int(base.argmax()) if callable(chosen) else chosen
         score, base_score = target_score(chosen, logits), target_score(chosen, base[None])[0]

@@ -31,12 +31,13 @@ def areas(answer: Any) -> Tensor:
         answer = next(iter(answer.values()))
     elif isinstance(answer, tuple | list):
         answer = answer[0]
-    return _mean_probability(answer)
+    return mean_probability(answer)
 
 
-def _mean_probability(logits: Tensor) -> Tensor:
+def mean_probability(logits: Tensor) -> Tensor:
+    """The mean over each class's map, [N,classes,H,W] -> [N,classes]."""
     if has_torch_function_unary(logits):  # a stand-in, which records this as one call
-        return handle_torch_function(_mean_probability, (logits,), logits)
+        return handle_torch_function(mean_probability, (logits,), logits)
     if logits.dim() != 4:
         raise ValueError(f"output: areas() expected a dense map [N,classes,H,W], got {spoken(logits)}")
     if logits.shape[1] == 1:
@@ -56,13 +57,24 @@ class ModelWithOutput(nn.Module):
 
     def __init__(self, model: nn.Module, output: Output) -> None:
         super().__init__()
-        if isinstance(output, bool) or not (callable(output) or isinstance(output, str | int)):
-            raise TypeError(f"output: expected a callable, a key or an index, got {output!r}")
         setattr(self, INNER, model)
-        self._output = output if callable(output) else _Pick(output)
+        self._output = picking(output)
 
     def forward(self, images: Any) -> Any:
         return self._output(getattr(self, INNER)(images))
+
+
+def picking(output: Output) -> Callable[[Any], Any]:
+    """What makes scores of a model's answer.
+
+    Raises:
+        TypeError: output is nothing that does.
+    """
+    if callable(output):
+        return output
+    if isinstance(output, bool) or not isinstance(output, str | int):
+        raise TypeError(f"output: expected a callable, a key or an index, got {output!r}")
+    return _Pick(output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +121,20 @@ def _advice(answer: Any, picked: bool) -> str:
             return ""
         return "; zfcuda.occlusion.areas makes scores of a dense map" + ("" if picked else ": output=areas")
     parts = _parts(answer)
+    first = next(iter(parts.values()), None)
+    if isinstance(first, Tensor) and first.dim() == 4 and not picked:
+        return "; output=zfcuda.occlusion.areas makes scores of a segmentation, and a callable of anything"
     if picked or not parts:
         return "" if picked else "; output= takes a callable that makes scores of it"
     return f"; which of them? output={next(iter(parts))!r}, or a callable that makes scores of it"
+
+
+def named(output: Output) -> str | int:
+    """What a record says of `output=`: the key or index; the module and the name of a callable."""
+    if isinstance(output, str | int):
+        return output
+    kind = output if hasattr(output, "__qualname__") else type(output)
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def spoken(answer: Any) -> str:

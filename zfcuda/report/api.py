@@ -13,6 +13,8 @@ from torch import nn
 
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
+from zfcuda.occlusion.output import Output
+from zfcuda.report.cover import Paint
 from zfcuda.report.explain import explain as explain_picture
 from zfcuda.report.files import Folder
 from zfcuda.report.prepare import prepare
@@ -31,6 +33,8 @@ def explain(
     window: int = 32,
     stride: int = 8,
     layer: str | None = None,
+    fill: Paint = "grey",
+    output: Output | None = None,
     top: int = 4,
     title: str | None = None,
     progress: bool = False,
@@ -42,7 +46,8 @@ def explain(
     this network, is named on the page in its place.
 
     Args:
-        model: any network [1,C,H,W] -> [1,classes] in any mode; it is run as in eval, where it is, and left as it was.
+        model: any network [1,C,H,W] -> [1,classes] (another: see output) in any mode; it is run as in eval, where it
+            is, and left as it was.
         pictures: one or several: a path, a PIL picture, or an array uint8 [H,W,C] or [H,W].
         out: the folder for index.html, numbers.json and pictures/*.png. It is made where it is missing; an earlier
             report there is replaced, whole or not at all.
@@ -52,8 +57,12 @@ def explain(
         preprocess: how a picture becomes the network's image: a :class:`zfcuda.Preprocess`, a transform of torchvision
             or timm, timm's data config, or a function PIL picture -> Tensor [1,C,H,W] or [C,H,W]; None: what the model
             carries, `model.preprocess` for one, else ImageNet's usual, which the page then says was assumed.
-        window, stride: side and step of the grey square, in pixels of the picture as the network sees it.
+        window, stride: side and step of the square that hides a part, in pixels of the picture as the network sees it.
         layer: the convolution whose strongest map is watched under the square, by its dotted name; None: the last one.
+        fill: what the square is: "grey", the picture's "mean" colour, its "blur" or "noise" as in
+            :func:`zfcuda.occlusion_map`; a colour: a number or three, red, green and blue, from 0 to 255.
+        output: what makes scores of the model's answer, as in :func:`zfcuda.occlusion_map`; for a segmentation,
+            zfcuda.occlusion.areas.
         top: how many maps of each layer are shown.
         title: what to call the network; None: the name of its class.
         progress: show bars on stderr.
@@ -77,7 +86,17 @@ def explain(
     with Folder(out) as folder:
         subject = subject_of(model, classes=classes, preprocess=preprocess, title=title)
         prepared = [
-            prepare(subject, as_picture(picture), name, target=target, window=window, stride=stride, layer=layer)
+            prepare(
+                subject,
+                as_picture(picture),
+                name,
+                target=target,
+                window=window,
+                stride=stride,
+                layer=layer,
+                fill=fill,
+                output=output,
+            )
             for name, picture in named
         ]
         explanations = (explain_picture(one, top=top, progress=progress) for one in prepared)

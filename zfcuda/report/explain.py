@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -35,18 +34,17 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
     unit = followed.units[0] if followed is not None and followed.units else None
 
     start = time.perf_counter()
-    flat = p.grey.flatten(1)
-    fill = flat[:, 0].tolist() if torch.equal(flat, flat[:, :1].expand_as(flat)) else p.grey
     occlusion = occlusion_map(
         p.subject.model,
         p.image,
         window=p.window,
         stride=p.stride,
-        fill=fill,
+        fill=p.cover.fill,
         target=p.target,
         layer=None if unit is None or p.followed is None else p.followed.output,
         unit=None if unit is None else unit.number,
         progress=progress,
+        output=p.output,
     )
     seconds = time.perf_counter() - start
     filters = None
@@ -58,7 +56,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         pixels=p.pixels,
         class_names=tuple(p.subject.class_name(i) for i in range(len(p.logits))),
         logits=p.logits,
-        probabilities=probabilities(p.logits[None])[0],
+        probabilities=probabilities(p.logits[None], occlusion.normalization)[0],
         target=p.target,
         chosen_target=p.chosen_target,
         layers=layers,
@@ -68,9 +66,10 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         occlusion=occlusion,
         window=p.window,
         stride=p.stride,
-        fill=fill,
+        cover=p.cover,
         top=top,
         truth=p.truth,
+        output=p.output,
         seconds=seconds,
         filters=p.subject.in_colour(filters) if filters is not None and filters.shape[1] == 3 else filters,
     )

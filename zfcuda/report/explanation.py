@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from zfcuda.occlusion import OcclusionMap
+from zfcuda.occlusion.output import Output
+from zfcuda.report.cover import Cover
 from zfcuda.report.subject import Subject
 
-FILL = (128, 128, 128)  # the colour of the occluder; the network gets its own values of middle grey
 Rectangle = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right are exclusive
 
 
@@ -83,9 +84,10 @@ class Explanation:
         followed_layer: the name of its layer; None where there is none.
         occlusion: the map; its activity is that of `followed`.
         window, stride: side and step of the occluder, in pixels of the picture as the network sees it.
-        fill: what covers the picture, in the network's values: one per channel, or [C,H,W].
+        cover: what covers the picture.
         top: how many maps of each layer were asked for.
         truth: bool [H,W], the part that truly decides, where that is known.
+        output: what made scores of the network's answer; None: they are its answer.
         seconds: how long the occlusion map took.
         filters: [N,C,kh,kw] the weights of the first convolution; None where they cannot be read.
     """
@@ -105,9 +107,10 @@ class Explanation:
     occlusion: OcclusionMap
     window: int
     stride: int
-    fill: list[float] | Tensor
+    cover: Cover
     top: int
     truth: Tensor | None
+    output: Output | None
     seconds: float
     filters: Tensor | None
 

@@ -11,7 +11,7 @@ from zfcuda import render
 from zfcuda.report.explanation import Explanation, Form
 from zfcuda.report.numbers import rounded
 from zfcuda.report.panels import Drawn, Panel
-from zfcuda.report.pieces import percent, picture, scale, text, times
+from zfcuda.report.pieces import data_of, percent, picture, scale, text, times
 
 _MATTERS = 0.02  # a smaller fall of the probability, that does not halve it, is called none
 
@@ -65,9 +65,9 @@ def occlusion(number: int, e: Explanation, drawn: Drawn) -> str:
     data = json.dumps(_data(number, e), separators=(",", ":")).replace("<", "\\u003c")
     return f"""<section data-occlusion style="--ratio:{e.pixels.shape[2]}/{e.pixels.shape[1]}">
 <h3>What happens when a part is hidden</h3>
-<p class="note">A grey square is put over the picture at {rows * columns} places in turn, and the network is asked each
-time. Each cell of a map is one place of the square: its top left cell is the square in the top left corner. Move over a
-map, or select it and use the arrow keys, to move the square.</p>
+<p class="note">{text(e.cover.words).capitalize()} is put over the picture at {rows * columns} places in turn, and the
+network is asked each time. Each cell of a map is one place of the square: its top left cell is the square in the top
+left corner. Move over a map, or select it and use the arrow keys, to move the square.</p>
 <div class="panels" style="--columns:{len(panels) + any("class=pair" in panel for panel in panels)}">
 {"".join(panels)}</div>
 {_unfollowed(e)}<p class="readout" aria-live="polite">{finding(e)}</p>
@@ -155,6 +155,9 @@ def _data(number: int, e: Explanation) -> dict[str, object]:
         "picture": f"shown-{number}",
         "size": list(e.pixels.shape[-2:]),
         "window": e.window,
+        "fill": "#{:02x}{:02x}{:02x}".format(*e.cover.colour)
+        if e.cover.colour
+        else data_of(render.picture(e.cover.pixels)),
         "rows": o.origins[:, 0, 0].tolist(),
         "columns": o.origins[0, :, 1].tolist(),
         "worst": list(e.worst),

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zfcuda.complaint import naming
 from zfcuda.network import evaluating
 from zfcuda.network.intact import Watching
+from zfcuda.occlusion.output import ModelWithOutput, Output, picking, scores_of
 
 _AFTER_CONV = (nn.BatchNorm2d, nn.Identity)  # may stand between a convolution and its rectification
 _MOST = 8  # layers shown of a deep network
@@ -30,13 +32,15 @@ class ConvLayer:
     activity: Tensor
 
 
-def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tensor]:
+def conv_layers(model: nn.Module, image: Tensor, output: Output | None = None) -> tuple[list[ConvLayer], Tensor]:
     """All two-dimensional convolutions that run when the model sees the image, in that order, and the logits [classes].
 
     Args:
         model: in any mode; it is run as in eval.
         image: [1,C,H,W].
+        output: what makes scores of the model's answer, as in :func:`zfcuda.occlusion_map`.
     """
+    whole = model if output is None else ModelWithOutput(model, output)
     names = {module: name for name, module in model.named_modules()}
     calls: list[tuple[nn.Module, int, int, Tensor]] = []  # module, id of its input, id of its output, a copy of that
     keep: list[object] = []  # holds every tensor, so that no id is used twice
@@ -47,13 +51,15 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
             # A copy: a ReLU that works in place would overwrite what the convolution said.
             calls.append((module, id(inputs[0]), id(output), output.detach()[0].to("cpu", torch.float32, copy=True)))
 
-    with Watching(model) as watching, evaluating(model), torch.no_grad():
+    with Watching(model) as watching, evaluating(whole), torch.no_grad():
         for module in names:
             if isinstance(module, nn.Conv2d | nn.ReLU | nn.BatchNorm2d | nn.Identity):
                 watching.add(module, record)
-        logits = model(image)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
-        raise ValueError(f"model: expected floating outputs [1,classes], got {_kind(logits)}")
+        answer = model(image)
+        if output is not None:
+            with naming("output"):
+                answer = picking(output)(answer)
+        logits = scores_of(answer, 1, picked=output is not None)
 
     once = {module for module in names if sum(call[0] is module for call in calls) == 1}
     by_name = {}
@@ -70,7 +76,7 @@ def conv_layers(model: nn.Module, image: Tensor) -> tuple[list[ConvLayer], Tenso
                 break
             output = after
         by_name[result.name] = result  # of a module called several times, the last call
-    return list(by_name.values()), logits[0].detach().float().cpu()
+    return list(by_name.values()), logits[0].detach().cpu()
 
 
 def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
@@ -78,9 +84,3 @@ def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
     if len(layers) <= most:
         return layers
     return [layers[round(i * (len(layers) - 1) / (most - 1))] for i in range(most)]
-
-
-def _kind(value: object) -> str:
-    return (
-        f"a tensor {list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-    )

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zfcuda.report.explanation import FILL, Explanation
+from zfcuda.occlusion.output import named
+from zfcuda.report.explanation import Explanation
 
 
 def numbers_of(e: Explanation) -> dict[str, Any]:
     """What the page shows of one picture; positions are [y, x], rectangles [top, left, bottom, right].
 
-    What a unit sees is None where it is not known; the values of the fill are None where they differ from pixel to
-    pixel. The name of an entry of `label` is in `names`.
+    What a unit sees is None where it is not known; the colour and the values of the fill are None where they differ
+    from pixel to pixel. The name of an entry of `label` is in `names`.
     """
     o = e.occlusion
     worst = e.worst
@@ -34,6 +35,8 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "stride": e.stride,
             "top": e.top,
             "layer": e.followed_layer,
+            "fill": e.cover.colour and list(e.cover.colour) if e.cover.kind == "colour" else e.cover.kind,
+            "output": None if e.output is None else named(e.output),
             "target": e.target if e.chosen_target else None,
         },
         "classes": [
@@ -82,8 +85,9 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "rows": rows,
             "columns": columns,
             "fill": {
-                "colour": list(FILL),
-                "values": rounded(torch.tensor(e.fill), 6) if isinstance(e.fill, list) else None,
+                "kind": e.cover.kind,
+                "colour": e.cover.colour and list(e.cover.colour),
+                "values": None if e.cover.per_channel is None else rounded(torch.tensor(e.cover.per_channel), 6),
             },
             "normalization": o.normalization,
             "origins_y": o.origins[:, 0, 0].tolist(),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zfcuda.data.preprocess_facts import line
+from zfcuda.occlusion.output import named
 from zfcuda.report.cards import layers
 from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
@@ -36,7 +37,8 @@ def page(networks: Sequence[Network], drawn: Sequence[Drawn], made: datetime) ->
     e = explanations[0]
     common = {
         "Pictures": str(len(explanations)),
-        "Occluder": f"{times(e.window, e.window)} pixels, moved by {e.stride}",
+        **({} if e.output is None else {"Scores": f"{named(e.output)} of what it returns"}),
+        "Occluder": f"{e.cover.words}, {times(e.window, e.window)} pixels, moved by {e.stride}",
         "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
     }

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from zfcuda import render
-from zfcuda.report.explanation import FILL, Explanation, Rectangle, Unit
+from zfcuda.report.cover import Cover
+from zfcuda.report.explanation import Explanation, Rectangle, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
 _OUTLINE = (255, 214, 10)
@@ -95,7 +96,7 @@ def draw(e: Explanation) -> Drawn:
     return Drawn(
         picture=Panel(shown, f"{e.name}, as the network sees it"),
         evidence={of: _evidence(e, shown, of) for of in QUANTITIES},
-        occluded=Panel(_occluded(shown, place), f"{e.name} with a grey square over {where}"),
+        occluded=Panel(_occluded(shown, e.cover, place), f"{e.name} with {e.cover.words} over {where}"),
         activity=None
         if activity is None
         else _map(
@@ -163,10 +164,9 @@ def _patch(shown: Image.Image, unit: Unit, what: str) -> Panel:
     return Panel(picture, f"{seen} that {what} sees there", hard=_small(picture))
 
 
-def _occluded(shown: Image.Image, place: Rectangle) -> Image.Image:
-    top, left, bottom, right = place
+def _occluded(shown: Image.Image, cover: Cover, place: Rectangle) -> Image.Image:
     out = shown.copy()
-    ImageDraw.Draw(out).rectangle((left, top, right - 1, bottom - 1), fill=FILL)
+    out.paste(_crop(render.picture(cover.pixels), place), (place[1], place[0]))
     return out
 
 

@@ -28,13 +28,17 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def data_of(picture: Image.Image) -> str:
+    """A picture as an address that carries its data."""
+    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode('ascii')}"
+
+
 def picture(panel: Panel, identity: str = "") -> str:
     """An <img> that carries its own data."""
-    data = base64.b64encode(png(panel.image)).decode("ascii")
     hard = ' class="hard"' if panel.hard else ""
     named = f' id="{identity}"' if identity else ""
     size = f'width="{panel.image.width}" height="{panel.image.height}"'
-    return f'<img{named}{hard} {size} alt="{text(panel.alt)}" src="data:image/png;base64,{data}">'
+    return f'<img{named}{hard} {size} alt="{text(panel.alt)}" src="{data_of(panel.image)}">'
 
 
 def percent(share: float) -> str:

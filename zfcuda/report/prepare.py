@@ -11,6 +11,8 @@ from torch import Tensor
 from zfcuda.complaint import naming
 from zfcuda.inputs import integer
 from zfcuda.network.example import image_dtypes, takes
+from zfcuda.occlusion.output import Output
+from zfcuda.report.cover import Cover, Paint, checked_paint, cover_of
 from zfcuda.report.layers import ConvLayer, conv_layers
 from zfcuda.report.subject import Subject
 
@@ -23,7 +25,7 @@ class Prepared:
     name: str
     image: Tensor  # [1,C,H,W] on the network's device
     pixels: Tensor  # [3,H,W] in 0..1
-    grey: Tensor  # [C,H,W] the network's values of middle grey
+    cover: Cover
     logits: Tensor  # [classes]
     target: int
     chosen_target: bool  # the user named it
@@ -32,6 +34,7 @@ class Prepared:
     window: int
     stride: int
     truth: Tensor | None  # bool [H,W]
+    output: Output | None
 
 
 def prepare(
@@ -44,6 +47,8 @@ def prepare(
     stride: int = 8,
     layer: str | None = None,
     truth: Tensor | None = None,
+    fill: Paint = "grey",
+    output: Output | None = None,
 ) -> Prepared:
     """Runs the network once and checks everything that could stop the long work.
 
@@ -55,15 +60,19 @@ def prepare(
         window, stride: side and step of the square occluder, in pixels as the network sees them.
         layer: the convolution whose strongest map is followed under the occluder; None: the last one.
         truth: bool [H,W] in the network's pixels, drawn as an outline.
+        fill: what covers the picture: "grey", its "mean", "blur" or "noise" as in :func:`zfcuda.occlusion_map`; a
+            number or three, red, green and blue, from 0 to 255.
+        output: what makes scores of the network's answer, as in :func:`zfcuda.occlusion_map`.
 
     Raises:
         ValueError: naming the argument and what would be right.
     """
     device = next((p.device for p in subject.model.parameters()), torch.device("cpu"))
-    image, pixels, grey = (value.to(device) for value in subject.view(picture))
+    fill = checked_paint(fill)
+    image, pixels, _ = (value.to(device) for value in subject.view(picture))
     dtypes = image_dtypes(subject.model)
     if image.dtype not in dtypes and not takes(subject.model, image):
-        image, grey = image.to(dtypes[0]), grey.to(dtypes[0])
+        image = image.to(dtypes[0])
     high, wide = image.shape[-2:]
     if not 1 <= window <= min(high, wide):
         raise ValueError(
@@ -72,7 +81,7 @@ def prepare(
         )
     if stride < 1:
         raise ValueError(f"stride: expected at least 1, got {stride}")
-    layers, logits = _first_run(subject, image)
+    layers, logits = _first_run(subject, image, output)
     if not torch.isfinite(logits).all():
         raise ValueError(f"{subject.title} answers {name} with numbers that are not finite: are the weights damaged?")
     if target is None:
@@ -90,7 +99,7 @@ def prepare(
         name,
         image,
         pixels.cpu(),
-        grey,
+        cover_of(subject, picture, image, fill, window),
         logits,
         index,
         target is not None,
@@ -99,13 +108,14 @@ def prepare(
         window,
         stride,
         truth,
+        output,
     )
 
 
-def _first_run(subject: Subject, image: Tensor) -> tuple[list[ConvLayer], Tensor]:
+def _first_run(subject: Subject, image: Tensor, output: Output | None) -> tuple[list[ConvLayer], Tensor]:
     shape = ",".join(map(str, image.shape))
     with naming(f"{subject.title} cannot take its picture, a tensor [{shape}]"):
-        return conv_layers(subject.model, image)
+        return conv_layers(subject.model, image, output)
 
 
 def _followed(subject: Subject, layers: list[ConvLayer], name: str | None) -> ConvLayer | None:

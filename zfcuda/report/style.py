@@ -70,8 +70,9 @@ section { margin-top: 44px; }
 .frame.fit img { object-fit: contain; }
 .frame[tabindex] { cursor: crosshair; outline-offset: 3px; }
 .cell, .square, .ring { position: absolute; pointer-events: none; }
+.square { overflow: hidden; }
+.square img { position: absolute; max-width: none; aspect-ratio: auto; }
 .cell { outline: 2px solid #fff; box-shadow: 0 0 0 3.5px rgb(0 0 0 / .75); }
-.square { background: #808080; }
 .ring { width: 16px; height: 16px; margin: -8px 0 0 -8px; border: 2px solid #fff; border-radius: 50%;
   box-shadow: 0 0 0 1.5px rgb(0 0 0 / .7), inset 0 0 0 1px rgb(0 0 0 / .5); }
 .letter { display: inline-block; margin-right: 7px; color: var(--accent); font-family: var(--serif);
@@ -155,6 +156,9 @@ for (const section of document.querySelectorAll('[data-occlusion]')) {
     p >= 0.9995 && p < 1 ? 'above 99.9 %' : (100 * p).toFixed(1) + ' %';
   let row = data.worst[0], column = data.worst[1];
   square.className = 'square';
+  const cover = document.createElement('img');  // what differs from place to place shows its own part
+  if (data.fill.startsWith('#')) square.style.background = data.fill;
+  else { cover.src = data.fill; square.append(cover); }
   const cells = () => {
     for (const cell of section.querySelectorAll('.cell')) {
       cell.style.top = 100 * row / rows + '%'; cell.style.left = 100 * column / columns + '%';
@@ -166,6 +170,8 @@ for (const section of document.querySelectorAll('[data-occlusion]')) {
     image.src = plain;
     Object.assign(square.style, {top: 100 * y / height + '%', left: 100 * x / width + '%',
       height: 100 * h / height + '%', width: 100 * w / width + '%'});
+    Object.assign(cover.style, {top: -100 * y / h + '%', left: -100 * x / w + '%',
+      height: 100 * height / h + '%', width: 100 * width / w + '%'});
     stage.append(square);
     cells();
     readout.textContent = 'Square over rows ' + y + ' to ' + (y + h - 1) +

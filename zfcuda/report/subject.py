@@ -63,15 +63,25 @@ class Subject:
             values of a middle grey picture). The way back is read off black and white pictures of the same size.
         """
         image = self._preprocessed(picture)
-        black, white = (self._preprocessed(Image.new("RGB", picture.size, colour)) for colour in ("black", "white"))
+        black, white = self._black_and_white(picture)
         if not image.shape == black.shape == white.shape:
             raise ValueError(
                 f"{self.title}: its preprocess gives {list(image.shape)} of a picture, and {list(black.shape)} and "
                 f"{list(white.shape)} of a black and a white one of the same size; expected one shape"
             )
-        span = white - black
-        pixels = torch.where(span.abs() > 1e-12, (image - black) / span, torch.zeros_like(image))
-        return image, self.in_colour(pixels[0].clamp(0, 1)), ((black + white) / 2)[0]
+        return image, self.pixels(image[0], picture), ((black + white) / 2)[0]
+
+    def pixels(self, values: Tensor, picture: Image.Image) -> Tensor:
+        """The network's values [C,H,W] in the place of a picture, as [3,H,W] in 0..1 as RGB."""
+        black, white = self._black_and_white(picture)
+        span = (white - black)[0]
+        pixels = torch.where(span.abs() > 1e-12, (values - black[0]) / span, torch.zeros_like(values))
+        return self.in_colour(pixels.clamp(0, 1))
+
+    def _black_and_white(self, picture: Image.Image) -> tuple[Tensor, Tensor]:
+        """What the network gets of a black and of a white picture of the same size, [1,C,H,W]."""
+        black, white = (self._preprocessed(Image.new("RGB", picture.size, colour)) for colour in ("black", "white"))
+        return black, white
 
     def _preprocessed(self, picture: Image.Image) -> Tensor:
         with naming(f"{self.title}: its preprocess fails"):
