@@ -128,7 +128,8 @@ def classify(
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
         value = base[node.index]
-        if change is Whole.DENSE and isinstance(value, Tensor) and value.dim() == 4 and len(value) == 1 and value.numel():
+        is_map = isinstance(value, Tensor) and value.dim() == 4 and len(value) == 1 and value.numel() > 0
+        if change is Whole.DENSE and is_map:
             found = rearranged(node, by_index, base, changes.sizes)
             source = None if found is None else changes.of[found.source]
             if found is not None and isinstance(source, Local):
