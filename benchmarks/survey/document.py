@@ -140,8 +140,8 @@ def _in_patches(others: Mapping[str, Results]) -> str:
     to_the_end = sum("in full from" not in text for text in followed)
     return (
         f"Of the {len(followed)} of torchvision and timm that are followed, {to_the_end} are followed to their end in\n"
-        "patches: only what a window changes is computed again. In the others something looks at the whole map (a gate,\n"
-        "attention, a norm of groups) or turns it about; from that step on, named below, each window runs in full."
+        "patches: only what a window changes is computed again. In the others something looks at the whole map (a\n"
+        "gate, attention, a norm of groups) or turns it about; from that step on, named below, windows run in full."
     )
 
 
