@@ -42,6 +42,8 @@ def whole(results: Results, own_columns: Sequence[str]) -> str:
 
 {_headline(others, len(own))}
 
+{_in_patches(others)}
+
 Measured {date} with zfcuda {__version__}, torch {torch.__version__},
 {versions}, Python {platform.python_version()}, on a CPU, by `python -m benchmarks.networks`, which writes this page.
 Every cell was tried there, with random weights and a drawn picture.
@@ -130,6 +132,17 @@ def _headline(others: Mapping[str, Results], own: int) -> str:
         rows.append([owner, str(len(results)), *(_share(results, a) for a in ABILITIES)])
     rows.append(["both", str(len(every)), *(_share(every, a) for a in ABILITIES)])
     return _markdown(columns, rows)
+
+
+def _in_patches(others: Mapping[str, Results]) -> str:
+    cells = [result.cells.get("followed", (None, "")) for results in others.values() for result in results.values()]
+    followed = [text for holds, text in cells if holds]
+    to_the_end = sum("in full from" not in text for text in followed)
+    return (
+        f"Of the {len(followed)} of torchvision and timm that are followed, {to_the_end} are followed to their end in\n"
+        "patches: only what a window changes is computed again. In the others something looks at the whole map (a\n"
+        "gate, attention, a norm of groups) or turns it about; from that step on, named below, windows run in full."
+    )
 
 
 def _share(results: Results, ability: str) -> str:

@@ -46,6 +46,11 @@ class Subject(NamedTuple):
     logits: Tensor
 
 
+# What the engine says where its answer is not the model's, which rounding may be the reason of.
+_ROUNDING = (
+    "something outside of the layers changes what the model answers",
+    "the engine's answer to a window is not the model's own",
+)
 ABILITIES = ("followed", "projected", "summarised", "explained")
 
 
@@ -85,30 +90,34 @@ def followed(subject: Subject) -> Cell:
     except RuntimeError as error:
         refusal = first_line(error).removeprefix("method: 'incremental' cannot be done: ")
         ours = _occluded(subject, "auto")
-    if not (theirs - base).abs().amax(-1).min() > 10 * tolerance:
-        raise WrongError("a window changes nothing, so nothing is compared")
+    if not (theirs - base).abs().amax(-1).median() > 10 * tolerance:
+        raise WrongError("most windows change nothing, so nothing is compared")
     worst = float((ours.logits - theirs).abs().max()) / tolerance
     told = f"{worst:.2g} of the tolerance"
-    if not worst <= 1:  # NaN too
-        told = _in_float64(subject, theirs, worst, tolerance)
+    if refusal in _ROUNDING or not worst <= 1:  # NaN too
+        rounded, exactly = _in_float64(subject, theirs, tolerance)
+        # In float32 by no more than some times what brute force itself is off.
+        if exactly <= 1e-3 and rounded > 0.5 and worst <= 10 * rounded:
+            refused = " and the engine steps back" if refusal else ""
+            told = f"{exactly:.1g} of the tolerance in float64; in float32 rounding puts brute force {rounded:.2g} off"
+            told, refusal = told + (refused or f", the engine {worst:.2g}"), ""
+        elif not refusal:
+            raise WrongError(f"a logit is {worst:.2g} times the tolerance off, {exactly:.2g} in float64")
     if refusal:
         return Cell(False, refusal)
     whole = re.search(r"up to (.*), which needs whole maps", ours.reason)
     return Cell(True, f"{told}{f'; in full from {whole[1]}' if whole else ''}")
 
 
-def _in_float64(subject: Subject, theirs: Tensor, worst: float, tolerance: float) -> str:
-    """What is to be said of a deep network of random weights, which multiplies what float32 rounds off.
+def _in_float64(subject: Subject, theirs: Tensor, tolerance: float) -> tuple[float, float]:
+    """How far brute force is off in float32, and the engine in float64, of the tolerance.
 
-    In float64 it is held to a thousandth of the tolerance, and in float32 to ten times what brute force itself is off.
+    A deep network of random weights multiplies what float32 rounds off.
     """
     exact = Subject(copy.deepcopy(subject.network).double(), subject.image.double(), subject.logits.double())
     expected, _, _ = _brute_force(exact)
-    rounded = float((theirs - expected).abs().max()) / tolerance
-    exactly = float((_occluded(exact, "incremental").logits - expected).abs().max()) / tolerance
-    if not (exactly <= 1e-3 and worst <= 10 * rounded):
-        raise WrongError(f"a logit is {worst:.2g} times the tolerance off, {exactly:.2g} in float64")
-    return f"{worst:.2g} of the tolerance, where rounding puts brute force {rounded:.2g} off; {exactly:.1g} in float64"
+    ours = _occluded(exact, "incremental").logits
+    return float((theirs - expected).abs().max()) / tolerance, float((ours - expected).abs().max()) / tolerance
 
 
 def _brute_force(subject: Subject) -> tuple[Tensor, Tensor, float]:

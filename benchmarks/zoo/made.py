@@ -57,7 +57,7 @@ def randomise(network: nn.Module, seed: int = 0, images: Tensor | None = None) -
             if any(True for _ in module.buffers(recurse=False)):
                 module.reset_parameters()  # type: ignore[operator]  # constants and statistics, undefined until now
     random = torch.Generator().manual_seed(seed)
-    given: set[nn.Parameter] = set()
+    given: set[Tensor] = set()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             limit = (6 / module.weight[0].numel()) ** 0.5
@@ -71,10 +71,10 @@ def randomise(network: nn.Module, seed: int = 0, images: Tensor | None = None) -
             module.num_batches_tracked.fill_(1)
         else:
             continue
-        given.update(module.parameters(recurse=False))
+        given.update(x for x in (module.weight, module.bias) if x is not None)
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter not in given and parameter.numel() > 1 and (parameter == parameter.flatten()[0]).all():
+            if parameter not in given and parameter.numel() and (parameter == parameter.flatten()[0]).all():
                 middle = float(parameter.flatten()[0])
                 low, high = (-0.1, 0.1) if abs(middle) < 1e-2 else (0.7 * middle, 1.3 * middle)
                 parameter.uniform_(low, high, generator=random)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import zfcuda
 from benchmarks import networks
 from benchmarks.survey import document, running, subjects, trial
-from benchmarks.zoo import picture
+from benchmarks.zoo import picture, randomise
 from benchmarks.zoo.families import FAMILIES, SIDE
 
 
@@ -47,13 +47,30 @@ def test_a_wrong_logit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         trial.followed(subject)
 
 
+def test_what_float32_rounds_off_is_told_from_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that multiplies rounding; in float64 the engine gives brute force's answer."""
+    many = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for _ in range(60)]
+    deep = nn.Sequential(nn.Conv2d(3, 8, 3, 2), *many, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    torch.manual_seed(0)
+    randomise(deep, images=torch.cat([picture(SIDE, seed) for seed in range(8)]))
+    subject = of(deep)
+    told = trial.followed(subject)
+    assert told.holds and "of the tolerance in float64; in float32 rounding puts brute force" in told.text
+    monkeypatch.setattr(trial, "_in_float64", lambda *_: (9.0, 2.0))
+    monkeypatch.setattr(zfcuda, "occlusion_map", off(zfcuda.occlusion_map, 1e-2))
+    try:
+        assert trial.followed(subject).holds is False
+    except trial.WrongError as error:
+        assert "2 in float64" in str(error)
+
+
 class Blind(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3)) * 0 + 1
 
 
 def test_a_network_that_sees_nothing_compares_nothing() -> None:
-    with pytest.raises(trial.WrongError, match="a window changes nothing"):
+    with pytest.raises(trial.WrongError, match="most windows change nothing"):
         trial.followed(of(nn.Sequential(nn.Conv2d(3, 4, 3), Blind())))
 
 

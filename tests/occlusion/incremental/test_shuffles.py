@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.harness.random_networks import Code
 from tests.occlusion.incremental.definition import check, prepared
 from zfcuda.network import trace
-from zfcuda.occlusion.incremental.shuffles import as_channels
+from zfcuda.occlusion.incremental.shuffles import rearranged
 from zfcuda.occlusion.prepared import base_values
 
 SHAPE = (6, 5, 4)
@@ -23,8 +23,8 @@ def order(text: str, shape: tuple[int, int, int] = SHAPE) -> list[int] | None:
     base = base_values(network, torch.rand(shape), [output])
     two = network.run(torch.rand(2, *shape), [output])
     sizes = {i: value for i, value in two.items() if not isinstance(value, Tensor)}
-    found = as_channels(network.nodes[output], {node.index: node for node in network.nodes}, base, sizes)
-    return None if found is None else found.arguments["index"]
+    found = rearranged(network.nodes[output], {node.index: node for node in network.nodes}, base, sizes)
+    return None if found is None else found.node.arguments.get("index")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,34 @@ def test_what_is_an_order_of_channels(text: str, expected: list[int]) -> None:
 )
 def test_what_is_none(text: str) -> None:
     assert order(text, (6, 5, 4) if "reshape(2" not in text else (12, 5, 4)) is None
+
+
+class PlacesFirst(nn.Module):
+    """TResNet's beginning: each block of places becomes channels."""
+
+    def __init__(self, by_hand: bool) -> None:
+        super().__init__()
+        self.by_hand = by_hand
+        self.conv, self.fc = nn.Conv2d(48, 8, 3, padding=1), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.by_hand:
+            n, c, h, w = x.size(0), x.size(1), x.size(2), x.size(3)
+            x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 3, 5, 1, 2, 4).contiguous()
+            x = x.view(n, c * 16, h // 4, w // 4)
+        else:
+            x = nn.functional.pixel_unshuffle(x, 4)
+        return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("stride", [3, 4])
+def test_the_engine_follows_places_that_become_channels(by_hand: bool, stride: int) -> None:
+    image = torch.randn(3, 28, 20, generator=torch.Generator().manual_seed(0))
+    model = prepared(PlacesFirst(by_hand), image)
+    result = check(model, image, stride=stride)
+    assert "in full" not in result.reason
+    check(model, image, memory_budget="least")
 
 
 class ByHand(nn.Module):

@@ -16,7 +16,7 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.lookups import lookup_of
 from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded, union
-from zfcuda.occlusion.incremental.shuffles import as_channels, still_read
+from zfcuda.occlusion.incremental.shuffles import rearranged, still_read
 
 
 class Whole(Enum):
@@ -127,11 +127,16 @@ def classify(
     by_index = {node.index: node for node in nodes}
     for node in nodes:
         change = _change(node, base, changes, rows, columns)
-        if node.kind == "reshape" and change is Whole.DENSE and base[node.index].dim() == 4:
-            shuffled = as_channels(node, by_index, base, changes.sizes)
-            source = None if shuffled is None else changes.of[shuffled.refs[0]]
-            if shuffled is not None and isinstance(source, Local):
-                changes.replaced[node.index], change = shuffled, source
+        value = base[node.index]
+        is_map = isinstance(value, Tensor) and value.dim() == 4 and len(value) == 1 and value.numel() > 0
+        if change is Whole.DENSE and is_map:
+            found = rearranged(node, by_index, base, changes.sizes)
+            source = None if found is None else changes.of[found.source]
+            if found is not None and isinstance(source, Local):
+                changes.replaced[node.index] = found.node
+                change = Local(found.changed(source.rows), found.changed(source.columns))
+                if found.block > 1:
+                    changes.cuts.add(node.index)
         changes.of[node.index] = change
     for node in still_read(nodes, changes.replaced, wanted):
         change = changes.of[node.index]
