@@ -170,6 +170,10 @@ def test_an_environment_for_each_torch(tmp_path: Path) -> None:
     assert f"PYTHON: expected Python 3.1, which {tmp_path} was made with, got {sys.executable}" in refused.stderr
 
 
+def test_what_is_cited_is_this_version() -> None:
+    assert f"version: {zfcuda.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+
+
 def test_import_is_light() -> None:
     optional = "{'matplotlib', 'captum', 'torchvision', 'timm', 'skimage', 'sklearn', 'scipy', 'pandas'}"
     code = f"import sys, zfcuda; print(sorted({optional} & set(sys.modules)))"
