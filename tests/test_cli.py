@@ -20,6 +20,7 @@ from torch import nn
 from zfcuda import _startup, cli
 from zfcuda.cli import photos
 from zfcuda.models import zfnet
+from zfcuda.models.checkpoints import packaged
 
 WIDTH = 0.03
 NAMES = ["cat", "dog", "tabby cat"]
@@ -74,7 +75,7 @@ def test_explain(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("fill", "kind", "colour"),
-    [("mean", "mean", None), ("noise", "noise", None), ("255,0,16", "colour", [255, 0, 16]), ("7", "colour", [7] * 3)],
+    [("noise", "noise", None), ("255, 0,16", "colour", [255, 0, 16]), ("7", "colour", [7] * 3)],
 )
 def test_explain_with_another_occluder(fill: str, kind: str, colour: object, here: Path, tmp_path: Path) -> None:
     assert run(command(here, "--fill", fill, "--out", tmp_path)) == 0
@@ -168,6 +169,7 @@ MISTAKES: dict[str, Mistake] = {
         "window: expected 1 to 224 pixels, since the network sees 0.png as 224 x 224, got 0",
     ),
     "no stride": (lambda i: command(i, "--stride", "0"), "stride: expected at least 1, got 0"),
+    "no colour": (lambda i: command(i, "--fill", "1,2,3,4"), "from 0 to 255, got [1, 2, 3, 4]"),
     "no maps": (lambda i: command(i, "--top", "0"), "--top: expected at least 1, got 0"),
     "no number": (lambda i: command(i, "--window", "x"), "argument --window: invalid int value: 'x'"),
     "no device": (lambda i: command(i, "--device", "toaster"), "--device toaster: not available here"),
@@ -575,7 +577,7 @@ def test_backend(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "96"]) == 0
+    assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "96", "--top", "1"]) == 0
     printed = capsys.readouterr()
     page = Path(printed.out.splitlines()[-1])
     assert page == tmp_path / "demo" / "index.html"
@@ -594,7 +596,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_demo_without_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     assert run(["demo", "--out", str(tmp_path / "demo"), "--stride", "96", "--top", "1"]) == 0
     assert "pip install zfcuda[photos]" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "demo" / "numbers.json").read_text())["pictures"]) == 2
@@ -604,7 +606,7 @@ def test_explain_takes_a_network_for_photographs_where_there_is_one(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["explain", str(here / "0.png"), "--window", "112", "--stride", "112", "--top", "1", "--out"]
-    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     assert run([*arguments, str(tmp_path / "drawn")]) == 0
     said = capsys.readouterr().err
     assert "twelve kinds of drawn things" in said and "pip install zfcuda[photos]" in said

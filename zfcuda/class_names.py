@@ -74,10 +74,10 @@ class ClassNames(list[str]):
 
 
 def class_names(names: Any) -> ClassNames | None:
-    """Names as ClassNames, themselves where they are so already; None where they are no list or tuple of strings."""
+    """Names as ClassNames, themselves where they are so already; None where they are no sequence of strings."""
     if isinstance(names, ClassNames):
         return names
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         return None
     return ClassNames(names)
 

@@ -29,7 +29,7 @@ def as_image(image: Any, model: Any) -> Any:
         model: a module, wrapped or not.
 
     Raises:
-        TypeError: the model carries no preprocess.
+        TypeError: the model carries no preprocess, or an array is not of uint8.
         ValueError: what is given cannot be read, or the preprocess makes something else of it.
     """
     if not isinstance(image, PICTURES) or not isinstance(model, nn.Module):

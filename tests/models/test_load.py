@@ -94,7 +94,7 @@ def test_published_classes() -> None:
         ("torchvision/no_such_net", "torchvision"),
         ("timm/no_such_net", "timm"),
         ("./", "a folder, not a network"),
-        ("https://host/resnet18.pth", "https://host/resnet18.pth: an address; download the file first"),
+        ("https://host/resnet18.pth", "https://host/resnet18.pth: an address, not a file; download it first"),
     ],
 )
 def test_unknown_names(name: str, message: str) -> None:
@@ -102,7 +102,9 @@ def test_unknown_names(name: str, message: str) -> None:
 
 
 def test_an_address_of_weights() -> None:
-    assert error("resnet18", weights="s3://bucket/w.pth").startswith("s3://bucket/w.pth: an address; download")
+    assert error("resnet18", weights="s3://bucket/w.pth").startswith(
+        "s3://bucket/w.pth: an address, not a file; download it first"
+    )
 
 
 def test_numbers_of_classes_that_cannot_be() -> None:

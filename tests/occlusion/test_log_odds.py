@@ -122,3 +122,12 @@ def test_nan_stays(how: str) -> None:
     outputs = torch.tensor([[0.3, 0.7], [torch.nan, 0.5], [0.5, torch.nan]])
     odds = log_odds(outputs, 0, how)
     assert odds.isnan().tolist() == [False, True, how == "softmax"]
+
+
+def test_the_worst_position_where_probabilities_are_rounded_alike() -> None:
+    """The log-odds alone tell which of them is lowest."""
+    for logits, rounded in (([90.0, 95.0, 70.0, 80.0], 1.0), ([-190.0, -120.0, -200.0, -150.0], 0.0)):
+        result = occluded(torch.tensor([[logit, 0.0] for logit in logits]), target=0)
+        assert result.probability.tolist() == [[rounded] * 3] and result.worst == (0, 1)
+    own = occluded(torch.tensor([[5.0], [4.0], [3.0], [7.0]]), probability="none")  # no probabilities: as they are
+    assert own.worst == (0, 1)

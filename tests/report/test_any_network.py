@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,23 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.report.test_report import SIDE, drawing, explained, preprocess, subject
+from tests.report.small import SIDE, drawing, explained, page_of, preprocess, subject
 from zfcuda.backward.way import UnsupportedError
-from zfcuda.report import Explanation, Folder, Subject
+from zfcuda.report import Subject
 from zfcuda.report.explanation import Form
 
 
 def net(*body: nn.Module, maps: int = 6) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(maps, 3)).eval()
-
-
-def page(e: Explanation, folder: Path) -> tuple[str, dict[str, object]]:
-    """(the page, what numbers.json says of its picture)"""
-    with Folder(folder) as report:
-        html = report.write([e]).read_text("utf-8")
-    numbers = json.loads((folder / "numbers.json").read_text())["pictures"][0]
-    return html, numbers
 
 
 def whole(html: str, letters: str) -> None:
@@ -52,11 +43,10 @@ def test_a_refused_projection_takes_nothing_else_along(tmp_path: Path) -> None:
     assert second.units and all(unit.projection is None for unit in second.units)
     assert e.followed is second.units[0] and e.occlusion.activity is not None
 
-    html, numbers = page(e, tmp_path)
+    html, numbers = page_of(e, tmp_path)
     whole(html, "abcde")
     assert html.count("Not projected:") == 1 and "cannot be projected down to the pixels" in html
     layers = numbers["layers"]
-    assert isinstance(layers, list)
     assert [layer["refusal"] for layer in layers] == [None, second.refusal]
     assert [layer["projection"] for layer in layers] == ["filter", None]
     assert layers[1]["units"][0]["position"] == list(second.units[0].position)
@@ -82,7 +72,7 @@ def test_a_network_that_cannot_be_followed_says_so_once(tmp_path: Path) -> None:
     assert len(e.layers) == 2 and e.occlusion.method == "batched"
     assert len({layer.refusal for layer in e.layers}) == 1 and "cannot be recorded" in e.layers[0].refusal
     assert all(layer.field_size is None and layer.units for layer in e.layers)
-    html, _ = page(e, tmp_path)
+    html, _ = page_of(e, tmp_path)
     whole(html, "abcde")
     assert html.count("cannot be recorded by torch.fx") == 1 and "None of them can be projected back" in html
     assert "Not projected" not in html and html.count("how much of the picture a unit sees is not known") == 2
@@ -105,7 +95,7 @@ def test_a_network_without_2d_convolutions_has_the_rest(tmp_path: Path, model: o
     made(preprocess(drawing()))
     e = explained(of=subject(made))
     assert e.layers == () and e.followed is None and e.followed_layer is None and e.filters is None
-    html, numbers = page(e, tmp_path)
+    html, numbers = page_of(e, tmp_path)
     whole(html, "abc")
     assert "no two-dimensional convolution, so there are no feature maps to show" in html
     assert "First-layer filters" not in html and numbers["layers"] == []
@@ -127,10 +117,10 @@ def test_without_pooling_switches_the_guided_form_is_shown(tmp_path: Path) -> No
     by_hand = functional.conv_transpose2d(signal, model[0].weight, stride=2, output_padding=1)[0]  # type: ignore[index]
     torch.testing.assert_close(unit.projection, by_hand.detach(), rtol=1e-4, atol=1e-6)
 
-    html, numbers = page(e, tmp_path)
+    html, numbers = page_of(e, tmp_path)
     assert "Springenberg et al. 2014" in html and html.count("Guided backpropagation in place of the deconvnet") == 1
     assert "by guided backpropagation" in html and html.count("Nothing but filters lies before this layer") == 1
-    assert [layer["projection"] for layer in numbers["layers"]] == ["filter", "guided"]  # type: ignore[attr-defined]
+    assert [layer["projection"] for layer in numbers["layers"]] == ["filter", "guided"]
 
 
 def test_where_the_guided_form_is_refused_too_the_refusal_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +137,7 @@ def test_where_the_guided_form_is_refused_too_the_refusal_is_shown(monkeypatch: 
 def test_switches_on_the_way_are_the_deconvnet(tmp_path: Path) -> None:
     e = explained()
     assert [layer.form for layer in e.layers] == [Form.FILTER, Form.DECONVNET]
-    html, _ = page(e, tmp_path)
+    html, _ = page_of(e, tmp_path)
     assert "Springenberg" not in html and "uided backpropagation" not in html
 
 
@@ -158,7 +148,7 @@ def test_an_unknown_receptive_field_leaves_the_projections(tmp_path: Path, monke
     monkeypatch.setattr("zfcuda.report.projected.receptive_field", fail)
     e = explained()
     assert all(layer.field_size is None and not layer.refusal and layer.units for layer in e.layers)
-    html, _ = page(e, tmp_path)
+    html, _ = page_of(e, tmp_path)
     assert html.count("how much of the picture a unit sees is not known") == 2
 
 
@@ -180,7 +170,7 @@ def test_first_filters_of_any_channel_count(tmp_path: Path, channels: int) -> No
         return image.repeat(1, -(-channels // 3), 1, 1)[:, :channels]
 
     e = explained(of=Subject(model, spread, ("a", "b", "c"), "many channels"))
-    html, _ = page(e, tmp_path)
+    html, _ = page_of(e, tmp_path)
     whole(html, "abcde")
     assert "The 6 filters of 0" in html and (tmp_path / "pictures/filters.png").exists()
     assert ("12 of the 48 input channels" in html) == (channels == 48)
@@ -188,7 +178,7 @@ def test_first_filters_of_any_channel_count(tmp_path: Path, channels: int) -> No
 
 
 def test_many_filters_are_not_all_drawn(tmp_path: Path) -> None:
-    html, _ = page(explained(of=subject(net(nn.Conv2d(3, 200, 3, 4), nn.ReLU(), maps=200))), tmp_path)
+    html, _ = page_of(explained(of=subject(net(nn.Conv2d(3, 200, 3, 4), nn.ReLU(), maps=200))), tmp_path)
     assert "96 of the 200 filters of 0" in html
 
 
@@ -199,5 +189,5 @@ def test_classes_of_equal_probability_are_told_apart_by_their_logits(tmp_path: P
         model[-1].bias.copy_(torch.tensor([0.0, 1e-9, 0.0]))  # type: ignore[index, union-attr, operator, arg-type]
     e = explained(of=subject(model))
     assert e.probabilities[1] == e.probabilities[0] and e.target == 1 and e.order == [1, 0, 2]
-    html, _ = page(e, tmp_path)
+    html, _ = page_of(e, tmp_path)
     assert "This page asks about" not in html and "No square of this size changes anything" in html

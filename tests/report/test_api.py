@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 import zfcuda
-from tests.report.test_report import CLASSES, SIDE, drawing, network, preprocess
+from tests.report.small import CLASSES, SIDE, drawing, network, preprocess
 from zfcuda import cli
 from zfcuda.report.api import names_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.report.test_report import CLASSES, SIDE, drawing, explained, network, preprocess, subject
+from tests.report.small import CLASSES, SIDE, drawing, explained, network, page_of, preprocess, subject
 from zfcuda.occlusion import areas
 from zfcuda.occlusion.fill import FILLS, Filling
-from zfcuda.report import Explanation, Folder, Subject
+from zfcuda.report import Subject
 from zfcuda.report.panels import draw
 
 PAINTS: list[Any] = ["grey", "gray", *FILLS, (255, 0, 0), 64]
-
-
-def page_of(e: Explanation, folder: Path) -> tuple[str, dict[str, Any]]:
-    with Folder(folder) as report:
-        page = report.write([e]).read_text("utf-8")
-    return page, json.loads((folder / "numbers.json").read_text())["pictures"][0]
 
 
 def values_of(paint: Any) -> Tensor:
@@ -40,13 +33,13 @@ def values_of(paint: Any) -> Tensor:
 def test_the_network_gets_what_the_page_shows(paint: Any) -> None:
     e = explained(fill=paint)
     row, column = 1, 2
-    top, left, bottom, right = e.occluder(row, column)
+    top, left, bottom, right = e.occlusion.rectangle(row, column)
     image = preprocess(drawing())
     image[0, :, top:bottom, left:right] = values_of(paint)[:, top:bottom, left:right]
     with torch.no_grad():
         expected = network()(image)[0]
     torch.testing.assert_close(e.occlusion.logits[row, column], expected, rtol=1e-4, atol=1e-4)
-    top, left, bottom, right = e.occluder(*e.worst)
+    top, left, bottom, right = e.occlusion.rectangle(*e.occlusion.worst)
     shown = torch.tensor(np.array(draw(e).occluded.image)).permute(2, 0, 1) / 255
     plain = torch.tensor(np.array(drawing())).permute(2, 0, 1) / 255
     covering = (values_of(paint) * 0.25 + torch.tensor([0.5, 0.4, 0.3])[:, None, None]).clamp(0, 1)

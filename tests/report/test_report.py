@@ -18,9 +18,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.report.small import CLASSES, SIDE, drawing, explained, network, preprocess, subject
 from zfcuda.data.preprocessing import assumed
 from zfcuda.files import drafts as drafts_module
-from zfcuda.report import Explanation, Folder, Subject, explain, prepare
+from zfcuda.report import Explanation, Folder, Subject, prepare
 from zfcuda.report import files as files_module
 from zfcuda.report.files import stems
 from zfcuda.report.layers import chosen, conv_layers
@@ -29,46 +30,7 @@ from zfcuda.report.panels import draw
 from zfcuda.report.record import weights_checksum
 from zfcuda.report.subject import read_classes
 
-SIDE = 48
-CLASSES = ("cat", "dog <b>&", "Ärmel")
 ODD_NAME = "<img src=x onerror=alert(1)> \"quoted' ünï 猫.png"
-
-
-def network(classes: int = 3) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, 6, 3),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(24, classes),
-    ).eval()
-
-
-def preprocess(picture: Image.Image) -> Tensor:
-    small = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1)
-    return (values / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1))[None] / 0.25
-
-
-def subject(model: nn.Module | None = None, classes: tuple[str, ...] = CLASSES) -> Subject:
-    return Subject(network() if model is None else model, preprocess, classes, "a test <network>")
-
-
-def drawing(seed: int = 0) -> Image.Image:
-    noise = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-    big = functional.interpolate(noise, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1)[0]
-    return Image.fromarray((big * 255).byte().permute(1, 2, 0).numpy())
-
-
-def explained(
-    name: str = "one.png", seed: int = 0, of: Subject | None = None, top: int = 3, **options: object
-) -> Explanation:
-    options = {"window": 16, "stride": 8} | options
-    return explain(prepare(of or subject(), drawing(seed), name, **options), top=top)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +62,8 @@ def test_explanation_says_what_the_network_says(two: list[Explanation]) -> None:
     assert two[1].target == 0 and two[1].chosen_target
     rows, columns = e.occlusion.probability.shape
     assert (rows, columns) == (5, 5) == tuple(e.occlusion.label.shape)
-    assert e.occlusion.probability[e.worst] == e.occlusion.probability.min()
-    top, left, bottom, right = e.occluder(*e.worst)
+    assert e.occlusion.probability[e.occlusion.worst] == e.occlusion.probability.min()
+    top, left, bottom, right = e.occlusion.rectangle(*e.occlusion.worst)
     assert (bottom - top, right - left) == (16, 16)
 
 
@@ -128,7 +90,7 @@ def test_units_are_the_strongest_maps(two: list[Explanation]) -> None:
 def test_activity_is_that_of_the_followed_map(two: list[Explanation]) -> None:
     e = two[0]
     row, column = 1, 2
-    top, left, bottom, right = e.occluder(row, column)
+    top, left, bottom, right = e.occlusion.rectangle(row, column)
     view, _, grey = subject().view(drawing())
     view[0, :, top:bottom, left:right] = grey[:, top:bottom, left:right]
     model = network()

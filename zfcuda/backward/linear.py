@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.way import SETTINGS, TorchCall, UnsupportedError, Way, WayBack
+from zfcuda.backward.way import SETTINGS_DEPEND, TorchCall, UnsupportedError, Way, WayBack
 from zfcuda.network import Node
 from zfcuda.network.graph import map_nest, outline, references
 
@@ -77,7 +77,7 @@ def way(node: Node, call: TorchCall | None, sees: set[int]) -> Way:
         # `input[index] = value` is linear in the value too.
         operands = (call.input, call.settings[1:]) if name == "set_item" else call.input
         if len(seen) != sum(i in sees for i in references(operands)):
-            raise UnsupportedError(SETTINGS)
+            raise UnsupportedError(SETTINGS_DEPEND)
     sources = list(dict.fromkeys(seen))
     return Way(sources, lambda values: _transposable(node, sources, values))
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from zfcuda.backward import axes, filters, linear, nonlinear, normalisation
-from zfcuda.backward.way import SETTINGS, Rule, TorchCall, UnsupportedError, Way, WayBack
+from zfcuda.backward.way import SETTINGS_DEPEND, Rule, TorchCall, UnsupportedError, Way, WayBack
 from zfcuda.network import Node, Ref
 
 RELU = ("deconvnet", "gradient", "guided")
@@ -97,7 +97,7 @@ def _by_name(node: Node, rule: Rule, sees: set[int]) -> Way:
     kept = [i for i, slot in enumerate(slots) if isinstance(slot, Ref) and slot.index in sees]
     sources = [slots[i].index for i in kept]
     if sum(i in sees for i in node.refs) != len(sources):
-        raise UnsupportedError(SETTINGS)
+        raise UnsupportedError(SETTINGS_DEPEND)
 
     def run(values: Mapping[int, Any]) -> tuple[Any, WayBack]:
         value, back = rule(node.resolve(values))
@@ -112,7 +112,7 @@ def _of_input(node: Node, call: TorchCall, sees: set[int], rule: Callable[[Torch
     rule: takes the call with the values of its arguments, and its own.
     """
     if not isinstance(call.input, Ref) or sum(i in sees for i in node.refs) != 1 or call.input.index not in sees:
-        raise UnsupportedError(SETTINGS)
+        raise UnsupportedError(SETTINGS_DEPEND)
 
     def run(values: Mapping[int, Any]) -> tuple[Any, WayBack]:
         arguments = node.resolve(values)

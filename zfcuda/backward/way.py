@@ -18,8 +18,7 @@ WayBack = Callable[[Any], Sequence[Any]]  # a signal for each source; None: noth
 Arguments = dict[str, Any]
 Rule = Callable[[Arguments], tuple[Tensor, WayBack]]  # for nodes whose arguments have names of their own
 
-
-SETTINGS = "its weights or settings depend on the image"
+SETTINGS_DEPEND = "its weights or settings depend on the image"
 
 
 class UnsupportedError(Exception):

@@ -88,10 +88,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return report(folder, prepared, top)
 
 
-def _fill(text: str) -> str | list[int]:
-    """What --fill says: a word, or a colour."""
+def _fill(text: str) -> str | int | list[int]:
+    """What --fill says: a word, a grey, or a colour."""
     numbers = text.replace(" ", "").split(",")
-    return [int(number) for number in numbers] * (3 // len(numbers)) if all(map(str.isdecimal, numbers)) else text
+    if not all(map(str.isdecimal, numbers)):
+        return text
+    return int(numbers[0]) if len(numbers) == 1 else [int(number) for number in numbers]
 
 
 def _output(text: str | None) -> Any:

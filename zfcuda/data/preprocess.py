@@ -46,7 +46,7 @@ class Preprocess:
         order: the order of the channels, "rgb" or "bgr".
 
     Raises:
-        ValueError: naming the setting that is none of these.
+        TypeError, ValueError: naming the setting that is none of these.
 
     Example:
         model.preprocess = zfcuda.Preprocess(size=240, short_side=274, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -18,7 +18,7 @@ from zfcuda.occlusion.forward_memory import ForwardMemory
 from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, scores_of
-from zfcuda.occlusion.result import WindowOutputs
+from zfcuda.occlusion.window_outputs import WindowOutputs
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
 # pages for each: with 64 at a time half of the time were page faults. A GPU is full.

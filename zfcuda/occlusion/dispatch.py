@@ -27,7 +27,7 @@ from zfcuda.occlusion.prepared import (
     refused,
     run_engine,
 )
-from zfcuda.occlusion.result import WindowOutputs
+from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import grid
 
 

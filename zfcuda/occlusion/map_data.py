@@ -78,9 +78,13 @@ class MapData:
 
     @property
     def worst(self) -> tuple[int, int]:
-        """(row, column) of the position where the target is least probable; the first of several."""
+        """(row, column) of the position where the target is least probable; the first of several.
+
+        Where probabilities are rounded to the same number, such as 0 or 1, the log-odds may still tell them apart.
+        """
         grid = torch.nan_to_num(self.probability, nan=torch.inf)
-        row, column = divmod(int(grid.argmin()), grid.shape[1])
+        odds = torch.nan_to_num(self.log_odds, nan=torch.inf).masked_fill(grid > grid.min(), torch.inf)
+        row, column = divmod(int(odds.argmin()), grid.shape[1])
         return row, column
 
     def rectangle(self, row: int, column: int) -> Rectangle:

@@ -24,7 +24,8 @@ from zfcuda.occlusion.prepared import (
     check_outputs,
     run_engine,
 )
-from zfcuda.occlusion.result import OcclusionMap, WindowOutputs
+from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.window_outputs import WindowOutputs
 
 
 class OcclusionMapper:

@@ -21,7 +21,7 @@ from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.memory import limit_of, spoken_bytes
 from zfcuda.occlusion.occluded_image import OccludedImage
-from zfcuda.occlusion.result import WindowOutputs
+from zfcuda.occlusion.window_outputs import WindowOutputs
 
 # Windows that are run in float32 too where a smaller dtype was asked for.
 _SAMPLE = 8

@@ -1,31 +1,16 @@
-"""What an occlusion experiment gives: WindowOutputs of the network, and the OcclusionMap made of them."""
+"""OcclusionMap, what an occlusion experiment gives: its attributes, and what can be done with it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 
 from zfcuda.occlusion.map_data import MapData
 from zfcuda.occlusion.map_file import read, write
 from zfcuda.occlusion.map_pictures import draw, plot
 from zfcuda.occlusion.map_text import lines, page
-
-
-@dataclass(frozen=True)
-class WindowOutputs:
-    """What the network gives for one image with each window covered, in row-major order of the grid.
-
-    Attributes:
-        logits: float32 [windows,classes].
-        activity: float32 [windows,units], total activation of a layer's units; None where none is watched.
-    """
-
-    logits: Tensor
-    activity: Tensor | None
 
 
 class OcclusionMap(MapData):

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from torch import nn
 
-from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.data.pictures import PICTURES, Picture, as_picture
 from zfcuda.inputs import integer
 from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Paint
@@ -115,7 +114,7 @@ def names_of(pictures: Sequence[Picture]) -> list[str]:
 
 def _named(pictures: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
     """The pictures as a list, with their names."""
-    if isinstance(pictures, str | os.PathLike | Image.Image | np.ndarray):
+    if isinstance(pictures, PICTURES):
         pictures = [pictures]
     if not isinstance(pictures, Sequence):
         kind = type(pictures).__name__

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zfcuda import render
 from zfcuda.occlusion.fill import FILLS, Filling
 from zfcuda.report.subject import Subject
 
@@ -71,11 +72,11 @@ def checked_paint(paint: Paint) -> str | tuple[int, int, int]:
     raise ValueError(f"fill: expected one of {', '.join(PAINTS)}, or red, green and blue from 0 to 255, got {paint!r}")
 
 
-def cover_of(subject: Subject, picture: Image.Image, image: Tensor, paint: Paint, window: int) -> Cover:
+def cover_of(subject: Subject, picture: Image.Image, image: Tensor, grey: Tensor, paint: Paint, window: int) -> Cover:
     """What covers a picture.
 
     Args:
-        image: [1,C,H,W], the picture as the network gets it.
+        image: [1,C,H,W], the picture as the network gets it; grey: [C,H,W], the same of a middle grey one.
         paint: one of PAINTS; a number or three, red, green and blue, from 0 to 255.
         window: side of the square.
     """
@@ -85,12 +86,12 @@ def cover_of(subject: Subject, picture: Image.Image, image: Tensor, paint: Paint
         values = Filling(paint, image[0], (window, window)).of(image[0])
         return Cover(paint, paint, values, subject.pixels(values.float().cpu(), picture), _WORDS[paint])
     if paint == "grey":
-        view, pixels, middle = subject.view(picture)
-        values, pixels, words = middle.to(image), torch.full_like(pixels, _GREY), _WORDS["grey"]
+        values, words = grey.to(image), _WORDS["grey"]
+        pixels = torch.full((3, *image.shape[-2:]), _GREY)
     else:
         assert isinstance(paint, tuple)
         view, pixels, _ = subject.view(Image.new("RGB", picture.size, paint))
-        values, words = view[0].to(image), "a square of the colour #{:02x}{:02x}{:02x}".format(*paint)
+        values, words = view[0].to(image), f"a square of the colour {render.hex_colour(paint)}"
     kind = paint if isinstance(paint, str) else "colour"
     return Cover(kind, _one_each(values) or values, values, pixels, words)
 

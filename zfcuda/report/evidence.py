@@ -6,7 +6,6 @@ from zfcuda.report.explanation import Explanation
 from zfcuda.report.panels import QUANTITIES, Drawn
 from zfcuda.report.pieces import picture, points, scale, signed, text
 
-_WORDS = {"log_odds": "log-odds", "score": "logit", "probability": "probability"}
 _MEANING = {
     "log_odds": "Numbers: log-odds; 0.7 less halves the odds, 2.3 less divides them by ten.",
     "score": "Numbers: the raw output of the network. It may fall while the class becomes more probable, where other "
@@ -20,10 +19,11 @@ def evidence(number: int, e: Explanation, drawn: Drawn) -> str:
     name = text(e.class_names[e.target])
     outlined = "" if e.truth is None else " Yellow: the outline of the one part that makes it what it is."
     group = f"evidence-{number}"
-    buttons, views = [], []
-    for of in QUANTITIES:
-        words, one = _WORDS[of], drawn.evidence[of]
-        checked = " checked" if of == QUANTITIES[0] else ""
+    buttons: list[str] = []
+    views = []
+    for of, words in QUANTITIES.items():
+        one = drawn.evidence[of]
+        checked = "" if buttons else " checked"
         buttons.append(
             f'<input type="radio" name="{group}" id="{group}-{of}" class="{of}"{checked}>'
             f'<label for="{group}-{of}">{words}</label>'

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import torch
 from torch import Tensor
 
 from zfcuda.occlusion import OcclusionMap
+from zfcuda.occlusion.map_data import Rectangle
 from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Cover
 from zfcuda.report.subject import Subject
-
-Rectangle = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right are exclusive
 
 
 class Form(str, Enum):
@@ -125,22 +123,3 @@ class Explanation:
         """The classes, the most probable first; probabilities may be too small to differ where the logits do."""
         order: list[int] = self.logits.argsort(descending=True, stable=True).tolist()
         return order
-
-    @property
-    def target_label(self) -> int:
-        """The target as an entry of the occlusion map's labels."""
-        return self.target if len(self.class_names) > 1 else 1
-
-    @property
-    def worst(self) -> tuple[int, int]:
-        """(row, column) of the occluder position where the target is least probable."""
-        # Log-odds still differ where probabilities are rounded to 0 or 1.
-        grid = torch.nan_to_num(self.occlusion.log_odds, nan=torch.inf)
-        row, column = divmod(int(grid.argmin()), grid.shape[1])
-        return row, column
-
-    def occluder(self, row: int, column: int) -> Rectangle:
-        """The pixels covered at a position; the last positions are cut off at the border."""
-        y, x = (int(v) for v in self.occlusion.origins[row, column])
-        high, wide = self.pixels.shape[-2:]
-        return y, x, min(y + self.window, high), min(x + self.window, wide)

@@ -18,11 +18,11 @@ _MATTERS = 0.02  # a smaller fall of the probability, that does not halve it, is
 
 def finding(e: Explanation) -> str:
     """What the occlusion map comes to, as a sentence in HTML."""
-    row, column = e.worst
+    row, column = e.occlusion.worst
     before, after = float(e.probabilities[e.target]), float(e.occlusion.probability[row, column])
     label = int(e.occlusion.label[row, column])
     name, other = text(e.class_names[e.target]), text(e.label_name(label))
-    top, left, bottom, right = e.occluder(row, column)
+    top, left, bottom, right = e.occlusion.rectangle(row, column)
     place = (
         f'the {times(bottom - top, right - left)} pixels at rows <span class="num">{top} to {bottom - 1}</span>, '
         f'columns <span class="num">{left} to {right - 1}</span>'
@@ -36,7 +36,7 @@ def finding(e: Explanation) -> str:
             f"No single square of this size matters much: hiding {place} costs the most, "
             f"and leaves {name} at <b>{percent(after)}</b>."
         )
-    then = f", and the answer becomes <b>{other}</b>" if label != e.target_label else ""
+    then = f", and the answer becomes <b>{other}</b>" if label != e.occlusion.target_label else ""
     return f"Hide {place}, and {name} falls to <b>{percent(after)}</b>{then}."
 
 
@@ -127,7 +127,7 @@ def _panel(letter: str, content: str, caption: str) -> str:
 def _map(e: Explanation, panel: Panel) -> str:
     """A map with the cell of the most harmful place marked."""
     rows, columns = e.occlusion.probability.shape
-    row, column = e.worst
+    row, column = e.occlusion.worst
     where = f"top:{100 * row / rows:.3f}%;left:{100 * column / columns:.3f}%"
     size = f"height:{100 / rows:.3f}%;width:{100 / columns:.3f}%"
     return f'<div class="frame" tabindex="0">{picture(panel)}<div class="cell" style="{where};{size}"></div></div>'
@@ -150,17 +150,15 @@ def _legend(e: Explanation, drawn: Drawn) -> str:
 
 def _data(number: int, e: Explanation) -> dict[str, object]:
     """What the script needs to tell about each place of the square."""
-    o = e.occlusion
+    o, colour = e.occlusion, e.cover.colour
     return {
         "picture": f"shown-{number}",
         "size": list(e.pixels.shape[-2:]),
         "window": e.window,
-        "fill": "#{:02x}{:02x}{:02x}".format(*e.cover.colour)
-        if e.cover.colour
-        else data_of(render.picture(e.cover.pixels)),
+        "fill": render.hex_colour(colour) if colour else data_of(render.picture(e.cover.pixels)),
         "rows": o.origins[:, 0, 0].tolist(),
         "columns": o.origins[0, :, 1].tolist(),
-        "worst": list(e.worst),
+        "worst": list(o.worst),
         "target": e.class_names[e.target],
         "names": {i: e.label_name(i) for i in sorted(set(o.label.flatten().tolist()))},
         "label": o.label.tolist(),

@@ -19,11 +19,11 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
     from pixel to pixel. The name of an entry of `label` is in `names`.
     """
     o = e.occlusion
-    worst = e.worst
+    worst = o.worst
     rows, columns = o.probability.shape
     truth: dict[str, Any] = {}
     if e.truth is not None:
-        top, left, bottom, right = e.occluder(*worst)
+        top, left, bottom, right = o.rectangle(*worst)
         truth = {
             "part_covered": round(float(e.truth[top:bottom, left:right].sum() / e.truth.sum().clamp(min=1)), 4),
         }
@@ -100,7 +100,7 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "followed": {"layer": e.followed_layer, "map": None if e.followed is None else e.followed.number},
             "activity": None if o.activity is None else rounded(o.activity),
             "worst": {
-                "rectangle": list(e.occluder(*worst)),
+                "rectangle": list(o.rectangle(*worst)),
                 "probability": single(o.probability[worst]),
                 "label": int(o.label[worst]),
                 **truth,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from zfcuda import render
+from zfcuda.occlusion.map_data import Rectangle
+from zfcuda.occlusion.map_pictures import drop
 from zfcuda.report.cover import Cover
-from zfcuda.report.explanation import Explanation, Rectangle, Unit
+from zfcuda.report.explanation import Explanation, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
 _OUTLINE = (255, 214, 10)
-QUANTITIES = ("log_odds", "score", "probability")  # that the evidence is drawn of; the first one is shown first
+# What the evidence is drawn of, in words; the first one is shown first.
+QUANTITIES = {"log_odds": "log-odds", "score": "logit", "probability": "probability"}
+_FIRST = next(iter(QUANTITIES))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Drawn:
         """Every picture by its file name."""
         panels = {
             "picture": self.picture,
-            **{"evidence" if of == QUANTITIES[0] else f"evidence-{of}": e.panel for of, e in self.evidence.items()},
+            **{"evidence" if of == _FIRST else f"evidence-{of}": e.panel for of, e in self.evidence.items()},
             "occluded": self.occluded,
             "activity": self.activity,
             "projection": self.projection,
@@ -88,9 +90,9 @@ def draw(e: Explanation) -> Drawn:
     """All panels of one explanation."""
     shown = render.picture(e.pixels)
     name = e.class_names[e.target]
-    top, left, bottom, right = place = e.occluder(*e.worst)
+    top, left, bottom, right = place = e.occlusion.rectangle(*e.occlusion.worst)
     where = f"rows {top} to {bottom - 1}, columns {left} to {right - 1}"
-    labels, legend = render.label_map(e.occlusion.label, first=e.target_label)
+    labels, legend = render.label_map(e.occlusion.label, first=e.occlusion.target_label)
     activity = e.occlusion.activity
     followed = None if e.followed is None else _unit(shown, e.followed, f"{e.followed_layer}, map {e.followed.number}")
     return Drawn(
@@ -171,14 +173,10 @@ def _occluded(shown: Image.Image, cover: Cover, place: Rectangle) -> Image.Image
 
 
 def _evidence(e: Explanation, shown: Image.Image, of: str) -> Evidence:
-    high, wide = e.pixels.shape[-2:]
-    heat = e.occlusion.heatmap((high, wide), of=of).float().cpu()
-    # One value per step of the occluder, then smoothly stretched: the map knows no finer detail.
-    steps = (math.ceil(high / e.stride), math.ceil(wide / e.stride))
-    heat = functional.adaptive_avg_pool2d(heat[None], steps)[0]
+    heat = drop(e.occlusion, of)
     limit = max(map(abs, render.value_range(heat)))
-    name, words = e.class_names[e.target], of.replace("_", "-")
-    alt = f"By how much hiding each part of {e.name} lowers (red) or raises (blue) the {words} of {name}"
+    what = f"the {QUANTITIES[of]} of {e.class_names[e.target]}"
+    alt = f"By how much hiding each part of {e.name} lowers (red) or raises (blue) {what}"
     return Evidence(Panel(_outlined(render.overlay(shown, heat, limit=limit), e.truth), alt), limit)
 
 

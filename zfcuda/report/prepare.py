@@ -69,7 +69,7 @@ def prepare(
     """
     device = next((p.device for p in subject.model.parameters()), torch.device("cpu"))
     fill = checked_paint(fill)
-    image, pixels, _ = (value.to(device) for value in subject.view(picture))
+    image, pixels, grey = (value.to(device) for value in subject.view(picture))
     dtypes = image_dtypes(subject.model)
     if image.dtype not in dtypes and not takes(subject.model, image):
         image = image.to(dtypes[0])
@@ -99,7 +99,7 @@ def prepare(
         name,
         image,
         pixels.cpu(),
-        cover_of(subject, picture, image, fill, window),
+        cover_of(subject, picture, image, grey, fill, window),
         logits,
         index,
         target is not None,

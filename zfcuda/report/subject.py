@@ -51,9 +51,10 @@ class Subject:
         Raises:
             ValueError: where there is none, with the names that come near, or several.
         """
-        if not self.classes and not text.isdecimal():
+        names = class_names(self.classes) or ClassNames()
+        if not names and not text.isdecimal():
             raise ValueError(f"no class {text!r}: without names (--classes FILE), a class is a number")
-        return (class_names(self.classes) or ClassNames(self.classes)).find(text)
+        return names.find(text)
 
     def view(self, picture: Image.Image) -> tuple[Tensor, Tensor, Tensor]:
         """A picture as the network receives it, and the way back to pixels.
@@ -174,12 +175,12 @@ def subject_of(
     """
     model = unwrap(model)
     if classes is None:
-        names = _known_classes(model)
+        names: Sequence[str] | None = _known_classes(model)
     elif isinstance(classes, str | os.PathLike):
         names = _class_names(classes)
-    elif isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
-        names = class_names(classes) or list(classes)
     else:
+        names = class_names(classes)
+    if names is None:
         raise TypeError(f"classes: expected a list of names, a text file of them or 'imagenet', got {classes!r:.200}")
     return Subject(model, _entrance(model, None, preprocess, {}), names, title or type(model).__name__)
 

