@@ -153,7 +153,7 @@ def _rounded(others: Mapping[str, Results]) -> str:
     back = sum("steps back" in text for text in rounded)
     return (
         f"Deep networks of random weights multiply what float32 rounds off, until brute force itself is off by more:\n"
-        f'  {len(rounded)} of them are held to it in float64, and for {back} of these "auto" takes brute force in float32.'
+        f'  {len(rounded)} of them are held to it in float64; for {back} of these "auto" takes brute force in float32.'
     )
 
 
@@ -177,8 +177,8 @@ def _refusals(others: Mapping[str, Results]) -> str:
         return ""
     told = ", ".join(f"{step} ({count})" for step, count in steps.most_common())
     return (
-        f"The first convolution is projected in {first} of {total} networks. On the way from deeper ones, projections stop\n"
-        f"at these steps first, in so many networks: {told}."
+        f"The first convolution is projected in {first} of {total} networks. On the way from deeper ones, projections\n"
+        f"stop at these steps first, in so many networks: {told}."
     )
 
 
