@@ -77,10 +77,12 @@ training, the image is square, of the side that the column says.
 
 - *followed exactly*: `occlusion_map(method="incremental")` gives the logits of brute force, for six windows; the worst
   logit, in the tolerance above. Else the engine's reason, and "auto" takes brute force.
-- *projected*: from the first, the middle and the last convolution, with nothing outside the receptive field.
+  {_rounded(others)}
+- *projected*: from the first, the middle and the last convolution, with nothing outside the receptive field. Else the
+  step that cannot be undone, and where it stands.
 - *summarised*: every parameter is in the table once, and the multiply-adds are those that
   `torch.utils.flop_counter` counts.
-- *explained*: the page, with so many layers and pictures.
+- *explained*: the page, with so many layers and pictures; what is not projected is named there, and the rest stays.
 
 {table({name: result for those in others.values() for name, result in those.items()})}
 
@@ -145,6 +147,16 @@ def _in_patches(others: Mapping[str, Results]) -> str:
     )
 
 
+def _rounded(others: Mapping[str, Results]) -> str:
+    cells = [result.cells.get("followed", (None, "")) for results in others.values() for result in results.values()]
+    rounded = [text for holds, text in cells if holds and "in float64" in text]
+    back = sum("steps back" in text for text in rounded)
+    return (
+        f"Deep networks of random weights multiply what float32 rounds off, until brute force itself is off by more:\n"
+        f'  {len(rounded)} of them are held to it in float64; for {back} of these "auto" takes brute force in float32.'
+    )
+
+
 def _share(results: Results, ability: str) -> str:
     holding = sum(bool(result.cells.get(ability, (None, ""))[0]) for result in results.values())
     share = f"{100 * holding / len(results):.0f} %" if results else "-"
@@ -154,15 +166,20 @@ def _share(results: Results, ability: str) -> str:
 def _refusals(others: Mapping[str, Results]) -> str:
     """What stands in the way of projections, most frequent first."""
     steps: Counter[str] = Counter()
+    first = total = 0
     for results in others.values():
         for result in results.values():
             holds, text = result.cells.get("projected", (None, ""))
+            first, total = first + text.startswith("first"), total + 1
             if holds is False:
                 steps.update({step.split(".")[-1] for step in re.findall(r"not [^:]*: ([^ ;]+) \(", text)})
     if not steps:
         return ""
     told = ", ".join(f"{step} ({count})" for step, count in steps.most_common())
-    return f"Projections stop first at these steps, in so many networks: {told}."
+    return (
+        f"The first convolution is projected in {first} of {total} networks. On the way from deeper ones, projections\n"
+        f"stop at these steps first, in so many networks: {told}."
+    )
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ import zfcuda
 from tests.occlusion.incremental.definition import METHOD
 from zfcuda.occlusion.incremental.engine import Plan
 from zfcuda.occlusion.occluded_image import OccludedImage
-from zfcuda.occlusion.result import WindowOutputs
+from zfcuda.occlusion.window_outputs import WindowOutputs
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, wrong: Tensor) -> None:
