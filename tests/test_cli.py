@@ -205,7 +205,7 @@ MISTAKES: dict[str, Mistake] = {
     "unknown command": (lambda i: ["explode"], "invalid choice: 'explode'"),
     "too few names": (lambda i: command(i, "--classes", i / "two.txt"), "two.txt: 2 names, but the weights in"),
     "device without storage": (lambda i: command(i, "--device", "meta"), "--device meta: not available here"),
-    "out is a file": (lambda i: command(i, "--out", i / "classes.txt"), "classes.txt: cannot be written to"),
+    "out is a file": (lambda i: command(i, "--out", i / "classes.txt"), "classes.txt: expected a folder, got a file"),
 }
 
 

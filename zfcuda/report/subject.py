@@ -52,7 +52,7 @@ class Subject:
             ValueError: where there is none, with the names that come near, or several.
         """
         if not self.classes and not text.isdecimal():
-            raise ValueError(f"no class {text!r}: without names (--classes FILE), a class is a number")
+            raise ValueError(f"no class {text!r}: without names (classes, --classes FILE) a class is a number")
         return (class_names(self.classes) or ClassNames(self.classes)).find(text)
 
     def view(self, picture: Image.Image) -> tuple[Tensor, Tensor, Tensor]:
