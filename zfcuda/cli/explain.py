@@ -53,9 +53,11 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda.data.pictures import read_picture
+    from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.report import Folder, load_subject, names_of, prepare
 
+    for path in arguments.pictures:  # before a network is loaded
+        check_path(path)
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
     output = _output(arguments.output)

@@ -114,11 +114,9 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         PictureError: (a ValueError) for a path that is missing, a folder, unreadable, empty, not a picture, or
             truncated, and for a picture of more pixels than Pillow takes for safe (``PIL.Image.MAX_IMAGE_PIXELS``).
     """
+    check_path(path)
     file = Path(path)
     shown = one_line(str(file))
-    if _ADDRESS.match(shown):
-        raise PictureError(f"{one_line(os.fspath(path))}: an address, not a file; download it first")
-    _check_file(file, shown)
     _register_reader(file.suffix.lower())
     try:
         with warnings.catch_warnings():
@@ -143,7 +141,16 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         raise PictureError(f"{shown}: damaged or truncated ({one_line(str(error)) or type(error).__name__})") from None
 
 
-def _check_file(file: Path, shown: str) -> None:
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuses a path where no picture can be, without decoding what is there.
+
+    Raises:
+        PictureError: (a ValueError) for an address, and for a path that is missing, a folder, unreadable or empty.
+    """
+    file = Path(path)
+    shown = one_line(str(file))
+    if _ADDRESS.match(shown):
+        raise PictureError(f"{one_line(os.fspath(path))}: an address, not a file; download it first")
     try:
         if file.is_dir():
             raise PictureError(f"{shown}: a folder, not a picture")

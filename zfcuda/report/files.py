@@ -122,7 +122,7 @@ class Folder:
 
     def _refused(self, error: Exception) -> ValueError:
         if self.path.exists() and not self.path.is_dir():
-            return ValueError(f"{self.path}: expected a folder, got a file that is there")
+            return ValueError(f"{self.path}: expected a folder, got what is no folder")
         return ValueError(f"{self.path}: cannot be written to ({getattr(error, 'strerror', None) or error})")
 
     def _remove_made(self) -> None:
