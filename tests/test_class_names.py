@@ -31,6 +31,10 @@ FEW = ClassNames(["tabby", "tiger cat", "Dog", "dog house", "7", "crane", "CRANE
         ("3", 3),
         ("99", 99),
         ("crane", 5),
+        ("tiger_cat", 1),
+        ("Dog-house ", 3),
+        ("tabby, tabby cat", 0),
+        (" 7", 4),
     ],
 )
 def test_a_class_is_found(text: str, index: int) -> None:
@@ -46,6 +50,9 @@ def test_a_class_is_found(text: str, index: int) -> None:
         ("house", "no class 'house'; did you mean dog house"),
         ("", "no class ''; there are tabby, tiger cat, Dog"),
         ("-1", "no class '-1'; "),
+        (",", "no class ','; "),
+        ("tabby, hound", "no class 'tabby, hound'"),
+        ("angora cat", "no class 'angora cat'; did you mean tabby, tiger cat"),
     ],
 )
 def test_what_is_no_single_class(text: str, message: str) -> None:
@@ -61,6 +68,11 @@ def test_a_list_of_names_is_enough() -> None:
     assert class_names(None) is class_names(3) is class_names(["a", 2]) is class_names("ab") is None
     with pytest.raises(ValueError, match="several are called so: a \\(0\\), a \\(1\\)"):
         ClassNames(["a", "a"]).find("a")
+
+
+def test_commas_stand_between_the_names_of_one_class() -> None:
+    names = ClassNames(["tabby, tabby cat", "tiger cat", "Welsh springer spaniel, taffy"])
+    assert [names.find(text) for text in ("tabby_cat", "tabby", "taffy", "tabby cat, tabby")] == [0, 0, 2, 0]
 
 
 def test_copies_keep_the_synonyms() -> None:

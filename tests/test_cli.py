@@ -207,7 +207,10 @@ MISTAKES: dict[str, Mistake] = {
     "unknown command": (lambda i: ["explode"], "invalid choice: 'explode'"),
     "too few names": (lambda i: command(i, "--classes", i / "two.txt"), "two.txt: 2 names, but the weights in"),
     "device without storage": (lambda i: command(i, "--device", "meta"), "--device meta: not available here"),
-    "out is a file": (lambda i: command(i, "--out", i / "classes.txt"), "classes.txt: cannot be written to"),
+    "out is a file": (
+        lambda i: command(i, "--out", i / "classes.txt"),
+        "classes.txt: expected a folder, got what is no folder",
+    ),
 }
 
 
@@ -405,6 +408,11 @@ def test_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["layers", "--model", "zfnet", "--weights", str(here / "w.safetensors")]) == 0
     assert "3 x 110 x 110" in capsys.readouterr().out, "as narrow as its weights"
     assert run(["layers", "--model", "none"]) == 2
+    capsys.readouterr()
+    assert run(["layers", "zfnet"]) == 0
+    assert "conv5" in capsys.readouterr().out
+    assert run(["layers", "zfnet", "--model", "vgg16"]) == 2
+    assert "--model: expected one network, got zfnet and vgg16" in capsys.readouterr().err
 
 
 def test_summary(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -561,7 +569,7 @@ def test_a_pipe_or_a_device_is_not_waited_for(
     assert run([pipe if word == "PIPE" else word for word in command]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("zfcuda: error: ") and errors.count("\n") == 1 and pipe in errors
-    assert "not a regular file" in errors or "cannot be written to" in errors
+    assert "not a regular file" in errors or "expected a folder" in errors
 
 
 def test_convert(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,9 @@ from zfcuda import cli
     [
         ("explain a.png --widow 3", "unrecognized arguments: --widow 3; did you mean --window?"),
         ("explain a.png --stirde=4", "unrecognized arguments: --stirde=4; did you mean --stride?"),
-        ("layers --modle vgg16", "unrecognized arguments: --modle vgg16; did you mean --model?"),
+        ("layers --modle vgg16", "unrecognized arguments: --modle; did you mean --model?"),
         ("explain a.png --zzzz", "unrecognized arguments: --zzzz"),
+        ("explain a.png --mean 0.5 0.4 0.3", "unrecognized arguments: 0.4 0.3; several numbers are joined by commas"),
         ("backend now", "unrecognized arguments: now"),
         ("explian a.png", "; did you mean explain?"),
         ("sumary vgg16", "; did you mean summary?"),

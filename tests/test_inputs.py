@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
+from zfcuda.data.preprocessing import assumed
 from zfcuda.network import trace
 
 ODD: dict[str, tuple[Callable[[], Tensor], type[Exception], str]] = {
@@ -112,6 +113,21 @@ def test_a_picture_without_a_preprocess_says_what_to_do(method: str) -> None:
 def test_what_is_no_picture_is_named(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         zfcuda.project(small(preprocess=zfcuda.Preprocess(8, 9)), given, "0")
+
+
+def test_many_images_are_pointed_to_what_takes_them() -> None:
+    for given, many in (([PIXELS, PIXELS], "list of 2; for"), (torch.zeros(2, 3, 8, 8), r"\[2, 3, 8, 8\]; for")):
+        for method in ("occlusion_map", "mapper", "project", "projector", "mapper, later"):
+            if method != "mapper, later" or isinstance(given, list):
+                with pytest.raises((TypeError, ValueError), match=f"image: expected .*, got .*{many} many images"):
+                    TAKES[method](small(preprocess=zfcuda.Preprocess(8, 9)), given)
+
+
+@pytest.mark.parametrize(("value", "said"), [({"mean": 1}, "a dict"), (dict, "the class dict"), (nn.ReLU(), "a ReLU")])
+def test_what_hangs_on_a_model_in_the_place_of_a_preprocess_is_named(value: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=f"was trained on; its .preprocess, {said}, takes no pictures"):
+        zfcuda.project(small(preprocess=value), PIXELS, "0")
+    assert assumed(small(preprocess=value)).note.endswith(f"its .preprocess, {said}, takes no pictures")
 
 
 def test_a_preprocess_that_makes_no_image_is_named() -> None:

@@ -41,6 +41,7 @@ SIGNATURES = {
     "OcclusionMap.plot": "(self, ax=None, *, of='log_odds')",
     "OcclusionMap.rectangle": "(self, row, column)",
     "occlusion.areas": "(answer)",
+    "occlusion.foreground": "(answer)",
     "OcclusionMapper": "(model, image, **arguments)",
     "OcclusionMapper.__call__": "(self, image)",
     "Occlusion": "(forward_func)",

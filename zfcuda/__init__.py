@@ -57,7 +57,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module = import_module(_HOMES[name])
     value = module if _HOMES[name] == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value

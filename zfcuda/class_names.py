@@ -27,24 +27,27 @@ class ClassNames(list[str]):
     def find(self, text: str) -> int:
         """The index of the class that a text means: its name, else its name in other case, a synonym, a number.
 
-        A number is taken as it is: whether there is such an output, the network knows.
+        Between letters, underscores and hyphens are spaces. Commas stand between the names of one class, in the text
+        and in the list: "tabby, tabby cat" is "tabby". A number is taken as it is: whether there is such an output, the
+        network knows.
 
         Raises:
             ValueError: there is none, with the names that come near; or the text is the name, or a word in the names,
                 of several, which are listed with their indices: "cat" is tabby (281), tiger cat (282), ...
         """
-        folded = text.casefold()
-        known = [{name, *more} for name, more in self._each()]
+        folded = _folded(text)
+        wanted = set(_parts(text))
+        known = [{part for one in (name, *more) for part in _parts(one)} for name, more in self._each()]
         for matches in (
             [i for i, name in enumerate(self) if name == text],
-            [i for i, name in enumerate(self) if name.casefold() == folded],
-            [i for i, names in enumerate(known) if folded in map(str.casefold, names)],
+            [i for i, name in enumerate(self) if _folded(name) == folded],
+            [i for i, names in enumerate(known) if wanted and wanted <= names],
         ):
             if len(matches) == 1:
                 return matches[0]
             if matches:
                 raise ValueError(f"class {text!r}: several are called so: {self._listed(matches)}; give the index")
-        if text.isdecimal():
+        if text.strip().isdecimal():
             return int(text)
         words = set(_words(text))
         within = [i for i, names in enumerate(known) if any(words and words <= set(_words(name)) for name in names)]
@@ -61,13 +64,19 @@ class ClassNames(list[str]):
         return ", ".join(f"{self[i]} ({i})" for i in indices[:_SHOWN]) + more
 
     def _hint(self, folded: str, within: Sequence[int]) -> str:
-        """What a user may have meant: names of which the text is a part, then those that are spelt much alike."""
+        """What a user may have meant: names of which the text is a part, those spelt alike, those of the same noun."""
         owners: dict[str, list[str]] = defaultdict(list)
+        nouns: dict[str, list[str]] = defaultdict(list)
         for name, more in self._each():
-            for one in (name, *more):
-                owners[one.casefold()].append(name)
-        near = difflib.get_close_matches(folded, owners, n=5, cutoff=0.5)
-        names = list(dict.fromkeys([*(self[i] for i in within), *(name for one in near for name in owners[one])]))[:5]
+            for one in (part for names in (name, *more) for part in _parts(names)):
+                owners[one].append(name)
+                nouns[one.rpartition(" ")[2]].append(name)
+        alike, roughly = (
+            [name for one in difflib.get_close_matches(folded, owners, 5, cutoff) for name in owners[one]]
+            for cutoff in (0.8, 0.5)
+        )
+        noun = nouns.get(folded.rpartition(" ")[2], [])
+        names = list(dict.fromkeys([*(self[i] for i in within), *alike, *(noun or roughly)]))[:5]
         if names:
             return f"did you mean {', '.join(names)}"
         return f"there are {', '.join(self[:_SHOWN])}{', ...' if len(self) > _SHOWN else ''}"
@@ -80,6 +89,16 @@ def class_names(names: Any) -> ClassNames | None:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         return None
     return ClassNames(names)
+
+
+def _folded(text: str) -> str:
+    """A name as it is compared: "Tabby_cat " as "tabby cat"."""
+    return " ".join(re.sub(r"(?<=\w)[-_](?=\w)", " ", text.casefold()).split())
+
+
+def _parts(text: str) -> list[str]:
+    """The names that commas stand between."""
+    return [part for part in map(_folded, text.split(",")) if part]
 
 
 def _words(text: str) -> list[str]:

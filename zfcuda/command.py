@@ -47,6 +47,8 @@ class Parser(argparse.ArgumentParser):
             known = {option.lstrip("-"): option for option in self._option_string_actions}
             near = [known[name] for name in difflib.get_close_matches(options[0], known, n=1)] if options else []
             meant = f"; did you mean {near[0]}?" if near else ""
+            if all(re.fullmatch(r"[\d.]+", word) for word in unknown):
+                meant = "; several numbers are joined by commas, as in 0.5,0.5,0.5"
             self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
         return found, unknown
 

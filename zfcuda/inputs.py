@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from zfcuda.class_names import class_names
 from zfcuda.data.pictures import PICTURES, as_picture
-from zfcuda.data.preprocessing import preprocess_of
+from zfcuda.data.preprocessing import preprocess_of, said_of_unusable
 from zfcuda.data.transforms import image_of
 from zfcuda.network.example import image_dtypes, takes
 from zfcuda.network.graph import no_such_layer, own_name, submodules, unwrap
 
 ClassTarget = int | str | Tensor | Callable[[Tensor], Tensor] | None
+_MANY = "for many images of one size there are zfcuda.OcclusionMapper and zfcuda.Projector, which take them one by one"
 PROBABILITIES = ("auto", "softmax", "sigmoid", "none")
 
 
@@ -29,9 +30,14 @@ def as_image(image: Any, model: Any) -> Any:
         model: a module, wrapped or not.
 
     Raises:
-        TypeError: the model carries no preprocess, or an array is not of uint8.
+        TypeError: it is a list of them, the model carries no preprocess, or an array is not of uint8.
         ValueError: what is given cannot be read, or the preprocess makes something else of it.
     """
+    if isinstance(image, list | tuple):
+        raise TypeError(
+            f"image: expected a Tensor [C,H,W] or [1,C,H,W], or one picture, got {type(image).__name__} of "
+            f"{len(image)}; {_MANY}, and for a page of many pictures zfcuda.explain"
+        )
     if not isinstance(image, PICTURES) or not isinstance(model, nn.Module):
         return image
     model = unwrap(model)
@@ -45,6 +51,7 @@ def as_image(image: Any, model: Any) -> Any:
         raise TypeError(
             f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}; {type(model).__name__} has no "
             ".preprocess that makes one of a picture: set it to a zfcuda.Preprocess with what it was trained on"
+            f"{said_of_unusable(model)}"
         )
     made = image_of(preprocess, as_picture(image, "image"), f"image: the preprocess of {type(model).__name__}")
     weights = [p for p in model.parameters() if p.is_floating_point()]
@@ -65,13 +72,15 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
     """
     image = as_image(image, model)
     if not isinstance(image, Tensor):
-        raise TypeError(f"image: expected a Tensor [C,H,W] or [1,C,H,W], got {type(image).__name__}")
+        raise TypeError(
+            f"image: expected a Tensor [C,H,W] or [1,C,H,W], a PIL picture, a path or an array uint8 [H,W,C], got "
+            f"{type(image).__name__}"
+        )
     check_plain("image", image)
     if not image.is_floating_point():
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
     if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
-        many = "; for many images of one size there are zfcuda.OcclusionMapper and zfcuda.Projector"
-        hint = many if image.dim() == 4 and len(image) else ""
+        hint = f"; {_MANY}" if image.dim() == 4 and len(image) else ""
         raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}{hint}")
     if image.numel() == 0:
         raise ValueError(f"image: expected at least one pixel, got shape {list(image.shape)}")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import zfcuda
 from tests.harness.live_memory import LiveMemory
 from zfcuda.models import zfnet
 from zfcuda.network import calls, layers, receptive_field, receptive_fields, trace
@@ -386,6 +387,15 @@ def test_receptive_fields_of_zfnet() -> None:
     assert fields["fc8"].rectangle() == fields["flatten"].rectangle() == (0, 0, 224, 224)
     with pytest.raises(ValueError, match=r"position: expected one in a map of 13 x 13, got \(13, 0\)"):
         fields["conv5"].rectangle(13, 0)
+
+
+def test_of_many_layers_those_are_named_that_come_near() -> None:
+    model = nn.Sequential(*(nn.ReLU() for _ in range(20)), nn.Sequential(nn.Conv2d(3, 2, 1)))
+    with pytest.raises(ValueError) as caught:
+        zfcuda.project(model, torch.zeros(3, 4, 4), "20.00")
+    assert str(caught.value).endswith("has no layer '20.00'; zfcuda.network.layers lists all 22; did you mean 20.0?")
+    with pytest.raises(ValueError, match=r"has no layer 'xx'; there are: 0, 1, .*, 11, \.\.\.; zfcuda.network.layers"):
+        zfcuda.project(model, torch.zeros(3, 4, 4), "xx")
 
 
 def test_receptive_field_errors() -> None:

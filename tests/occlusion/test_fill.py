@@ -110,6 +110,7 @@ def test_nothing_waits_for_a_gpu(fill: str) -> None:
         *((fill, fill) for fill in FILLS),
         (0.1, 0.1),
         (3, 3.0),
+        (np.float32(0.5), 0.5),
         ([0.1, 0.2, 0.3], (0.1, 0.2, 0.3)),
         (torch.tensor(0.5), 0.5),
         (torch.tensor([0.25, 0.5, 0.75])[:, None, None], (0.25, 0.5, 0.75)),

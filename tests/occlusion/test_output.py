@@ -16,7 +16,7 @@ import zfcuda
 from tests.harness.random_networks import randomise
 from tests.occlusion.incremental.definition import brute_force, check, deviation
 from zfcuda.network.graph import INNER
-from zfcuda.occlusion import areas
+from zfcuda.occlusion import areas, foreground
 from zfcuda.occlusion.output import named
 
 WINDOWS: dict[str, Any] = {"window": (9, 7), "stride": (8, 7), "fill": "mean"}
@@ -98,11 +98,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any, Callable[[Any], Tensor]]] =
     "probability": (Segmenter, probabilities_of_2, probabilities_of_2),
     "argmax": (Segmenter, share_won_by_2, share_won_by_2),
     "areas": (Segmenter, areas, lambda answer: answer["out"].softmax(1).mean((2, 3))),
-    "areas of one class": (
-        lambda: Segmenter(1),
-        areas,
-        lambda answer: torch.stack([1 - answer["out"].sigmoid(), answer["out"].sigmoid()], 1).mean((2, 3, 4)),
-    ),
+    "foreground": (Segmenter, foreground, lambda answer: answer["out"].sigmoid().mean((2, 3))),
+    "foreground of one class": (lambda: Segmenter(1), foreground, lambda answer: answer["out"].sigmoid().mean((2, 3))),
     "key": (lambda: TwoHeads("dict"), "box", lambda answer: answer["box"]),
     "index": (lambda: TwoHeads("tuple"), 0, lambda answer: answer[0]),
     "index from the end": (lambda: TwoHeads("tuple"), -1, lambda answer: answer[1]),
@@ -165,7 +162,7 @@ def test_layers_keep_their_names(device: torch.device) -> None:
     assert found.activity is not None and activity is not None
     torch.testing.assert_close(found.activity.double(), activity[..., found.unit], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.activity, zfcuda.occlusion_map(net, image, **how, method="batched").activity)
-    with pytest.raises(ValueError, match=r"layer: Segmenter has no layer 'encoder.9'; there are: encoder, encoder.0"):
+    with pytest.raises(ValueError, match=r"layer: Segmenter has no layer 'encoder.9'; .*; did you mean encoder.4"):
         zfcuda.occlusion_map(net, image, **WINDOWS, layer="encoder.9", output=areas)
     net.encoder[3].register_forward_hook(lambda *_: None)
     assert "hooks on encoder.3," in zfcuda.occlusion_map(net, image, **how).reason
@@ -288,6 +285,7 @@ def refusals() -> Iterator[tuple[Callable[[], nn.Module], Any, type[Exception], 
         ValueError,
         r"output: areas.*\[N,classes,H,W\], got a Tensor of shape \[1, 6\]",
     )
+    yield lambda: Segmenter(1), areas, ValueError, r"output: areas\(\) expected 2 classes or more, .*foreground"
     for other in (True, 1.5, ["out"]):
         yield Segmenter, other, TypeError, "output: expected a callable, a key or an index, got "
 

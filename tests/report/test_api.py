@@ -92,6 +92,7 @@ def test_the_command_and_the_call_write_the_same_page(tmp_path: Path) -> None:
             "pictures: expected a path, a PIL picture, an array uint8 [H,W,C] or a list of them, got int",
         ),
         ({"pictures": [3.5]}, "picture: expected a PIL picture, a path or an array uint8 [H,W,C], got float"),
+        ({"out": None}, "out: expected the path of a folder, got None"),
         ({"top": 0}, "top: expected at least 1, got 0"),
         ({"window": 2.5}, "window: expected an integer, got 2.5"),
         ({"window": 99}, "window: expected 1 to 48 pixels"),
@@ -107,8 +108,9 @@ def test_mistakes_are_named_before_the_work(
 ) -> None:
     monkeypatch.setattr("zfcuda.report.api.explain_picture", lambda *_, **__: pytest.fail("the long work began"))
     arguments = {"model": network(), "pictures": drawing(), "preprocess": preprocess, "classes": CLASSES} | options
+    arguments = {"out": tmp_path / "out"} | arguments
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        zfcuda.explain(**arguments, out=tmp_path / "out")  # type: ignore[arg-type]
+        zfcuda.explain(**arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 

@@ -422,7 +422,10 @@ def test_a_new_report_removes_only_the_pictures_of_the_old_one(two: list[Explana
 def test_a_folder_that_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "nul\0"):
-        with pytest.raises(ValueError, match="cannot be written to"), Folder(path):
+        with (
+            pytest.raises(ValueError, match=r"cannot be written to|expected a folder, got what is no folder"),
+            Folder(path),
+        ):
             pass
     with pytest.raises(KeyboardInterrupt), Folder(tmp_path / "a" / "b"):
         raise KeyboardInterrupt

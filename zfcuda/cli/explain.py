@@ -42,7 +42,8 @@ def add(verbs: Verbs) -> None:
         "--output",
         metavar="KEY|module:attribute",
         help="what to ask about where the network returns no [1,classes]: a key or an index of what it returns, or a "
-        "function that makes scores of it; for a segmentation zfcuda.occlusion:areas, the share of each class",
+        "function that makes scores of it; for a segmentation zfcuda.occlusion:areas, the share of each class, or "
+        "zfcuda.occlusion:foreground, of masks that may overlap",
     )
     parser.add_argument(
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
@@ -53,9 +54,11 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda.data.pictures import read_picture
+    from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.report import Folder, load_subject, names_of, prepare
 
+    for path in arguments.pictures:  # before a network is loaded
+        check_path(path)
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
     output = _output(arguments.output)

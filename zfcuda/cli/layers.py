@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from zfcuda.cli import summary
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("layers", help="list the layers of a network: names, shapes, receptive fields")
+    parser.add_argument("named", nargs="?", metavar="NAME|FILE", help="the network, as after --model")
     add_model(parser)
     add_input(parser)
-    parser.set_defaults(run=summary.run, memory=None)
+    parser.set_defaults(run=_run, memory=None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.named and arguments.model:
+        raise ValueError(f"--model: expected one network, got {arguments.named} and {arguments.model}")
+    arguments.model = arguments.named or arguments.model
+    return summary.run(arguments)

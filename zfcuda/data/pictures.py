@@ -113,11 +113,9 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         PictureError: (a ValueError) for a path that is missing, a folder, unreadable, empty, not a picture, or
             truncated, and for a picture of more pixels than Pillow takes for safe (``PIL.Image.MAX_IMAGE_PIXELS``).
     """
+    check_path(path)
     file = Path(path)
     shown = one_line(os.fspath(path))
-    reason = refusal(path, "picture")
-    if reason is not None:
-        raise PictureError(f"{shown}: {reason}")
     _register_reader(file.suffix.lower())
     try:
         with warnings.catch_warnings():
@@ -140,6 +138,17 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         Exception
     ) as error:  # a damaged file can raise nearly anything from a decoder: SyntaxError, struct.error, ...
         raise PictureError(f"{shown}: damaged or truncated ({one_line(str(error)) or type(error).__name__})") from None
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuses a path where no picture can be, without decoding what is there.
+
+    Raises:
+        PictureError: (a ValueError) for an address, and for a path that is missing, a folder, unreadable or empty.
+    """
+    reason = refusal(path, "picture")
+    if reason is not None:
+        raise PictureError(f"{one_line(os.fspath(path))}: {reason}")
 
 
 def _register_reader(ending: str) -> None:

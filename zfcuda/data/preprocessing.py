@@ -112,8 +112,7 @@ def assumed(model: nn.Module, input_size: Any = None) -> NotedPreprocess:
     known = isinstance(size, tuple | list) and len(size) == 3 and all(isinstance(n, int) and n > 0 for n in size)
     channels, high, wide = size if known else (3, 224, 224)
     mean, std = _of_channels(IMAGENET_MEAN, channels), _of_channels(IMAGENET_STD, channels)
-    said = [f".{place}, a {type(value).__name__}, takes no pictures" for place, value in _layers(model)]
-    note = "assumed: the network does not say how its pictures are made" + "".join(f"; its {each}" for each in said)
+    note = "assumed: the network does not say how its pictures are made" + said_of_unusable(model)
     return NotedPreprocess((high, wide), round(max(high, wide) * 256 / 224), mean, std, "bilinear", note=note)
 
 
@@ -181,10 +180,15 @@ def _of_channels(values: Any, channels: int) -> tuple[float, ...]:
     return numbers * 3 if len(numbers) == 1 else numbers
 
 
-def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What goes by the name of a transform, and is a part of the network."""
+def said_of_unusable(model: nn.Module) -> str:
+    """What goes by the name of a transform and is none, as the end of a sentence: a part of the network, a dict, ..."""
     values = [(place, getattr(model, place, None)) for place in _PLACES]
-    return [(place, value) for place, value in values if isinstance(value, nn.Module) and not _takes(value)]
+    return "".join(
+        f"; its .{place}, {f'the class {value.__name__}' if isinstance(value, type) else f'a {type(value).__name__}'}, "
+        "takes no pictures"
+        for place, value in values
+        if value is not None and not isinstance(value, bool)
+    )
 
 
 def _takes(module: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from zfcuda.network.calls import is_shape_query
 from zfcuda.network.intact import evaluating
 from zfcuda.network.kinds import KINDS
 
-_LISTED = 40  # layers that an error names
+_LISTED = 12  # layers that an error names
 # What a module that zfcuda puts around a model calls it; the layers keep the names that they have in the model.
 INNER = "_zfcuda_inner"
 
@@ -260,15 +260,19 @@ def spoken_shape(shape: Iterable[int]) -> str:
 
 
 def no_such_layer(model: nn.Module, layer: str, layers: Iterable[str]) -> ValueError:
-    """The error for a layer that a model does not have, with the names that come near, and of those that it has."""
+    """The error for a layer that a model does not have, with those that come near; of a few layers, all."""
     names = list(layers)
     folded = {name.casefold(): name for name in reversed(names)}
     inside = [name for name in names if name.casefold().endswith(f".{layer.casefold()}")]
     near = inside[:3] or [folded[name] for name in difflib.get_close_matches(layer.casefold(), folded, n=3)]
-    meant = f"; did you mean {', '.join(near)}?" if near else ""
-    more = f", ... ({len(names)} in all, which zfcuda.network.layers lists)" if len(names) > _LISTED else ""
-    there = f"there are: {', '.join(names[:_LISTED])}{more}"
-    return ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; {there}{meant}")
+    says = [f"layer: {type(model).__name__} has no layer {layer!r}"]
+    if not near or len(names) <= _LISTED:
+        says.append(f"there are: {', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''}")
+    if len(names) > _LISTED:
+        says.append(f"zfcuda.network.layers lists all {len(names)}")
+    if near:
+        says.append(f"did you mean {', '.join(near)}?")
+    return ValueError("; ".join(says))
 
 
 def plain_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from zfcuda.occlusion.captum_api import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map
 from zfcuda.occlusion.mapper import OcclusionMapper
-from zfcuda.occlusion.output import areas
+from zfcuda.occlusion.output import areas, foreground
 from zfcuda.occlusion.result import OcclusionMap
 
-__all__ = ["Occlusion", "OcclusionMap", "OcclusionMapper", "areas", "occlusion_map"]
+__all__ = ["Occlusion", "OcclusionMap", "OcclusionMapper", "areas", "foreground", "occlusion_map"]

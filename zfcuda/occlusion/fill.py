@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def _value(fill: float | Sequence[float] | Tensor, image: Tensor) -> Tensor:
     if isinstance(fill, Tensor):
         check_plain("fill", fill)
         value = fill.detach().to(image)
-    elif isinstance(fill, int | float):
+    elif isinstance(fill, int | float | Real):  # NumPy's numbers too
         value = torch.tensor(float(fill), dtype=image.dtype).to(image)
     else:
         try:
@@ -108,7 +109,7 @@ def _value(fill: float | Sequence[float] | Tensor, image: Tensor) -> Tensor:
 
 def _recorded(fill: Any, value: Tensor, channels: int) -> str | float | tuple[float, ...]:
     if not isinstance(fill, Tensor):  # as it was given, not rounded to the image's dtype
-        return float(fill) if isinstance(fill, int | float) else tuple(map(float, fill))
+        return float(fill) if isinstance(fill, int | float | Real) else tuple(map(float, fill))
     if value.numel() == 1:
         return float(value)
     return tuple(value.flatten().tolist()) if value.shape == (channels, 1, 1) else "tensor"

@@ -6,9 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from zfcuda.network.graph import INNER
 
@@ -18,32 +16,51 @@ Output = Callable[[Any], Tensor] | str | int
 def areas(answer: Any) -> Tensor:
     """The share of the image that each class takes, of what a segmentation model answers: for `output=`.
 
-    It is the mean of the probability over the map, so each row adds up to 1, and probability="auto" takes it as it is.
+    It is the mean of the probability, by softmax over the classes; each row adds up to 1, and probability="auto" takes
+    it as it is.
 
     Args:
-        answer: logits [N,classes,H,W]; of a dict or tuple the first value. Logits of one class alone, [N,1,H,W], are
-            taken for those of class 1 against a background, class 0.
+        answer: logits [N,classes,H,W] of two classes or more; of a dict or tuple the first value.
 
     Returns:
-        [N,classes], of the logits' dtype; of two classes for logits of one.
+        [N,classes], of the logits' dtype.
+
+    Raises:
+        ValueError: it is no such map.
     """
+    return _dense(answer, "areas", least=2).softmax(1).mean((2, 3))
+
+
+def foreground(answer: Any) -> Tensor:
+    """The share of the image that each class takes by itself, by the sigmoid: areas() of masks that may overlap.
+
+    Args:
+        answer: logits [N,classes,H,W], of one mask or of several; of a dict or tuple the first value.
+
+    Returns:
+        [N,classes], of the logits' dtype.
+
+    Raises:
+        ValueError: it is no such map.
+    """
+    return _dense(answer, "foreground", least=1).sigmoid().mean((2, 3))
+
+
+def _dense(answer: Any, name: str, least: int) -> Any:
+    """The dense map in an answer."""
     if isinstance(answer, Mapping):
         answer = next(iter(answer.values()))
     elif isinstance(answer, tuple | list):
         answer = answer[0]
-    return mean_probability(answer)
-
-
-def mean_probability(logits: Tensor) -> Tensor:
-    """The mean over each class's map, [N,classes,H,W] -> [N,classes]."""
-    if has_torch_function_unary(logits):  # a stand-in, which records this as one call
-        return handle_torch_function(mean_probability, (logits,), logits)
-    if logits.dim() != 4:
-        raise ValueError(f"output: areas() expected a dense map [N,classes,H,W], got {spoken(logits)}")
-    if logits.shape[1] == 1:
-        foreground = logits.sigmoid().mean((2, 3))
-        return torch.cat([1 - foreground, foreground], 1)
-    return logits.softmax(1).mean((2, 3))
+    if type(answer) is Tensor:  # not a stand-in, of which nothing is known while the model is followed
+        if answer.dim() != 4:
+            raise ValueError(f"output: {name}() expected a dense map [N,classes,H,W], got {spoken(answer)}")
+        if answer.shape[1] < least:
+            raise ValueError(
+                f"output: {name}() expected {least} classes or more, got {spoken(answer)}; "
+                "zfcuda.occlusion.foreground takes the map of one class"
+            )
+    return answer
 
 
 class ModelWithOutput(nn.Module):

@@ -78,6 +78,8 @@ def explain(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(out, str | os.PathLike):
+        raise TypeError(f"out: expected the path of a folder, got {out!r:.200}")
     named = _named(pictures)
     window, stride, top = integer("window", window), integer("stride", stride), integer("top", top)
     if top < 1:

@@ -121,6 +121,8 @@ class Folder:
             return set()
 
     def _refused(self, error: Exception) -> ValueError:
+        if self.path.exists() and not self.path.is_dir():
+            return ValueError(f"{self.path}: expected a folder, got what is no folder")
         return ValueError(f"{self.path}: cannot be written to ({getattr(error, 'strerror', None) or error})")
 
     def _remove_made(self) -> None:

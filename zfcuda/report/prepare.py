@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Cover, Paint, checked_paint, cover_of
 from zfcuda.report.layers import ConvLayer, conv_layers
 from zfcuda.report.subject import Subject
+
+_LISTED = 12  # layers that an error names
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def prepare(
     if target is None:
         index = int(logits.argmax())
     else:
-        index = subject.class_index(target) if isinstance(target, str) else integer("target", target)
+        index = _class_index(subject, target)
         if not 0 <= index < len(logits):
             raise ValueError(f"target: expected a class from 0 to {len(logits) - 1}, got {target}")
     if subject.classes and len(subject.classes) != len(logits):
@@ -112,6 +115,15 @@ def prepare(
     )
 
 
+def _class_index(subject: Subject, target: str | int) -> int:
+    if not isinstance(target, str):
+        return integer("target", target)
+    try:
+        return subject.class_index(target)
+    except ValueError as error:
+        raise ValueError(f"target: {error}") from None
+
+
 def _first_run(subject: Subject, image: Tensor, output: Output | None) -> tuple[list[ConvLayer], Tensor]:
     shape = ",".join(map(str, image.shape))
     with naming(f"{subject.title} cannot take its picture, a tensor [{shape}]"):
@@ -126,6 +138,14 @@ def _followed(subject: Subject, layers: list[ConvLayer], name: str | None) -> Co
     if not layers:
         raise ValueError(f"layer: expected None, since {subject.title} has no 2d convolution, got {name!r}")
     if not match:
-        names = ", ".join(each.name for each in layers)
-        raise ValueError(f"layer: expected a convolution layer, one of {names}, got {name!r}")
+        raise ValueError(f"layer: expected a convolution layer, {_said(layers, name)}, got {name!r}")
     return match[0]
+
+
+def _said(layers: list[ConvLayer], name: str) -> str:
+    """Which layers there are: all of a few, else those that the name comes near, or the first and the last."""
+    names = [each.name for each in layers]
+    if len(names) > _LISTED:
+        near = difflib.get_close_matches(name, names, n=5) or [*names[:2], "...", names[-1]]
+        return f"one of {len(names)}, such as {', '.join(near)}"
+    return f"one of {', '.join(names)}"

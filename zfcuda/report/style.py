@@ -112,6 +112,7 @@ section > .panels + .note { margin-top: 16px; }
 .unit .two img { aspect-ratio: 1; object-fit: contain; }
 .unit figcaption { display: grid; grid-template-columns: 54px 1fr; gap: 11px; align-items: center; margin-top: 9px; }
 .unit .ring { width: 12px; height: 12px; margin: -6px 0 0 -6px; border-width: 1.5px; }
+.unit .frame { overflow: hidden; }  /* a ring at the border stays on its map */
 .refused { margin-bottom: 14px; padding: 9px 14px; border: 1px dashed var(--line); border-radius: 6px;
   font-size: .9rem; color: var(--soft); }
 .refused b { color: var(--ink); }

@@ -53,7 +53,7 @@ class Subject:
         """
         names = class_names(self.classes) or ClassNames()
         if not names and not text.isdecimal():
-            raise ValueError(f"no class {text!r}: without names (--classes FILE), a class is a number")
+            raise ValueError(f"no class {text!r}: without names (classes, --classes FILE) a class is a number")
         return names.find(text)
 
     def view(self, picture: Image.Image) -> tuple[Tensor, Tensor, Tensor]:

@@ -172,6 +172,8 @@ def attribute(name: str) -> Any:
         if not _has(name, target, part):
             own = [key for key in vars(target) if not key.startswith("_")] if isinstance(target, ModuleType) else []
             there = f"; it has {', '.join(own[:12])}" if own else ""
+            near = difflib.get_close_matches(part, dir(target), n=3)
+            there = f"; did you mean {', '.join(near)}?" if near else there
             raise ValueError(f"{name!r}: {module_name} has no {dotted!r}{there}")
         target = getattr(target, part)
     return target
