@@ -83,8 +83,8 @@ def occlusion_map(
         output: what of the model's answer is mapped, where that is not [N,classes]: a callable on the answer -> [N,K]
             or [N]; a key or attribute ("logits"); an index (0). Such a model may return dicts, tuples or dense maps;
             zfcuda.occlusion.areas is the share of the image of each class of a segmentation, `foreground` that of masks
-            that may overlap. The K are what `target` and all else here calls classes. The callable is followed like the model's own forward, and has to
-            compute each image by itself; else the windows are run one by one.
+            that may overlap. The K are what `target` and all else here calls classes. The callable is followed like the
+            model's own forward, and has to compute each image by itself; else the windows are run one by one.
 
     Returns:
         An OcclusionMap.
