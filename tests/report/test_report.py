@@ -485,7 +485,7 @@ def test_one_output_and_one_channel(tmp_path: Path) -> None:
     e = explained(of=grey)
     assert float(e.probabilities[0]) == pytest.approx(model(preprocess(drawing())[:, :1]).sigmoid().item(), abs=1e-6)
     with Folder(tmp_path) as report:
-        assert "class 0" in report.write([e]).read_text("utf-8")
+        assert "The network gives <b>class 0</b> a probability of" in report.write([e]).read_text("utf-8")
 
 
 # ---------------------------------------------------------------- in a browser

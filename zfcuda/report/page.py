@@ -123,11 +123,14 @@ def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
     name = text(e.class_names[e.target])
     share = percent(float(e.probabilities[e.target]))
     asked = "" if e.target == best else f" This page asks about <b>{name}</b> ({share})."
+    said = f"says <b>{text(e.class_names[best])}</b> ({percent(float(e.probabilities[best]))})"
+    if len(e.class_names) == 1:  # which it may well deny
+        said = f"gives <b>{name}</b> a probability of {share}"
     high, wide = e.pixels.shape[-2:]
     return f"""<article id="picture-{index}">
 <p class="brow">Picture {index + 1}</p>
 <h2>{text(e.name)}</h2>
-<p class="lead">The network says <b>{text(e.class_names[best])}</b> ({percent(float(e.probabilities[best]))}).{asked}
+<p class="lead">The network {said}.{asked}
 {finding(e)}</p>
 <div class="answer">
 <figure>{picture(drawn.picture, f"shown-{index}")}<figcaption><b>The picture</b> as the network receives it,
