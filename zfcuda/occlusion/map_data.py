@@ -41,7 +41,7 @@ class MapData:
     method: str
     reason: str
     normalization: str = "softmax"
-    fill: str | float | tuple[float, ...] = 0.0
+    fill: str | float | tuple[float, ...] | None = None
     classes: tuple[str, ...] | None = None
     shown: Shown | None = None
 

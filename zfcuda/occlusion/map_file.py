@@ -82,12 +82,14 @@ def _picture_endings() -> list[str]:
 def _arrays(m: MapData) -> dict[str, Any]:
     names = [*_TENSORS, "log_odds", "base_log_odds", "base_probability"]
     arrays: dict[str, Any] = {name: getattr(m, name).cpu().numpy() for name in names}
-    arrays |= {name: np.array(getattr(m, name)) for name in (*_PAIRS, "method", "reason", "normalization", "fill")}
+    arrays |= {name: np.array(getattr(m, name)) for name in (*_PAIRS, "method", "reason", "normalization")}
     if m.activity is not None:
         arrays["activity"] = m.activity.cpu().numpy()
         arrays["unit"] = np.array(m.unit)
     if isinstance(m.target, int):
         arrays["target"] = np.array(m.target)
+    if m.fill is not None:
+        arrays["fill"] = np.array(m.fill)
     if m.classes is not None:
         arrays["classes"] = np.array(m.classes)
     if m.pixels is not None:
@@ -128,8 +130,7 @@ def _fields(arrays: dict[str, Any]) -> dict[str, Any]:
         fields["classes"] = tuple(classes.tolist())
     if "pixels" in arrays:
         fields["shown"] = Shown.of_pixels(_tensor(arrays["pixels"], "pixels", torch.uint8, (3, *fields["size"])))
-    if "fill" in arrays:
-        fields["fill"] = _fill(arrays["fill"])
+    fields["fill"] = _fill(arrays["fill"]) if "fill" in arrays else None
     fields["normalization"] = _text(arrays["normalization"], "normalization") if "normalization" in arrays else None
     fields["normalization"] = _normalization(fields)
     return fields

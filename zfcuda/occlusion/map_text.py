@@ -36,7 +36,7 @@ def facts(m: MapData) -> list[tuple[str, str]]:
     where = f"{percent(lowest)} with rows {top} to {bottom - 1}, columns {left} to {right - 1} covered"
     out = [
         ("image", f"{_times(m.size)} pixels (rows x columns)"),
-        ("occluder", f"{_times(m.window)} of {_fill(m.fill)}, in steps of {_times(m.stride)}: {places}"),
+        ("occluder", f"{_times(m.window)}{_filled(m.fill)} in steps of {_times(m.stride)}: {places}"),
         *about,
         ("lowest", "no probability is a number" if lowest.isnan() else where),
         ("other label", _other(m)),
@@ -101,13 +101,17 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3].rstrip()}..."
 
 
-def _fill(fill: str | float | tuple[float, ...]) -> str:
-    """What covers the image, in words."""
+def _filled(fill: str | float | tuple[float, ...] | None) -> str:
+    """What covers the image, in words; nothing where that is not known."""
+    if fill is None:
+        return ""
     if isinstance(fill, str):
-        return {"mean": "the image's mean", "blur": "the image blurred", "tensor": "a tensor"}.get(fill, fill)
-    if isinstance(fill, float | int):
-        return f"{fill:.4g}"
-    return _short(f"({', '.join(f'{value:.4g}' for value in fill)})")
+        words = {"mean": "the image's mean", "blur": "the image blurred", "tensor": "a tensor"}.get(fill, fill)
+    elif isinstance(fill, float | int):
+        words = f"{fill:.4g}"
+    else:
+        words = _short(f"({', '.join(f'{value:.4g}' for value in fill)})")
+    return f" of {words},"
 
 
 def _times(size: Sequence[int]) -> str:

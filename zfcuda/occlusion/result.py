@@ -45,7 +45,7 @@ class OcclusionMap(MapData):
             others from their smallest to their largest. None in a map that was loaded without.
         method: "batched" or "incremental". reason: why that one, in a sentence.
         fill: what covered the image: "mean", "blur" or "noise" as in occlusion_map; a number, or one per channel;
-            "tensor" for one that differs from place to place.
+            "tensor" for one that differs from place to place. None in a map that was loaded without.
     """
 
     def image(self, kind: str | None = None, *, of: str | None = None) -> Image.Image:
