@@ -21,7 +21,14 @@ ORDER = [
     ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
     ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "misfit"],
-    ["models", "backward", "occlusion"],  # the families take any nn.Module, and know neither models nor one another
+    [
+        "models",
+        "backward",
+        "occlusion",
+        "features",
+    ],  # the families take any nn.Module, and know neither models nor one another
+    ["methods"],
+    ["faithfulness"],
     ["command"],
     ["train"],
     ["report"],

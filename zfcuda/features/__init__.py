@@ -1,0 +1,1 @@
+"""What fires: activations, filters, dead units, codes, neighbours, embeddings, the strongest patches of a data set."""
