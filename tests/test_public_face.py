@@ -55,6 +55,8 @@ SIGNATURES = {
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
     "fill='grey', output=None, top=4, title=None, progress=False)",
+    "activations": "(model, image, layers)",
+    "filters": "(model, layer=None)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -70,7 +72,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.activations import activations
+    from zfcuda.features.filters import filters
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
@@ -25,9 +27,11 @@ __all__ = [
     "Preprocess",
     "Projector",
     "__version__",
+    "activations",
     "backend",
     "data",
     "explain",
+    "filters",
     "models",
     "network",
     "occlusion_map",
@@ -43,9 +47,11 @@ _HOMES = {
     "OcclusionMapper": "zfcuda.occlusion",
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
+    "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
     "explain": "zfcuda.report.api",
+    "filters": "zfcuda.features.filters",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
