@@ -137,8 +137,8 @@ class Two(nn.Module):
         (lambda m, x: zfcuda.activations("m", x, "conv1"), TypeError, "model: expected a torch.nn.Module, got str"),
         (lambda m, x: zfcuda.activations(m, x[:, :2], "conv1"), ValueError, "image: .*expected 3 channels, got 2"),
         (lambda m, x: zfcuda.activations(m, x.double(), "conv1"), TypeError, "image: expected the model's dtype"),
-        (lambda m, x: zfcuda.activations(Pair(), x, "two"), ValueError, "'two' gives a tuple of 2"),
-        (lambda m, x: zfcuda.activations(Pair(), x, "never"), ValueError, "layer: 'never' does not run"),
+        (lambda m, x: zfcuda.activations(Pair(), x, "two"), ValueError, "got 'two': tuple"),
+        (lambda m, x: zfcuda.activations(Pair(), x, "never"), ValueError, "layer: 'never' is not called"),
     ],
 )
 def test_bad_input(ask: Callable[..., Any], kind: type[Exception], said: str, net: Net, images: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.batches import checked_images
-from zfcuda.independence import coupling
+from zfcuda.features.catching import Catching
 from zfcuda.inputs import checked_layer
 from zfcuda.misfit import misfit
-from zfcuda.network import evaluating, trace
-from zfcuda.network.graph import plain_name, submodules, unwrap, wrapper_of
-from zfcuda.network.intact import Hook, Watching, restoring
-from zfcuda.network.trace import RECORDING
+from zfcuda.network.graph import unwrap, wrapper_of
 
 
 def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> dict[str, Tensor]:
@@ -52,67 +48,13 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
     wrapper, model = wrapper_of(model), unwrap(model)
     names = {given: checked_layer(given, model, wrapper) for given in wanted}
     images = checked_images(image, model)
-    run = _Run(model, list(dict.fromkeys(names.values())))
-    with torch.no_grad(), evaluating(model):
-        if len(images) < 2 or run.coupling(images) is None:
-            found = run(images)
-        else:
-            each = [run(one) for one in images.split(1)]
-            found = {name: torch.cat([values[name] for values in each]) for name in run.layers}
-    return {given: found[name] for given, name in names.items()}
-
-
-class _Run:
-    """Runs a model, and copies what its layers give."""
-
-    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
-        self.model, self.layers = model, layers
-
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Images [N,C,H,W] -> what each layer gives, by its name."""
-        given: dict[str, Any] = {}
-        calls: Counter[str] = Counter()
-        there = submodules(self.model)
-
-        def keeping(name: str) -> Hook:
-            def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-                calls[name] += 1
-                # A copy, before a layer that works in place overwrites it.
-                given[name] = output.detach().clone() if isinstance(output, Tensor) else output
-
-            return keep
-
-        with Watching(self.model) as watching:
-            for name in self.layers:
-                watching.add(there[name], keeping(name))
-            try:
-                self.model(images.clone())  # it may write to its image
-            except RuntimeError as error:
-                if not self._complete(calls):
-                    raise misfit(error, self.model, images) or error from error
-        for name in self.layers:
-            if name not in given:
-                raise ValueError(f"layer: {name!r} does not run when {type(self.model).__name__} sees an image")
-            if not isinstance(given[name], Tensor):
-                raise ValueError(f"layer: expected one that gives a Tensor, {name!r} gives a {_kind(given[name])}")
-        return given
-
-    def coupling(self, images: Tensor) -> str | None:
-        """Says what couples the images of a batch before these layers; None: it is proven that nothing does."""
-        with RECORDING, restoring(self.model):
-            return coupling(lambda batch: list(self(batch).values()), [images[:1]])
-
-    def _complete(self, calls: Counter[str]) -> bool:
-        """Whether the layers have run as often as they do: what fails behind them does not matter."""
+    distinct = list(dict.fromkeys(names.values()))
+    with Catching(model, distinct, lambda layer, activation: activation.clone()) as catching:
+        alone = len(images) > 1 and catching.coupling(images[:1]) is not None
         try:
-            network = trace(self.model)
-        except ValueError:
-            return False
-        there, modules = submodules(self.model), list(self.model.named_modules())
-        first = {name: next(plain_name(n) for n, module in modules if module is there[name]) for name in self.layers}
-        due = Counter(name for name, _ in network.calls)
-        return all(calls[name] == due[first[name]] > 0 for name in self.layers)
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+            # A model may write to its image.
+            parts = [catching(part.clone()) for part in (images.split(1) if alone else [images])]
+        except RuntimeError as error:
+            raise misfit(error, model, images) or error from error
+    found = parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in distinct}
+    return {given: found[name] for given, name in names.items()}
