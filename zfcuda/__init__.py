@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
@@ -34,6 +35,7 @@ __all__ = [
     "ops",
     "project",
     "render",
+    "strongest_patches",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -52,6 +54,7 @@ _HOMES = {
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
+    "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
 
