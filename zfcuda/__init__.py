@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.features.activations import activations
     from zfcuda.features.filters import filters
+    from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
@@ -38,6 +39,7 @@ __all__ = [
     "ops",
     "project",
     "render",
+    "strongest_patches",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -58,6 +60,7 @@ _HOMES = {
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
+    "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
 
