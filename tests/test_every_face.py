@@ -36,6 +36,8 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),
     "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
     "activations": lambda model: zfcuda.activations(model, IMAGE, ["body.0", "head"]),
+    "dead_units": lambda model: zfcuda.dead_units(model, IMAGE[None], layers=["body.1", "head"]),
+    "codes": lambda model: zfcuda.codes(model, IMAGE[None], "body.0"),
     "filters": lambda model: zfcuda.filters(model, "body.0"),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),

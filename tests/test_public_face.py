@@ -57,6 +57,10 @@ SIGNATURES = {
     "fill='grey', output=None, top=4, title=None, progress=False)",
     "activations": "(model, image, layers)",
     "filters": "(model, layer=None)",
+    "dead_units": "(model, pictures, *, layers=None, preprocess=None, state=None, progress=False)",
+    "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
+    "Codes.save": "(self, path)",
+    "Codes.load": "(path)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -72,7 +76,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters", "dead", "codes"]
 
 
 def bare(function: Callable[..., Any]) -> str:

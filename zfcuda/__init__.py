@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.features.activations import activations
+    from zfcuda.features.codes import Codes, codes
+    from zfcuda.features.dead_units import dead_units
     from zfcuda.features.filters import filters
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
 __all__ = [
+    "Codes",
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
@@ -30,7 +33,9 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "codes",
     "data",
+    "dead_units",
     "explain",
     "filters",
     "models",
@@ -44,6 +49,7 @@ __all__ = [
 
 # Where each public name comes from: a module, or the attribute of one.
 _HOMES = {
+    "Codes": "zfcuda.features.codes",
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
@@ -51,7 +57,9 @@ _HOMES = {
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
+    "codes": "zfcuda.features.codes",
     "data": "zfcuda.data",
+    "dead_units": "zfcuda.features.dead_units",
     "explain": "zfcuda.report.api",
     "filters": "zfcuda.features.filters",
     "models": "zfcuda.models",
