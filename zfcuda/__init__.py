@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.nearest import nearest
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
@@ -29,6 +30,7 @@ __all__ = [
     "data",
     "explain",
     "models",
+    "nearest",
     "network",
     "occlusion_map",
     "ops",
@@ -47,6 +49,7 @@ _HOMES = {
     "data": "zfcuda.data",
     "explain": "zfcuda.report.api",
     "models": "zfcuda.models",
+    "nearest": "zfcuda.features.nearest",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
     "ops": "zfcuda.ops",
