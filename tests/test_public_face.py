@@ -56,6 +56,8 @@ SIGNATURES = {
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
     "fill='grey', output=None, top=4, title=None, progress=False)",
     "nearest": "(codes, query, k=9)",
+    "embed": "(codes, method='tsne', *, seed=0)",
+    "mosaic": "(pictures, points, *, columns=32)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

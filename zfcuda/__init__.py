@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.embed import embed
+    from zfcuda.features.mosaic import mosaic
     from zfcuda.features.nearest import nearest
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
@@ -28,8 +30,10 @@ __all__ = [
     "__version__",
     "backend",
     "data",
+    "embed",
     "explain",
     "models",
+    "mosaic",
     "nearest",
     "network",
     "occlusion_map",
@@ -47,8 +51,10 @@ _HOMES = {
     "Projector": "zfcuda.backward.projector",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
+    "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "models": "zfcuda.models",
+    "mosaic": "zfcuda.features.mosaic",
     "nearest": "zfcuda.features.nearest",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",

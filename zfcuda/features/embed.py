@@ -28,8 +28,8 @@ def embed(codes: Any, method: str = "tsne", *, seed: int = 0) -> Tensor:
     """A point of the plane for each code. Needs the extra: ``pip install zfcuda[features]``.
 
     PCA draws the two directions in which the codes differ most, true to scale. t-SNE keeps neighbours together: what
-    lies close together in the plane was close, while distances between groups, and their sizes, mean little. It gets the
-    first 50 principal components, starts from the first two, and weighs about 30 neighbours, a third of the others
+    lies close together in the plane was close, while distances between groups, and their sizes, mean little. It gets
+    the first 50 principal components, starts from the first two, and weighs about 30 neighbours, a third of the others
     where there are fewer than 90. Above 10,000 codes it is openTSNE's where that is installed
     (``pip install openTSNE``), else scikit-learn's with a warning that it takes long.
 
@@ -110,7 +110,7 @@ def _tsne(centred: Array, seed: int) -> Array:
             stacklevel=3,
         )
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     # Threads add up in the order in which they end, and t-SNE makes something else of every last bit.
     with threadpool_limits(1, user_api="openmp"):

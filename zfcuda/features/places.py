@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from zfcuda.features.embed import require_sklearn
 from zfcuda.features.values import values_of
