@@ -35,6 +35,8 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "project": lambda model: zfcuda.project(model, IMAGE, "body.0"),
     "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),
     "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
+    "activations": lambda model: zfcuda.activations(model, IMAGE, ["body.0", "head"]),
+    "filters": lambda model: zfcuda.filters(model, "body.0"),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),

@@ -58,6 +58,8 @@ SIGNATURES = {
     "nearest": "(codes, query, k=9)",
     "embed": "(codes, method='tsne', *, seed=0)",
     "mosaic": "(pictures, points, *, columns=32)",
+    "activations": "(model, image, layers)",
+    "filters": "(model, layer=None)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -73,7 +75,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.activations import activations
     from zfcuda.features.embed import embed
+    from zfcuda.features.filters import filters
     from zfcuda.features.mosaic import mosaic
     from zfcuda.features.nearest import nearest
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
@@ -28,10 +30,12 @@ __all__ = [
     "Preprocess",
     "Projector",
     "__version__",
+    "activations",
     "backend",
     "data",
     "embed",
     "explain",
+    "filters",
     "models",
     "mosaic",
     "nearest",
@@ -49,10 +53,12 @@ _HOMES = {
     "OcclusionMapper": "zfcuda.occlusion",
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
+    "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
+    "filters": "zfcuda.features.filters",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
     "nearest": "zfcuda.features.nearest",
