@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zfcuda.features.filters import filters
     from zfcuda.features.mosaic import mosaic
     from zfcuda.features.nearest import nearest
+    from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
@@ -44,6 +45,7 @@ __all__ = [
     "ops",
     "project",
     "render",
+    "strongest_patches",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -67,6 +69,7 @@ _HOMES = {
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
+    "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
 

@@ -22,17 +22,22 @@ class Accumulator(Protocol):
     question: str
     settings: dict[str, Any]
 
-    def reduce(self, layer: str, activation: Tensor) -> Any:
-        """Makes what is kept of a layer's output, [n,K,h,w] or [n,K], while the model runs.
+    def reduce(self, layer: str, activation: Tensor, indices: Tensor) -> Any:
+        """Makes what is kept of a layer's output for some pictures, while the model runs.
 
-        What comes behind the layer may overwrite the activation: a copy, or something that is computed from it.
+        What comes behind the layer may overwrite the activation: a copy, or something that is computed from it. Of a
+        layer that is called several times, what is made at its last call is added.
+
+        Args:
+            activation: [n,K,h,w] or [n,K], on the layer's device.
+            indices: int64 [n], the numbers of the pictures, ascending, on the CPU.
         """
 
     def add(self, indices: Tensor, found: Mapping[str, Any], size: tuple[int, int]) -> None:
         """Takes what was made of some pictures.
 
         Args:
-            indices: int64 [n], their numbers, ascending, on the model's device.
+            indices: int64 [n], their numbers, ascending, on the CPU; those of a later call may be smaller.
             found: layer -> what reduce() made.
             size: (H, W) of their images.
         """

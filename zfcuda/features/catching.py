@@ -16,7 +16,7 @@ from zfcuda.network.hooks import hooked
 from zfcuda.network.intact import Watching, restoring
 from zfcuda.network.trace import RECORDING
 
-Keep = Callable[[str, Tensor], Any]
+Keep = Callable[[str, Tensor, Tensor], Any]  # layer, its output, the numbers of the images
 
 
 class _ReachedError(BaseException):
@@ -39,7 +39,7 @@ class Catching:
         self.model, self.layers, self.keep = model, list(layers), keep
         self._found: dict[str, Any] = {}
         self._calls = _calls(model, self.layers)
-        self._left = 0
+        self._indices, self._left = torch.empty(0), 0
         self._contexts: list[Any] = []
 
     def __enter__(self) -> Catching:
@@ -56,14 +56,14 @@ class Catching:
         while self._contexts:
             self._contexts.pop().__exit__(*error)
 
-    def __call__(self, images: Tensor) -> dict[str, Any]:
-        """What was kept of each layer for images [n,C,H,W].
+    def __call__(self, images: Tensor, indices: Tensor) -> dict[str, Any]:
+        """What was kept of each layer for images [n,C,H,W] of these numbers [n].
 
         Raises:
             ValueError: a layer was not called, or gave no tensor.
         """
         self._found.clear()
-        self._left = self._calls or -1
+        self._indices, self._left = indices, self._calls or -1
         with suppress(_ReachedError):
             self.model(images)
         missing = [layer for layer in self.layers if layer not in self._found]
@@ -73,10 +73,10 @@ class Catching:
 
     def coupling(self, images: Tensor) -> str | None:
         """By what the images of a batch may influence one another's layers; None: it is proven that they do not."""
-        keep, self.keep = self.keep, lambda layer, activation: activation
+        keep, self.keep = self.keep, lambda layer, activation, indices: activation
         try:
             with RECORDING, restoring(self.model):
-                return coupling(lambda batch: list(self(batch).values()), [images])
+                return coupling(lambda batch: list(self(batch, self._indices).values()), [images])
         finally:
             self.keep = keep
             self._found.clear()
@@ -85,7 +85,7 @@ class Catching:
         def caught(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor):
                 raise ValueError(f"layer: expected one that gives a Tensor, got {layer!r}: {type(output).__name__}")
-            self._found[layer] = self.keep(layer, output.detach())
+            self._found[layer] = self.keep(layer, output.detach(), self._indices)
             self._left -= 1
             if not self._left:
                 raise _ReachedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda.complaint import out_of_memory, reason
+from zfcuda.complaint import one_line, out_of_memory, reason
 from zfcuda.data.collection import Collection, Pictures
 from zfcuda.features.accumulator import Accumulator, Passed
 from zfcuda.features.catching import Catching
@@ -110,7 +111,13 @@ class Stream:
         if not seen:
             one = kept.skipped[0]
             raise ValueError(f"pictures: none of {len(kept.skipped)} could be used; {one.name}: {one.reason}")
+        if kept.skipped:
+            warnings.warn(_said(kept.skipped, len(self.collection)), stacklevel=3)
         return Passed(seen, kept.skipped)
+
+    def own_name(self, layer: str) -> str:
+        """What the model itself calls a layer."""
+        return self._own[layer]
 
     # ------------------------------------------------------------ the work
 
@@ -172,7 +179,7 @@ class Stream:
 
     def _reduced(self, accumulator: Accumulator) -> Any:
         given = {own: name for name, own in reversed(self._own.items())}
-        return lambda own, activation: accumulator.reduce(given[own], activation)
+        return lambda own, activation, indices: accumulator.reduce(given[own], activation, indices)
 
     def _forward(
         self, catching: Catching, batch: Batch, alone: bool, skipped: list[Skipped]
@@ -184,7 +191,7 @@ class Stream:
         for begin in range(0, len(images), step):
             indices = batch.indices[begin : begin + step]
             try:
-                found = catching(images[begin : begin + step])
+                found = catching(images[begin : begin + step], torch.tensor(indices))
             except Exception as error:
                 if tuple(images.shape[1:]) == self.size or out_of_memory(error):
                     raise
@@ -192,7 +199,7 @@ class Stream:
                 skipped += [Skipped(index, self.collection.names[index], said) for index in indices]
                 continue
             values = {name: found[own] for name, own in self._own.items()}
-            yield torch.tensor(indices, device=images.device), values, size
+            yield torch.tensor(indices), values, size
 
     def _placed(self, images: Tensor) -> Tensor:
         """Images on the model's device, in a dtype of its weights."""
@@ -209,11 +216,11 @@ class Stream:
     def _try(self, first: Tensor) -> None:
         """Runs the first image, and notes what the layers give."""
 
-        def outline(layer: str, activation: Tensor) -> Tensor:
+        def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
             return activation.new_empty(()).expand(activation.shape)
 
         with Catching(self.model, self._wanted, outline) as catching:
-            found = catching(self._placed(first[None]))
+            found = catching(self._placed(first[None]), torch.zeros(1))
         for name, own in self._own.items():
             value = found[own]
             if value.dim() not in (2, 4) or len(value) != 1:
@@ -236,6 +243,12 @@ class Stream:
             "settings": accumulator.settings,
             "block": self._block,
         }
+
+
+def _said(skipped: Sequence[Skipped], count: int) -> str:
+    """Names the pictures that were left out, the first of many."""
+    named = "; ".join(f"{one_line(each.name)}: {each.reason}" for each in skipped[:3])
+    return f"pictures: {len(skipped):,} of {count:,} left out: {named}{'; ...' if len(skipped) > 3 else ''}"
 
 
 def _take(file: StateFile, kept: Kept, accumulator: Accumulator) -> None:
