@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -39,16 +40,21 @@ def mosaic(pictures: Any, points: Any, *, columns: int = 32) -> Image.Image:
         TypeError, ValueError: pictures, points or columns is none, or there are not as many points as pictures.
         ImportError: SciPy is not installed.
     """
-    collection = Collection.of(pictures)
+    collection = pictures if isinstance(pictures, Collection) else Collection.of(pictures)
     count = len(values_of(points, "points"))
     if count != len(collection):
         raise ValueError(f"points: expected {len(collection)}, one for each picture, got {count}")
-    cells = places(points, columns=columns)
+    return laid_out(collection, range(count), places(points, columns=columns))
+
+
+def laid_out(collection: Collection, indices: Sequence[int], cells: Sequence[tuple[int, int]]) -> Image.Image:
+    """The pictures of those indices, each in its cell (row, column), as :func:`mosaic` draws them."""
+    count = len(cells)
     side = min(max(math.isqrt(_AREA // count), _SIDE[0]), _SIDE[1])
     rows, columns = (1 + max(cell[i] for cell in cells) for i in (0, 1))
     sheet = Image.new("RGB", (columns * side, rows * side), "white")
     broken = []
-    for index, (row, column) in enumerate(cells):
+    for index, (row, column) in zip(indices, cells, strict=True):
         try:
             tile = square(collection.picture(index), side)
         except (ValueError, TypeError) as error:
@@ -57,7 +63,7 @@ def mosaic(pictures: Any, points: Any, *, columns: int = 32) -> Image.Image:
         sheet.paste(tile, (column * side, row * side))
     if broken:
         warnings.warn(
-            f"mosaic: {len(broken)} of {count} pictures cannot be read and are grey: {broken[0]}", stacklevel=2
+            f"mosaic: {len(broken)} of {count} pictures cannot be read and are grey: {broken[0]}", stacklevel=3
         )
     return sheet
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.data.collection import Collection
@@ -32,9 +33,15 @@ def pixels(pictures: Any, *, size: int = 32, preprocess: Any = None, model: nn.M
     size = integer("size", size)
     if size < 1:
         raise ValueError(f"size: expected at least 1, got {size}")
-    collection = Collection.of(pictures, preprocess=preprocess, model=model)
+    given = isinstance(pictures, Collection)
+    collection = pictures if given else Collection.of(pictures, preprocess=preprocess, model=model)
     values = torch.empty(len(collection), 3 * size * size)
     for index, row in enumerate(values):
-        tile = np.asarray(square(collection.picture(index), size), np.float32) / 255
-        row.copy_(torch.from_numpy(tile.transpose(2, 0, 1).ravel()))
+        row.copy_(pixels_of(collection.picture(index), size))
     return values
+
+
+def pixels_of(picture: Image.Image, size: int = 32) -> Tensor:
+    """The pixels of one picture, float32 [3 * size * size], as a row of :func:`pixels`."""
+    tile = np.asarray(square(picture, size), np.float32) / 255
+    return torch.from_numpy(tile.transpose(2, 0, 1).ravel().copy())

@@ -21,7 +21,7 @@ _INK = (32, 32, 32)
 _MOST = 36  # classes with a colour of their own
 
 
-def scatter(points: Tensor, labels: Sequence[int] | None = None, classes: Sequence[str] = ()) -> Image.Image:
+def scatter(points: Tensor, labels: Sequence[int] | Tensor | None = None, classes: Sequence[str] = ()) -> Image.Image:
     """Points as dots, true to scale, each in the colour of its class.
 
     Args:
@@ -36,6 +36,7 @@ def scatter(points: Tensor, labels: Sequence[int] | None = None, classes: Sequen
     low, high = at.amin(0), at.amax(0)
     extent = float((high - low).max()) or 1.0
     at = (at - (low + high) / 2) / extent * (_SIDE - 2 * _MARGIN) + _SIDE / 2
+    labels = labels.tolist() if isinstance(labels, Tensor) else labels
     colours, legend = _colours(labels, classes, len(points))
     font = letters(15)
     names = [shortened(font, f"{name} ({count:,})", _LEGEND) for name, count, _ in legend]
@@ -51,7 +52,7 @@ def scatter(points: Tensor, labels: Sequence[int] | None = None, classes: Sequen
     draw = ImageDraw.Draw(sheet)
     for i, (name, (_, _, colour)) in enumerate(zip(names, legend, strict=True)):
         y = _MARGIN + i * _LINE
-        draw.ellipse((_SIDE, y + 3, _SIDE + 12, y + 15), fill=colour)
+        draw.rectangle((_SIDE, y + 3, _SIDE + 12, y + 15), fill=colour)
         draw.text((_SIDE + 20, y), name, _INK, font)
     return sheet
 
