@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from zfcuda import data, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
+    from zfcuda.backward.grad_cam import grad_cam
+    from zfcuda.backward.gradient import gradient
+    from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.projector import Projector
+    from zfcuda.backward.saliency import saliency
+    from zfcuda.backward.smooth_grad import smooth_grad
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.features.activations import activations
     from zfcuda.features.embed import embed
@@ -33,10 +38,14 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "completeness_gap",
     "data",
     "embed",
     "explain",
     "filters",
+    "grad_cam",
+    "gradient",
+    "integrated_gradients",
     "models",
     "mosaic",
     "nearest",
@@ -45,6 +54,8 @@ __all__ = [
     "ops",
     "project",
     "render",
+    "saliency",
+    "smooth_grad",
     "strongest_patches",
 ]
 
@@ -57,10 +68,14 @@ _HOMES = {
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
+    "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "filters": "zfcuda.features.filters",
+    "grad_cam": "zfcuda.backward.grad_cam",
+    "gradient": "zfcuda.backward.gradient",
+    "integrated_gradients": "zfcuda.backward.integrated_gradients",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
     "nearest": "zfcuda.features.nearest",
@@ -70,6 +85,8 @@ _HOMES = {
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
     "strongest_patches": "zfcuda.features.strongest_patches",
+    "saliency": "zfcuda.backward.saliency",
+    "smooth_grad": "zfcuda.backward.smooth_grad",
 }
 
 
