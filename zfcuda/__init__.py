@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from zfcuda import data, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
+    from zfcuda.backward.grad_cam import grad_cam
+    from zfcuda.backward.gradient import gradient
+    from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.projector import Projector
+    from zfcuda.backward.saliency import saliency
+    from zfcuda.backward.smooth_grad import smooth_grad
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.features.activations import activations
     from zfcuda.features.codes import Codes, codes
     from zfcuda.features.dead_units import dead_units
+    from zfcuda.features.embed import embed
     from zfcuda.features.filters import filters
+    from zfcuda.features.mosaic import mosaic
+    from zfcuda.features.nearest import nearest
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
@@ -34,16 +42,25 @@ __all__ = [
     "activations",
     "backend",
     "codes",
+    "completeness_gap",
     "data",
     "dead_units",
+    "embed",
     "explain",
     "filters",
+    "grad_cam",
+    "gradient",
+    "integrated_gradients",
     "models",
+    "mosaic",
+    "nearest",
     "network",
     "occlusion_map",
     "ops",
     "project",
     "render",
+    "saliency",
+    "smooth_grad",
     "strongest_patches",
 ]
 
@@ -58,16 +75,25 @@ _HOMES = {
     "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
     "codes": "zfcuda.features.codes",
+    "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "dead_units": "zfcuda.features.dead_units",
+    "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "filters": "zfcuda.features.filters",
+    "grad_cam": "zfcuda.backward.grad_cam",
+    "gradient": "zfcuda.backward.gradient",
+    "integrated_gradients": "zfcuda.backward.integrated_gradients",
     "models": "zfcuda.models",
+    "mosaic": "zfcuda.features.mosaic",
+    "nearest": "zfcuda.features.nearest",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
+    "saliency": "zfcuda.backward.saliency",
+    "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
