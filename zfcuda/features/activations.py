@@ -37,6 +37,13 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
         TypeError: an argument is of another type.
         ValueError: there is no such layer, it gives something else than a tensor or does not run for this image; the
             image does not fit.
+
+    Example:
+        maps = zfcuda.activations(net, "cat.jpg", ["conv1", "relu5"])
+        maps["relu5"][0, 12]                                           # [h,w]: unit 12
+
+        from zfcuda.features.activation_sheet import activation_sheet
+        activation_sheet(maps["relu5"][0], "relu5").picture.save("relu5.png")      # all units, as the command draws them
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
