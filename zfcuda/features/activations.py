@@ -43,7 +43,7 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
         maps["relu5"][0, 12]                                           # [h,w]: unit 12
 
         from zfcuda.features.activation_sheet import activation_sheet
-        activation_sheet(maps["relu5"][0], "relu5").picture.save("relu5.png")      # all units, as the command draws them
+        activation_sheet(maps["relu5"][0], "relu5").picture.save("relu5.png")
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
