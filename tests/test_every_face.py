@@ -50,6 +50,7 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+    "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)
 

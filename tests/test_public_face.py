@@ -70,6 +70,7 @@ SIGNATURES = {
     "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
     "Codes.save": "(self, path)",
     "Codes.load": "(path)",
+    "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
