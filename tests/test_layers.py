@@ -20,7 +20,7 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "misfit"],
+    ["network", "independence", "data", "render", "cuda_graph", "class_names", "method_names", "inputs", "misfit"],
     [
         "models",
         "backward",

@@ -54,7 +54,7 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "fill='grey', output=None, top=4, title=None, progress=False)",
+    "fill='grey', output=None, top=4, methods=None, title=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -218,7 +218,13 @@ try:
 except AttributeError as error:
     print(error)
 """
-    for words in (["--help"], ["explain", "--help"], ["--version"], ["explian"]):
+    for words in (
+        ["--help"],
+        ["explain", "--help"],
+        ["--version"],
+        ["explian"],
+        ["explain", "x.png", "--methods", "gradcan"],
+    ):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
         assert done.stdout.endswith("module 'zfcuda' has no attribute 'nothing'\n"), done.stderr
 

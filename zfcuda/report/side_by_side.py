@@ -1,0 +1,50 @@
+"""The maps of several methods for the same picture and class, or the reason why one is not to be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from torch import Tensor
+from tqdm import tqdm
+
+from zfcuda.complaint import one_line
+from zfcuda.methods import Method, method
+from zfcuda.occlusion import OcclusionMap
+from zfcuda.occlusion.output import ModelWithOutput
+from zfcuda.report.attempt import attempted
+from zfcuda.report.explanation import MethodMap
+from zfcuda.report.prepare import Prepared
+
+
+def side_by_side(
+    p: Prepared, names: Sequence[str], occlusion: OcclusionMap, seconds: float, *, progress: bool = False
+) -> tuple[MethodMap, ...]:
+    """What each of the methods says about the picture.
+
+    Args:
+        names: from zfcuda.method_names.chosen.
+        occlusion: the page's own map, which stands for the method of that name; `seconds`: how long it took.
+        progress: show a bar on stderr.
+    """
+    found = []
+    # Within a with statement: an error must not be printed behind a bar that still stands.
+    with tqdm(names, f"{one_line(p.name)}: methods", unit="method", disable=not progress, leave=False) as bar:
+        for name in bar:
+            one = method(name)
+            if one.name == "occlusion":
+                found.append(MethodMap(one, occlusion.heatmap(of="log_odds").cpu(), seconds))
+            else:
+                found.append(_computed(p, one))
+    return tuple(found)
+
+
+def _computed(p: Prepared, one: Method) -> MethodMap:
+    model = p.subject.model if p.output is None else ModelWithOutput(p.subject.model, p.output)
+
+    def work() -> Tensor:
+        return one.compute(model, p.image, [p.target])[0].float().cpu()
+
+    start = time.perf_counter()
+    values, refusal = attempted(work)
+    return MethodMap(one, values, time.perf_counter() - start, refusal)
