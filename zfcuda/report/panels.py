@@ -135,6 +135,12 @@ def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
     return out
 
 
+def coloured(values: Tensor, largest: float, *, signed: bool) -> Image.Image:
+    """A map [H,W] divided by its largest magnitude, in colours that go with the square root of what is left."""
+    share = (values / largest if largest else values).clamp(-1, 1)  # infinities take an end
+    return render.heatmap(share.sign() * share.abs().sqrt(), -float(signed), 1.0, colours=METHOD_COLOURS[signed])
+
+
 def _map(picture: Image.Image, alt: str) -> Panel:
     return Panel(render.enlarged(picture, max(1, round(_TILE / 2 / max(picture.size)))), alt, hard=True)
 
@@ -187,10 +193,8 @@ def _evidence(e: Explanation, shown: Image.Image, of: str) -> Evidence:
 
 
 def _method(e: Explanation, one: MethodMap, values: Tensor) -> Panel:
-    """A map divided by its largest magnitude, in colours that go with the square root of what is left."""
-    share = (values / one.largest if one.largest else values).clamp(-1, 1)  # infinities take an end
-    signed = one.method.signed
-    heat = render.heatmap(share.sign() * share.abs().sqrt(), -float(signed), 1.0, colours=METHOD_COLOURS[signed])
+    """One method's map."""
+    heat = coloured(values, one.largest, signed=one.method.signed)
     what = f"what {one.method.title} says of each pixel of {e.name}, for {e.class_names[e.target]}"
     return Panel(_outlined(heat, e.truth), f"Heat map: {what}", hard=_small(heat))
 
