@@ -40,9 +40,7 @@ def main() -> int:
             continue
         size = write_picture(one, folder)
         shown[name] = one
-        print(
-            f"{name}: {one.seconds:.3g} s, {size / 1024:.0f} KiB, {one.said}"
-        )
+        print(f"{name}: {one.seconds:.3g} s, {size / 1024:.0f} KiB, {one.said}")
     document = DOCS / "methods.md"
     document.write_text(filled(document.read_text("utf-8"), shown, _measured()), "utf-8")
     print(document)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,7 @@ def test_maps_stand_side_by_side_on_one_scale(tmp_path: Path, known: dict[str, M
         "without_number": 0,
         "seconds": signedly["seconds"],
         "refusal": None,
+        "warnings": [],
     }
     assert plainly["largest_magnitude"] == pytest.approx(1e-9) and signedly["seconds"] >= 0
 
@@ -121,6 +124,19 @@ def test_a_refusal_stands_in_the_place_of_the_map(tmp_path: Path, known: dict[st
     assert not (tmp_path / "pictures/one-method-made.png").exists()
     assert numbers["methods"][0]["refusal"] == "RuntimeError: no <maps> here"
     assert numbers["methods"][0]["maximum"] is None and numbers["methods"][1]["refusal"] is None
+
+
+def test_a_warning_stands_below_the_map(tmp_path: Path, known: dict[str, Method]) -> None:
+    def compute(_: nn.Module, images: Tensor, targets: Sequence[int]) -> Tensor:
+        warnings.warn("made: it adds up to <3>", stacklevel=2)
+        return images[:, 0]
+
+    known["made"] = replace(made(RAMP), compute=compute)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        html, numbers = page_of(explained(methods=["made"]), tmp_path)
+    assert "<b>Beware:</b> it adds up to &lt;3&gt;." in html
+    assert numbers["methods"][0]["warnings"] == ["it adds up to <3>"]
 
 
 def test_where_nothing_is_to_be_had_the_memory_is_no_reason(known: dict[str, Method]) -> None:

@@ -76,12 +76,14 @@ class MethodMap:
         values: float32 [H,W] on the CPU; None where it cannot be had.
         seconds: how long it took.
         refusal: why it cannot be had, in words; "" where it is there.
+        warnings: what it warned of.
     """
 
     method: Method
     values: Tensor | None
     seconds: float
     refusal: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def largest(self) -> float:

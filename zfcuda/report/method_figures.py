@@ -58,6 +58,7 @@ def _original(drawn: Drawn) -> str:
 def _figure(e: Explanation, one: MethodMap, drawn: Drawn) -> str:
     method = one.method
     words = f"<b>{text(method.title)}.</b> {text(method.reading)}{_settings(e, one)}"
+    words += "".join(f" <b>Beware:</b> {text(warning.rstrip('.'))}." for warning in one.warnings)
     caption = f'<figcaption>{words} <span class="source">{text(method.source)}.</span></figcaption>'
     if one.values is None:
         reason = text(one.refusal.rstrip("."))

@@ -123,6 +123,7 @@ def _method(one: MethodMap) -> dict[str, Any]:
         "without_number": one.unknown,
         "seconds": round(one.seconds, 4),
         "refusal": one.refusal or None,
+        "warnings": list(one.warnings),
     }
 
 

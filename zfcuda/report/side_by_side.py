@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -15,6 +17,9 @@ from zfcuda.occlusion.output import ModelWithOutput
 from zfcuda.report.attempt import attempted
 from zfcuda.report.explanation import MethodMap
 from zfcuda.report.prepare import Prepared
+
+# How warnings begin: the reader of the page called no function.
+_FUNCTION = re.compile(r"\w+: ")
 
 
 def side_by_side(
@@ -46,5 +51,9 @@ def _computed(p: Prepared, one: Method) -> MethodMap:
         return one.compute(model, p.image, [p.target])[0].float().cpu()
 
     start = time.perf_counter()
-    values, refusal = attempted(work)
-    return MethodMap(one, values, time.perf_counter() - start, refusal)
+    with warnings.catch_warnings(record=True) as came:
+        warnings.simplefilter("always", UserWarning)
+        values, refusal = attempted(work)
+    seconds = time.perf_counter() - start
+    said = (_FUNCTION.sub("", " ".join(str(each.message).split()), count=1) for each in came)
+    return MethodMap(one, values, seconds, refusal, tuple(dict.fromkeys(said)))
