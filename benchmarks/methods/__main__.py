@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(trials()), help="a method, and no other")
     wanted = parser.parse_args().only or list(trials())
     scene, shown, failed = Scene(), dict[str, Shown](), 0
+    scene.prepare()
     folder = DOCS / "methods"
     folder.mkdir(exist_ok=True)
     for name in wanted:
@@ -55,4 +56,5 @@ def _measured() -> str:
     )
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
