@@ -61,6 +61,15 @@ SIGNATURES = {
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
     "fill='grey', output=None, top=4, methods=None, title=None, progress=False)",
+    "nearest": "(codes, query, k=9)",
+    "embed": "(codes, method='tsne', *, seed=0)",
+    "mosaic": "(pictures, points, *, columns=32)",
+    "activations": "(model, image, layers)",
+    "filters": "(model, layer=None)",
+    "dead_units": "(model, pictures, *, layers=None, preprocess=None, state=None, progress=False)",
+    "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
+    "Codes.save": "(self, path)",
+    "Codes.load": "(path)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -76,7 +85,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters", "dead", "codes"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -1,0 +1,109 @@
+"""What chosen layers of a model give, caught while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.independence import coupling
+from zfcuda.network import evaluating, layers, trace
+from zfcuda.network.graph import plain_name, submodules
+from zfcuda.network.hooks import hooked
+from zfcuda.network.intact import Watching, restoring
+from zfcuda.network.trace import RECORDING
+
+Keep = Callable[[str, Tensor, Tensor], Any]  # layer, its output, the numbers of the images
+
+
+class _ReachedError(BaseException):
+    """Ends a run behind the last layer that is asked for; no model catches it as an error."""
+
+
+class Catching:
+    """Runs a model and keeps what layers give, of each as of its last call; to be used in a with statement.
+
+    A run ends behind the last of the layers, where the model can be followed, so that it is known which call that is,
+    and has no hooks of its user's. What runs leave half done on its modules is undone in the end.
+
+    Args:
+        model: unwrapped, in eval mode meanwhile.
+        layers: names as the model itself calls them.
+        keep: makes what is kept of a layer's output, at once: what comes behind may overwrite it.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], keep: Keep) -> None:
+        self.model, self.layers, self.keep = model, list(layers), keep
+        self._found: dict[str, Any] = {}
+        self._calls = _calls(model, self.layers)
+        self._indices, self._left = torch.empty(0), 0
+        self._contexts: list[Any] = []
+
+    def __enter__(self) -> Catching:
+        watching = Watching(self.model)
+        there = submodules(self.model)
+        for layer in self.layers:
+            watching.add(there[layer], self._hook(layer))
+        for context in (restoring(self.model), evaluating(self.model), torch.no_grad(), watching):
+            context.__enter__()
+            self._contexts.append(context)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        while self._contexts:
+            self._contexts.pop().__exit__(*error)
+
+    def __call__(self, images: Tensor, indices: Tensor) -> dict[str, Any]:
+        """What was kept of each layer for images [n,C,H,W] of these numbers [n].
+
+        Raises:
+            ValueError: a layer was not called, or gave no tensor.
+        """
+        self._found.clear()
+        self._indices, self._left = indices, self._calls or -1
+        with suppress(_ReachedError):
+            self.model(images)
+        missing = [layer for layer in self.layers if layer not in self._found]
+        if missing:
+            raise ValueError(f"layer: {missing[0]!r} is not called when the model runs")
+        return {layer: self._found[layer] for layer in self.layers}
+
+    def coupling(self, images: Tensor) -> str | None:
+        """By what the images of a batch may influence one another's layers; None: it is proven that they do not."""
+        keep, self.keep = self.keep, lambda layer, activation, indices: activation
+        try:
+            with RECORDING, restoring(self.model):
+                return coupling(lambda batch: list(self(batch, self._indices).values()), [images])
+        finally:
+            self.keep = keep
+            self._found.clear()
+
+    def _hook(self, layer: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def caught(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise ValueError(f"layer: expected one that gives a Tensor, got {layer!r}: {type(output).__name__}")
+            self._found[layer] = self.keep(layer, output.detach(), self._indices)
+            self._left -= 1
+            if not self._left:
+                raise _ReachedError
+
+        return caught
+
+
+def _calls(model: nn.Module, names: Sequence[str]) -> int | None:
+    """How many calls of these layers a run has; None: that is not known."""
+    if hooked(model):
+        return None
+    try:
+        network = trace(model)
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    if not set(names) <= set(layers(network)):
+        return None
+    there = submodules(model)
+    wanted = [there[name] for name in names]
+    first = {id(module): plain_name(name) for name, module in reversed(list(model.named_modules()))}
+    return sum(sum(name == first[id(module)] for name, _ in network.calls) for module in wanted)
