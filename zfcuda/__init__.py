@@ -10,7 +10,7 @@ from zfcuda.version import __version__
 _startup.end_quietly()  # before torch is imported
 
 if TYPE_CHECKING:
-    from zfcuda import data, models, network, ops, render
+    from zfcuda import data, faithfulness, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.projector import Projector
@@ -28,6 +28,7 @@ __all__ = [
     "backend",
     "data",
     "explain",
+    "faithfulness",
     "models",
     "network",
     "occlusion_map",
@@ -46,6 +47,7 @@ _HOMES = {
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
     "explain": "zfcuda.report.api",
+    "faithfulness": "zfcuda.faithfulness",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
