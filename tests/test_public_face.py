@@ -80,7 +80,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "truth"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -67,7 +67,7 @@ def test_arrays_and_other_dtypes_are_taken() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.int64):
         assert pointing_game(peak(3, 4).to(dtype), MASK, 0)
     assert pointing_game(peak(3, 4), MASK.numpy(), 0)
-    assert energy_inside(np.asarray(MASK, dtype=np.float32)[::-1], MASK.numpy()[::-1]) == 1.0  # type: ignore[arg-type]
+    assert energy_inside(np.asarray(MASK, dtype=np.float32)[::-1], MASK.numpy()[::-1]) == 1.0
 
 
 MAP = torch.ones(9, 14)

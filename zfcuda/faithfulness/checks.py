@@ -11,6 +11,9 @@ from torch import Tensor
 
 from zfcuda.inputs import check_plain
 
+# A map or a mask, [H,W]: of a method here, of another library, or of NumPy.
+Values = Tensor | np.ndarray
+
 
 def checked_map(map: Any, name: str = "map") -> Tensor:
     """The map as float64 [H,W] on the CPU.

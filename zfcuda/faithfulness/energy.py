@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from zfcuda.faithfulness.checks import checked_map, checked_mask
+from zfcuda.faithfulness.checks import Values, checked_map, checked_mask
 
 
-def energy_inside(map: Tensor, mask: Tensor) -> float:
+def energy_inside(map: Values, mask: Values) -> float:
     """The share of a map's positive values, added up, that lies inside a mask: 0 ... 1.
 
     The "energy-based pointing game" (Wang et al. 2020, Score-CAM, section 4.2), which Quantus calls relevance mass

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zfcuda.faithfulness.checks import checked_map, checked_mask, checked_tolerance
+from zfcuda.faithfulness.checks import Values, checked_map, checked_mask, checked_tolerance
 
 
-def pointing_game(map: Tensor, mask: Tensor, tolerance: float = 15) -> bool:
+def pointing_game(map: Values, mask: Values, tolerance: float = 15) -> bool:
     """Whether the largest value of a map lies on a mask, or within some pixels of it (Zhang et al. 2016, section 4.1).
 
     Where several pixels share the largest value, all of them have to: a map that cannot decide, like one that is the
@@ -33,7 +33,7 @@ def pointing_game(map: Tensor, mask: Tensor, tolerance: float = 15) -> bool:
     return bool(near[values == values.amax()].all())
 
 
-def pointing_chance(mask: Tensor, tolerance: float = 15) -> float:
+def pointing_chance(mask: Values, tolerance: float = 15) -> float:
     """How often a pixel chosen at random hits in the pointing game: the share of pixels within `tolerance` of the mask.
 
     Raises:
