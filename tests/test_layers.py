@@ -18,9 +18,9 @@ Sources = dict[str, str]
 # A room may import those of the lines above it: of its own line, only what BESIDE names.
 ORDER = [
     ["_C", "_built_for"],  # made by the build
-    ["_extension", "_startup", "version", "files", "complaint"],
+    ["_extension", "_startup", "version", "files", "complaint", "memory", "answers"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "misfit"],
+    ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
     [
         "models",
         "backward",
@@ -38,6 +38,7 @@ BESIDE = {
     ("inputs", "network"),
     ("inputs", "class_names"),
     ("inputs", "data"),
+    ("batches", "inputs"),
     ("misfit", "network"),
     ("misfit", "data"),
     ("cuda_graph", "network"),

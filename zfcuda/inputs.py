@@ -61,8 +61,10 @@ def as_image(image: Any, model: Any) -> Any:
     return made.to(weights[0].device, made.dtype if made.dtype in known else image_dtypes(model)[0])
 
 
-def checked_image(image: Any, model: nn.Module) -> Tensor:
+def checked_image(image: Any, model: nn.Module, *, many: bool = False) -> Tensor:
     """The image as [1,C,H,W], without its history; of a picture, what the model's own preprocess makes of it.
+
+    many: whether any number of images [N,C,H,W] is taken, and returned as they are; zfcuda.batches asks for that.
 
     Raises:
         TypeError: it is a picture and the model carries no preprocess; or it is no dense Tensor, not of a floating
@@ -71,18 +73,19 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
             numbers (meta), or not finite.
     """
     image = as_image(image, model)
+    shapes = f"[C,H,W] or [{'N' if many else 1},C,H,W]"
     if not isinstance(image, Tensor):
         raise TypeError(
-            f"image: expected a Tensor [C,H,W] or [1,C,H,W], a PIL picture, a path or an array uint8 [H,W,C], got "
+            f"image: expected a Tensor {shapes}, a PIL picture, a path or an array uint8 [H,W,C], got "
             f"{type(image).__name__}"
         )
     check_plain("image", image)
     if not image.is_floating_point():
         raise TypeError(f"image: expected a floating dtype, got {image.dtype}")
-    if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1):
+    if image.dim() not in (3, 4) or (image.dim() == 4 and image.shape[0] != 1 and not many):
         hint = f"; {_MANY}" if image.dim() == 4 and len(image) else ""
-        raise ValueError(f"image: expected [C,H,W] or [1,C,H,W], got shape {list(image.shape)}{hint}")
-    if image.numel() == 0:
+        raise ValueError(f"image: expected {shapes}, got shape {list(image.shape)}{hint}")
+    if 0 in image.shape[-3:]:
         raise ValueError(f"image: expected at least one pixel, got shape {list(image.shape)}")
     weights = [p for p in model.parameters() if p.is_floating_point()]
     if weights and image.device not in {w.device for w in weights}:
@@ -91,12 +94,13 @@ def checked_image(image: Any, model: nn.Module) -> Tensor:
         raise ValueError("image: expected finite values, got NaN or infinity")
     batch = image.detach() if image.dim() == 4 else image.detach()[None]
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), batch.shape[1])
-    if batch.shape[1] != channels == batch.shape[3] and not takes(model, batch):
+    first = batch[:1] if len(batch) else batch.new_zeros(1, *batch.shape[1:])
+    if batch.shape[1] != channels == batch.shape[3] and not takes(model, first):
         hint = f"image.permute({'2, 0, 1' if image.dim() == 3 else '0, 3, 1, 2'}) puts the channels first"
         raise ValueError(f"image: expected [C,H,W] of {channels} channels, got shape {list(image.shape)}; {hint}")
     foreign = weights and image.dtype not in {w.dtype for w in weights}
     # A model may convert its image to a dtype of its own.
-    if foreign and not torch.is_autocast_enabled(image.device.type) and not takes(model, batch):
+    if foreign and not torch.is_autocast_enabled(image.device.type) and not takes(model, first):
         raise TypeError(f"image: expected the model's dtype, {image_dtypes(model)[0]}, got {image.dtype}")
     return batch
 
@@ -157,6 +161,16 @@ def integer(name: str, value: Any) -> int:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
+def number(name: str, value: Any) -> float:
+    """An argument that measures; raises TypeError, with its name, for anything that is no real number."""
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+
+
 def class_target(target: ClassTarget, base: Tensor, classes: Any = None) -> int | Callable[[Tensor], Tensor]:
     """The class index or callable that a target means; None is the most probable class. base: [classes].
 
@@ -170,11 +184,14 @@ def class_target(target: ClassTarget, base: Tensor, classes: Any = None) -> int 
     """
     if target is None:
         return int(base.argmax())
-    if callable(target):
-        return target
-    index = _named(target, len(base), classes) if isinstance(target, str) else _index(target)
-    if not 0 <= index < len(base):
-        raise ValueError(f"target: the model has classes 0 to {len(base) - 1}, got {target}")
+    return target if callable(target) else class_index(target, len(base), classes)
+
+
+def class_index(target: Any, count: int, classes: Any = None) -> int:
+    """The index of the class, of `count`, that an index or name means. Arguments and errors are class_target's."""
+    index = _named(target, count, classes) if isinstance(target, str) else _index(target)
+    if not 0 <= index < count:
+        raise ValueError(f"target: the model has classes 0 to {count - 1}, got {target}")
     return index
 
 
@@ -209,13 +226,20 @@ def target_score(target: int | Callable[[Tensor], Tensor], logits: Tensor) -> Te
     Raises:
         ValueError: a callable does not give one number for each.
     """
-    if not callable(target):
-        return logits[:, target]
+    return called_score(target, logits).float() if callable(target) else logits[:, target]
+
+
+def called_score(target: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    """What a callable target gives for outputs [n,classes]: [n], of the dtype that it gives.
+
+    Raises:
+        ValueError: it does not give one number for each.
+    """
     score = target(logits)
     if not isinstance(score, Tensor) or score.shape != logits.shape[:1]:
         got = list(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"target: expected it to turn {list(logits.shape)} into {list(logits.shape[:1])}, got {got}")
-    return score.float()
+    return score
 
 
 def check_plain(name: str, value: Tensor) -> None:
@@ -247,49 +271,3 @@ def probabilities(logits: Tensor, how: str = "auto") -> Tensor:
     """Outputs [n,classes] as probabilities, in the same shape. how: as :func:`normalization` takes it."""
     how = normalization(logits, how)
     return {"sigmoid": torch.sigmoid, "softmax": lambda x: x.softmax(1), "none": lambda x: x}[how](logits)
-
-
-def repeat_target(target: Any, copies: int) -> Any:
-    """One target per example becomes one per example of each copy; a single target stays."""
-    if isinstance(target, list):
-        return target * copies
-    if isinstance(target, Tensor) and target.numel() > 1:
-        return torch.cat([target] * copies)
-    return target
-
-
-def select_target(output: Any, target: Any) -> Any:
-    """What Captum's target means. int, tuple, Tensor of one: an index into each example's output. list or Tensor [n]:
-    one index per example. None: the output itself. A callable gets the output as it is.
-    """
-    if target is None:
-        return output
-    if callable(target):
-        return target(output)
-    if not isinstance(output, Tensor):
-        raise AttributeError(f"target: {target!r} cannot be taken from a {type(output).__name__}, only from a Tensor")
-    if output.dim() == 0:
-        raise IndexError(f"target: {target!r} cannot be taken from a single value; forward_func returns no batch")
-    shape, examples = list(output.shape), len(output)
-    if isinstance(target, Tensor):
-        if target.numel() == 1 and isinstance(target.item(), int):
-            target = int(target.item())
-        elif target.dim() != 1 or len(target) != examples:
-            raise AssertionError(f"target: expected one index or {examples}, got shape {list(target.shape)}")
-    if isinstance(target, int | tuple):
-        index = (target,) if isinstance(target, int) else target
-        if len(index) >= output.dim():
-            raise AssertionError(f"target: {target!r} has too many indices for outputs of shape {shape}")
-        return output[(slice(None), *index)]
-    if not isinstance(target, list | Tensor):
-        raise AssertionError(f"target: expected int, tuple, list, Tensor, callable or None, got {target!r}")
-    if len(target) != examples:
-        raise AssertionError(f"target: {len(target)} indices for {examples} examples")
-    if isinstance(target, list) and isinstance(target[0], tuple):
-        return torch.stack([output[(i, *index)] for i, index in enumerate(target)])
-    if isinstance(target, list) and not isinstance(target[0], int):
-        raise AssertionError(f"target: expected indices or tuples of them, got {target[0]!r}")
-    if output.dim() != 2:
-        raise AssertionError(f"target: one index per example needs outputs [N,classes], got shape {shape}")
-    classes = target if isinstance(target, Tensor) else torch.tensor(target, device=output.device)
-    return output.gather(1, classes[:, None])[:, 0]

@@ -13,8 +13,8 @@ from zfcuda.inputs import ClassTarget, as_image, checked_image, class_target, no
 from zfcuda.network.graph import unwrap
 from zfcuda.network.intact import evaluating, restoring
 from zfcuda.network.trace import RECORDING
-from zfcuda.occlusion.memory import ShrinkingBatches
-from zfcuda.occlusion.output import scores_of
+from zfcuda.memory.budget import ShrinkingBatches
+from zfcuda.answers import scores_of
 
 _AT_A_TIME = 16
 
@@ -30,7 +30,7 @@ class Scored:
     Attributes:
         model: without what wraps it.
         image: the image as [1,C,H,W].
-        logits: [classes] of the image, float32.
+        logits: [classes] of the image, float32 or float64.
         target: the class index, or the callable.
 
     Raises:
@@ -51,7 +51,7 @@ class Scored:
                 self._batches = ShrinkingBatches(_AT_A_TIME)
 
     def run(self, images: Tensor) -> Tensor:
-        """The logits of images [n,C,H,W]: float32 [n,classes]."""
+        """The logits of images [n,C,H,W]: [n,classes], float32 or float64."""
         return self.run_made(len(images), lambda piece: images[piece])
 
     def run_made(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
@@ -66,4 +66,5 @@ class Scored:
         return target_score(self.target, logits)
 
     def _forward(self, images: Tensor) -> Tensor:
-        return scores_of(self.model(images), len(images), picked=False)
+        scores = scores_of(self.model(images), len(images))
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -188,12 +188,13 @@ _EAGER = Shared(lambda: torch.compiler.set_stance("force_eager"))
 
 # ---------------------------------------------------------------- hooks
 
-Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
+Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
 
 class Watching:
     """Forward hooks of zfcuda's own on a model, within a with statement: they see the calls of this thread alone.
 
+    What a hook returns, if not None, takes the place of the layer's output.
     Compiled parts of the model run as they were written: with hooks they would be compiled anew, or not call them.
     """
 
@@ -206,9 +207,8 @@ class Watching:
     def add(self, module: nn.Module, hook: Hook) -> None:
         thread = threading.get_ident()
 
-        def mine(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if threading.get_ident() == thread:
-                hook(module, inputs, output)
+        def mine(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            return hook(module, inputs, output) if threading.get_ident() == thread else None
 
         self._handles.append(module.register_forward_hook(mine))
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.independence import coupling
-from zfcuda.inputs import repeat_target, select_target
 from zfcuda.network.intact import restoring
 from zfcuda.network.trace import RECORDING
+from zfcuda.occlusion.captum_target import repeat_target, select_target
 
 Place = tuple[slice, ...]
 

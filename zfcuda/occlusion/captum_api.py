@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from tqdm import tqdm
 
-from zfcuda.inputs import check_plain, repeat_target, select_target
+from zfcuda.inputs import check_plain
 from zfcuda.occlusion.any_function import Forward, Grid, run
 from zfcuda.occlusion.brute_force import WatchedModel
+from zfcuda.occlusion.captum_target import repeat_target, select_target
 from zfcuda.occlusion.dispatch import run_windows
 
 Number = int | float
