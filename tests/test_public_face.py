@@ -70,6 +70,16 @@ SIGNATURES = {
     "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
     "Codes.save": "(self, path)",
     "Codes.load": "(path)",
+    "faithfulness.pointing_game": "(map, mask, tolerance=15)",
+    "faithfulness.pointing_chance": "(mask, tolerance=15)",
+    "faithfulness.energy_inside": "(map, mask)",
+    "faithfulness.deletion": "(model, image, map, *, target=None, steps=50, fill=0.0)",
+    "faithfulness.insertion": "(model, image, map, *, target=None, steps=50, fill='blur')",
+    "faithfulness.part_importance": "(model, parts, index, *, target=None, preprocess=None)",
+    "faithfulness.PartImportance.rank_correlation": "(self, map)",
+    "faithfulness.randomization": "(model, image, method, *, target=None, seed=0)",
+    "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
+    "data.Parts.pieces": "(self, index)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -85,7 +95,19 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters", "dead", "codes"]
+COMMANDS = [
+    "explain",
+    "demo",
+    "layers",
+    "summary",
+    "convert",
+    "backend",
+    "activations",
+    "filters",
+    "dead",
+    "codes",
+    "truth",
+]
 
 
 def bare(function: Callable[..., Any]) -> str:
