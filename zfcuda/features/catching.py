@@ -33,12 +33,13 @@ class Catching:
         model: unwrapped, in eval mode meanwhile.
         layers: names as the model itself calls them.
         keep: makes what is kept of a layer's output, at once: what comes behind may overwrite it.
+        calls: how many calls of these layers a run has, from calls_of(); None: that is not known.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str], keep: Keep) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[str], keep: Keep, calls: int | None) -> None:
         self.model, self.layers, self.keep = model, list(layers), keep
         self._found: dict[str, Any] = {}
-        self._calls = _calls(model, self.layers)
+        self._calls = calls
         self._indices, self._left = torch.empty(0), 0
         self._contexts: list[Any] = []
 
@@ -93,8 +94,8 @@ class Catching:
         return caught
 
 
-def _calls(model: nn.Module, names: Sequence[str]) -> int | None:
-    """How many calls of these layers a run has; None: that is not known."""
+def calls_of(model: nn.Module, names: Sequence[str]) -> int | None:
+    """How many calls of these layers a run of an unwrapped model has; None: that is not known."""
     if hooked(model):
         return None
     try:

@@ -24,7 +24,8 @@ def boxes_of(stream: Stream, places: Mapping[str, Tensor]) -> dict[str, Tensor]:
         layer -> int64 [U,k,4], (top, left, bottom, right), bottom and right exclusive; zeros where there is none.
     """
     boxes = {layer: torch.zeros(*at.shape[:2], 4, dtype=torch.int64) for layer, at in places.items()}
-    sizes = torch.cat([at[..., 2:].reshape(-1, 2) for at in places.values()]).unique(dim=0).tolist()
+    every = torch.cat([at[..., 2:].long().reshape(-1, 2) for at in places.values()])
+    sizes = [divmod(both, 2**32) for both in (every[:, 0] * 2**32 + every[:, 1]).unique().tolist()]
     unknown: dict[str, str] = {}
     for height, width in sizes:
         if height < 0:
