@@ -12,7 +12,7 @@ from benchmarks.methods.scene import PHOTOGRAPHS, Scene, Shown, Trial, timed
 from zfcuda import render
 
 MIDDLE, LAST, VECTOR = "_blocks.4._relu1", "_relu1", "_flatten"  # layers of the network
-PATCHES = "_blocks.10._relu1"
+PATCHES = "_blocks.4._relu1"  # its units see 67 pixels
 _UNITS, _TOP = 6, 6
 
 
@@ -59,7 +59,7 @@ def _dead_units(scene: Scene) -> Shown:
     for shares in layers.values():
         order = torch.tensor(sorted(shares, reverse=True))
         columns.append(order[torch.linspace(0, len(order) - 1, high).round().long()])
-    heat = render.enlarged(render.heatmap(torch.stack(columns, 1), 0.0, 1.0), 4)
+    heat = render.heatmap(torch.stack(columns, 1), 0.0, 1.0).resize((560, 240), Image.Resampling.NEAREST)
     kinds = {kind: sum(row.kind == kind for row in rows) for kind in ("dead", "rare", "saturated")}
     said = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
     return Shown("dead_units", heat, seconds, f"of {len(rows):,} units {said}, over {len(scene.crops)} pictures")
