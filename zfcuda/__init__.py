@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zfcuda import data, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
+    from zfcuda.backward.guided_backprop import guided_backprop
     from zfcuda.backward.projector import Projector
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
@@ -28,6 +29,7 @@ __all__ = [
     "backend",
     "data",
     "explain",
+    "guided_backprop",
     "models",
     "network",
     "occlusion_map",
@@ -46,6 +48,7 @@ _HOMES = {
     "backend": "zfcuda._extension",
     "data": "zfcuda.data",
     "explain": "zfcuda.report.api",
+    "guided_backprop": "zfcuda.backward.guided_backprop",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",

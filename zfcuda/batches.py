@@ -60,11 +60,29 @@ def class_targets(target: BatchTarget, logits: Tensor, classes: Any = None) -> T
         return target
     if isinstance(target, Tensor):
         check_plain("target", target)
-    if isinstance(target, list | tuple) or (isinstance(target, Tensor | np.ndarray) and target.ndim == 1):
-        if len(target) != count:
-            raise ValueError(f"target: expected {count}, one for each image, got {len(target)}")
-        return [class_index(each, width, classes) for each in target]
+    if _is_one_each(target):
+        check_count(target, count)
+        return [class_index(each, width, classes) for each in target]  # type: ignore[union-attr]
     return [class_index(target, width, classes)] * count
+
+
+def check_count(target: Any, count: int) -> None:
+    """Refuses a target for each of another number of images, which can be told before any image is run.
+
+    Raises:
+        ValueError: there are not `count`.
+    """
+    if _is_one_each(target) and len(target) != count:
+        raise ValueError(f"target: expected {count}, one for each image, got {len(target)}")
+
+
+def part_of(target: BatchTarget, images: slice) -> BatchTarget:
+    """The target of some of the images."""
+    return target[images] if _is_one_each(target) else target  # type: ignore[index]
+
+
+def _is_one_each(target: Any) -> bool:
+    return isinstance(target, list | tuple) or (isinstance(target, Tensor | np.ndarray) and target.ndim == 1)
 
 
 def scores(target: Targets, logits: Tensor) -> Tensor:

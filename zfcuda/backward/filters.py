@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from zfcuda.backward.axes import padding
 from zfcuda.backward.way import Arguments, TorchCall, UnsupportedError, WayBack, per_image, same
@@ -52,7 +53,7 @@ def _transposed_conv(
     crops, tops, lefts = cut(signal)
     if even and crops is signal:
         whole = [len(signal), weight.shape[1] * groups, *size]
-        return torch.nn.grad.conv2d_input(whole, weight, signal, stride, padding, dilation, groups)
+        return conv2d_input(whole, weight, signal, stride, padding, dilation, groups)
     patches = F.conv_transpose2d(crops, weight, None, stride, 0, 0, groups, dilation)
     output = patches.new_zeros(len(signal), patches.shape[1], *size)
     corners = [(y * stride[0] - padding[0], x * stride[1] - padding[1]) for y, x in zip(tops, lefts, strict=True)]

@@ -77,6 +77,8 @@ class Rules:
             return _of_input(node, call, sees, filters.reshaped)
         if call is not None and nonlinear.is_rectifier(call):
             return _of_input(node, call, sees, partial(nonlinear.rectifier, method=self.relu))
+        if call is not None and nonlinear.is_maximum(call):
+            return nonlinear.maximum(node, call, sees, self.relu)
         if call is not None and axes.moves_along_axes(call):
             return _of_input(node, call, sees, axes.moved_along_axes)
         return linear.way(node, call, sees)

@@ -14,6 +14,7 @@ from zfcuda.backward.linear import values_read
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.stages import node_of, stages
 from zfcuda.backward.way import UnsupportedError, Way, WayBack
+from zfcuda.batches import checked_images
 from zfcuda.inputs import checked_image
 from zfcuda.misfit import misfit
 from zfcuda.network import Network, Node, evaluating, trace
@@ -181,16 +182,21 @@ class BackwardPath:
         return ForwardPass(activation, batch.shape, image, self.output, steps, largest)
 
 
-def followed(model: nn.Module | Network, image: Tensor) -> tuple[Network, Tensor]:
+def followed(model: nn.Module | Network, image: Any, *, many: bool = False) -> tuple[Network, Tensor]:
     """The model as a Network that takes this image, and the image as [1,C,H,W].
+
+    many: whether any number of images is taken, and given back as [N,C,H,W].
 
     Raises:
         TypeError, ValueError: the model cannot be followed, or the image does not fit it.
     """
     if not isinstance(model, Network | nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    batch = checked_image(image, model.model if isinstance(model, Network) else model)
-    return trace(model, batch), batch
+    inner = model.model if isinstance(model, Network) else model
+    batch = checked_images(image, inner) if many else checked_image(image, inner)
+    network = trace(model, batch[:1] if len(batch) else batch.new_zeros(1, *batch.shape[1:]))
+    network.check(batch.shape)
+    return network, batch
 
 
 def walk_back(
@@ -241,8 +247,9 @@ def _spoken(layer: str, node: Node) -> Iterator[None]:
         yield
     except UnsupportedError as refusal:
         reason = f": {refusal}" if str(refusal) else ""
+        what = f"layer: {layer!r}" if layer else "model: its output"
         raise UnprojectableError(
-            f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{reason}"
+            f"{what} cannot be projected, because {node.label} lies between it and the pixels{reason}"
         ) from None
 
 
