@@ -50,6 +50,7 @@ SIGNATURES = {
     "project": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector.__call__": "(self, image)",
+    "guided_backprop": "(model, image, *, target=None, layer=None, unit=None, position=None)",
     "Preprocess": "(size=224, short_side=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), "
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",

@@ -81,6 +81,7 @@ _LEAKING: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda negative_slope=0.01, inplace=False: negative_slope,
     "prelu": lambda weight: weight,
 }
+_THRESHOLD = ("threshold", "_threshold")  # the second is what torch.nn.functional's calls itself
 _NO_RULE = {
     "deconvnet": "it lets negative values through, for which the deconvnet has no rule",
     "guided": "it lets negative values through, for which guided backpropagation has no rule",
@@ -90,18 +91,20 @@ _NO_RULE = {
 def is_rectifier(call: TorchCall) -> bool:
     """Whether a call is piecewise linear, element by element."""
     known = isinstance(call.function, nn.Hardtanh | nn.LeakyReLU | nn.PReLU | nn.Threshold)
-    return known or call.name in _CLAMPING or call.name in _LEAKING or call.name == "threshold"
+    return known or call.name in _CLAMPING or call.name in _LEAKING or call.name in _THRESHOLD
 
 
 def rectifier(call: TorchCall, output: Tensor, method: str) -> WayBack:
     """Gives the way back through such a call, from the values of its arguments and its own."""
     input = call.input
     slope = _slope(call)
+    if isinstance(slope, int | float) and slope == 0:
+        return _rectified(method, input > 0)
     if slope is not None:
         if method != "gradient":
             raise UnsupportedError(_NO_RULE[method])
         return lambda signal: [torch.where(input > 0, signal, signal * slope)]
-    if isinstance(call.function, nn.Threshold) or call.name == "threshold":
+    if isinstance(call.function, nn.Threshold) or call.name in _THRESHOLD:
         threshold, value = _threshold(call)
         if method != "gradient" and (threshold, value) != (0, 0):
             raise UnsupportedError(f"it gives {value} up to {threshold}, not zero up to zero")
