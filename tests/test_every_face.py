@@ -24,6 +24,7 @@ from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.stack([IMAGE, IMAGE.flip(2)])
 WINDOWS: dict[str, Any] = {"window": 6, "stride": 6}
 
 # Each runs a model whose layer "body.0" is a convolution, on IMAGE.
@@ -38,6 +39,13 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "guided_backprop of a layer": lambda model: zfcuda.guided_backprop(
         model, IMAGE.expand(2, -1, -1, -1), layer="body.0"
     ),
+    "gradient": lambda model: zfcuda.gradient(model, IMAGE),
+    "gradient of a layer": lambda model: zfcuda.gradient(model, IMAGE, layer="body.0"),
+    "saliency": lambda model: zfcuda.saliency(model, IMAGES, target=[0, 1]),
+    "integrated_gradients": lambda model: zfcuda.integrated_gradients(model, IMAGE, steps=3),
+    "smooth_grad": lambda model: zfcuda.smooth_grad(model, IMAGE, samples=2),
+    "grad_cam": lambda model: zfcuda.grad_cam(model, IMAGES),
+    "grad_cam of a layer": lambda model: zfcuda.grad_cam(model, IMAGE, layer="body.0"),
     "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),

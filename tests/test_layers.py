@@ -18,7 +18,7 @@ Sources = dict[str, str]
 # A room may import those of the lines above it: of its own line, only what BESIDE names.
 ORDER = [
     ["_C", "_built_for"],  # made by the build
-    ["_extension", "_startup", "version", "files", "complaint"],
+    ["_extension", "_startup", "version", "files", "complaint", "memory", "answers"],
     ["ops"],
     ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
     [

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from zfcuda import data, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
+    from zfcuda.backward.grad_cam import grad_cam
+    from zfcuda.backward.gradient import gradient
     from zfcuda.backward.guided_backprop import guided_backprop
+    from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.projector import Projector
+    from zfcuda.backward.saliency import saliency
+    from zfcuda.backward.smooth_grad import smooth_grad
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
@@ -27,15 +32,21 @@ __all__ = [
     "Projector",
     "__version__",
     "backend",
+    "completeness_gap",
     "data",
     "explain",
+    "grad_cam",
+    "gradient",
     "guided_backprop",
+    "integrated_gradients",
     "models",
     "network",
     "occlusion_map",
     "ops",
     "project",
     "render",
+    "saliency",
+    "smooth_grad",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -46,15 +57,21 @@ _HOMES = {
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "backend": "zfcuda._extension",
+    "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "explain": "zfcuda.report.api",
+    "grad_cam": "zfcuda.backward.grad_cam",
+    "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
+    "integrated_gradients": "zfcuda.backward.integrated_gradients",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
+    "saliency": "zfcuda.backward.saliency",
+    "smooth_grad": "zfcuda.backward.smooth_grad",
 }
 
 

@@ -161,6 +161,16 @@ def integer(name: str, value: Any) -> int:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
+def number(name: str, value: Any) -> float:
+    """An argument that measures; raises TypeError, with its name, for anything that is no real number."""
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+
+
 def class_target(target: ClassTarget, base: Tensor, classes: Any = None) -> int | Callable[[Tensor], Tensor]:
     """The class index or callable that a target means; None is the most probable class. base: [classes].
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import zfcuda
 from tests.harness.live_memory import LiveMemory
+from zfcuda.memory.forward import ForwardMemory
 from zfcuda.network import trace
-from zfcuda.occlusion import brute_force, memory
-from zfcuda.occlusion.forward_memory import ForwardMemory
+from zfcuda.occlusion import brute_force
 from zfcuda.occlusion.incremental import footprint
 from zfcuda.occlusion.incremental.lookups import lookup_of, memory_of_lookup
 
@@ -105,7 +105,7 @@ def test_a_mapper_stays_within_its_budget(budget: int, image: Tensor) -> None:
 def test_captums_face_stays_within_a_quarter_of_what_is_free(
     budget: int, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "_free", lambda device: 4 * budget)
+    monkeypatch.setattr("zfcuda.memory.budget._free", lambda device: 4 * budget)
     torch.manual_seed(0)
     model, images = Functions().to(image.device).eval(), torch.stack([image, image.flip(2)])
     allowed = budget + of_one_forward(model, images)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -33,7 +35,10 @@ def coupling(function: Callable[..., Any], examples: Sequence[Tensor]) -> str | 
     try:
         # Without the modes of others, who count operations, say, and would count these.
         # In inference mode torch would not take operators like conv2d apart.
-        eager = torch.compiler.set_stance("force_eager")
+        # Where nothing was compiled yet, what compiles is not even imported, which takes seconds.
+        eager: AbstractContextManager[Any] = nullcontext()
+        if "torch._dynamo" in sys.modules:
+            eager = torch.compiler.set_stance("force_eager")
         with torch.inference_mode(False), torch.no_grad(), eager, _disable_current_modes():
             outputs = function(*(run.stand_in(example) for example in examples))
         tensors = [x for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]

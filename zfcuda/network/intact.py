@@ -79,12 +79,14 @@ def evaluating(model: nn.Module) -> Any:
 
 
 @contextmanager
-def restoring(model: nn.Module) -> Iterator[None]:
+def restoring(model: nn.Module, *, registered: bool = True) -> Iterator[None]:
     """Undoes what a forward leaves on its modules (`self.features = x`, `self.log.append(x)`) where x is a stand-in.
 
     Lists, dicts and sets are put back at any depth, and the attributes of plain objects that a module holds.
+
+    registered: whether parameters, submodules and the like that a forward registers are undone too. Buffers always are.
     """
-    kept = list(_holders(model))
+    kept = list(_holders(model, registered))
     try:
         yield
     finally:
@@ -93,9 +95,10 @@ def restoring(model: nn.Module) -> Iterator[None]:
 
 
 _ATOMS = frozenset({type(None), bool, int, float, str, Tensor, nn.Parameter})
+_TABLES = frozenset(nn.Module().__dict__) - {"_buffers"}
 
 
-def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
+def _holders(model: nn.Module, registered: bool) -> Iterator[tuple[Any, Any]]:
     """All that can hold a value of the model's, each with a copy of what it holds."""
     # Not the hooks: another thread may put its own on and take them off meanwhile.
     met = {id(value) for module in model.modules() for name, value in module.__dict__.items() if "_hooks" in name}
@@ -107,7 +110,10 @@ def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
                 continue
             met.add(id(holder))
             yield holder, holder.copy() if type(holder) in (list, dict, set) else _plain(holder)
-        for value in list(holder.values()) if isinstance(holder, dict) else list(holder):
+        values = list(holder.values()) if isinstance(holder, dict) else list(holder)
+        if of_module and not registered and isinstance(holder, dict) and "_buffers" in holder:
+            values = [value for name, value in holder.items() if name not in _TABLES]
+        for value in values:
             if type(value) in _ATOMS:  # most of a vocabulary
                 continue
             if isinstance(value, list | dict | set | deque | tuple):
@@ -188,12 +194,13 @@ _EAGER = Shared(lambda: torch.compiler.set_stance("force_eager"))
 
 # ---------------------------------------------------------------- hooks
 
-Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
+Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
 
 class Watching:
     """Forward hooks of zfcuda's own on a model, within a with statement: they see the calls of this thread alone.
 
+    What a hook returns, if not None, takes the place of the layer's output.
     Compiled parts of the model run as they were written: with hooks they would be compiled anew, or not call them.
     """
 
@@ -206,9 +213,8 @@ class Watching:
     def add(self, module: nn.Module, hook: Hook) -> None:
         thread = threading.get_ident()
 
-        def mine(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if threading.get_ident() == thread:
-                hook(module, inputs, output)
+        def mine(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            return hook(module, inputs, output) if threading.get_ident() == thread else None
 
         self._handles.append(module.register_forward_hook(mine))
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.independence import coupling
+from zfcuda.memory.budget import ShrinkingBatches
+from zfcuda.memory.forward import ForwardMemory
 from zfcuda.network.graph import submodules
 from zfcuda.network.intact import Watching, restoring
 from zfcuda.network.trace import RECORDING
-from zfcuda.occlusion.forward_memory import ForwardMemory
-from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, scores_of
 from zfcuda.occlusion.window_outputs import WindowOutputs

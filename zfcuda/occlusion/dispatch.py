@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.memory.budget import budget_of, out_of_memory
 from zfcuda.misfit import misfit
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line
 from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
-from zfcuda.occlusion.memory import budget_of, out_of_memory
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
     PreparedEngine,

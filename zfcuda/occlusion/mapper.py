@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from zfcuda.cuda_graph import Replay
 from zfcuda.inputs import as_image
+from zfcuda.memory.budget import budget_of
 from zfcuda.network import evaluating
 from zfcuda.network.structure import structure
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
-from zfcuda.occlusion.memory import budget_of
 from zfcuda.occlusion.prepared import (
     Evidence,
     PreparedEngine,

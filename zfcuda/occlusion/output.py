@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from zfcuda import answers
+from zfcuda.answers import parts_of, spoken
 from zfcuda.network.graph import INNER
 
 Output = Callable[[Any], Tensor] | str | int
@@ -118,26 +121,18 @@ def scores_of(answer: Any, count: int, *, picked: bool) -> Tensor:
     Raises:
         ValueError: it is not [n,classes] of a floating dtype, for `count` images.
     """
-    name = "output" if picked else "model"
-    expected = f"{name}: expected it to return scores"
-    if isinstance(answer, Tensor):
-        scores = answer[:, None] if answer.dim() == 1 else answer
-        if not answer.is_floating_point():
-            hint = "; .float() makes scores of counts" if picked and not answer.is_complex() else ""
-            raise ValueError(f"{expected} of a floating dtype, got {answer.dtype}{hint}")
-        if scores.dim() == 2 and len(scores) == count:
-            return scores.float()
-    images = "one image" if count == 1 else f"{count} images"
-    raise ValueError(f"{expected} [N,classes] for {images}, got {spoken(answer)}{_advice(answer, picked)}")
+    return answers.scores_of(answer, count, "output" if picked else "model", partial(_advice, picked=picked)).float()
 
 
 def _advice(answer: Any, picked: bool) -> str:
     """What would help, for the end of an error."""
     if isinstance(answer, Tensor):
-        if answer.dim() != 4:
+        if picked and not answer.is_floating_point() and not answer.is_complex():
+            return "; .float() makes scores of counts"
+        if answer.dim() != 4 or not answer.is_floating_point():
             return ""
         return "; zfcuda.occlusion.areas makes scores of a dense map" + ("" if picked else ": output=areas")
-    parts = _parts(answer)
+    parts = parts_of(answer)
     first = next(iter(parts.values()), None)
     if isinstance(first, Tensor) and first.dim() == 4 and not picked:
         return "; output=zfcuda.occlusion.areas makes scores of a segmentation, and a callable of anything"
@@ -152,25 +147,3 @@ def named(output: Output) -> str | int:
         return output
     kind = output if hasattr(output, "__qualname__") else type(output)
     return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def spoken(answer: Any) -> str:
-    """What a model returns, in words: the keys or places, and the shapes of the tensors there."""
-    if isinstance(answer, Tensor):
-        return f"a Tensor of shape {list(answer.shape)}"
-    within = ", ".join(
-        f"{key!r}: {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
-        for key, value in _parts(answer).items()
-    )
-    return type(answer).__name__ + (f" with {within}" if within else "")
-
-
-def _parts(answer: Any) -> dict[Any, Any]:
-    """What a model returns by its keys, places or names."""
-    if isinstance(answer, Mapping):
-        return dict(answer)
-    if isinstance(answer, tuple | list):
-        return dict(enumerate(answer))
-    if dataclasses.is_dataclass(answer):
-        return {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
-    return {}

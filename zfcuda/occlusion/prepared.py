@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from zfcuda.memory.budget import limit_of, spoken_bytes
 from zfcuda.network import Network, trace
 from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
@@ -19,7 +20,6 @@ from zfcuda.occlusion.incremental import Plan, costs
 from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
-from zfcuda.occlusion.memory import limit_of, spoken_bytes
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.window_outputs import WindowOutputs
 

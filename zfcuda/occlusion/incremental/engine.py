@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.network import Network, outline
 from zfcuda.occlusion.brute_force import total_activity
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
@@ -24,7 +25,6 @@ from zfcuda.occlusion.incremental.regions import Intervals
 from zfcuda.occlusion.incremental.shuffles import still_read
 from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.incremental.sums import map_sums
-from zfcuda.occlusion.memory import ShrinkingBatches
 from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import starts
 

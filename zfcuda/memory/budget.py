@@ -1,4 +1,4 @@
-"""How much memory there is for the windows, and what happens when it runs out."""
+"""How much memory there is for images that run together, and what happens when it runs out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def budget_of(asked: int | None, device: torch.device) -> int:
-    """The bytes for windows that run together; without a wish a quarter of what is free, at most 2 GiB."""
+    """The bytes for images that run together; without a wish a quarter of what is free, at most 2 GiB."""
     return asked if asked is not None else min(limit_of(asked, device), 2 << 30)
 
 

@@ -1,0 +1,138 @@
+"""A user's model, differentiated by autograd: run as in eval, with gradients to what is asked alone, left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.answers import scores_of
+from zfcuda.backward.walk import deterministic
+from zfcuda.misfit import misfit
+from zfcuda.network import evaluating
+from zfcuda.network.graph import first_line, submodules, unwrap
+from zfcuda.network.intact import Watching, restoring
+
+_ADVICE = "; a module around the model that returns scores of its answer can be explained"
+
+
+def module_of(model: Any) -> nn.Module:
+    """The model itself, without what torch.compile or DataParallel wraps around it.
+
+    Raises:
+        TypeError: it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    return unwrap(model)
+
+
+@contextmanager
+def differentiating(model: nn.Module, gradients: bool = True) -> Iterator[Watching]:
+    """Within it the model may be run and differentiated, whatever mode the caller is in. What it gives takes hooks.
+
+    gradients: whether autograd records from the beginning on.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        deterministic(),
+        restoring(model, registered=False),
+        evaluating(model),
+        Watching(model) as watching,
+    ):
+        yield watching
+
+
+def leaf_of(images: Tensor) -> Tensor:
+    """The images as what gradients are asked of; a tensor made in inference mode takes part in no gradient."""
+    return (images.clone() if images.is_inference() else images.detach()).requires_grad_()
+
+
+def run(model: nn.Module, images: Tensor) -> Any:
+    """What the model answers. It gets a copy of the images, which it may overwrite.
+
+    Raises:
+        ValueError: the images do not fit a layer.
+    """
+    try:
+        return _with_gradients(model)(images.clone())
+    except RuntimeError as error:
+        known = misfit(error, model, images)
+        if known is None:
+            raise
+        raise known from error
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model answers as scores [N,K], of 32 bits at least: a class is picked, and a target called, with these.
+
+    Raises:
+        ValueError: the images do not fit a layer, or the answer is no scores.
+    """
+    logits = scores_of(run(model, images), len(images), advice=lambda answer: _ADVICE)
+    return logits.float() if logits.dtype.itemsize < 4 else logits
+
+
+def derivative(values: Tensor, seeds: Tensor, of: Tensor) -> Tensor | None:
+    """The derivative of the sum of values, weighted by seeds; None where autograd knows of no dependence.
+
+    Raises:
+        ValueError: autograd cannot differentiate this.
+    """
+    if not values.requires_grad:
+        return None
+    try:
+        return torch.autograd.grad(values, of, seeds, allow_unused=True)[0]
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise
+        raise ValueError(f"model: autograd cannot differentiate it: {first_line(error)}") from error
+
+
+def check_finite(values: Tensor, what: str) -> None:
+    """Refuses a model whose score or layer holds NaN or infinity. what: which of them, "the score"."""
+    if not values.isfinite().all():
+        raise ValueError(f"model: expected {what} to be finite, got NaN or infinity")
+
+
+def no_gradient(model: nn.Module, image: Tensor, what: str = "the score") -> ValueError:
+    """The error for what does not depend on the image by gradients, with the layer that ends them. image: [1,C,H,W]."""
+    ends: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            outputs = output if isinstance(output, tuple | list) else [output]
+            outputs = [x for x in outputs if isinstance(x, Tensor)]
+            of_image = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+            if of_image and outputs and not any(x.requires_grad for x in outputs):
+                ends.append(f"layer {name!r} ({type(module).__name__})")
+
+        return hook
+
+    with differentiating(model) as watching:
+        for name, module in submodules(model).items():
+            if not isinstance(module, torch.jit.ScriptModule):
+                watching.add(module, look(name))
+        with suppress(Exception):  # of what fails behind the layer that is asked about
+            run(model, leaf_of(image))
+    where = ends[0] if ends else f"the forward of {type(model).__name__}"
+    return ValueError(
+        f"model: {what} does not depend on the image by gradients: {where} detaches it, gives whole numbers, or runs "
+        "under torch.no_grad"
+    )
+
+
+def _with_gradients(model: nn.Module) -> Callable[[Tensor], Any]:
+    """The model with weights that autograd takes: those made in inference mode are copied."""
+    if not any(tensor.is_inference() for tensor in chain(model.parameters(), model.buffers())):
+        return model
+    named = chain(model.named_parameters(), model.named_buffers())
+    copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}
+    return lambda images: torch.func.functional_call(model, copies, (images,))

@@ -1,0 +1,131 @@
+"""Grad-CAM: the maps of a layer, each weighted by how the score changes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda.backward.autograd import check_finite, derivative, differentiating, leaf_of, logits_of, module_of
+from zfcuda.backward.maps import is_map, maps, no_map
+from zfcuda.backward.together import together
+from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets, part_of, scores
+from zfcuda.inputs import checked_layer
+from zfcuda.memory.budget import ShrinkingBatches
+from zfcuda.network.graph import submodules, wrapper_of
+
+
+def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, target: BatchTarget = None) -> Tensor:
+    """Where on the image a layer sees what speaks for the class (Selvaraju et al. 2017).
+
+    Each channel of the layer's map A_k is weighted by the mean over its places of the score's gradient; the sum over
+    the channels is rectified, ReLU(sum_k w_k A_k), and resized to the image, bilinearly.
+
+    Args:
+        model, image, target: as :func:`zfcuda.gradient` takes them.
+        layer: the dotted name of a submodule, leaf or not, that gives a map [N,K,h,w] of more than one place; its
+            output as of its last call. None: the last such one that the score depends on, no larger than the image.
+
+    Returns:
+        [N,H,W], nowhere negative, the image's dtype and device; all zero where nothing in the layer speaks for the
+        class.
+
+    Raises:
+        TypeError, ValueError: as gradient; a layer that gives no map, with those that do, or that the score does not
+            depend on.
+    """
+    inner = module_of(model)
+    images = checked_images(image, inner)
+    check_count(target, len(images))
+    if layer is not None:
+        layer = checked_layer(layer, inner, wrapper_of(model))
+    if not len(images):
+        return images.new_zeros(0, *images.shape[2:])
+    for name in [layer] if layer is not None else _fitting(inner, images[:1]):
+        found = _maps(inner, images, target, name)
+        if found is not None:
+            return found
+    if layer is not None:
+        raise ValueError(f"layer: expected one that the score depends on by gradients, got {layer!r}")
+    raise ValueError(
+        f"layer: expected one that gives a map of more than one place, which the score depends on by gradients; "
+        f"{type(inner).__name__} has none"
+    )
+
+
+def _fitting(model: nn.Module, image: Tensor) -> list[str]:
+    """The layers with a map no larger than the image, the last one first."""
+    height, width = image.shape[2:]
+    found = [name for name, (h, w) in maps(model, image).items() if h <= height and w <= width]
+    if not found:
+        with differentiating(model, gradients=False):
+            logits_of(model, image)  # a model that fails by itself says so
+    return found[::-1]
+
+
+def _maps(model: nn.Module, images: Tensor, target: BatchTarget, layer: str) -> Tensor | None:
+    """The maps, [N,H,W]; None where the score does not depend on the layer by gradients."""
+    at_once = together(model, images, len(images), target=target if callable(target) else [], layer=layer)
+    classes, size = getattr(model, "classes", None), images.shape[2:]
+    for from_layer in (True, False):
+        parts: list[Tensor] = []
+
+        def work(part: slice) -> bool:
+            """Whether the score depends on the layer."""
+            value, logits = _run(model, images[part], layer, from_layer)  # noqa: B023
+            targets = class_targets(part_of(target, part), logits.detach(), classes)
+            with torch.inference_mode(False), torch.enable_grad():
+                values = scores(targets, logits)
+                found = derivative(values, torch.ones_like(values), value)
+            if found is not None:
+                check_finite(values, "the score")
+                parts.append(_map(value.detach(), found, size).to(images.dtype))  # noqa: B023
+            return found is not None
+
+        if all(ShrinkingBatches(at_once).run(len(images), work)):
+            return torch.cat(parts)
+    return None
+
+
+def _run(model: nn.Module, images: Tensor, layer: str, from_layer: bool) -> tuple[Tensor, Tensor]:
+    """What the layer gives, [n,K,h,w], and the logits, [n,classes], which autograd follows back to it.
+
+    from_layer: whether autograd records from the layer on, and not what comes before, which takes more memory. It then
+        loses the way where the layer's value goes on in another way than by being returned, as by a ReLU in place whose
+        result nobody takes, and where the layer runs under torch.no_grad.
+    """
+    kept: list[Any] = []
+    version = 0
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        nonlocal version
+        kept[:] = [output]
+        if not is_map(output, len(images)):
+            return None
+        if not from_layer:
+            version = output._version
+            return None
+        torch.set_grad_enabled(True)
+        kept[:] = [output.detach().requires_grad_()]
+        return kept[0].clone()  # what follows may write to it
+
+    with differentiating(model, gradients=not from_layer) as watching:
+        watching.add(submodules(model)[layer], keep)
+        logits = logits_of(model, images if from_layer else leaf_of(images))
+    if not kept:
+        raise ValueError(f"layer: {layer!r} is never called by the model's forward")
+    if not is_map(kept[0], len(images)):
+        raise no_map(model, images[:1], layer, kept[0])
+    if not from_layer and kept[0]._version != version:
+        raise ValueError(f"layer: what {layer!r} gives is overwritten by what follows, so that it cannot be looked at")
+    return kept[0], logits
+
+
+def _map(value: Tensor, gradient: Tensor, size: torch.Size) -> Tensor:
+    """The map of each image, from what the layer gives and the score's gradient there, both [n,K,h,w]."""
+    wide = torch.promote_types(value.dtype, torch.float32)
+    weights = gradient.mean((2, 3), dtype=wide)
+    small = torch.einsum("nk,nkhw->nhw", weights, value.to(wide)).relu()
+    return F.interpolate(small[:, None], size, mode="bilinear", align_corners=False)[:, 0]

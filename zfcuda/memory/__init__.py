@@ -1,0 +1,1 @@
+"""Memory: how much there is, what one forward of a model takes of it, and work that goes on where it runs out."""

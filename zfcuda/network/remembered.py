@@ -1,0 +1,65 @@
+"""What was found out about a model, kept for as long as the model is what it was."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+
+T = TypeVar("T")
+
+
+class _Known(NamedTuple):
+    model: weakref.ref[nn.Module]
+    state: tuple[Any, ...]
+    answers: dict[Hashable, Any]
+
+
+_KNOWN: dict[int, _Known] = {}  # by the model's id: a user's class may not be hashable
+_ATOMS = frozenset({type(None), bool, int, float, str})
+_OF_EVERY_MODULE = frozenset(nn.Module().__dict__)  # "training" among them
+
+
+def remembered(model: nn.Module, about: Hashable, find: Callable[[], T]) -> T:
+    """What `find` says about a model, asked once for as long as nothing about the model changes.
+
+    A change is another module, another forward, another hook, or another setting: a number, text, flag or tuple that a
+    module holds. The values of weights do not count, nor whether the model trains: this is for what holds for all
+    weights, of the model run as in eval.
+
+    about: what is asked, with all that the answer depends on beside the model.
+    """
+    state = tuple(_state(model))
+    known = _KNOWN.get(id(model))
+    if known is None or known.model() is not model or known.state != state:
+        known = _KNOWN[id(model)] = _Known(weakref.ref(model, partial(_forget, id(model))), state, {})
+    if about not in known.answers:
+        known.answers[about] = find()
+    answer: T = known.answers[about]
+    return answer
+
+
+def _forget(number: int, model: weakref.ref[nn.Module]) -> None:
+    known = _KNOWN.get(number)
+    if known is not None and known.model is model:
+        del _KNOWN[number]
+
+
+def _state(model: nn.Module) -> Iterator[Any]:
+    for module in model.modules():
+        yield id(module)
+        yield type(module)
+        yield getattr(type(module), "forward", None)
+        yield from module._forward_hooks
+        yield from module._forward_pre_hooks
+        for name, value in module.__dict__.items():
+            if name in _OF_EVERY_MODULE:
+                continue
+            yield name
+            if type(value) in _ATOMS or (type(value) is tuple and all(type(x) in _ATOMS for x in value)):
+                yield value
+            else:
+                yield id(value)
