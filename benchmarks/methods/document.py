@@ -16,7 +16,7 @@ from zfcuda.report.pieces import png
 
 PLACE = re.compile(r"<!-- (picture|time|said|measured)(?: ([\w]+))? -->(.*?)<!-- end -->", re.DOTALL)
 _WIDEST = 640  # pixels
-_COLOURS = 64  # are enough for a small picture, and a third of the bytes
+_COLOURS = 128  # are enough for a small picture, and half the bytes
 
 
 def filled(text: str, shown: Mapping[str, Shown], measured: str) -> str:
