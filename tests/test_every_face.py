@@ -60,6 +60,7 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "part_importance": lambda model: part_importance(model, Parts(size=32), 0, preprocess=Preprocess.parts(12)),
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+    "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)
 

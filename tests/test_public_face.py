@@ -81,6 +81,7 @@ SIGNATURES = {
     "faithfulness.randomization": "(model, image, method, *, target=None, seed=0)",
     "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
     "data.Parts.pieces": "(self, index)",
+    "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

@@ -84,6 +84,11 @@ def test_codes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert found.names == ["a/0.png", "b/1.png"] and (found.values[1] - expected).abs().max() < 1e-4
     assert run("codes", pictures, *DEMO, "--layer", "fc7", "--out", out, "--signed") == 0
     assert zfcuda.Codes.load(out).values.min() < 0
+    capsys.readouterr()
+    assert run("codes", pictures, *DEMO, "--out", out, "--query", pictures / "b/1.png") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Codes of 'relu7'" in lines[0] and [line.split()[1] for line in lines[2:]] == ["b/1.png", "a/0.png"]
+    assert float(lines[2].split()[0]) < 1e-4 < float(lines[3].split()[0])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +100,14 @@ def test_codes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["filters", *DEMO, "--layer", "fc7"], "layer: expected a convolution, got 'fc7' (Linear); there are: conv1,"),
         (["filters", "--model", "vgg16"], "vgg16 needs trained weights"),
         (["dead", "none"], "pictures: none: no such folder"),
+        (
+            ["dead", "none.png", "other.png", *DEMO],
+            "pictures: none of 2 can be read; the first, none.png: no such file",
+        ),
+        (["dead", "FOLDER", "PICTURE"], "pictures: expected one folder, or files, got FOLDER among 2"),
         (["dead", "FOLDER", *DEMO, "--layer", "conv9"], "layer: DemoNetwork has no layer 'conv9'; "),
         (["dead", "FOLDER", "--out", "u.txt"], "--out: expected a name that ends in .csv, got 'u.txt'"),
-        (["codes", "FOLDER"], "the following arguments are required: --layer"),
+        (["codes", "FOLDER", "--query", "none.png"], "none.png: no such file"),
         (["codes", "EMPTY", "--layer", "fc7"], "pictures: EMPTY: no picture in this folder"),
         (["codes", "FOLDER", "--layer", "fc7", "--out", "c.npz"], "--out: expected a name that ends in .safetensors,"),
         (["codes", "FOLDER", "--layer", "fc7", "--out", "no/c.safetensors"], "--out: no/c.safetensors: there is no"),

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import zfcuda
 from tests.features.test_dead_units import Interrupted, Net
 from tests.harness.live_memory import LiveMemory
-from zfcuda.features.codes import Codes, codes
+from zfcuda.features.codes import Codes, _Rows, codes
+from zfcuda.features.stream import Stream
 
 
 @pytest.fixture
@@ -56,6 +57,23 @@ def test_an_interrupted_pass_goes_on(net: Net, tmp_path: Path) -> None:
     assert torch.equal(again.values, found.values) and again.names == found.names
     with pytest.raises(ValueError, match=r"state: .* other settings"):
         codes(net, data, "conv", relu=False, state=state)
+
+
+@pytest.mark.parametrize("blocks", [[0, 2], [0, 3], [1]])
+def test_processes_share_the_pictures(net: Net, blocks: list[int]) -> None:
+    expected = torch.randn(40, 8)
+    stream = Stream(net, torch.randn(40, 3, 9, 9), "conv")
+    stream.shapes["conv"] = (8,)
+    one, other = _Rows(stream, False), _Rows(stream, False)
+    for block in range(4):
+        index = torch.arange(10 * block, 10 * block + 10)
+        (one if block in blocks else other).add(index, {"conv": expected[index]}, (9, 9))
+    state = other.state_dict()
+    assert len(state["index"]) == 10 * (4 - len(blocks)) and len(state["values"]) <= 40
+    one.merge(state)
+    assert torch.equal(one.taken(), expected)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other.taken(), expected)
 
 
 class Folder:

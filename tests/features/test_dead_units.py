@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.features.dead_units import DeadUnits, UnitActivity, dead_units
+from zfcuda.features.dead_units import DeadUnits, UnitActivity, _Activity, dead_units
+from zfcuda.features.stream import Stream
 
 
 class Shifted(nn.Module):
@@ -89,6 +90,16 @@ def test_against_numpy() -> None:
     np.testing.assert_allclose([(r.share_active, r.largest) for r in rows], by_numpy(model, values), rtol=1e-5)
     assert model.training and dead_units(model, values, layers=["head", "relu"])[:6] == rows[8:]
     assert dead_units(model, values.flip(0)) == rows
+
+
+def test_processes_share_the_pictures() -> None:
+    model, values = Net(), torch.randn(70, 3, 9, 9)
+    stream = Stream(model, values, ["relu", "head"])
+    one, other = _Activity(stream), _Activity(stream)
+    for part, activity in ((values[:30], one), (values[30:], other)):
+        Stream(model, part, ["relu", "head"]).run(activity)
+    one.merge(other.state_dict())
+    assert one.rows(70) == dead_units(model, values)
 
 
 class Interrupted:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.batches import checked_images
-from zfcuda.features.catching import Catching
+from zfcuda.features.catching import Catching, calls_of
 from zfcuda.inputs import checked_layer
 from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
@@ -37,6 +37,13 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
         TypeError: an argument is of another type.
         ValueError: there is no such layer, it gives something else than a tensor or does not run for this image; the
             image does not fit.
+
+    Example:
+        maps = zfcuda.activations(net, "cat.jpg", ["conv1", "relu5"])
+        maps["relu5"][0, 12]                                           # [h,w]: unit 12
+
+        from zfcuda.features.activation_sheet import activation_sheet
+        activation_sheet(maps["relu5"][0], "relu5").picture.save("relu5.png")
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -50,7 +57,8 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
     images = checked_images(image, model)
     distinct = list(dict.fromkeys(names.values()))
     numbers = torch.arange(len(images))
-    with Catching(model, distinct, lambda layer, activation, numbers: activation.clone()) as catching:
+    all_calls = calls_of(model, distinct)
+    with Catching(model, distinct, lambda _, activation, __: activation.clone(), all_calls=all_calls) as catching:
         alone = len(images) > 1 and catching.coupling(images[:1]) is not None
         some = zip(images.split(1), numbers.split(1), strict=True) if alone else [(images, numbers)]
         try:

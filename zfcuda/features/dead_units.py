@@ -187,8 +187,8 @@ class _Activity:
 
     def reduce(self, layer: str, activation: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of each map, [n,K]."""
-        found = activation[..., None].flatten(2).aminmax(dim=2)
-        return found.min, found.max
+        places = activation[..., None].flatten(2)
+        return places.amin(2), places.amax(2)  # on a CPU a fraction of the time of one aminmax
 
     def add(self, indices: Tensor, found: Mapping[str, Any], size: tuple[int, int]) -> None:
         """Counts some pictures."""

@@ -67,11 +67,12 @@ def numbered(
     each = 1 + max(width_of(font, name) for name in heads) // (wide + gap)  # 1: all of them fit
     for i, name in enumerate(heads):
         if i % each == 0:
-            draw.text((left + i * (wide + gap) + wide // 2, head), name, _INK, font, anchor="ma")
+            draw.text((left + i * (wide + gap) + (wide - width_of(font, name)) // 2, head), name, _INK, font)
     each = 1 + _SIZE // (high + gap)
     for i, name in enumerate(rows):
         if i % each == 0:
-            draw.text((left - 6, top + i * (high + gap) + high // 2), name, _INK, font, anchor="rm")
+            middle = top + i * (high + gap) + high // 2
+            draw.text((left - 6 - width_of(font, name), middle - _LINE // 2), name, _INK, font)
     whole.paste(sheet, (left, top))
     return whole
 

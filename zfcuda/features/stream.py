@@ -24,8 +24,8 @@ from zfcuda.inputs import checked_layer
 from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap, wrapper_of
 
-_OFTEN = 5.0  # seconds between two writes of the state
-_SHARE = 20  # a write takes one of so many seconds, at most
+WRITE_EVERY = 5.0  # seconds between two writes of the state
+WRITE_SHARE = 20  # a write takes one of so many seconds, at most
 
 
 class Stream:
@@ -149,7 +149,10 @@ class Stream:
         loading = loaded(self.collection, [self._range(block) for block in blocks])
         bar = tqdm(total=total, desc="pictures", unit="picture", disable=not progress or not ranks.first)
         try:
-            with Catching(self.model, self._wanted, self._reduced(accumulator), self._calls) as catching, bar:
+            with (
+                Catching(self.model, self._wanted, self._reduced(accumulator), self._counts, self._calls) as catching,
+                bar,
+            ):
                 alone = self._coupled(catching)
                 for block, (batches, skipped) in zip(blocks, loading, strict=True):
                     found = [each for batch in batches for each in self._forward(catching, batch, alone, skipped)]
@@ -161,7 +164,7 @@ class Stream:
                         kept.skipped += skipped
                         whole = True
                     bar.update(len(self._range(block)))
-                    if file is not None and time.monotonic() - wrote > max(_OFTEN, _SHARE * took):
+                    if file is not None and time.monotonic() - wrote > max(WRITE_EVERY, WRITE_SHARE * took):
                         began = time.monotonic()
                         _write(file, kept, accumulator, ranks)
                         wrote = time.monotonic()
@@ -220,8 +223,9 @@ class Stream:
         def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
             return activation.new_empty(()).expand(activation.shape)
 
-        with Catching(self.model, self._wanted, outline, self._calls) as catching:
+        with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
             found = catching(self._placed(first[None]), torch.zeros(1))
+            self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
             if value.dim() not in (2, 4) or len(value) != 1:
