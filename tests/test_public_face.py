@@ -56,6 +56,7 @@ SIGNATURES = {
     "completeness_gap": "(model, image, attributions, *, target=None, baseline=0.0)",
     "smooth_grad": "(model, image, *, target=None, samples=50, noise=0.15, seed=0)",
     "grad_cam": "(model, image, *, layer=None, target=None)",
+    "guided_backprop": "(model, image, *, target=None, layer=None, unit=None, position=None)",
     "Preprocess": "(size=224, short_side=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), "
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zfcuda.backward.grad_cam import grad_cam
     from zfcuda.backward.gradient import gradient
     from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
+    from zfcuda.backward.guided_backprop import guided_backprop
     from zfcuda.backward.projector import Projector
     from zfcuda.backward.saliency import saliency
     from zfcuda.backward.smooth_grad import smooth_grad
@@ -38,6 +39,7 @@ __all__ = [
     "grad_cam",
     "gradient",
     "integrated_gradients",
+    "guided_backprop",
     "models",
     "network",
     "occlusion_map",
@@ -63,6 +65,7 @@ _HOMES = {
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
+    "guided_backprop": "zfcuda.backward.guided_backprop",
     "models": "zfcuda.models",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
