@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.grad_cam import grad_cam
     from zfcuda.backward.gradient import gradient
-    from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.guided_backprop import guided_backprop
+    from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.projector import Projector
     from zfcuda.backward.saliency import saliency
     from zfcuda.backward.smooth_grad import smooth_grad
@@ -38,8 +38,8 @@ __all__ = [
     "faithfulness",
     "grad_cam",
     "gradient",
-    "integrated_gradients",
     "guided_backprop",
+    "integrated_gradients",
     "models",
     "network",
     "occlusion_map",
