@@ -37,6 +37,10 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "Occlusion": lambda model: zfcuda.Occlusion(model.eval()).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0),
     "project": lambda model: zfcuda.project(model, IMAGE, "body.0"),
     "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),
+    "guided_backprop": lambda model: zfcuda.guided_backprop(model, IMAGE),
+    "guided_backprop of a layer": lambda model: zfcuda.guided_backprop(
+        model, IMAGE.expand(2, -1, -1, -1), layer="body.0"
+    ),
     "gradient": lambda model: zfcuda.gradient(model, IMAGE),
     "gradient of a layer": lambda model: zfcuda.gradient(model, IMAGE, layer="body.0"),
     "saliency": lambda model: zfcuda.saliency(model, IMAGES, target=[0, 1]),
@@ -44,10 +48,6 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "smooth_grad": lambda model: zfcuda.smooth_grad(model, IMAGE, samples=2),
     "grad_cam": lambda model: zfcuda.grad_cam(model, IMAGES),
     "grad_cam of a layer": lambda model: zfcuda.grad_cam(model, IMAGE, layer="body.0"),
-    "guided_backprop": lambda model: zfcuda.guided_backprop(model, IMAGE),
-    "guided_backprop of a layer": lambda model: zfcuda.guided_backprop(
-        model, IMAGE.expand(2, -1, -1, -1), layer="body.0"
-    ),
     "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),

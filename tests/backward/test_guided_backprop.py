@@ -303,7 +303,9 @@ def test_bad_images_and_models(model: Plain) -> None:
             zfcuda.guided_backprop(model, image)
     with pytest.raises(TypeError, match=r"model: expected a torch\.nn\.Module"):
         zfcuda.guided_backprop("resnet", images(2, 11, 13))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"model: expected it to give logits \[N,K\], got \[2,6,9,11\]"):
+    with pytest.raises(
+        ValueError, match=r"model: expected it to return scores \[N,classes\] for 2 images, got .*\[2, 6, 9, 11\]"
+    ):
         zfcuda.guided_backprop(model.first, images(2, 11, 13))
     with pytest.raises(UnprojectableError, match=r"its output cannot be projected, because layer '1' \(Softmax"):
         zfcuda.guided_backprop(nn.Sequential(model, nn.Softmax(1)), images(2, 11, 13))

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.answers import scores_of
 from zfcuda.backward.many import walk_each
 from zfcuda.backward.rules import Rules
 from zfcuda.batches import BatchTarget, class_targets, part_of, scores
 from zfcuda.network import Network
-from zfcuda.network.graph import spoken_shape, unwrap
+from zfcuda.network.graph import unwrap
 
 
 def walk_from_class(model: nn.Module | Network, image: Any, target: BatchTarget, rules: Rules) -> Tensor:
@@ -38,8 +39,7 @@ def walk_from_class(model: nn.Module | Network, image: Any, target: BatchTarget,
     names = getattr(unwrap(inner) if isinstance(inner, nn.Module) else inner, "classes", None)
 
     def seeds(logits: Tensor, images: slice) -> Tensor:
-        if logits.ndim != 2:
-            raise ValueError(f"model: expected it to give logits [N,K], got {spoken_shape(logits.shape)}")
+        logits = scores_of(logits, len(logits))
         chosen = class_targets(part_of(target, images), logits, names)
         return _derivative(chosen, logits) if callable(chosen) else _one_hot(chosen, logits)
 

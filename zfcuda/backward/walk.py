@@ -175,7 +175,8 @@ class BackwardPath:
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or len(activation) != count:
             kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
             expected = f"a map [{count},K,h,w] or a vector [{count},K]"
-            raise ValueError(f"layer: expected {expected}, got {kind} from {self.layer!r}")
+            where = ("layer", repr(self.layer)) if self.layer else ("model", "its output")
+            raise ValueError(f"{where[0]}: expected {expected}, got {kind} from {where[1]}")
         if not activation.is_floating_point():
             raise ValueError(f"layer: expected floating values, got {activation.dtype} from {self.layer!r}")
         image = next(node.index for node in self.nodes if node.kind == "input")
