@@ -78,6 +78,7 @@ SIGNATURES = {
     "faithfulness.insertion": "(model, image, map, *, target=None, steps=50, fill='blur')",
     "faithfulness.part_importance": "(model, parts, index, *, target=None, preprocess=None)",
     "faithfulness.PartImportance.rank_correlation": "(self, map)",
+    "faithfulness.PartImportance.finds_the_first": "(self, map)",
     "faithfulness.randomization": "(model, image, method, *, target=None, seed=0)",
     "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
     "data.Parts.pieces": "(self, index)",

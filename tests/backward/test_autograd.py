@@ -281,10 +281,10 @@ GRADIENTS = ["gradient", "saliency", "integrated_gradients", "smooth_grad"]
 
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_what_ends_the_gradients_is_named(name: str) -> None:
-    said = "model: the score does not depend on the image by gradients: "
-    with pytest.raises(ValueError, match=re.escape(f"{said}the forward of Detached detaches it")):
+    said = "model: the score does not depend on the image by gradients; they end in "
+    with pytest.raises(ValueError, match=re.escape(f"{said}the forward of Detached, which detaches")):
         METHODS[name](Detached(), IMAGES)
-    with pytest.raises(ValueError, match=re.escape(f"{said}layer 'last' (Frozen) detaches it")):
+    with pytest.raises(ValueError, match=re.escape(f"{said}layer 'last' (Frozen), which detaches")):
         METHODS[name](WithFrozen(), IMAGES)
 
 
@@ -316,7 +316,7 @@ def test_models_that_are_refused(method: Callable[..., Tensor]) -> None:
             r"\[N,classes\] for .*, got a Tensor of shape \[\d, 4, 1\]",
         ),
         (lambda: Answering(lambda x: x.argmax(1)), ValueError, "scores of a floating dtype, got torch.int64"),
-        (lambda: Answering(lambda x: x / 0), ValueError, "model: expected the score to be finite, got NaN or inf"),
+        (lambda: Answering(lambda x: x / 0), ValueError, "model: the score is expected to be finite, got NaN or inf"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2)),
             ValueError,

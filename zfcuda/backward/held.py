@@ -47,23 +47,17 @@ def key_of(network: Network, output: int, images: Tensor) -> Key | None:
 
 def recalled(model: nn.Module, key: Key | None, question: str) -> Any:
     """What was kept of a model under a key; None: nothing."""
-    try:
-        return None if key is None else _ANSWERS.get(model, {}).get((question, key))
-    except TypeError:  # a class of the user's that cannot be hashed
-        return None
+    return None if key is None else _ANSWERS.get(model, {}).get((question, key))
 
 
 def keep(model: nn.Module, key: Key | None, question: str, answer: Any) -> None:
     """Keeps an answer, with no hold on the model."""
     if key is None:
         return
-    try:
-        answers = _ANSWERS.setdefault(model, {})
-        if len(answers) >= _MOST:
-            answers.clear()
-        answers[question, key] = answer
-    except TypeError:
-        pass
+    answers = _ANSWERS.setdefault(model, {})
+    if len(answers) >= _MOST:
+        answers.clear()
+    answers[question, key] = answer
 
 
 def _step(node: Node) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda.answers import scores_of
 from zfcuda.independence import coupling
 from zfcuda.inputs import ClassTarget, as_image, checked_image, class_target, normalization, probabilities, target_score
+from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.network.graph import unwrap
 from zfcuda.network.intact import evaluating, restoring
 from zfcuda.network.trace import RECORDING
-from zfcuda.memory.budget import ShrinkingBatches
-from zfcuda.answers import scores_of
 
 _AT_A_TIME = 16
 

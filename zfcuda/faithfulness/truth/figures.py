@@ -12,7 +12,17 @@ from zfcuda.faithfulness.truth.measure import Record
 from zfcuda.faithfulness.truth.paper import CONTRAST
 
 #: Of each method, in the order of the columns.
-MEASURES = ("pointing", "energy", "deletion", "insertion", "pieces", "after_top", "after_all", "ssim_after_all")
+MEASURES = (
+    "pointing",
+    "energy",
+    "deletion",
+    "insertion",
+    "first",
+    "pieces",
+    "after_top",
+    "after_all",
+    "ssim_after_all",
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def figures(records: Sequence[Record]) -> Figures:
 
 def _of_method(rows: list[dict[str, Any]]) -> dict[str, Figure]:
     ends = [list(row["layers"].values()) for row in rows if "layers" in row]
-    found = {"pointing": _share([row["pointing"] for row in rows])}
+    found = {measure: _share([row[measure] for row in rows]) for measure in ("pointing", "first")}
     for measure in ("energy", "deletion", "insertion", "pieces"):
         values = [row[measure] for row in rows if measure in row]
         if values:

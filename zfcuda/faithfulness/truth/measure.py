@@ -93,6 +93,7 @@ def measure(model: Any, settings: Settings, index: int) -> Record:
                 "pointing": pointing_game(map, mask),
                 "energy": energy_inside(map, mask),
                 "pieces": pieces.rank_correlation(map),
+                "first": pieces.finds_the_first(map),
             }
             for name, map in maps.items()
         },

@@ -8,7 +8,7 @@ from typing import Any
 from zfcuda.faithfulness.truth.figures import Figure, Figures
 from zfcuda.faithfulness.truth.measure import CURVES_EVERY, RANDOM, RANDOMIZATION_EVERY, STEPS
 from zfcuda.faithfulness.truth.paper import CONTRAST, LAYER, STRIDE, WINDOW
-from zfcuda.faithfulness.truth.table import cell, headings, rows
+from zfcuda.faithfulness.truth.table import HEADINGS, cell, headings, rows
 from zfcuda.methods import METHODS
 
 #: The pictures of the page, beside it.
@@ -35,7 +35,7 @@ left out, in {without} (a guess: 8.3 %).
 
 Measured {facts["date"]} with zfcuda {facts["zfcuda"]}, torch {facts["torch"]}, Python {facts["python"]}, on
 {facts["device"]}, by `{facts["command"]}`, which writes this page, in {facts["minutes"]} minutes:
-{found.pictures} pictures of seed {facts["seed"]}, none of which the network was trained on. `benchmarks/results/truth.json` has the figures.
+{found.pictures} pictures of seed {facts["seed"]}, none of which the network was trained on.
 [methods.md](methods.md) says what each method computes.
 
 ![Maps of all methods for several pictures]({MAPS})
@@ -68,17 +68,19 @@ What each column asks:
   insertion it goes the other way, from the blurred picture to the whole one: **high is good**. Measured on one picture
   in {CURVES_EVERY}. A picture with scattered grey pixels is none that the network has ever seen, so a map of scattered
   dots may score well by that alone; compare with the row `{RANDOM}`.
-- **pieces** (after Hesse et al. 2023, FunnyBirds). Each picture is drawn again without each of its pieces: the part,
-  the body, the face, an arm, every bit of clutter. What the score of the class truly loses is then known, and the
-  figure is the rank correlation, from -1 to 1, of these losses with what the map gives to each piece. High is good.
-  Most pieces matter next to nothing, so that their order is hard to get right; and larger pieces matter more and
-  collect more of any map, so that even `{RANDOM}` is above 0.
+- **first piece** and **all pieces** (after Hesse et al. 2023, FunnyBirds). Each picture is drawn again without each of
+  its pieces: the part, the body, the face, an arm, every bit of clutter. What the score of the class truly loses is
+  then known. *First piece*: is the one to which the map gives most, its values over the piece added up, the one without
+  which the score drops most (nearly always the part)? High is good. *All pieces*: the rank correlation, from -1 to 1,
+  of what the map gives to each piece with what the score loses without it. High is good; but most pieces matter next
+  to nothing, so that their order is hard to get right, and a large piece collects more of any map and matters more as
+  well, so that even `{RANDOM}` is above 0.
 - **shuffled** (Adebayo et al. 2018, the "sanity check"). The weights of the network are shuffled, its last layer
   first, then the one before it as well, down to the first: it knows less and less, in the end nothing. A map that
   shows what the network has learned has to change. The figure is the rank correlation of the map (of its magnitudes)
   with that of the trained network, with the last layer shuffled, and with all: **near 0 is good**, 1 says that the map
-  did not notice; the last column asks the same of its structure (SSIM). Measured on one picture in
-  {RANDOMIZATION_EVERY}.
+  did not notice. **Structure** asks for the likeness as pictures (SSIM) when all are shuffled; maps that are black
+  nearly everywhere, as Grad-CAM's, are alike in that alone. Measured on one picture in {RANDOMIZATION_EVERY}.
 
 ## What was wanted, and what came of it
 
@@ -129,60 +131,62 @@ def _wanted(found: Figures) -> str:
     for name, least in WANTED.items():
         if name in found.methods:
             got = found.methods[name]["pointing"]
-            word = "reached" if 100 * got.value >= least else "**not reached**"
+            word = "Reached" if 100 * got.value >= least else "**Not reached**"
             lines.append(
                 f"- {METHODS[name].title}: the largest value on the part, or within 15 pixels of it, in at least "
-                f"{least} % of the pictures. {word.capitalize() if word[0] != '*' else '**Not reached**'}: "
-                f"{cell(got, 'percent')}."
+                f"{least} % of the pictures. {word}: {cell(got, 'percent')}."
             )
     return "\n".join(lines) or "Nothing was wanted of these methods."
 
 
 def _verdicts(found: Figures) -> str:
-    lines = []
     methods = {name: measured for name, measured in found.methods.items() if name not in (RANDOM, "centre")}
+    lines = []
     if "centre" in found.methods:
         centre = found.methods["centre"]["pointing"]
         lines.append(
             f"- The pointing game against the centre ({cell(centre, 'percent')}): "
-            + _sorted_out(
-                methods,
-                "pointing",
-                lambda x: x.low > centre.high,
-                lambda x: x.high < centre.low,
-                "better",
-                "worse",
-                "no different",
-            )
+            + _compared(methods, "pointing", centre, 1)
         )
-    for measure, sign in (("deletion", -1), ("insertion", 1), ("pieces", 1)):
+    for measure, sign in (("deletion", -1), ("insertion", 1), ("first", 1), ("pieces", 1)):
         luck = found.methods[RANDOM].get(measure)
         if luck is not None:
-            above = lambda x, luck=luck: x.low > luck.high  # noqa: E731
-            below = lambda x, luck=luck: x.high < luck.low  # noqa: E731
-            good, bad = (above, below) if sign > 0 else (below, above)
+            name, how = HEADINGS[measure]
             lines.append(
-                f"- {measure.capitalize()} against a random map ({cell(luck, 'plain')}): "
-                + _sorted_out(methods, measure, good, bad, "better", "worse", "no different")
+                f"- {name.capitalize()} against a random map ({cell(luck, how)}): "
+                + _compared(methods, measure, luck, sign)
             )
+    check = {
+        name: "passed" if one.high < _KEPT else "**failed**" if one.low > _KEPT else "undecided"
+        for name, one in ((name, measured.get("after_all")) for name, measured in methods.items())
+        if one is not None
+    }
     lines.append(
-        f"- The sanity check, with all layers shuffled (failed: more than {_KEPT:g} of the order stays, surely): "
-        + _sorted_out(
-            methods, "after_all", lambda x: x.high < _KEPT, lambda x: x.low > _KEPT, "passed", "**failed**", "undecided"
-        )
+        f"- The sanity check, with all layers shuffled. It has no agreed bar; here a method fails where more than "
+        f"{_KEPT:g} of the order surely stays: {_piles(check, ('passed', 'undecided', '**failed**'))}"
     )
+    if "gradient" in methods:
+        lines.append(
+            "- Why the plain gradient does badly in all that orders pixels by their value: its sign says whether the "
+            "class wants the pixel brighter or darker, not whether it matters. `saliency` is the same without the sign."
+        )
     return "\n".join(lines)
 
 
-def _sorted_out(
-    methods: dict[str, dict[str, Figure]], measure: str, good: Any, bad: Any, yes: str, no: str, between: str
-) -> str:
-    """Names of methods under what became of them, in words."""
-    piles: dict[str, list[str]] = {yes: [], between: [], no: []}
+def _compared(methods: dict[str, dict[str, Figure]], measure: str, other: Figure, sign: int) -> str:
+    """Which methods are surely better or worse than another figure. sign: 1 where more is better, -1 where less is."""
+    words = {1: "better", 0: "no different", -1: "**worse**"}
+    found = {}
     for name, measured in methods.items():
         if measure in measured:
-            pile = yes if good(measured[measure]) else no if bad(measured[measure]) else between
-            piles[pile].append(name)
+            one = measured[measure]
+            found[name] = words[sign * ((one.low > other.high) - (one.high < other.low))]
+    return _piles(found, tuple(words.values()))
+
+
+def _piles(found: dict[str, str], words: Sequence[str]) -> str:
+    """Names under what became of them."""
+    piles = {word: [name for name, what in found.items() if what == word] for word in words}
     return "; ".join(f"{word}: {', '.join(names)}" for word, names in piles.items() if names) + "."
 
 

@@ -13,10 +13,11 @@ HEADINGS = {
     "energy": ("energy inside", "percent"),
     "deletion": ("deletion", "plain"),
     "insertion": ("insertion", "plain"),
-    "pieces": ("pieces", "plain"),
+    "first": ("first piece", "percent"),
+    "pieces": ("all pieces", "plain"),
     "after_top": ("top shuffled", "plain"),
     "after_all": ("all shuffled", "plain"),
-    "ssim_after_all": ("its SSIM", "plain"),
+    "ssim_after_all": ("structure", "plain"),
 }
 
 
@@ -49,7 +50,7 @@ def headings(found: Figures) -> list[str]:
 def table(found: Figures) -> str:
     """The figures in columns, with 95 % intervals, and what they mean in a line each."""
     accuracy, without = (100 * found.network[name].value for name in ("accuracy", "accuracy_without"))
-    lines, half = [headings(found), *rows(found)], len(MEASURES) // 2
+    lines, half = [headings(found), *rows(found)], 5
     return "\n".join(
         [
             f"{found.pictures} drawn pictures; the network is right in {accuracy:.1f} %, without the defining part in "
@@ -63,8 +64,10 @@ def table(found: Figures) -> str:
             "pointing game: the largest value lies on the defining part, or at most 15 pixels off it.",
             "energy inside: the share of the map's positive values that lies on the defining part.",
             "deletion, insertion: area under the probability; low is good for deletion, high for insertion.",
-            "pieces: rank correlation with what the score truly drops without each piece of the picture.",
-            "shuffled: rank correlation of the magnitudes with the map of the trained network; near 0 is good.",
+            "first piece: the piece that the map gives most is the one without which the score truly drops most.",
+            "all pieces: rank correlation of what the map gives to each with what the score truly drops without it.",
+            "shuffled: rank correlation of the magnitudes with the map of the trained network, with its last layer, or",
+            "    all layers, shuffled; structure: the SSIM of the latter. Near 0 is good.",
         ]
     )
 
