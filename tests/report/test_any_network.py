@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tests.report.small import SIDE, drawing, explained, page_of, preprocess, subject
 from zfcuda.backward.way import UnsupportedError
+from zfcuda.method_names import homes
 from zfcuda.report import Subject
 from zfcuda.report.explanation import Form
 
@@ -101,6 +102,20 @@ def test_a_network_without_2d_convolutions_has_the_rest(tmp_path: Path, model: o
     assert "First-layer filters" not in html and numbers["layers"] == []
     with pytest.raises(ValueError, match="layer: expected None, since a test <network> has no 2d convolution, got 'x'"):
         explained(of=subject(made), layer="x")
+
+
+def test_a_method_that_a_network_does_not_allow_takes_no_other_along(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    gated = net(nn.Conv2d(3, 4, 5, 2), Gate(), nn.Conv2d(4, 6, 3), nn.ReLU())
+    for model, refused, reason in (
+        (flat, {"gradcam"}, "expected one that gives a map"),
+        (gated, {"deconvnet", "guided"}, "lies between it and the pixels"),
+    ):
+        e = explained(of=subject(model), methods=list(homes()))
+        assert {one.method.name for one in e.methods if one.values is None} == refused
+        html, _ = page_of(e, tmp_path)
+        assert html.count("Not of this network:") == len(refused) and html.count(reason) >= len(refused)
 
 
 def test_without_pooling_switches_the_guided_form_is_shown(tmp_path: Path) -> None:
