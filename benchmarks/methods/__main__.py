@@ -1,6 +1,6 @@
 """Runs every method once, and writes docs/methods/*.png and what docs/methods.md has places for.
 
-``--only gradcam`` tries one (repeat it for several) and leaves the others as they are.
+``--only gradcam`` tries one (repeat it for several) and leaves the others as they are, and the date with them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def trials() -> dict[str, Trial]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(trials()), help="a method, and no other")
-    wanted = parser.parse_args().only or list(trials())
+    only = parser.parse_args().only
     scene, shown, failed = Scene(), dict[str, Shown](), 0
     scene.prepare()
     folder = DOCS / "methods"
     folder.mkdir(exist_ok=True)
-    for name in wanted:
+    for name in only or trials():
         try:
             one = trials()[name](scene)
         except Exception as error:  # the others are still worth having
@@ -43,17 +43,14 @@ def main() -> int:
         shown[name] = one
         print(f"{name}: {one.seconds:.3g} s, {size / 1024:.0f} KiB, {one.said}")
     document = DOCS / "methods.md"
-    document.write_text(filled(document.read_text("utf-8"), shown, _measured()), "utf-8")
+    document.write_text(filled(document.read_text("utf-8"), shown, None if only else _measured()), "utf-8")
     print(document)
     return 1 if failed else 0
 
 
 def _measured() -> str:
     where = environment(torch.device("cpu"))
-    return (
-        f"{where['device']}, {torch.get_num_threads()} threads, float32, torch {where['torch']}, {where['date']}, by "
-        "`python -m benchmarks.methods`"
-    )
+    return f"{where['device']}, float32, torch {where['torch']}, {where['date']}, by `python -m benchmarks.methods`"
 
 
 if __name__ == "__main__":

@@ -19,13 +19,16 @@ _WIDEST = 640  # pixels
 _COLOURS = 128  # are enough for a small picture, and half the bytes
 
 
-def filled(text: str, shown: Mapping[str, Shown], measured: str) -> str:
-    """The document with its places filled; those of methods of which nothing came stay as they are."""
+def filled(text: str, shown: Mapping[str, Shown], measured: str | None) -> str:
+    """The document with its places filled; those of methods of which nothing came stay as they are.
+
+    measured: when and on what; None leaves that too.
+    """
 
     def place(match: re.Match[str]) -> str:
         kind, name, old = match.groups()
         if kind == "measured":
-            new = measured
+            new = old if measured is None else measured
         elif name not in shown:
             new = old
         else:
