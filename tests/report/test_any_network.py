@@ -118,6 +118,17 @@ def test_a_method_that_a_network_does_not_allow_takes_no_other_along(tmp_path: P
         assert html.count("Not of this network:") == len(refused) and html.count(reason) >= len(refused)
 
 
+@pytest.mark.parametrize("switches", [False, True])
+def test_a_deconvnet_that_does_not_see_the_picture_says_so(switches: bool) -> None:
+    pool = nn.MaxPool2d(2) if switches else nn.AvgPool2d(2)
+    of = subject(net(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), pool, nn.Conv2d(4, 6, 3), nn.ReLU()))
+    one, other = (explained(of=of, seed=seed, target="cat", methods=["deconvnet"]).methods[0] for seed in (0, 1))
+    assert one.values is not None and other.values is not None
+    assert torch.allclose(one.values, other.values) is not switches
+    assert [warning for warning in one.warnings if "the same whatever the picture" in warning] == list(one.warnings)
+    assert bool(one.warnings) is not switches
+
+
 def test_without_pooling_switches_the_guided_form_is_shown(tmp_path: Path) -> None:
     model = net(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU())
     e = explained(of=subject(model))

@@ -7,11 +7,13 @@ import time
 import warnings
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from zfcuda.backward.deconvnet import depends_on_image
 from zfcuda.complaint import one_line
 from zfcuda.methods import Method, method
+from zfcuda.network import trace
 from zfcuda.occlusion import OcclusionMap
 from zfcuda.occlusion.output import ModelWithOutput
 from zfcuda.report.attempt import attempted
@@ -20,6 +22,7 @@ from zfcuda.report.prepare import Prepared
 
 # How warnings begin: the reader of the page called no function.
 _FUNCTION = re.compile(r"\w+: ")
+_BLIND = "no max pooling lies between the class and the pixels, so this map is the same whatever the picture"
 
 
 def side_by_side(
@@ -55,5 +58,13 @@ def _computed(p: Prepared, one: Method) -> MethodMap:
         warnings.simplefilter("always", UserWarning)
         values, refusal = attempted(work)
     seconds = time.perf_counter() - start
-    said = (_FUNCTION.sub("", " ".join(str(each.message).split()), count=1) for each in came)
+    said = [_FUNCTION.sub("", " ".join(str(each.message).split()), count=1) for each in came]
+    if one.name == "deconvnet" and values is not None and not _sees_the_picture(model, p.image):
+        said.append(_BLIND)
     return MethodMap(one, values, seconds, refusal, tuple(dict.fromkeys(said)))
+
+
+def _sees_the_picture(model: nn.Module, image: Tensor) -> bool:
+    """Whether the deconvnet's map of a class differs from picture to picture; yes, where that cannot be told."""
+    depends, _ = attempted(lambda: depends_on_image(trace(model, image), ""))
+    return depends is not False
