@@ -55,9 +55,9 @@ def _run(arguments: argparse.Namespace) -> int:
         try:
             for index in tqdm(range(arguments.pictures), unit="picture"):
                 if index not in kept.records:
-                    began = time.perf_counter()
+                    began = time.process_time()
                     record = measure(network, settings, index)
-                    kept.add({**record, "seconds": time.perf_counter() - began})
+                    kept.add({**record, "seconds": time.process_time() - began})
         except KeyboardInterrupt as stop:
             if kept.records:
                 print(table(figures(list(kept.records.values()))), flush=True)

@@ -47,18 +47,24 @@ def headings(found: Figures) -> list[str]:
     return ["", *(HEADINGS[measure][0] + count for measure, count in zip(MEASURES, counts, strict=True))]
 
 
+def halves(lines: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """The lines of one wide table as those of two: of the map itself, and of what the network says or has forgotten."""
+    half = 1 + MEASURES.index("first")
+    return [list(line[:half]) for line in lines], [[line[0], *line[half:]] for line in lines]
+
+
 def table(found: Figures) -> str:
     """The figures in columns, with 95 % intervals, and what they mean in a line each."""
     accuracy, without = (100 * found.network[name].value for name in ("accuracy", "accuracy_without"))
-    lines, half = [headings(found), *rows(found)], 5
+    first, second = halves([headings(found), *rows(found)])
     return "\n".join(
         [
             f"{found.pictures} drawn pictures; the network is right in {accuracy:.1f} %, without the defining part in "
             f"{without:.1f} %",
             "",
-            *_aligned([line[: half + 1] for line in lines]),
+            *_aligned(first),
             "",
-            *_aligned([[line[0], *line[half + 1 :]] for line in lines]),
+            *_aligned(second),
             "",
             "95 % intervals in brackets; [pictures that were measured].",
             "pointing game: the largest value lies on the defining part, or at most 15 pixels off it.",
