@@ -168,6 +168,28 @@ def test_a_default_layer_for_every_family(make: Any) -> None:
     torch.testing.assert_close(found, zfcuda.grad_cam(model, images, layer=last))
 
 
+class Attentive(nn.Module):
+    """Tokens of patches, whose attention has four dimensions and is no map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.attention, self.head = nn.Conv2d(3, 8, 4, 4), nn.Identity(), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        heads = tokens.unflatten(2, (2, 4)).transpose(1, 2)
+        weights = self.attention((heads @ heads.mT).softmax(-1))
+        y: Tensor = self.head((weights @ heads).transpose(1, 2).flatten(2).mean(1))
+        return y
+
+
+def test_attention_is_no_map() -> None:
+    torch.manual_seed(0)
+    model, images = Attentive().eval(), torch.randn(2, 3, 20, 20)
+    assert list(maps(model, images[:1])) == ["patches", "attention"]
+    torch.testing.assert_close(zfcuda.grad_cam(model, images), zfcuda.grad_cam(model, images, layer="patches"))
+
+
 def test_a_map_of_zeros() -> None:
     model = TwoMaps()
     images = torch.rand(2, 2, 4, 4)[:, :, :2, :2].contiguous()

@@ -57,11 +57,15 @@ def run(model: nn.Module, images: Tensor) -> Any:
     """What the model answers. It gets a copy of the images, which it may overwrite.
 
     Raises:
-        ValueError: the images do not fit a layer.
+        ValueError: the images do not fit a layer, or a part of the model allows no gradients.
     """
     try:
         return _with_gradients(model)(images.clone())
     except RuntimeError as error:
+        if "Inference tensors cannot be saved for backward" in str(error):
+            raise ValueError(
+                "model: a part of it runs in torch.inference_mode, where there are no gradients"
+            ) from error
         known = misfit(error, model, images)
         if known is None:
             raise

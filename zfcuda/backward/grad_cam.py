@@ -14,7 +14,12 @@ from zfcuda.backward.together import together
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets, part_of, scores
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import ShrinkingBatches
-from zfcuda.network.graph import submodules, wrapper_of
+from zfcuda.network.graph import submodules, unwrap, wrapper_of
+
+_FILTERS = (
+    *(nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
+    *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.ConvTranspose2d, nn.Upsample),
+)
 
 
 def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, target: BatchTarget = None) -> Tensor:
@@ -26,7 +31,7 @@ def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, targe
     Args:
         model, image, target: as :func:`zfcuda.gradient` takes them.
         layer: the dotted name of a submodule, leaf or not, that gives a map [N,K,h,w] of more than one place; its
-            output as of its last call. None: the last such one that the score depends on, no larger than the image.
+            output as of its last call. None: the last such one that the score depends on.
 
     Returns:
         [N,H,W], nowhere negative, the image's dtype and device; all zero where nothing in the layer speaks for the
@@ -56,13 +61,20 @@ def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, targe
 
 
 def _fitting(model: nn.Module, image: Tensor) -> list[str]:
-    """The layers with a map no larger than the image, the last one first."""
+    """The layers whose map is taken where none is named, the last one first.
+
+    Attention has outputs of as many dimensions, which are no maps of the image: so a map is as large as what a filter
+    or pooling gives, or divides the image evenly.
+    """
+    found, layers = maps(model, image), submodules(model)
+    sizes = {size for name, size in found.items() if isinstance(unwrap(layers[name]), _FILTERS)}
     height, width = image.shape[2:]
-    found = [name for name, (h, w) in maps(model, image).items() if h <= height and w <= width]
-    if not found:
+    even = {(h, w) for h, w in found.values() if (height % h, width % w, height // h) == (0, 0, width // w)}
+    fitting = [name for name, size in found.items() if size in sizes | even]
+    if not fitting:
         with differentiating(model, gradients=False):
             logits_of(model, image)  # a model that fails by itself says so
-    return found[::-1]
+    return fitting[::-1]
 
 
 def _maps(model: nn.Module, images: Tensor, target: BatchTarget, layer: str) -> Tensor | None:
@@ -104,7 +116,7 @@ def _run(model: nn.Module, images: Tensor, layer: str, recording: bool, replaced
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         nonlocal version
         kept[:] = [output]
-        if not is_map(output, len(images)):
+        if not is_map(output, len(images)) or output.is_inference():
             return None
         version = output._version
         if not replaced:
@@ -121,7 +133,7 @@ def _run(model: nn.Module, images: Tensor, layer: str, recording: bool, replaced
         raise ValueError(f"layer: {layer!r} is never called by the model's forward")
     if not is_map(kept[0], len(images)):
         raise no_map(model, images[:1], layer, kept[0])
-    if not replaced and kept[0]._version != version:
+    if not replaced and not kept[0].is_inference() and kept[0]._version != version:
         raise ValueError(f"layer: what {layer!r} gives is overwritten by what follows, so that it cannot be looked at")
     return kept[0], logits
 
