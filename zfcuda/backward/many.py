@@ -19,7 +19,7 @@ from zfcuda.network.trace import RECORDING
 # The activations [n,K,h,w] or [n,K] of some of the images, and which they are -> a seed for each.
 Seeds = Callable[[Tensor, slice], Tensor]
 
-_PIXELS = 2**21  # of the images that are walked together: 41 of 224 x 224
+_PIXELS = 2**20  # of the images that are walked together: 20 of 224 x 224
 
 
 def walk_each(

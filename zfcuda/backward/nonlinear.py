@@ -56,7 +56,22 @@ def max_pool(arguments: Arguments) -> tuple[Tensor, WayBack]:
 
 def relu(arguments: Arguments, method: str) -> tuple[Tensor, WayBack]:
     output = kinds.relu(**arguments)
-    return output, _rectified(method, output > 0)  # at exactly zero torch's gradient is zero too
+    return output, _between(method, output, 0, None)  # at exactly zero torch's gradient is zero too
+
+
+def _between(method: str, output: Tensor, low: float, high: float | None) -> WayBack:
+    """The way back through what is level up to `low` and from `high` on, both included; output: its value."""
+    if method == "deconvnet":
+        return _rectified(method, output)
+    # As torch's own gradients do it: a mask of bytes takes ten times as long.
+    aten = torch.ops.aten
+
+    def passed(signal: Tensor) -> Tensor:
+        if high is None:
+            return aten.threshold_backward(signal, output, low)  # type: ignore[no-any-return]
+        return aten.hardtanh_backward(signal, output, low, high)  # type: ignore[no-any-return]
+
+    return lambda signal: [passed(signal) if method == "gradient" else F.relu_(passed(signal))]
 
 
 def _rectified(method: str, active: Tensor) -> WayBack:
@@ -116,6 +131,8 @@ def rectifier(call: TorchCall, output: Tensor, method: str) -> WayBack:
         raise UnsupportedError(_NO_RULE[method] if low < 0 else f"it ends at {low}, not at zero")
     if method == "deconvnet":
         return same if low is None else _rectified(method, output)
+    if low is not None and high is not None and not inclusive:
+        return _between(method, output, low, high)
     inside = torch.ones_like(output, dtype=torch.bool)
     if low is not None:
         inside = inside & (input >= low if inclusive else input > low)
