@@ -8,7 +8,7 @@ from typing import Any
 from zfcuda.faithfulness.truth.figures import Figure, Figures
 from zfcuda.faithfulness.truth.measure import CURVES_EVERY, RANDOM, RANDOMIZATION_EVERY, STEPS
 from zfcuda.faithfulness.truth.paper import CONTRAST, LAYER, STRIDE, WINDOW
-from zfcuda.faithfulness.truth.table import HEADINGS, cell, halves, headings, rows
+from zfcuda.faithfulness.truth.table import HEADINGS, cell, halves, headings, plain, rows
 from zfcuda.methods import METHODS
 
 #: The pictures of the page, beside it.
@@ -55,7 +55,8 @@ also where the network errs.
 
 In brackets behind a figure: the 95 % interval, within which it would probably lie if other pictures were drawn
 (Wilson's for shares, else the bootstrap's). In brackets above: how many pictures were measured. Figures whose intervals
-overlap do not differ as far as anybody can tell from this. The row `{RANDOM}` is noise, another one for each picture.
+overlap do not differ as far as anybody can tell from this. The row `{RANDOM}` is noise, another one for each picture,
+and as uncertain as any row; "by chance" is what noise comes to in the long run, where that can be computed.
 
 What each column asks:
 
@@ -205,14 +206,14 @@ def _layers(found: Figures) -> str:
     if not names:
         return "Not measured."
     layers = list(found.layers[names[0]])
-    body = [[name, *(f"{found.layers[name][layer].value:.2f}" for layer in layers)] for name in names]
+    body = [[name, *(plain(found.layers[name][layer].value) for layer in layers)] for name in names]
     return _markdown(["", *layers], body)
 
 
 def _known(found: Figures) -> str:
     """What was known before of two methods, and what is seen of it here."""
     kept = [(name, list(found.layers.get(name, {}).values())) for name in ("guided", "deconvnet")]
-    seen = [f"`{name}` keeps {layers[2].value:.2f} of its order" for name, layers in kept if len(layers) > 2]
+    seen = [f"`{name}` keeps {plain(layers[2].value)} of its order" for name, layers in kept if len(layers) > 2]
     if not seen:
         return ""
     return f"""

@@ -27,7 +27,12 @@ def cell(figure: Figure | None, how: str) -> str:
         return "-"
     if how == "percent":
         return f"{100 * figure.value:.1f} ({100 * figure.low:.1f} ... {100 * figure.high:.1f}) %"
-    return f"{figure.value:.2f} ({figure.low:.2f} ... {figure.high:.2f})"
+    return f"{plain(figure.value)} ({plain(figure.low)} ... {plain(figure.high)})"
+
+
+def plain(value: float) -> str:
+    """Two digits behind the point, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def rows(found: Figures) -> list[list[str]]:
@@ -50,7 +55,7 @@ def headings(found: Figures) -> list[str]:
 def halves(lines: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[str]]]:
     """The lines of one wide table as those of two: of the map itself, and of what the network says or has forgotten."""
     half = 1 + MEASURES.index("first")
-    return [list(line[:half]) for line in lines], [[line[0], *line[half:]] for line in lines]
+    return [list(line[:half]) for line in lines], [[line[0], *line[half:]] for line in lines if any(line[half:])]
 
 
 def table(found: Figures) -> str:
