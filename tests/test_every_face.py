@@ -49,6 +49,10 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "grad_cam": lambda model: zfcuda.grad_cam(model, IMAGES),
     "grad_cam of a layer": lambda model: zfcuda.grad_cam(model, IMAGE, layer="body.0"),
     "strongest": lambda model: strongest(model, IMAGE, "body.0", top=2),
+    "activations": lambda model: zfcuda.activations(model, IMAGE, ["body.0", "head"]),
+    "dead_units": lambda model: zfcuda.dead_units(model, IMAGE[None], layers=["body.1", "head"]),
+    "codes": lambda model: zfcuda.codes(model, IMAGE[None], "body.0"),
+    "filters": lambda model: zfcuda.filters(model, "body.0"),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),
     "deletion": lambda model: deletion(model, IMAGE, IMAGE[0], steps=3),
@@ -56,6 +60,7 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "part_importance": lambda model: part_importance(model, Parts(size=32), 0, preprocess=Preprocess.parts(12)),
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+    "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)
 

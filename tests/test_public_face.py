@@ -62,6 +62,16 @@ SIGNATURES = {
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
     "fill='grey', output=None, top=4, title=None, progress=False)",
+    "nearest": "(codes, query, k=9)",
+    "embed": "(codes, method='tsne', *, seed=0)",
+    "mosaic": "(pictures, points, *, columns=32)",
+    "activations": "(model, image, layers)",
+    "filters": "(model, layer=None)",
+    "dead_units": "(model, pictures, *, layers=None, preprocess=None, state=None, progress=False)",
+    "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
+    "Codes.save": "(self, path)",
+    "Codes.load": "(path)",
+    "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "faithfulness.pointing_game": "(map, mask, tolerance=15)",
     "faithfulness.pointing_chance": "(mask, tolerance=15)",
     "faithfulness.energy_inside": "(map, mask)",
@@ -88,7 +98,19 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "truth"]
+COMMANDS = [
+    "explain",
+    "demo",
+    "layers",
+    "summary",
+    "convert",
+    "backend",
+    "activations",
+    "filters",
+    "dead",
+    "codes",
+    "truth",
+]
 
 
 def bare(function: Callable[..., Any]) -> str:

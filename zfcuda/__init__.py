@@ -21,26 +21,42 @@ if TYPE_CHECKING:
     from zfcuda.backward.saliency import saliency
     from zfcuda.backward.smooth_grad import smooth_grad
     from zfcuda.data.preprocess import Preprocess
+    from zfcuda.features.activations import activations
+    from zfcuda.features.codes import Codes, codes
+    from zfcuda.features.dead_units import dead_units
+    from zfcuda.features.embed import embed
+    from zfcuda.features.filters import filters
+    from zfcuda.features.mosaic import mosaic
+    from zfcuda.features.nearest import nearest
+    from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
 
 __all__ = [
+    "Codes",
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
     "Preprocess",
     "Projector",
     "__version__",
+    "activations",
     "backend",
+    "codes",
     "completeness_gap",
     "data",
+    "dead_units",
+    "embed",
     "explain",
     "faithfulness",
+    "filters",
     "grad_cam",
     "gradient",
     "guided_backprop",
     "integrated_gradients",
     "models",
+    "mosaic",
+    "nearest",
     "network",
     "occlusion_map",
     "ops",
@@ -48,25 +64,34 @@ __all__ = [
     "render",
     "saliency",
     "smooth_grad",
+    "strongest_patches",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
 _HOMES = {
+    "Codes": "zfcuda.features.codes",
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
+    "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
+    "codes": "zfcuda.features.codes",
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
+    "dead_units": "zfcuda.features.dead_units",
+    "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
+    "filters": "zfcuda.features.filters",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
     "models": "zfcuda.models",
+    "mosaic": "zfcuda.features.mosaic",
+    "nearest": "zfcuda.features.nearest",
     "network": "zfcuda.network",
     "occlusion_map": "zfcuda.occlusion",
     "ops": "zfcuda.ops",
@@ -74,6 +99,7 @@ _HOMES = {
     "render": "zfcuda.render",
     "saliency": "zfcuda.backward.saliency",
     "smooth_grad": "zfcuda.backward.smooth_grad",
+    "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
 

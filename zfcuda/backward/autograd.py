@@ -140,7 +140,8 @@ def no_gradient(model: nn.Module, image: Tensor, what: str) -> ValueError:
 
 def _with_gradients(model: nn.Module) -> Callable[[Tensor], Any]:
     """The model with weights that autograd takes: those made in inference mode are copied."""
-    if not any(tensor.is_inference() for tensor in chain(model.parameters(), model.buffers())):
+    tensors = (chain(module._parameters.values(), module._buffers.values()) for module in model.modules())
+    if not any(tensor is not None and tensor.is_inference() for tensor in chain.from_iterable(tensors)):
         return model
     named = chain(model.named_parameters(), model.named_buffers())
     copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}

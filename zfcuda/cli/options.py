@@ -46,6 +46,11 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=int, default=4, metavar="N", help="maps shown of each layer (default: %(default)s)"
     )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device."""
     parser.add_argument(
         "--device", default="cpu", help="where the network runs, as in cuda or cuda:1 (default: %(default)s)"
     )

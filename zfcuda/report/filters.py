@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PIL import Image
-from torch import Tensor
-
 from zfcuda import render
+from zfcuda.features.filter_sheet import slice_tiles
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.panels import Panel
 
@@ -38,7 +36,7 @@ def first_filters(e: Explanation) -> Filters | None:
         said = f"{_some(count, len(drawn), 'filters')} of {e.layers[0].name}, {each}."
     else:
         drawn = e.filters[:_CHANNELS, :_CHANNELS]
-        sheet = _slices(drawn, factor)
+        sheet = render.grid(slice_tiles(drawn, factor), drawn.shape[1], gap=max(1, factor // 2))
         tiles = "each" if drawn.shape[1] == channels else str(drawn.shape[1])
         said = (
             f"{_some(count, len(drawn), 'filters')} of {e.layers[0].name}, one a row, and in it a tile for {tiles} of "
@@ -50,12 +48,3 @@ def first_filters(e: Explanation) -> Filters | None:
 
 def _some(count: int, shown: int, what: str) -> str:
     return f"The {count} {what}" if shown == count else f"{shown} of the {count} {what}"
-
-
-def _slices(filters: Tensor, factor: int) -> Image.Image:
-    """[N,C,kh,kw] -> a row of C grey tiles for each filter."""
-    tiles = []
-    for one in filters:
-        scale = render.robust_scale(one, 100.0)
-        tiles += [render.enlarged(render.projection(channel[None], scale=scale), factor) for channel in one]
-    return render.grid(tiles, filters.shape[1], gap=max(1, factor // 2))

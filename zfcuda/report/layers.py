@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from zfcuda.occlusion.output import ModelWithOutput, Output, picking, scores_of
 
 _AFTER_CONV = (nn.BatchNorm2d, nn.Identity)  # may stand between a convolution and its rectification
 _MOST = 8  # layers shown of a deep network
+Layer = TypeVar("Layer")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def conv_layers(model: nn.Module, image: Tensor, output: Output | None = None) -
     return list(by_name.values()), logits[0].detach().cpu()
 
 
-def chosen(layers: list[ConvLayer], most: int = _MOST) -> list[ConvLayer]:
+def chosen(layers: list[Layer], most: int = _MOST) -> list[Layer]:
     """Chooses at most `most` of the layers, evenly spaced, the first and the last among them."""
     if len(layers) <= most:
         return layers

@@ -1,0 +1,73 @@
+"""A mosaic of pictures in which near ones stand near: each picture once, in a cell of a grid."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from zfcuda.complaint import one_line
+from zfcuda.data.collection import Collection
+from zfcuda.features.places import places
+from zfcuda.features.values import values_of
+from zfcuda.render import NAN_COLOUR
+
+_SIDE = (16, 64)  # pixels of a cell, at least and at most
+_AREA = 64_000_000  # pixels of a mosaic for which cells are made smaller
+
+
+def mosaic(pictures: Any, points: Any, *, columns: int = 32) -> Image.Image:
+    """Pictures on a grid, one in each cell, none twice, those near whose points are near.
+
+    Where each stands, :func:`zfcuda.features.places.places` decides: by linear assignment, in parts where there are
+    more than 2,000. The grid has ceil(N / columns) rows, and is full but for the end of the last one. Cells are squares
+    of 64 pixels, of less (16 at least) where the mosaic would have more than 64 million; each picture is cut to its
+    central square. Needs the extra: ``pip install zfcuda[features]``.
+
+    Args:
+        pictures: a folder, a list of paths or pictures, Parts, a torch Dataset or images [N,C,H,W], as
+            :func:`zfcuda.codes` takes them. One that cannot be read leaves its cell grey, with a warning.
+        points: Tensor [N,2], x and y of each, as :func:`zfcuda.embed` gives them.
+        columns: how many cells a row has.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        TypeError, ValueError: pictures, points or columns is none, or there are not as many points as pictures.
+        ImportError: SciPy is not installed.
+    """
+    collection = pictures if isinstance(pictures, Collection) else Collection.of(pictures)
+    count = len(values_of(points, "points"))
+    if count != len(collection):
+        raise ValueError(f"points: expected {len(collection)}, one for each picture, got {count}")
+    return laid_out(collection, range(count), places(points, columns=columns))
+
+
+def laid_out(collection: Collection, indices: Sequence[int], cells: Sequence[tuple[int, int]]) -> Image.Image:
+    """The pictures of those indices, each in its cell (row, column), as :func:`mosaic` draws them."""
+    count = len(cells)
+    side = min(max(math.isqrt(_AREA // count), _SIDE[0]), _SIDE[1])
+    rows, columns = (1 + max(cell[i] for cell in cells) for i in (0, 1))
+    sheet = Image.new("RGB", (columns * side, rows * side), "white")
+    broken = []
+    for index, (row, column) in zip(indices, cells, strict=True):
+        try:
+            tile = square(collection.picture(index), side)
+        except (ValueError, TypeError) as error:
+            broken.append(one_line(str(error)))
+            tile = Image.new("RGB", (side, side), NAN_COLOUR)
+        sheet.paste(tile, (column * side, row * side))
+    if broken:
+        warnings.warn(
+            f"mosaic: {len(broken)} of {count} pictures cannot be read and are grey: {broken[0]}", stacklevel=3
+        )
+    return sheet
+
+
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """The central square of a picture, scaled to side x side pixels."""
+    return ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
