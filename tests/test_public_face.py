@@ -98,19 +98,8 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = [
-    "explain",
-    "demo",
-    "layers",
-    "summary",
-    "convert",
-    "backend",
-    "activations",
-    "filters",
-    "dead",
-    "codes",
-    "truth",
-]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS += ["activations", "filters", "dead", "codes", "truth"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.options import checked_device
+from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -49,15 +50,19 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = Settings(names, HELD_OUT_SEED if arguments.seed is None else arguments.seed)
     network = load_demo().to(checked_device(arguments.device))
     folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming(f"--out {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
     same = {**versions(), "weights": weights_checksum(network), "methods": list(names), "seed": settings.seed}
     with Kept(folder / _PARTIAL, same) as kept:
         try:
             for index in tqdm(range(arguments.pictures), unit="picture"):
                 if index not in kept.records:
-                    began = time.perf_counter()
+                    began = time.process_time()
                     record = measure(network, settings, index)
-                    kept.add({**record, "seconds": time.perf_counter() - began})
+                    kept.add({**record, "seconds": time.process_time() - began})
+            records = [kept.records[index] for index in range(arguments.pictures)]
+            print(table(figures(records)), flush=True)
+            page, *beside = write(folder, network, settings, records, _facts(arguments, settings.seed, records))
         except KeyboardInterrupt as stop:
             if kept.records:
                 print(table(figures(list(kept.records.values()))), flush=True)
@@ -66,9 +71,6 @@ def _run(arguments: argparse.Namespace) -> int:
                     "command goes on from there",
                 )
             raise
-        records = [kept.records[index] for index in range(arguments.pictures)]
-        print(table(figures(records)), flush=True)
-        page, *beside = write(folder, network, settings, records, _facts(arguments, settings.seed, records))
     print(f"{page} explains the table; beside it: {', '.join(path.name for path in beside)}")
     return 0
 
