@@ -71,7 +71,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
+COMMANDS = ["explain", "demo", "patches", "layers", "summary", "convert", "backend"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zfcuda.cli import backend, convert, demo, explain, layers, summary
+from zfcuda.cli import backend, convert, demo, explain, layers, patches, summary
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
-_VERBS = (explain, demo, layers, summary, convert, backend)
+_VERBS = (explain, demo, patches, layers, summary, convert, backend)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
