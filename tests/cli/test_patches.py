@@ -134,7 +134,15 @@ def test_a_box_beyond_the_border_is_padded() -> None:
 
 
 def test_help_is_quick() -> None:
-    code = "import sys; sys.orig_argv = ['python', '-m', 'zfcuda', '--help']; import zfcuda.cli\ntry: zfcuda.cli.main(['patches', '--help'])\n"
-    code += "except SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    code = """
+import sys
+sys.orig_argv = ["python", "-m", "zfcuda", "--help"]
+import zfcuda.cli
+try:
+    zfcuda.cli.main(["patches", "--help"])
+except SystemExit:
+    pass
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("usage: zfcuda patches"), done.stderr
