@@ -65,10 +65,15 @@ def bare(network: nn.Module, images: Tensor) -> None:
 
 def difference(network: nn.Module, images: Tensor, layers: list[str], found: dict[str, StrongestPatches]) -> str | None:
     """What is not as NumPy says of the maps that a forward in the same batches gives; None: all is."""
-    maps: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    maps: dict[str, list[tuple[Tensor, Tensor, int]]] = {layer: [] for layer in layers}
+
+    def keep(layer: str, output: Tensor) -> None:
+        values, places = output.detach().flatten(2).max(2)  # of equals the first
+        maps[layer].append((values.float().cpu(), places.cpu(), output.shape[3]))
+
     hooks = [
         network.get_submodule(layer).register_forward_hook(
-            lambda module, inputs, output, layer=layer: maps[layer].append(output.detach().flatten(2).max(2)[0].cpu())
+            lambda module, inputs, output, layer=layer: keep(layer, output)
         )
         for layer in layers
     ]
@@ -78,12 +83,17 @@ def difference(network: nn.Module, images: Tensor, layers: list[str], found: dic
         for hook in hooks:
             hook.remove()
     for layer in layers:
-        largest = torch.cat(maps[layer]).float().numpy()
-        order = np.argsort(-largest, axis=0, kind="stable")[: found[layer].values.shape[1]]
-        if not np.array_equal(found[layer].indices.numpy(), order.T):
+        one = found[layer]
+        largest = torch.cat([values for values, _, _ in maps[layer]]).numpy()
+        places, width = torch.cat([places for _, places, _ in maps[layer]]).numpy(), maps[layer][0][2]
+        order = np.argsort(-largest, axis=0, kind="stable")[: one.values.shape[1]]
+        if not np.array_equal(one.indices.numpy(), order.T):
             return f"{layer}: other pictures"
-        if not np.array_equal(found[layer].values.numpy(), np.take_along_axis(largest, order, axis=0).T):
+        if not np.array_equal(one.values.numpy(), np.take_along_axis(largest, order, axis=0).T):
             return f"{layer}: other values"
+        there = np.take_along_axis(places, order, axis=0).T
+        if one.positions is None or not np.array_equal(one.positions[..., 0] * width + one.positions[..., 1], there):
+            return f"{layer}: other places"
     return None
 
 

@@ -77,6 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.model is None and model == "demo" and ranks.first:
         tell_of_drawn_things()
     with Folder(arguments.out) if ranks.first else nullcontext() as folder:
+        ranks.of_first(None)  # from here on the folder is there
         with naming(model):
             subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
         collection = Collection.of(pictures, preprocess=subject.preprocess)
