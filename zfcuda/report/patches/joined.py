@@ -53,7 +53,7 @@ class LayerPatches:
     Attributes:
         found: the strongest patches of all units that were asked for.
         rows: which of them are shown, by their rows in it.
-        drawn: row -> its patches, strongest first.
+        drawn: row -> its patches, strongest first. whole: whether a unit sees as much as the picture has, or more.
         form: how they are projected; None before they are. refusal: why they are not; "" where they are.
     """
 
@@ -62,6 +62,7 @@ class LayerPatches:
     form: Form | None = None
     refusal: str = ""
     drawn: dict[int, list[Drawn]] = field(default_factory=dict)
+    whole: bool = False
 
 
 def spread(found: StrongestPatches, count: int) -> list[int]:
@@ -159,6 +160,7 @@ def _draw(
 ) -> None:
     for number, (row, place) in enumerate(at):
         box = shown_box(layer.found.boxes[row, place].tolist(), picture.size)
+        layer.whole |= box == (0, 0, picture.height, picture.width)
         projection = None
         if signals is not None:
             left, top, right, bottom = (max(0, side) for side in (box[1], box[0], box[3], box[2]))

@@ -18,9 +18,9 @@ from zfcuda.report.style import CSS
 # The browser itself refuses every request but for the pictures beside the page.
 _POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
 _OWN = """
-.units { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 360px), 1fr)); gap: 28px 24px;
+.excited { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 360px), 1fr)); gap: 28px 24px;
   margin-top: 18px; }
-.units img { width: auto; max-width: 100%; background: none; border-radius: 0; }
+.excited img { width: auto; max-width: 100%; background: none; border-radius: 0; }
 """
 _NAMED = 3  # pictures that are named below a unit
 _FORMS = {
@@ -88,8 +88,7 @@ def _section(section: Section, pictures: Collection) -> str:
     count = len(found.units)
     some = f"{len(layer.rows)} of its {count} units" if len(layer.rows) < count else f"Its {count} units"
     never = f"; {silent} are not excited by any of the pictures" if silent else ""
-    size = _size(layer)
-    seen = f" A unit sees {size} pixels." if size else ""
+    seen = _seen(layer)
     how = "" if layer.form is None else _FORMS[layer.form]
     if layer.refusal:
         how = f"The patches alone: this layer cannot be projected back to the pixels, because {text(layer.refusal)}."
@@ -98,17 +97,20 @@ def _section(section: Section, pictures: Collection) -> str:
 <p class="brow">Layer</p>
 <h2>{text(found.layer)}</h2>
 <p class="note">{some}{never}.{seen} {how} All on one <a href="pictures/{text(section.sheet)}">sheet</a>.</p>
-<div class="units">{cards}</div>
+<div class="excited">{cards}</div>
 </article>
 """
 
 
-def _size(layer: LayerPatches) -> str:
+def _seen(layer: LayerPatches) -> str:
     """How much a unit sees, where it is the same for all."""
-    there = layer.found.indices >= 0
-    boxes = layer.found.boxes[there]
+    boxes = layer.found.boxes[layer.found.indices >= 0]
     sizes = (boxes[:, 2:] - boxes[:, :2]).unique(dim=0).tolist() if len(boxes) else []
-    return times(sizes[0][1], sizes[0][0]) if len(sizes) == 1 else ""
+    if len(sizes) != 1:
+        return ""
+    high, wide = sizes[0]
+    more = ", more than the picture has, of which all is shown" if layer.whole else ""
+    return f" A unit sees {times(wide, high)} pixels{more}."
 
 
 def _card(section: Section, row: int, pictures: Collection) -> str:
