@@ -76,7 +76,8 @@ def strongest_patches(
     The pictures of Zeiler & Fergus' Fig. 2. A picture counts for a unit with the largest activation of the unit's map;
     one whose map of the unit holds NaN does not, with a warning. No more than `top` patches of each unit are held in
     memory, on the model's device. Broken pictures are left out, with a warning. Under torchrun (``torchrun
-    --nproc_per_node=N script.py``) the processes share the pictures, and each gets the whole answer, the very same.
+    --nproc_per_node=N script.py``) the processes share the pictures, and each gets the whole answer, the very same that
+    one process with as many threads comes to: blocks of pictures are always the same ones, whoever runs them.
 
     Args:
         model: any network in any mode; it is run as in eval, where it is, and left as it was.
