@@ -162,15 +162,20 @@ class _Strongest:
 
     def add(self, indices: Tensor, found: Mapping[str, Any], size: tuple[int, int]) -> None:
         """Lets some pictures compete."""
-        values = torch.cat([found[layer][0] for layer in self.rows], 1)
-        places = torch.empty(*values.shape, 4, dtype=torch.int32, device=values.device)
+        self.winners.begin(indices)
+        taken = []
         for layer, rows in self.rows.items():
-            _, place, nan, width = found[layer]
-            places[:, rows, 0] = place.div(width, rounding_mode="floor").int()
-            places[:, rows, 1] = (place % width).int()
+            values, place, nan, width = found[layer]
+            places = torch.empty(*values.shape, 4, dtype=torch.int32, device=values.device)
+            places[..., 0], places[..., 1] = place.div(width, rounding_mode="floor"), place % width
+            places[..., 2], places[..., 3] = size
             self.nan[rows] += nan
-        places[..., 2], places[..., 3] = size
-        self.winners.take(values, indices, places)
+            taken.append((values, places, rows))
+        if self.nan.device.type != "cpu":  # a launch costs more there than the rows
+            values, places = (torch.cat(each, 1) for each in list(zip(*taken, strict=True))[:2])
+            taken = [(values, places, slice(0, len(self.nan)))]
+        for values, places, rows in taken:  # small enough on the CPU for one thread
+            self.winners.take(values, indices, places, rows)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The winners, and how often there was NaN."""
