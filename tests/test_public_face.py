@@ -98,8 +98,8 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend"]
-COMMANDS += ["activations", "filters", "dead", "codes", "truth"]
+COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "truth"]
+COMMANDS += ["layers", "summary", "convert", "backend"]
 
 
 def bare(function: Callable[..., Any]) -> str:
