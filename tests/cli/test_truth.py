@@ -77,7 +77,6 @@ def test_records_of_other_settings_are_left_out(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--pictures", "0"], "--pictures: expected at least 1, got 0"),
-        (["--methods", "oclusion"], "did you mean 'occlusion'?"),
         (["--seed", "-4"], "seed: expected at least 0, got -4"),
         (["--device", "cuda:99"], "--device cuda:99: not available here"),
     ],
@@ -86,3 +85,10 @@ def test_mistakes_are_one_line(words: list[str], said: str, tmp_path: Path, caps
     assert cli.main(["truth", "--out", str(tmp_path / "out"), *words]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_an_unknown_method_is_told_with_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["truth", "--out", str(tmp_path / "out"), "--methods", "oclusion"])
+    err = capsys.readouterr().err
+    assert "did you mean 'occlusion'?" in err and err.count("\n") == 1 and not (tmp_path / "out").exists()

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zfcuda.cli import activations, backend, codes, convert, dead, demo, explain, filters, layers, patches, summary, truth
+from zfcuda.cli import (
+    activations,
+    backend,
+    codes,
+    convert,
+    dead,
+    demo,
+    explain,
+    filters,
+    layers,
+    patches,
+    summary,
+    truth,
+)
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
