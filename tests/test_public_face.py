@@ -66,6 +66,11 @@ SIGNATURES = {
     "mosaic": "(pictures, points, *, columns=32)",
     "activations": "(model, image, layers)",
     "filters": "(model, layer=None)",
+    "dead_units": "(model, pictures, *, layers=None, preprocess=None, state=None, progress=False)",
+    "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
+    "Codes.save": "(self, path)",
+    "Codes.load": "(path)",
+    "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -81,7 +86,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters"]
+COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters", "dead", "codes"]
 
 
 def bare(function: Callable[..., Any]) -> str:

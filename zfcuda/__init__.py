@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zfcuda.backward.smooth_grad import smooth_grad
     from zfcuda.data.preprocess import Preprocess
     from zfcuda.features.activations import activations
+    from zfcuda.features.codes import Codes, codes
+    from zfcuda.features.dead_units import dead_units
     from zfcuda.features.embed import embed
     from zfcuda.features.filters import filters
     from zfcuda.features.mosaic import mosaic
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from zfcuda.report.api import explain
 
 __all__ = [
+    "Codes",
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
@@ -38,8 +41,10 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "codes",
     "completeness_gap",
     "data",
+    "dead_units",
     "embed",
     "explain",
     "filters",
@@ -61,6 +66,7 @@ __all__ = [
 
 # Where each public name comes from: a module, or the attribute of one.
 _HOMES = {
+    "Codes": "zfcuda.features.codes",
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
@@ -68,8 +74,10 @@ _HOMES = {
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
     "backend": "zfcuda._extension",
+    "codes": "zfcuda.features.codes",
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
+    "dead_units": "zfcuda.features.dead_units",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "filters": "zfcuda.features.filters",
@@ -84,9 +92,9 @@ _HOMES = {
     "ops": "zfcuda.ops",
     "project": "zfcuda.backward.deconvnet",
     "render": "zfcuda.render",
-    "strongest_patches": "zfcuda.features.strongest_patches",
     "saliency": "zfcuda.backward.saliency",
     "smooth_grad": "zfcuda.backward.smooth_grad",
+    "strongest_patches": "zfcuda.features.strongest_patches",
 }
 
 

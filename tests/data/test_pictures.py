@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -181,3 +183,20 @@ def test_postscript_is_never_run(tmp_path: Path) -> None:
 def test_one_line_keeps_ordinary_names() -> None:
     assert one_line("Grüße 猫 <b>.png") == "Grüße 猫 <b>.png"
     assert one_line("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
+
+
+def test_a_thread_leaves_the_filters_of_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the whole process: threads that change and restore them, one across the other, lose them."""
+    path = saved(tmp_path, Image.new("RGB", (4, 4)))
+    before, met, opened = warnings.filters, [], Image.open
+
+    def noting(*args: object, **options: object) -> Image.Image:
+        met.append(warnings.filters is before)
+        return opened(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "open", noting)
+    thread = threading.Thread(target=read_picture, args=(path,))
+    thread.start()
+    thread.join()
+    read_picture(path)
+    assert met == [True, False] and warnings.filters is before

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +122,15 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
     shown = one_line(os.fspath(path))
     _register_reader(file.suffix.lower())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata does not matter here; damaged pixels raise
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # From a stream: given a name, Pillow maps an uncompressed TIFF into memory, and swaps its sides where EXIF
-            # turns it.
-            with file.open("rb") as stream, Image.open(stream, formats=_formats()) as opened:
-                return _to_rgb(_upright(opened))
+        # From a stream: given a name, Pillow maps an uncompressed TIFF into memory, and swaps its sides where EXIF
+        # turns it.
+        with _quiet(), file.open("rb") as stream, Image.open(stream, formats=_formats()) as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            return _to_rgb(_upright(opened))
     except UnidentifiedImageError:
         raise PictureError(f"{shown}: not a picture in a format that Pillow knows{_how_to_read(file)}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise PictureError(
             f"{shown}: too large, more than the {limit} million pixels that are safe to decode; make it smaller first"
@@ -149,6 +152,21 @@ def check_path(path: str | os.PathLike[str]) -> None:
     reason = refusal(path, "picture")
     if reason is not None:
         raise PictureError(f"{one_line(os.fspath(path))}: {reason}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides what Pillow warns of: damaged metadata does not matter here, and damaged pixels raise.
+
+    In the main thread alone: the filters are those of the whole process, and threads that change them one across the
+    other leave them changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _register_reader(ending: str) -> None:

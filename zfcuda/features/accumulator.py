@@ -26,7 +26,7 @@ class Accumulator(Protocol):
         """Makes what is kept of a layer's output for some pictures, while the model runs.
 
         What comes behind the layer may overwrite the activation: a copy, or something that is computed from it. Of a
-        layer that is called several times, what is made at its last call is added.
+        layer that is called several times it gets the last call.
 
         Args:
             activation: [n,K,h,w] or [n,K], on the layer's device.

@@ -37,6 +37,13 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
         TypeError: an argument is of another type.
         ValueError: there is no such layer, it gives something else than a tensor or does not run for this image; the
             image does not fit.
+
+    Example:
+        maps = zfcuda.activations(net, "cat.jpg", ["conv1", "relu5"])
+        maps["relu5"][0, 12]                                           # [h,w]: unit 12
+
+        from zfcuda.features.activation_sheet import activation_sheet
+        activation_sheet(maps["relu5"][0], "relu5").picture.save("relu5.png")
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -49,11 +56,12 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
     names = {given: checked_layer(given, model, wrapper) for given in wanted}
     images = checked_images(image, model)
     distinct = list(dict.fromkeys(names.values()))
-    with Catching(model, distinct, lambda layer, activation: activation.clone()) as catching:
+    numbers = torch.arange(len(images))
+    with Catching(model, distinct, lambda layer, activation, numbers: activation.clone()) as catching:
         alone = len(images) > 1 and catching.coupling(images[:1]) is not None
+        some = zip(images.split(1), numbers.split(1), strict=True) if alone else [(images, numbers)]
         try:
-            # A model may write to its image.
-            parts = [catching(part.clone()) for part in (images.split(1) if alone else [images])]
+            parts = [catching(part.clone(), each) for part, each in some]  # a model may write to its image
         except RuntimeError as error:
             raise misfit(error, model, images) or error from error
     found = parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in distinct}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,13 +34,26 @@ class Catching:
         model: unwrapped, in eval mode meanwhile.
         layers: names as the model itself calls them.
         keep: makes what is kept of a layer's output, at once: what comes behind may overwrite it.
+        counts: how often a run calls each layer, from `called` after a first run; None: keep() gets every call.
+        all_calls: how many calls of these layers a run has, from calls_of(); None: that is not known.
+
+    Attributes:
+        called: layer -> how often the latest run called it.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str], keep: Keep) -> None:
-        self.model, self.layers, self.keep = model, list(layers), keep
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        keep: Keep,
+        counts: Mapping[str, int] | None = None,
+        all_calls: int | None = None,
+    ) -> None:
+        self.model, self.layers, self.keep, self.counts = model, list(layers), keep, counts
+        self.called: Counter[str] = Counter()
         self._found: dict[str, Any] = {}
-        self._calls = _calls(model, self.layers)
-        self._indices, self._left = torch.empty(0), 0
+        self._all = all_calls
+        self._indices = torch.empty(0)
         self._contexts: list[Any] = []
 
     def __enter__(self) -> Catching:
@@ -60,15 +74,21 @@ class Catching:
         """What was kept of each layer for images [n,C,H,W] of these numbers [n].
 
         Raises:
-            ValueError: a layer was not called, or gave no tensor.
+            ValueError: a layer was not called, not as often as before, or gave no tensor.
         """
         self._found.clear()
-        self._indices, self._left = indices, self._calls or -1
+        self.called.clear()
+        self._indices = indices
         with suppress(_ReachedError):
             self.model(images)
-        missing = [layer for layer in self.layers if layer not in self._found]
-        if missing:
-            raise ValueError(f"layer: {missing[0]!r} is not called when the model runs")
+        for layer in self.layers:
+            if not self.called[layer]:
+                raise ValueError(f"layer: {layer!r} is not called when the model runs")
+            if self.counts is not None and self.called[layer] != self.counts[layer]:
+                raise ValueError(
+                    f"layer: expected one that is called as often for every image, got {layer!r}: "
+                    f"{self.counts[layer]} calls, and {self.called[layer]}"
+                )
         return {layer: self._found[layer] for layer in self.layers}
 
     def coupling(self, images: Tensor) -> str | None:
@@ -85,16 +105,17 @@ class Catching:
         def caught(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, Tensor):
                 raise ValueError(f"layer: expected one that gives a Tensor, got {layer!r}: {type(output).__name__}")
-            self._found[layer] = self.keep(layer, output.detach(), self._indices)
-            self._left -= 1
-            if not self._left:
+            self.called[layer] += 1
+            if self.counts is None or self.called[layer] == self.counts[layer]:
+                self._found[layer] = self.keep(layer, output.detach(), self._indices)
+            if self.called.total() == self._all:
                 raise _ReachedError
 
         return caught
 
 
-def _calls(model: nn.Module, names: Sequence[str]) -> int | None:
-    """How many calls of these layers a run has; None: that is not known."""
+def calls_of(model: nn.Module, names: Sequence[str]) -> int | None:
+    """How many calls of these layers a run of an unwrapped model has; None: that is not known."""
     if hooked(model):
         return None
     try:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zfcuda.features.stream import Stream
-from zfcuda.network import ReceptiveField, receptive_fields, trace
+from zfcuda.network import ReceptiveField, receptive_field, receptive_fields, trace
 from zfcuda.network.example import example_image
+from zfcuda.network.graph import first_line
 
 
 def boxes_of(stream: Stream, places: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -24,15 +25,16 @@ def boxes_of(stream: Stream, places: Mapping[str, Tensor]) -> dict[str, Tensor]:
         layer -> int64 [U,k,4], (top, left, bottom, right), bottom and right exclusive; zeros where there is none.
     """
     boxes = {layer: torch.zeros(*at.shape[:2], 4, dtype=torch.int64) for layer, at in places.items()}
-    sizes = torch.cat([at[..., 2:].reshape(-1, 2) for at in places.values()]).unique(dim=0).tolist()
+    every = torch.cat([at[..., 2:].long().reshape(-1, 2) for at in places.values()])
+    sizes = [divmod(both, 2**32) for both in (every[:, 0] * 2**32 + every[:, 1]).unique().tolist()]
     unknown: dict[str, str] = {}
     for height, width in sizes:
         if height < 0:
             continue
-        fields, why = _fields(stream, (stream.size[0], height, width))
+        fields, why = _fields(stream, list(places), (stream.size[0], height, width))
         for layer, at in places.items():
             here = (at[..., 2] == height) & (at[..., 3] == width)
-            field = fields.get(stream.own_name(layer))
+            field = fields.get(layer)
             if field is None:
                 unknown[layer] = why
                 boxes[layer][here] = torch.tensor([0, 0, height, width])
@@ -49,12 +51,27 @@ def boxes_of(stream: Stream, places: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return boxes
 
 
-def _fields(stream: Stream, size: tuple[int, int, int]) -> tuple[Mapping[str, ReceptiveField | None], str]:
+def _fields(
+    stream: Stream, layers: Sequence[str], size: tuple[int, int, int]
+) -> tuple[Mapping[str, ReceptiveField | None], str]:
+    """The receptive fields that are known, and why others are not."""
+    own = {layer: stream.own_name(layer) for layer in layers}
     try:
         network = trace(stream.model, example_image(stream.model, size))
-        return receptive_fields(network, size), ""
     except (ValueError, TypeError) as error:
-        return {}, str(error).partition("\n")[0]
+        return {}, first_line(error)
+    try:
+        every = receptive_fields(network, size)
+        return {layer: every.get(name) for layer, name in own.items()}, ""
+    except ValueError:  # something behind these layers may not fit an image of this size
+        pass
+    found, why = {}, ""
+    for layer, name in own.items():
+        try:
+            found[layer] = receptive_field(network, name, size)
+        except ValueError as error:
+            why = why or first_line(error)
+    return found, why
 
 
 def _seen(field: ReceptiveField, at: Tensor) -> Tensor:

@@ -31,6 +31,12 @@ def filters(model: nn.Module, layer: str | None = None) -> Tensor:
         TypeError: an argument is of another type.
         ValueError: the layer is no such convolution (those that there are follow), the model has none, or its weights
             are yet to be made.
+
+    Example:
+        zfcuda.render.filters(zfcuda.filters(net)).save("filters.png")
+
+        from zfcuda.features.spectrum import fine_share
+        fine_share(zfcuda.filters(net))       # how noisy they are, 0 ... 1
     """
     return named_filters(model, layer)[1]
 

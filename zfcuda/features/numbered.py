@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from zfcuda import render
+from zfcuda.features.letters import Font, letters
+from zfcuda.features.letters import width as width_of
 
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _INK = (32, 32, 32)
 _PAPER = (255, 255, 255)
 _MARGIN = 10
@@ -50,9 +51,9 @@ def numbered(
         bar: stands under the title.
         gap: pixels between tiles.
     """
-    font = _font()
+    font = letters(_SIZE)
     wide, high = tile
-    left = _MARGIN + max(_width(font, name) for name in rows) + 6
+    left = _MARGIN + max(width_of(font, name) for name in rows) + 6
     width = max(_NARROWEST, left + sheet.width + _MARGIN)
     lines = [line for sentence in title for line in _lines(font, sentence, width - 2 * _MARGIN)]
     head = _MARGIN + _LINE * (len(lines) + (bar is not None)) + 4
@@ -63,14 +64,15 @@ def numbered(
         draw.text((_MARGIN, _MARGIN + i * _LINE), line, _INK, font)
     if bar is not None:
         _draw_bar(whole, draw, font, bar, _MARGIN + len(lines) * _LINE)
-    each = 1 + max(_width(font, name) for name in heads) // (wide + gap)  # 1: all of them fit
+    each = 1 + max(width_of(font, name) for name in heads) // (wide + gap)  # 1: all of them fit
     for i, name in enumerate(heads):
         if i % each == 0:
-            draw.text((left + i * (wide + gap) + wide // 2, head), name, _INK, font, anchor="ma")
+            draw.text((left + i * (wide + gap) + (wide - width_of(font, name)) // 2, head), name, _INK, font)
     each = 1 + _SIZE // (high + gap)
     for i, name in enumerate(rows):
         if i % each == 0:
-            draw.text((left - 6, top + i * (high + gap) + high // 2), name, _INK, font, anchor="rm")
+            middle = top + i * (high + gap) + high // 2
+            draw.text((left - 6 - width_of(font, name), middle - _LINE // 2), name, _INK, font)
     whole.paste(sheet, (left, top))
     return whole
 
@@ -85,31 +87,19 @@ def offsets(columns: int) -> list[str]:
     return [f"+{i}" if i else "0" for i in range(columns)]
 
 
-def _lines(font: _Font, sentence: str, width: int) -> list[str]:
+def _lines(font: Font, sentence: str, width: int) -> list[str]:
     """A sentence in lines of at most this width; a word that is longer has one of its own."""
     lines = [""]
     for word in sentence.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        lines[-1:] = [longer] if not lines[-1] or _width(font, longer) <= width else [lines[-1], word]
+        lines[-1:] = [longer] if not lines[-1] or width_of(font, longer) <= width else [lines[-1], word]
     return lines
 
 
-def _draw_bar(sheet: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, bar: Bar, y: int) -> None:
+def _draw_bar(sheet: Image.Image, draw: ImageDraw.ImageDraw, font: Font, bar: Bar, y: int) -> None:
     x = _MARGIN
     draw.text((x, y), bar.low, _INK, font)
-    x += _width(font, bar.low) + 6
+    x += width_of(font, bar.low) + 6
     colours = render.heatmap(torch.linspace(0, 1, _BAR[0]).expand(_BAR[1], -1), 0.0, 1.0, colours=bar.colours)
     sheet.paste(colours, (x, y + 3))
     draw.text((x + _BAR[0] + 6, y), bar.high, _INK, font)
-
-
-def _font() -> _Font:
-    """Pillow's own letters; its small ones where this Pillow has no others."""
-    try:
-        return ImageFont.load_default(_SIZE)
-    except (TypeError, ImportError):  # before 10.1, and without FreeType
-        return ImageFont.load_default()
-
-
-def _width(font: _Font, text: str) -> int:
-    return math.ceil(font.getlength(text))

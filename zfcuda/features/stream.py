@@ -15,7 +15,7 @@ from tqdm import tqdm
 from zfcuda.complaint import one_line, out_of_memory, reason
 from zfcuda.data.collection import Collection, Pictures
 from zfcuda.features.accumulator import Accumulator, Passed
-from zfcuda.features.catching import Catching
+from zfcuda.features.catching import Catching, calls_of
 from zfcuda.features.loading import Batch, Skipped, block_size, load, loaded
 from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import Kept, StateFile, model_fingerprint
@@ -24,8 +24,8 @@ from zfcuda.inputs import checked_layer
 from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap, wrapper_of
 
-_OFTEN = 5.0  # seconds between two writes of the state
-_SHARE = 20  # a write takes one of so many seconds, at most
+WRITE_EVERY = 5.0  # seconds between two writes of the state
+WRITE_SHARE = 20  # a write takes one of so many seconds, at most
 
 
 class Stream:
@@ -57,6 +57,7 @@ class Stream:
             raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         self.model = unwrap(model)
         self.layers, self._own = _names(model, layers)
+        self._calls = calls_of(self.model, self._wanted)
         given = isinstance(pictures, Collection)
         self.collection = pictures if given else Collection.of(pictures, preprocess=preprocess, model=self.model)
         weights = [p for p in self.model.parameters() if p.is_floating_point()]
@@ -148,7 +149,10 @@ class Stream:
         loading = loaded(self.collection, [self._range(block) for block in blocks])
         bar = tqdm(total=total, desc="pictures", unit="picture", disable=not progress or not ranks.first)
         try:
-            with Catching(self.model, self._wanted, self._reduced(accumulator)) as catching, bar:
+            with (
+                Catching(self.model, self._wanted, self._reduced(accumulator), self._counts, self._calls) as catching,
+                bar,
+            ):
                 alone = self._coupled(catching)
                 for block, (batches, skipped) in zip(blocks, loading, strict=True):
                     found = [each for batch in batches for each in self._forward(catching, batch, alone, skipped)]
@@ -160,7 +164,7 @@ class Stream:
                         kept.skipped += skipped
                         whole = True
                     bar.update(len(self._range(block)))
-                    if file is not None and time.monotonic() - wrote > max(_OFTEN, _SHARE * took):
+                    if file is not None and time.monotonic() - wrote > max(WRITE_EVERY, WRITE_SHARE * took):
                         began = time.monotonic()
                         _write(file, kept, accumulator, ranks)
                         wrote = time.monotonic()
@@ -219,8 +223,9 @@ class Stream:
         def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
             return activation.new_empty(()).expand(activation.shape)
 
-        with Catching(self.model, self._wanted, outline) as catching:
+        with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
             found = catching(self._placed(first[None]), torch.zeros(1))
+            self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
             if value.dim() not in (2, 4) or len(value) != 1:

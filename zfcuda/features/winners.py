@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 NOBODY = -1  # the number of the picture in a place that nobody has taken
-_DENSE = 0.25  # share of the maps from which on the places of all are looked for
+_DENSE = 0.25  # share of the maps that may win from which on it is asked which of them win against one another
 _ROOM = 2**24  # elements of the maps that are looked through together
 
 
@@ -95,28 +95,33 @@ def strongest_places(
         values [n,K] in the winners' dtype, -inf where the map holds NaN; places int64 [n,K], y * w + x of the first of
         equals, 0 where the value does not win; int64 [K], in how many of the n there is NaN.
     """
-    if activation.dim() == 2:
-        values = activation
-        places = torch.zeros_like(values, dtype=torch.int64)
-    elif activation.device.type != "cpu":
+    dtype = winners.values.dtype
+    is_map, on_cpu = activation.dim() == 4, activation.device.type == "cpu"
+    if is_map and not on_cpu:
         values, places = activation.flatten(2).max(2)
     else:
-        values = activation.amax((2, 3))  # several times faster than with the place
-        places = _places(activation.flatten(2), winners.beats(values.to(winners.values.dtype), indices, rows))
+        values = activation.amax((2, 3)) if is_map else activation  # several times faster than with the place
+        places = torch.zeros_like(values, dtype=torch.int64)
     is_nan = values.isnan()
-    return torch.where(is_nan, -torch.inf, values.to(winners.values.dtype)), places, is_nan.sum(0)
+    values = torch.where(is_nan, -torch.inf, values.to(dtype))
+    if is_map and on_cpu:
+        _find(places, activation.flatten(2), _winning(values, indices, winners, rows))
+    return values, places, is_nan.sum(0)
 
 
-def _places(maps: Tensor, wanted: Tensor) -> Tensor:
-    """Where the wanted ones [n,K] of the maps [n,K,s] are largest; 0 for the others."""
-    at = wanted.nonzero()
-    if len(at) > _DENSE * wanted.numel():
-        return maps.argmax(2)
-    places = torch.zeros(wanted.shape, dtype=torch.int64)
-    for some in at.split(max(1, _ROOM // maps.shape[2])):
+def _winning(values: Tensor, indices: Tensor, winners: Winners, rows: slice) -> Tensor:
+    """Which of the values [n,K] win, and some more: bool [n,K]."""
+    winning, top = winners.beats(values, indices, rows), winners.values.shape[1]
+    if len(values) > top and winning.float().mean() > _DENSE:  # as in the beginning: they compete with one another
+        winning &= values >= values.topk(top, 0).values[-1]
+    return winning
+
+
+def _find(places: Tensor, maps: Tensor, wanted: Tensor) -> None:
+    """Writes down where the wanted ones [n,K] of the maps [n,K,s] are largest."""
+    for some in wanted.nonzero().split(max(1, _ROOM // maps.shape[2])):
         number, unit = some.unbind(1)
         places[number, unit] = maps[number, unit].argmax(1)
-    return places
 
 
 def state_of(winners: Winners) -> dict[str, Tensor]:

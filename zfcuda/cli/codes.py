@@ -1,0 +1,73 @@
+"""``zfcuda codes``: what a layer gives for each picture of a folder, in one file."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from zfcuda.cli.folders import add_folder, subject_and_pictures
+from zfcuda.complaint import naming, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from zfcuda.cli.options import Verbs
+    from zfcuda.features.codes import Codes
+
+
+def add(verbs: Verbs) -> None:
+    """Adds the verb and its options."""
+    parser = verbs.add_parser("codes", help="write what a layer gives for each picture of a folder into a file")
+    add_folder(parser)
+    parser.add_argument(
+        "--layer", metavar="NAME", help="as zfcuda layers lists them (default: what the last linear layer reads)"
+    )
+    parser.add_argument(
+        "--out",
+        default="codes.safetensors",
+        metavar="FILE.safetensors",
+        help="where the codes go (default: %(default)s)",
+    )
+    parser.add_argument("--signed", action="store_true", help="keep negative values, which else become zero")
+    parser.add_argument("--query", metavar="PICTURE", help="also name the nine pictures whose codes are nearest to its")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from zfcuda.data.pictures import check_path, read_picture
+    from zfcuda.features.code_layer import code_layer
+    from zfcuda.features.codes import checked_path, codes
+
+    checked_path(arguments.out, "--out")
+    if arguments.query is not None:
+        check_path(arguments.query)
+    subject, pictures = subject_and_pictures(arguments)
+    with naming(subject.title):
+        found = codes(
+            subject.model,
+            pictures,
+            arguments.layer or code_layer(subject.model),
+            relu=not arguments.signed,
+            state=arguments.state,
+            progress=True,
+        )
+        found.save(arguments.out)
+        print(f"{found!r}\n{arguments.out}", flush=True)
+        if arguments.query is not None:
+            image = subject.view(read_picture(arguments.query))[0].to(arguments.device)
+            for line in _nearest(subject.model, image, found):
+                print(line)
+    return 0
+
+
+def _nearest(model: nn.Module, image: Tensor, codes: Codes) -> Iterator[str]:
+    """The names of the pictures whose codes are nearest to that of an image [1,C,H,W], with their distances."""
+    from zfcuda.features.activations import activations
+    from zfcuda.features.nearest import nearest
+
+    code = activations(model, image, codes.layer)[codes.layer].flatten(1).float().cpu()
+    indices, distances = nearest(codes, code.clamp(min=0) if codes.relu else code, min(9, len(codes)))
+    for index, distance in zip(indices[0].tolist(), distances[0].tolist(), strict=True):
+        yield f"{distance:10.4g}  {one_line(codes.names[index])}"
