@@ -35,6 +35,10 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "Occlusion": lambda model: zfcuda.Occlusion(model.eval()).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0),
     "project": lambda model: zfcuda.project(model, IMAGE, "body.0"),
     "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),
+    "guided_backprop": lambda model: zfcuda.guided_backprop(model, IMAGE),
+    "guided_backprop of a layer": lambda model: zfcuda.guided_backprop(
+        model, IMAGE.expand(2, -1, -1, -1), layer="body.0"
+    ),
     "gradient": lambda model: zfcuda.gradient(model, IMAGE),
     "gradient of a layer": lambda model: zfcuda.gradient(model, IMAGE, layer="body.0"),
     "saliency": lambda model: zfcuda.saliency(model, IMAGES, target=[0, 1]),

@@ -50,6 +50,7 @@ SIGNATURES = {
     "project": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector": "(model, image, layer, *, unit=None, position=None, top=1, lrn='identity')",
     "Projector.__call__": "(self, image)",
+    "guided_backprop": "(model, image, *, target=None, layer=None, unit=None, position=None)",
     "gradient": "(model, image, *, target=None, layer=None, unit=None, position=None)",
     "saliency": "(model, image, *, target=None)",
     "integrated_gradients": "(model, image, *, target=None, baseline=0.0, steps=50, rule='gausslegendre')",

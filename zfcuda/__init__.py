@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.grad_cam import grad_cam
     from zfcuda.backward.gradient import gradient
+    from zfcuda.backward.guided_backprop import guided_backprop
     from zfcuda.backward.integrated_gradients import completeness_gap, integrated_gradients
     from zfcuda.backward.projector import Projector
     from zfcuda.backward.saliency import saliency
@@ -50,6 +51,7 @@ __all__ = [
     "filters",
     "grad_cam",
     "gradient",
+    "guided_backprop",
     "integrated_gradients",
     "models",
     "mosaic",
@@ -83,6 +85,7 @@ _HOMES = {
     "filters": "zfcuda.features.filters",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
+    "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tests.backward.test_rules import EXACT
 from tests.harness.random_networks import UNDONE, named_maps, networks, normal
 from zfcuda.backward import UnprojectableError
+from zfcuda.backward.many import walk_each
 from zfcuda.backward.walk import walk_back
 from zfcuda.network import trace
 
@@ -67,4 +68,30 @@ def test_the_gradient_is_that_of_autograd(data: st.DataObject) -> None:
         except UnprojectableError as error:  # what those steps of the harness draw that no rule is for
             assert NO_RULE.search(str(error)), error
             return
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12
+
+
+@settings(max_examples=EXAMPLES or 40, **RANDOM)
+@given(data=st.data())
+def test_the_gradient_of_a_batch_is_that_of_each_image(data: st.DataObject) -> None:
+    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 20), st.integers(9, 20)))
+    batch = torch.stack([normal(size, seed) for seed in (data.draw(st.integers(0, 1 << 16)), 1, 2)])
+    model = data.draw(networks(batch[0], kinds=UNDONE)).double()
+    batch = batch.double()
+    layer = data.draw(st.sampled_from(named_maps(model, batch[0])))
+    network = trace(model, batch[:1])
+    with torch.no_grad():
+        output = network.node(layer).index
+        values = [network.run(image[None], [output])[output] for image in batch]
+    if values[0].ndim not in (2, 4) or not all(value.isfinite().all() for value in values):
+        return
+    seeds = normal((3, *values[0].shape[1:]), 1).double()
+    expected = torch.cat(
+        [gradient(model, image[None], layer, seed[None]) for image, seed in zip(batch, seeds, strict=True)]
+    )
+    try:
+        found = walk_each(model, batch, layer, lambda _, images: seeds[images], EXACT)
+    except UnprojectableError as error:
+        assert NO_RULE.search(str(error)), error
+        return
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12

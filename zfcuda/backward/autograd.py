@@ -41,7 +41,7 @@ def differentiating(model: nn.Module, gradients: bool = True) -> Iterator[Watchi
         torch.inference_mode(False),
         torch.set_grad_enabled(gradients),
         deterministic(),
-        restoring(model),
+        restoring(model, registered=False),
         evaluating(model),
         Watching(model) as watching,
     ):
@@ -131,6 +131,8 @@ def no_gradient(model: nn.Module, image: Tensor, what: str = "the score") -> Val
 
 def _with_gradients(model: nn.Module) -> Callable[[Tensor], Any]:
     """The model with weights that autograd takes: those made in inference mode are copied."""
+    if not any(tensor.is_inference() for tensor in chain(model.parameters(), model.buffers())):
+        return model
     named = chain(model.named_parameters(), model.named_buffers())
     copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}
-    return (lambda images: torch.func.functional_call(model, copies, (images,))) if copies else model
+    return lambda images: torch.func.functional_call(model, copies, (images,))

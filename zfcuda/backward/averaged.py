@@ -53,7 +53,6 @@ def weighted_gradients(
         [N,C,H,W], of 32 bits at least.
     """
     wide = torch.promote_types(images.dtype, torch.float32)
-    total = torch.zeros_like(images, dtype=wide, memory_format=torch.contiguous_format)
     at_once = together(model, images, len(images) * len(weights), target=targets)
     of_images = ShrinkingBatches(min(at_once, max(1, len(images))))
 
@@ -71,5 +70,6 @@ def weighted_gradients(
         ShrinkingBatches(max(1, at_once // count)).run(len(weights), at_points)
 
     with differentiating(model):
+        total = torch.zeros_like(images, dtype=wide, memory_format=torch.contiguous_format)
         of_images.run(len(images), for_images)
     return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from zfcuda.backward.axes import padding
 from zfcuda.backward.way import Arguments, TorchCall, UnsupportedError, WayBack, per_image, same
@@ -20,13 +21,15 @@ def conv(arguments: Arguments) -> tuple[Tensor, WayBack]:
     sides = kinds.both_sides(arguments["padding"], weight, arguments["dilation"])
     size, groups = (input.shape[2], input.shape[3]), arguments["groups"]
     corner = (sides[0][0], sides[1][0])
+    even = all(before == after for before, after in sides)
     unpadded = None
     if mode != "zeros":
         unpadded = padding(size, sides, mode, input)
         size, corner = (size[0] + sum(sides[0]), size[1] + sum(sides[1])), (0, 0)
+        even = True
 
     def back(signal: Tensor) -> list[Tensor]:
-        part = per_image(signal, lambda s: _transposed_conv(s, weight, size, stride, corner, dilation, groups))
+        part = per_image(signal, lambda s: _transposed_conv(s, weight, size, stride, corner, even, dilation, groups))
         return [part] if unpadded is None else list(unpadded(part))
 
     return kinds.conv(**arguments), back
@@ -38,12 +41,19 @@ def _transposed_conv(
     size: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],
+    even: bool,
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """Applies the transpose of a convolution with this padding at the top and left: [n,K,h,w] -> [n,C,*size]."""
+    """Applies the transpose of a convolution with this padding at the top and left: [n,K,h,w] -> [n,C,*size].
+
+    even: whether the padding is the same at the bottom and right.
+    """
     cut = _in_full if signal.is_cuda else _where_it_is
     crops, tops, lefts = cut(signal)
+    if even and crops is signal:
+        whole = [len(signal), weight.shape[1] * groups, *size]
+        return conv2d_input(whole, weight, signal, stride, padding, dilation, groups)
     patches = F.conv_transpose2d(crops, weight, None, stride, 0, 0, groups, dilation)
     output = patches.new_zeros(len(signal), patches.shape[1], *size)
     corners = [(y * stride[0] - padding[0], x * stride[1] - padding[1]) for y, x in zip(tops, lefts, strict=True)]
@@ -56,6 +66,13 @@ def _transposed_conv(
     return output
 
 
+def _is_everywhere(signal: Tensor) -> bool:
+    """Whether nothing would be saved by cutting out where the signal is: it reaches all four borders."""
+    rows, columns = signal[:, :, :: max(1, signal.shape[2] - 1)], signal[..., :: max(1, signal.shape[3] - 1)]
+    tall, wide = (rows != 0).any(dim=3).any(dim=1), (columns != 0).any(dim=2).any(dim=1)  # [n, 1 or 2]
+    return bool(tall.all(dim=1).any() & wide.all(dim=1).any())
+
+
 def _in_full(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
     """Takes the signal as it is: finding where in it the values are would mean waiting for the GPU."""
     return signal, [0] * len(signal), [0] * len(signal)
@@ -63,6 +80,8 @@ def _in_full(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
 
 def _where_it_is(signal: Tensor) -> tuple[Tensor, list[int], list[int]]:
     """Cuts out of each seed the rectangle that holds its signal, all of one size: a single activation's is small."""
+    if _is_everywhere(signal):
+        return _in_full(signal)
     used = (signal != 0).any(dim=1)  # [n,h,w]
     tops, tall = _support(used.any(dim=2))
     lefts, wide = _support(used.any(dim=1))

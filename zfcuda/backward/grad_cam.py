@@ -76,8 +76,9 @@ def _maps(model: nn.Module, images: Tensor, target: BatchTarget, layer: str) -> 
             """Whether the score depends on the layer."""
             value, logits = _run(model, images[part], layer, from_layer)  # noqa: B023
             targets = class_targets(part_of(target, part), logits.detach(), classes)
-            values = scores(targets, logits)
-            found = derivative(values, torch.ones_like(values), value)
+            with torch.inference_mode(False), torch.enable_grad():
+                values = scores(targets, logits)
+                found = derivative(values, torch.ones_like(values), value)
             if found is not None:
                 check_finite(values, "the score")
                 parts.append(_map(value.detach(), found, size).to(images.dtype))  # noqa: B023

@@ -55,7 +55,8 @@ def integrated_gradients(
     def points(part: slice, k: int) -> Tensor:
         return torch.lerp(start[part], images[part], shares[k])
 
-    found = ((images - start) * weighted_gradients(inner, images, targets, points, weights)).to(images.dtype)
+    slopes = weighted_gradients(inner, images, targets, points, weights)
+    found = ((images - start) * slopes).to(images.dtype).contiguous()
     gain = reached - _scores(inner, start, targets)
     _warn_of_gaps(found, gain, steps)
     return found

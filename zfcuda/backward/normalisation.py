@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,24 +12,34 @@ from torch import Tensor
 from zfcuda import ops
 from zfcuda.backward.way import Arguments, UnsupportedError, WayBack, per_image, same
 from zfcuda.network import kinds
+from zfcuda.ops.lrn import local_response_norm_backward
 
 
 def across_channels(arguments: Arguments, setting: str) -> tuple[Tensor, WayBack]:
     """Local response normalisation across channels; setting: Rules.lrn."""
-    input, size = arguments["input"], arguments["size"]
+    settings = dict(arguments)
+    input = settings.pop("input")
     if input.ndim != 4:
         raise UnsupportedError(f"local response normalisation of {input.ndim} dimensions")
-    before, after = size // 2, (size - 1) // 2
+    return ops.local_response_norm(input, **settings), back_across_channels(input, settings, setting)
+
+
+def back_across_channels(input: Tensor, settings: Mapping[str, Any], setting: str) -> WayBack:
+    """Gives the way back through local_response_norm(input, **settings); setting: Rules.lrn."""
+    if setting == "exact":
+
+        def back(signal: Tensor) -> list[Tensor]:
+            values = input.expand_as(signal).flatten(0, 1)
+            return [per_image(signal, lambda s: local_response_norm_backward(s, values, **settings))]
+
+        return back
+    size = settings["size"]
 
     def neighbours(x: Tensor) -> Tensor:
-        return F.pad(x, (0, 0, 0, 0, before, after)).unfold(1, size, 1).sum(-1) / size
+        return F.pad(x, (0, 0, 0, 0, size // 2, (size - 1) // 2)).unfold(1, size, 1).sum(-1) / size
 
-    def readers(x: Tensor) -> Tensor:
-        return F.pad(x, (0, 0, 0, 0, after, before)).unfold(1, size, 1).sum(-1) / size
-
-    output = ops.local_response_norm(**arguments)
-    factors = arguments["k"], arguments["alpha"], arguments["beta"]
-    return output, _normalisation(setting, input, *factors, neighbours, readers)
+    factors = settings["k"], settings["alpha"], settings["beta"]
+    return _normalisation(setting, input, *factors, neighbours)
 
 
 def within_channels(arguments: Arguments, setting: str) -> tuple[Tensor, WayBack]:
@@ -40,7 +51,7 @@ def within_channels(arguments: Arguments, setting: str) -> tuple[Tensor, WayBack
 
     output = kinds.lrn_within(**arguments)
     factors = 1.0, arguments["alpha"], arguments["beta"]
-    return output, _normalisation(setting, arguments["input"], *factors, neighbours, neighbours)
+    return output, _normalisation(setting, arguments["input"], *factors, neighbours)
 
 
 def _normalisation(
@@ -50,13 +61,11 @@ def _normalisation(
     alpha: float,
     beta: float,
     neighbours: Callable[[Tensor], Tensor],
-    readers: Callable[[Tensor], Tensor],
 ) -> WayBack:
     """Gives the way back through x * scale ** -beta, where scale is k + alpha * neighbours(x * x).
 
-    neighbours: the mean of each element's neighbours; readers: its transpose, the same share of each element that has
-    this one for a neighbour. The derivative is written out rather than left to autograd, which inference mode forbids.
-    Half precision is computed in float32.
+    neighbours: the mean of each element's neighbours; for "exact" it is its own transpose. The derivative is written
+    out rather than left to autograd, which inference mode forbids. Half precision is computed in float32.
     """
     if setting == "identity":
         return same
@@ -69,7 +78,7 @@ def _normalisation(
     indirect = wide * direct / scale
 
     def back(signal: Tensor) -> list[Tensor]:
-        through_scale = per_image(signal.to(wide.dtype) * indirect, readers)
+        through_scale = per_image(signal.to(wide.dtype) * indirect, neighbours)
         return [(signal * direct - 2 * alpha * beta * wide * through_scale).to(signal.dtype)]
 
     return back

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from zfcuda.backward import axes, filters, linear, nonlinear, normalisation
+from zfcuda.backward import axes, filters, linear, nonlinear, normalisation, stages
+from zfcuda.backward.stages import Stage
 from zfcuda.backward.way import SETTINGS_DEPEND, Rule, TorchCall, UnsupportedError, Way, WayBack
 from zfcuda.network import Node, Ref
 
@@ -76,9 +77,15 @@ class Rules:
             return _of_input(node, call, sees, filters.reshaped)
         if call is not None and nonlinear.is_rectifier(call):
             return _of_input(node, call, sees, partial(nonlinear.rectifier, method=self.relu))
+        if call is not None and nonlinear.is_maximum(call):
+            return nonlinear.maximum(node, call, sees, self.relu)
         if call is not None and axes.moves_along_axes(call):
             return _of_input(node, call, sees, axes.moved_along_axes)
         return linear.way(node, call, sees)
+
+    def fused(self, stage: Stage) -> Way:
+        """The way through a stage of several nodes that depend on the image."""
+        return stages.way(stage, self.relu, self.lrn)
 
     @cached_property
     def _by_kind(self) -> dict[str, Rule]:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from zfcuda.backward.linear import values_read
 from zfcuda.backward.rules import Rules
+from zfcuda.backward.stages import node_of, stages
 from zfcuda.backward.way import UnsupportedError, Way, WayBack
+from zfcuda.batches import checked_images
 from zfcuda.inputs import checked_image
 from zfcuda.misfit import misfit
 from zfcuda.network import Network, Node, evaluating, trace
@@ -39,27 +41,32 @@ class _Step:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """A forward pass up to a layer, with the way back."""
+    """A forward pass of N images up to a layer, with the way back."""
 
-    activation: Tensor  # [1,K,h,w] or [1,K]
-    image_shape: torch.Size  # [1,C,H,W]
+    activation: Tensor  # [N,K,h,w] or [N,K]
+    image_shape: torch.Size  # [N,C,H,W]
     input: int  # the image's node
     output: int  # the layer's node
     steps: list[_Step]
     largest: int  # elements of the largest map
 
     def finite(self, batch: Tensor) -> Tensor:
-        """Whether the image is finite, and whether the layer is: bool [2], which waits for no GPU."""
+        """Whether the images are finite, and whether the layer is: bool [2], which waits for no GPU."""
         return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
 
     def projections(self, seeds: Tensor) -> Tensor:
-        """Walks seeds, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
+        """Walks seeds of one image, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
         if not len(seeds):
             return seeds.new_empty(0, *self.image_shape[1:])
         chunk = max(1, _CHUNK // self.largest)
-        return torch.cat([self._walk_back(part[:, None]) for part in seeds.split(chunk)]).contiguous()
+        return torch.cat([self._walk_back(part[:, None])[:, 0] for part in seeds.split(chunk)]).contiguous()
+
+    def of_each(self, seeds: Tensor) -> Tensor:
+        """Walks one seed for each image, [N,K,h,w] or [N,K], back to the pixels, [N,C,H,W]."""
+        return self._walk_back(seeds[None])[0].contiguous()
 
     def _walk_back(self, seed: Tensor) -> Tensor:
+        """[n,N,K,h,w] or [n,N,K] -> [n,N,C,H,W]."""
         signals: dict[int, Any] = {self.output: seed}
         for step in reversed(self.steps):
             signal = signals.pop(step.index, None)
@@ -69,7 +76,7 @@ class ForwardPass:
                 # A value with several readers gets the sum of what they send back.
                 signals[source] = _sum(signals.get(source), part)
         pixels: Tensor | None = signals.get(self.input)
-        return seed.new_zeros(len(seed), *self.image_shape[1:]) if pixels is None else pixels[:, 0]
+        return seed.new_zeros(len(seed), *self.image_shape) if pixels is None else pixels
 
 
 def _sum(a: Any, b: Any) -> Any:
@@ -85,7 +92,7 @@ class BackwardPath:
 
     network: Network
     layer: str
-    nodes: Sequence[Node]
+    nodes: Sequence[Node]  # of several that are computed in one go the last
     sees: set[int]  # those whose value depends on the pixels
     ways: Mapping[int, Way]  # through those, but the image itself; none where no way back is needed
     output: int  # the layer's node
@@ -105,8 +112,14 @@ class BackwardPath:
             raise ValueError(f"layer: expected one that depends on the image, got {layer!r}")
         ways = {}
         if rules is not None:
+            for stage in stages(nodes, sees, output):
+                gone = {stage.relu.index, stage.pool.index}
+                nodes = [
+                    node_of(stage) if x is stage.last else x for x in nodes if x.index not in gone - {stage.last.index}
+                ]
+                ways[stage.last.index] = rules.fused(stage)
             for node in nodes:
-                if node.index in sees and node.kind != "input":
+                if node.index in sees and node.index not in ways and node.kind != "input":
                     with _spoken(layer, node):
                         ways[node.index] = rules.way(node, sees)
         return BackwardPath(network, layer, nodes, sees, ways, output)
@@ -114,7 +127,7 @@ class BackwardPath:
     def checked_forward(self, batch: Tensor, own: Tensor | None = None) -> ForwardPass:
         """Runs forward; refuses values that are not finite, and a layer that is not the model's own.
 
-        batch: [1,C,H,W]. own: what the model itself gives for the layer; None: it is run.
+        batch: [N,C,H,W], N at least 1. own: what the model itself gives for the layer; None: it is run.
         """
         known = own_value(self.network, batch, self.layer) if own is None else own
         forward = self.forward(batch)
@@ -125,8 +138,9 @@ class BackwardPath:
     def forward(self, batch: Tensor) -> ForwardPass:
         """Runs the network up to the layer and, with rules, keeps the way back. Waits for no GPU.
 
-        batch: [1,C,H,W].
+        batch: [N,C,H,W]. A value is let go after its last reader; what the way back needs of it stays.
         """
+        last = {i: node.index for node in self.nodes for i in node.refs}
         values: dict[int, Any] = {}
         steps: list[_Step] = []
         largest = batch.numel()
@@ -136,12 +150,13 @@ class BackwardPath:
                     values[node.index] = batch
                     continue
                 way = self.ways.get(node.index)
+                back: WayBack | None = None
                 try:
                     if way is None:
-                        values[node.index] = node.run(node.resolve(values))
-                        continue
-                    with _spoken(self.layer, node):
-                        value, back = way.run(values)
+                        value = node.run(node.resolve(values))
+                    else:
+                        with _spoken(self.layer, node):
+                            value, back = way.run(values)
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
@@ -149,28 +164,40 @@ class BackwardPath:
                     known = misfit(error, self.network.model, batch, node.label)
                     raise known or ValueError(reason) from error
                 values[node.index] = value
-                largest = max(largest, sum(x.numel() for x in ([value] if isinstance(value, Tensor) else value)))
-                steps.append(_Step(node.index, way.sources, back))
+                if way is not None and back is not None:
+                    largest = max(largest, sum(x.numel() for x in ([value] if isinstance(value, Tensor) else value)))
+                    steps.append(_Step(node.index, way.sources, back))
+                for i in set(node.refs):
+                    if last[i] == node.index and i != self.output:
+                        del values[i]
         activation = values[self.output]
-        if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or activation.shape[0] != 1:
+        count = len(batch)
+        if not isinstance(activation, Tensor) or activation.ndim not in (2, 4) or len(activation) != count:
             kind = spoken_shape(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
-            raise ValueError(f"layer: expected a map [1,K,h,w] or a vector [1,K], got {kind} from {self.layer!r}")
+            expected = f"a map [{count},K,h,w] or a vector [{count},K]"
+            where = ("layer", repr(self.layer)) if self.layer else ("model", "its output")
+            raise ValueError(f"{where[0]}: expected {expected}, got {kind} from {where[1]}")
         if not activation.is_floating_point():
             raise ValueError(f"layer: expected floating values, got {activation.dtype} from {self.layer!r}")
         image = next(node.index for node in self.nodes if node.kind == "input")
         return ForwardPass(activation, batch.shape, image, self.output, steps, largest)
 
 
-def followed(model: nn.Module | Network, image: Tensor) -> tuple[Network, Tensor]:
+def followed(model: nn.Module | Network, image: Any, *, many: bool = False) -> tuple[Network, Tensor]:
     """The model as a Network that takes this image, and the image as [1,C,H,W].
+
+    many: whether any number of images is taken, and given back as [N,C,H,W].
 
     Raises:
         TypeError, ValueError: the model cannot be followed, or the image does not fit it.
     """
     if not isinstance(model, Network | nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    batch = checked_image(image, model.model if isinstance(model, Network) else model)
-    return trace(model, batch), batch
+    inner = model.model if isinstance(model, Network) else model
+    batch = checked_images(image, inner) if many else checked_image(image, inner)
+    network = trace(model, batch[:1] if len(batch) else batch.new_zeros(1, *batch.shape[1:]))
+    network.check(batch.shape)
+    return network, batch
 
 
 def walk_back(
@@ -221,8 +248,9 @@ def _spoken(layer: str, node: Node) -> Iterator[None]:
         yield
     except UnsupportedError as refusal:
         reason = f": {refusal}" if str(refusal) else ""
+        what = f"layer: {layer!r}" if layer else "model: its output"
         raise UnprojectableError(
-            f"layer: {layer!r} cannot be projected, because {node.label} lies between it and the pixels{reason}"
+            f"{what} cannot be projected, because {node.label} lies between it and the pixels{reason}"
         ) from None
 
 

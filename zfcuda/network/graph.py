@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Node:
             raise ValueError(f"cannot follow {self.label}")
         return KINDS[self.kind](**arguments)
 
-    @property
+    @cached_property
     def refs(self) -> list[int]:
         """The nodes whose values it reads, in order, repeated ones included."""
         return list(references(self.arguments))

@@ -79,12 +79,14 @@ def evaluating(model: nn.Module) -> Any:
 
 
 @contextmanager
-def restoring(model: nn.Module) -> Iterator[None]:
+def restoring(model: nn.Module, *, registered: bool = True) -> Iterator[None]:
     """Undoes what a forward leaves on its modules (`self.features = x`, `self.log.append(x)`) where x is a stand-in.
 
     Lists, dicts and sets are put back at any depth, and the attributes of plain objects that a module holds.
+
+    registered: whether parameters, submodules and the like that a forward registers are undone too. Buffers always are.
     """
-    kept = list(_holders(model))
+    kept = list(_holders(model, registered))
     try:
         yield
     finally:
@@ -93,9 +95,10 @@ def restoring(model: nn.Module) -> Iterator[None]:
 
 
 _ATOMS = frozenset({type(None), bool, int, float, str, Tensor, nn.Parameter})
+_TABLES = frozenset(nn.Module().__dict__) - {"_buffers"}
 
 
-def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
+def _holders(model: nn.Module, registered: bool) -> Iterator[tuple[Any, Any]]:
     """All that can hold a value of the model's, each with a copy of what it holds."""
     # Not the hooks: another thread may put its own on and take them off meanwhile.
     met = {id(value) for module in model.modules() for name, value in module.__dict__.items() if "_hooks" in name}
@@ -107,7 +110,10 @@ def _holders(model: nn.Module) -> Iterator[tuple[Any, Any]]:
                 continue
             met.add(id(holder))
             yield holder, holder.copy() if type(holder) in (list, dict, set) else _plain(holder)
-        for value in list(holder.values()) if isinstance(holder, dict) else list(holder):
+        values = list(holder.values()) if isinstance(holder, dict) else list(holder)
+        if of_module and not registered and isinstance(holder, dict) and "_buffers" in holder:
+            values = [value for name, value in holder.items() if name not in _TABLES]
+        for value in values:
             if type(value) in _ATOMS:  # most of a vocabulary
                 continue
             if isinstance(value, list | dict | set | deque | tuple):

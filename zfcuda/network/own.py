@@ -29,7 +29,7 @@ def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception
     end and comes before the Network's own, because those of torch.nn.utils.weight_norm and spectral_norm renew the
     weights. What fails behind the layer does not matter: a classifier may not fit an image of this size.
 
-    image: [1,C,H,W].
+    image: [N,C,H,W].
 
     Raises:
         ValueError: the image is not of the shape that the network holds for.
@@ -66,7 +66,7 @@ def own_value(network: Network, image: Tensor, layer: str) -> Tensor | Exception
 
 
 def off(value: Tensor, own: Tensor | Exception) -> Tensor:
-    """Whether a layer's value in the Network is not the model's own: bool []. Waits for no GPU.
+    """Whether a layer's value [N,...] in the Network is not the model's own, for any image: bool []. Waits for no GPU.
 
     Where torch has no kernel for the model in its dtype there is nothing to hold the value against.
     """
@@ -78,7 +78,8 @@ def off(value: Tensor, own: Tensor | Exception) -> Tensor:
     tolerance = max(3 * eps**0.5, rounding(value.device, value.dtype) ** 0.5)
     wide = torch.promote_types(torch.promote_types(value.dtype, own.dtype), torch.float32)
     value, own = value.to(wide), own.to(value.device, wide)
-    largest = own.abs().amax() if own.numel() else own.new_zeros(())
+    largest = own.abs().flatten(1).amax(1) if own.numel() else own.new_zeros(len(own))  # of each image
+    largest = largest.view(-1, *[1] * (own.ndim - 1))
     return ~((value - own).abs() <= tolerance * largest).all()  # NaN is off too
 
 

@@ -53,6 +53,11 @@ differentiable("local_response_norm", save=_save_lrn, backward=_lrn_backward, fo
 batched("local_response_norm")
 
 
+def local_response_norm_backward(grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """The gradient by the input, [N,C,H,W], from that by the output of local_response_norm(input, ...)."""
+    return kernels.local_response_norm_backward(grad, input, size, alpha, beta, k)
+
+
 @torch.library.register_fake("zfcuda::local_response_norm_backward")
 def _(grad: Tensor, input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     return empty_like_format(input, input.shape)

@@ -56,6 +56,24 @@ def relu_max_pool2d_lrn(
     return output, switches
 
 
+def relu_max_pool2d_lrn_with_pooled(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size,
+    padding: Size,
+    ceil_mode: bool,
+    *,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, with what the way back of the normalisation needs: (output, switches, max_pool2d(relu(input)))."""
+    return kernels.relu_max_pool2d_lrn(
+        input, pair(kernel_size), pair(stride), pair(padding), ceil_mode, size, alpha, beta, k, True
+    )
+
+
 @torch.library.register_fake("zfcuda::relu_max_pool2d_lrn")
 def _(
     input: Tensor,

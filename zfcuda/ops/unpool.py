@@ -45,6 +45,22 @@ def max_unpool2d(
     )
 
 
+def max_unpool2d_gated(
+    input: Tensor,
+    switches: Tensor,
+    gate: Tensor,
+    kernel_size: Size,
+    stride: Size,
+    padding: Size,
+    *,
+    output_size: Sequence[int],
+) -> Tensor:
+    """The same of the values whose gate, [N,C,Ho,Wo] of input's dtype, is positive; the others count for nothing."""
+    return kernels.max_unpool2d(
+        input, switches, pair(kernel_size), pair(stride), pair(padding), list(output_size), gate
+    )
+
+
 @torch.library.register_fake("zfcuda::max_unpool2d")
 def _(
     input: Tensor, switches: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any, gate: Any = None
