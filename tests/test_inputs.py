@@ -35,6 +35,8 @@ METHODS: dict[str, Callable[[nn.Module, Any], Any]] = {
     "occlusion_map": lambda model, image: zfcuda.occlusion_map(model, image, window=4),
     "project": lambda model, image: zfcuda.project(model, image, layer="0"),
     "mapper": lambda model, image: zfcuda.OcclusionMapper(model, torch.zeros(3, 8, 8), window=4)(image),
+    "gradient": lambda model, image: zfcuda.gradient(model, image),
+    "baseline": lambda model, image: zfcuda.integrated_gradients(model, torch.zeros(3, 8, 8), baseline=image),
     "captum": lambda model, image: zfcuda.Occlusion(model).attribute(image, (3, 4, 4), target=0),
     "baselines": lambda model, image: zfcuda.Occlusion(model).attribute(
         torch.zeros(1, 3, 8, 8), (3, 4, 4), target=0, baselines=image
@@ -62,6 +64,8 @@ TAKES: dict[str, Callable[[nn.Module, Any], Tensor]] = {
     "occlusion_map": lambda model, image: zfcuda.occlusion_map(model, image, window=4).logits,
     "mapper": lambda model, image: zfcuda.OcclusionMapper(model, image, window=4)(image).logits,
     "mapper, later": lambda model, image: zfcuda.OcclusionMapper(model, torch.zeros(3, 8, 8), window=4)(image).logits,
+    "gradient": lambda model, image: zfcuda.gradient(model, image),
+    "grad_cam": lambda model, image: zfcuda.grad_cam(model, [image, image]),
     "project": lambda model, image: zfcuda.project(model, image, layer="0"),
     "project a Network": lambda model, image: zfcuda.project(trace(model), image, layer="0"),
     "projector": lambda model, image: zfcuda.Projector(model, image, layer="0")(image),

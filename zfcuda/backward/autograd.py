@@ -84,7 +84,7 @@ def derivative(values: Tensor, seeds: Tensor, of: Tensor) -> Tensor | None:
     Raises:
         ValueError: autograd cannot differentiate this.
     """
-    if not values.requires_grad:
+    if not (values.requires_grad and of.requires_grad):
         return None
     try:
         return torch.autograd.grad(values, of, seeds, allow_unused=True)[0]
@@ -97,13 +97,18 @@ def derivative(values: Tensor, seeds: Tensor, of: Tensor) -> Tensor | None:
 
 
 def check_finite(values: Tensor, what: str) -> None:
-    """Refuses a model whose score or layer holds NaN or infinity. what: which of them, "the score"."""
+    """Refuses a model whose score or layer holds NaN or infinity. what: which of them, "model: the score"."""
     if not values.isfinite().all():
-        raise ValueError(f"model: expected {what} to be finite, got NaN or infinity")
+        raise ValueError(f"{what} is expected to be finite, got NaN or infinity")
 
 
-def no_gradient(model: nn.Module, image: Tensor, what: str = "the score") -> ValueError:
-    """The error for what does not depend on the image by gradients, with the layer that ends them. image: [1,C,H,W]."""
+def no_gradient(model: nn.Module, image: Tensor, what: str) -> ValueError:
+    """The error for what does not depend on the image by gradients, with the layers that end them.
+
+    Args:
+        image: [1,C,H,W].
+        what: "model: the score", or a layer.
+    """
     ends: list[str] = []
 
     def look(name: str) -> Callable[..., None]:
@@ -122,10 +127,10 @@ def no_gradient(model: nn.Module, image: Tensor, what: str = "the score") -> Val
                 watching.add(module, look(name))
         with suppress(Exception):  # of what fails behind the layer that is asked about
             run(model, leaf_of(image))
-    where = ends[0] if ends else f"the forward of {type(model).__name__}"
+    where = f"they end in {', '.join(ends[:3])}" if ends else f"they end in the forward of {type(model).__name__}"
     return ValueError(
-        f"model: {what} does not depend on the image by gradients: {where} detaches it, gives whole numbers, or runs "
-        "under torch.no_grad"
+        f"{what} does not depend on the image by gradients; {where}, which detaches values, gives whole numbers, or "
+        "runs under torch.no_grad"
     )
 
 

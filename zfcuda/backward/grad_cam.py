@@ -14,7 +14,12 @@ from zfcuda.backward.together import together
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets, part_of, scores
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import ShrinkingBatches
-from zfcuda.network.graph import submodules, wrapper_of
+from zfcuda.network.graph import submodules, unwrap, wrapper_of
+
+_FILTERS = (
+    *(nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
+    *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.ConvTranspose2d, nn.Upsample),
+)
 
 
 def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, target: BatchTarget = None) -> Tensor:
@@ -26,7 +31,7 @@ def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, targe
     Args:
         model, image, target: as :func:`zfcuda.gradient` takes them.
         layer: the dotted name of a submodule, leaf or not, that gives a map [N,K,h,w] of more than one place; its
-            output as of its last call. None: the last such one that the score depends on, no larger than the image.
+            output as of its last call. None: the last such one that the score depends on.
 
     Returns:
         [N,H,W], nowhere negative, the image's dtype and device; all zero where nothing in the layer speaks for the
@@ -56,31 +61,38 @@ def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, targe
 
 
 def _fitting(model: nn.Module, image: Tensor) -> list[str]:
-    """The layers with a map no larger than the image, the last one first."""
+    """The layers whose map is taken where none is named, the last one first.
+
+    Attention has outputs of as many dimensions, which are no maps of the image: so a map is as large as what a filter
+    or pooling gives, or divides the image evenly.
+    """
+    found, layers = maps(model, image), submodules(model)
+    sizes = {size for name, size in found.items() if isinstance(unwrap(layers[name]), _FILTERS)}
     height, width = image.shape[2:]
-    found = [name for name, (h, w) in maps(model, image).items() if h <= height and w <= width]
-    if not found:
+    even = {(h, w) for h, w in found.values() if (height % h, width % w, height // h) == (0, 0, width // w)}
+    fitting = [name for name, size in found.items() if size in sizes | even]
+    if not fitting:
         with differentiating(model, gradients=False):
             logits_of(model, image)  # a model that fails by itself says so
-    return found[::-1]
+    return fitting[::-1]
 
 
 def _maps(model: nn.Module, images: Tensor, target: BatchTarget, layer: str) -> Tensor | None:
     """The maps, [N,H,W]; None where the score does not depend on the layer by gradients."""
     at_once = together(model, images, len(images), target=target if callable(target) else [], layer=layer)
     classes, size = getattr(model, "classes", None), images.shape[2:]
-    for from_layer in (True, False):
+    for recording, replaced in ((False, True), (True, True), (True, False)):
         parts: list[Tensor] = []
 
         def work(part: slice) -> bool:
             """Whether the score depends on the layer."""
-            value, logits = _run(model, images[part], layer, from_layer)  # noqa: B023
+            value, logits = _run(model, images[part], layer, recording, replaced)  # noqa: B023
             targets = class_targets(part_of(target, part), logits.detach(), classes)
             with torch.inference_mode(False), torch.enable_grad():
                 values = scores(targets, logits)
                 found = derivative(values, torch.ones_like(values), value)
             if found is not None:
-                check_finite(values, "the score")
+                check_finite(values, "model: the score")
                 parts.append(_map(value.detach(), found, size).to(images.dtype))  # noqa: B023
             return found is not None
 
@@ -89,12 +101,14 @@ def _maps(model: nn.Module, images: Tensor, target: BatchTarget, layer: str) -> 
     return None
 
 
-def _run(model: nn.Module, images: Tensor, layer: str, from_layer: bool) -> tuple[Tensor, Tensor]:
+def _run(model: nn.Module, images: Tensor, layer: str, recording: bool, replaced: bool) -> tuple[Tensor, Tensor]:
     """What the layer gives, [n,K,h,w], and the logits, [n,classes], which autograd follows back to it.
 
-    from_layer: whether autograd records from the layer on, and not what comes before, which takes more memory. It then
-        loses the way where the layer's value goes on in another way than by being returned, as by a ReLU in place whose
-        result nobody takes, and where the layer runs under torch.no_grad.
+    Args:
+        recording: whether autograd records from the image on; else from the layer on, which takes less memory and loses
+            the way where the layer is within a part of the model that runs under torch.no_grad.
+        replaced: whether a copy of the layer's value goes on in its place, to which what follows may write; that loses
+            the way where nobody takes what the layer returns, as with a ReLU in place.
     """
     kept: list[Any] = []
     version = 0
@@ -104,21 +118,22 @@ def _run(model: nn.Module, images: Tensor, layer: str, from_layer: bool) -> tupl
         kept[:] = [output]
         if not is_map(output, len(images)):
             return None
-        if not from_layer:
-            version = output._version
+        version = output._version
+        if not replaced:
             return None
-        torch.set_grad_enabled(True)
-        kept[:] = [output.detach().requires_grad_()]
-        return kept[0].clone()  # what follows may write to it
+        torch.set_grad_enabled(torch.is_grad_enabled() or not recording)
+        with torch.enable_grad():
+            kept[:] = [output.detach().requires_grad_()]
+            return kept[0].clone()
 
-    with differentiating(model, gradients=not from_layer) as watching:
+    with differentiating(model, gradients=recording) as watching:
         watching.add(submodules(model)[layer], keep)
-        logits = logits_of(model, images if from_layer else leaf_of(images))
+        logits = logits_of(model, leaf_of(images) if recording else images)
     if not kept:
         raise ValueError(f"layer: {layer!r} is never called by the model's forward")
     if not is_map(kept[0], len(images)):
         raise no_map(model, images[:1], layer, kept[0])
-    if not from_layer and kept[0]._version != version:
+    if not replaced and kept[0]._version != version:
         raise ValueError(f"layer: what {layer!r} gives is overwritten by what follows, so that it cannot be looked at")
     return kept[0], logits
 

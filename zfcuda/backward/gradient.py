@@ -89,16 +89,19 @@ def score_gradients(model: nn.Module, images: Tensor, target: BatchTarget) -> Te
         return _joined(batches.run(len(images), work), images)
 
 
-def gradients_at(model: nn.Module, leaf: Tensor, values: Tensor, seeds: Tensor | None = None) -> Tensor:
+def gradients_at(
+    model: nn.Module, leaf: Tensor, values: Tensor, seeds: Tensor | None = None, what: str = "model: the score"
+) -> Tensor:
     """The gradients of values [n,...], one or more for each image, weighted by seeds; None: all by 1.
 
-    leaf: the images that the values were computed from, [n,C,H,W].
+    Args:
+        leaf: the images that the values were computed from, [n,C,H,W].
+        what: the values, for the errors.
 
     Raises:
         ValueError: there is no gradient, or the values are not finite.
     """
     found = derivative(values, torch.ones_like(values) if seeds is None else seeds, leaf)
-    what = "the score" if seeds is None else "the layer"
     if found is None:
         raise no_gradient(model, leaf[:1], what)
     check_finite(values, what)
@@ -127,7 +130,7 @@ def _layer_gradients(model: nn.Module, images: Tensor, selection: UnitSelection)
         _check_layer(value, len(leaf), selection.layer)
         chosen = [(each, selection.chosen(each)) for each in value.detach()]
         seeds = torch.cat([selection.seeds(each, selected, 1.0) for each, selected in chosen])
-        return gradients_at(model, leaf, value, seeds)
+        return gradients_at(model, leaf, value, seeds, f"layer: {selection.layer!r}")
 
     with differentiating(model) as watching:
         watching.add(submodules(model)[selection.layer], keep)
