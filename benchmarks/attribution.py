@@ -210,9 +210,7 @@ METHODS: dict[str, Method] = {
     ),
     "smoothgrad": Method(
         "SmoothGrad",
-        lambda model, scene: zfcuda.smooth_grad(
-            model, scene.images, target=scene.targets, samples=STEPS, noise=NOISE
-        ),
+        lambda model, scene: zfcuda.smooth_grad(model, scene.images, target=scene.targets, samples=STEPS, noise=NOISE),
         lambda count: [_captum_smooth(samples) for samples in (1, STEPS)],
         check=(
             lambda model, scene: zfcuda.smooth_grad(model, scene.images, target=scene.targets, samples=2, noise=0.0),

@@ -87,7 +87,19 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "layers", "summary", "convert", "backend", "activations", "filters", "dead", "codes"]
+COMMANDS = [
+    "explain",
+    "demo",
+    "layers",
+    "summary",
+    "convert",
+    "backend",
+    "activations",
+    "filters",
+    "dead",
+    "codes",
+    "embed",
+]
 
 
 def bare(function: Callable[..., Any]) -> str:
