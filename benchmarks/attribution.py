@@ -102,8 +102,7 @@ class Method:
 def _attribute(kind: str, model: nn.Module, scene: Scene, **settings: Any) -> Tensor:
     from captum import attr
 
-    with tuned_convolutions(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Captum warns about its hooks and about gradients, on each call
+    with tuned_convolutions():
         found: Tensor = getattr(attr, kind)(model).attribute(scene.images, target=scene.targets, **settings)
     return found
 
@@ -130,8 +129,7 @@ def _captum_smooth(samples: int, noise: float = NOISE) -> Compute:
         from captum.attr import NoiseTunnel, Saliency
 
         low, high = scene.images.aminmax()
-        with tuned_convolutions(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with tuned_convolutions():
             found: Tensor = NoiseTunnel(Saliency(model)).attribute(
                 scene.images,
                 nt_type="smoothgrad",
@@ -241,7 +239,9 @@ def run(
                 scene = Scene(images, network(images).argmax(1).tolist(), case.layer)
             for name, method in METHODS.items():
                 row = None
-                with failures.noted(f"{case.title}, {method.title}, {count} images"), full_float32():
+                what = f"{case.title}, {method.title}, {count} images"
+                with failures.noted(what), full_float32(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # ours of so few steps, Captum's of its hooks, on each call
                     row = _row(case, name, network, scene, quick)
                 if row is not None:
                     print(describe(row), flush=True)
