@@ -145,6 +145,13 @@ def test_mistakes_are_named(
     assert said in capsys.readouterr().err and not out.exists()
 
 
+def test_a_broken_query_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.png").write_bytes(next(folder.glob("*/*.png")).read_bytes()[:400])
+    words = ["embed", str(folder), "--model", "demo", "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--query", str(tmp_path / "broken.png")]) == 2
+    assert "broken.png: damaged or truncated" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["embed", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "pictures" in capsys.readouterr().err

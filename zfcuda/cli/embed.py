@@ -111,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """What is wrong with the options, before a network is loaded."""
-    from zfcuda.data.pictures import check_path
+    from zfcuda.data.pictures import read_picture
     from zfcuda.features.embed import require_sklearn
 
     for option, least in (("columns", 1), ("nearest", 1), ("seed", 0)):
@@ -123,7 +123,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.codes and arguments.state:
         raise ValueError("--state: expected none with --codes, where no picture is run")
     for path in arguments.query:
-        check_path(path)
+        read_picture(path)
     try:
         require_sklearn("zfcuda embed")
     except ImportError as error:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zfcuda.complaint import one_line
+
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
@@ -40,7 +42,7 @@ def found_nearest(
         (a sheet of them, the same in numbers).
 
     Raises:
-        ValueError: the codes are of another network.
+        ValueError: the codes are of another network, or a query has none.
     """
     import torch
 
@@ -51,9 +53,12 @@ def found_nearest(
 
     _check_network(subject, pictures, found, at)
     asked = Collection.of(list(queries), preprocess=subject.preprocess)
+    own_codes = codes(subject.model, asked, found.layer, relu=found.relu)
+    for each in own_codes.skipped:
+        raise ValueError(f"--query: {one_line(queries[each.index])}: {each.reason}")
     inside = torch.stack([pixels_of(pictures.picture(index)) for index in at])
     spaces = {
-        "code": (found.values, codes(subject.model, asked, found.layer, relu=found.relu).values),
+        "code": (found.values, own_codes.values),
         "pixels": (inside, pixels(asked)),
     }
     drawn, numbers = [], []
