@@ -230,28 +230,63 @@ def summary() -> str:
 
 
 def truth() -> str:
-    """Whether the explanations are true, held against the masks of the procedural pictures."""
+    """Whether the explanations are true, held against drawn pictures of which it is known what decides."""
     path = RESULTS / "truth.json"
     if not path.exists():
         return NOT_MEASURED
     result = json.loads(path.read_text(encoding="utf-8"))
-    percent = {key: f"{100 * value:.1f} %" for key, value in result.items() if isinstance(value, float)}
+    methods, network, paper = result["methods"], result["network"], result["paper"]
+    chance, luck = {name: f"{100 * value:.1f} %" for name, value in result["chance"].items()}, methods["random"]
+    lines = _table(
+        ["method", "its maximum on the defining part", "energy on it", "order left without the network's knowledge"],
+        [
+            [
+                name,
+                _percent(row["pointing"]),
+                _percent(row["energy"]),
+                f"{row['after_all']['value']:.2f}" if "after_all" in row else "-",
+            ]
+            for name, row in methods.items()
+            if row is not luck
+        ]
+        + [["by chance", chance["pointing"], chance["energy"], f"{luck['after_all']['value']:.2f}"]],
+    )
+    guess = "8.3 %"  # one class of twelve
+    asked = _table(
+        ["question", "answer", "by chance"],
+        [
+            [
+                "the occluder position where the true class is least probable overlaps the defining part",
+                _percent(paper["occluder"]),
+                f"{_percent(paper['occluder_at_random'])} (a random position)",
+            ],
+            [
+                "the strongest conv5 unit's projection has 3 times the energy density on the object than off it",
+                f"{_percent(paper['projection'])} (median {paper['projection_ratio']['value']:.1f} times)",
+                f"{_percent(paper['projection_evenly'])} (spread evenly over its receptive field)",
+            ],
+            ["accuracy", _percent(network["accuracy"]), guess],
+            [
+                "accuracy with the defining part removed (should be chance)",
+                _percent(network["accuracy_without"]),
+                guess,
+            ],
+        ],
+    )
     return "\n".join(
         [
-            f"`{result['command']}`, {result['pictures']} held-out pictures:",
+            f"`{result['command']}`, {result['pictures']} held-out pictures; [truth.md](truth.md) has all measures,",
+            "with intervals and pictures, and says what each of them asks:",
             "",
-            "| question | answer | by chance |",
-            "|---|---|---|",
-            f"| the occluder position where the true class is least probable overlaps the defining part | "
-            f"{percent['occlusion']} | {percent['occlusion_at_random']} (a random position) |",
-            f"| the strongest conv5 unit's projection has 3 times the energy density on the object than off it | "
-            f"{percent['projection']} (median {result['projection_median_ratio']:.1f} times) | "
-            f"{percent['projection_spread_evenly']} (spread evenly over its receptive field) |",
-            f"| accuracy | {percent['accuracy']} | {percent['chance']} |",
-            f"| accuracy with the defining part removed (should be chance) | {percent['control_accuracy']} | "
-            f"{percent['chance']} |",
+            *lines,
+            "",
+            *asked,
         ]
     )
+
+
+def _percent(figure: Mapping[str, float]) -> str:
+    return f"{100 * figure['value']:.1f} %"
 
 
 def written(text: str, tables: Mapping[str, str]) -> str:

@@ -140,6 +140,11 @@ MISTAKES: dict[str, Mistake] = {
     "no such picture": (lambda i: command(i, pictures=(i / "0.png", i / "none.png")), "none.png: no such file"),
     "not a picture": (lambda i: command(i, pictures=(i / "classes.txt",)), "classes.txt: not a picture in a format"),
     "a folder": (lambda i: command(i, pictures=(i,)), "a folder, not a picture"),
+    "no such method": (
+        lambda i: command(i, "--methods", "centre,oclusion"),
+        "got 'oclusion'; did you mean 'occlusion'?",
+    ),
+    "no method": (lambda i: command(i, "--methods", ""), "--methods: expected one of centre, "),
     "no pictures": (lambda i: ["explain"], "the following arguments are required: PICTURE"),
     "unknown model": (
         lambda i: command(i, "--model", "resnet"),

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.backward.walk import deterministic
+from zfcuda.data import Parts, Preprocess
+from zfcuda.faithfulness import deletion, insertion, part_importance, randomization
 from zfcuda.models.accounts.memory import memory_need
 from zfcuda.network import layers, receptive_field, trace
 from zfcuda.occlusion import dispatch, prepared
@@ -53,6 +55,10 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "filters": lambda model: zfcuda.filters(model, "body.0"),
     "receptive_field": lambda model: receptive_field(model, "body.0", (12, 12)),
     "summary": lambda model: zfcuda.models.summary(model, (3, 12, 12)),
+    "deletion": lambda model: deletion(model, IMAGE, IMAGE[0], steps=3),
+    "insertion": lambda model: insertion(model, IMAGE, IMAGE[0], steps=3),
+    "part_importance": lambda model: part_importance(model, Parts(size=32), 0, preprocess=Preprocess.parts(12)),
+    "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
     "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }

@@ -27,6 +27,7 @@ ORDER = [
         "occlusion",
         "features",
     ],  # the families take any nn.Module, and know neither models nor one another
+    ["method_names"],
     ["methods"],
     ["faithfulness"],
     ["command"],

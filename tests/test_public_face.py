@@ -61,7 +61,7 @@ SIGNATURES = {
     "interpolation='bicubic', order='rgb')",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
-    "fill='grey', output=None, top=4, title=None, progress=False)",
+    "fill='grey', output=None, top=4, methods=None, title=None, progress=False)",
     "nearest": "(codes, query, k=9)",
     "embed": "(codes, method='tsne', *, seed=0)",
     "mosaic": "(pictures, points, *, columns=32)",
@@ -71,6 +71,17 @@ SIGNATURES = {
     "codes": "(model, pictures, layer, *, relu=True, preprocess=None, state=None, progress=False)",
     "Codes.save": "(self, path)",
     "Codes.load": "(path)",
+    "faithfulness.pointing_game": "(map, mask, tolerance=15)",
+    "faithfulness.pointing_chance": "(mask, tolerance=15)",
+    "faithfulness.energy_inside": "(map, mask)",
+    "faithfulness.deletion": "(model, image, map, *, target=None, steps=50, fill=0.0)",
+    "faithfulness.insertion": "(model, image, map, *, target=None, steps=50, fill='blur')",
+    "faithfulness.part_importance": "(model, parts, index, *, target=None, preprocess=None)",
+    "faithfulness.PartImportance.rank_correlation": "(self, map)",
+    "faithfulness.PartImportance.finds_the_first": "(self, map)",
+    "faithfulness.randomization": "(model, image, method, *, target=None, seed=0)",
+    "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
+    "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
@@ -99,6 +110,7 @@ COMMANDS = [
     "dead",
     "codes",
     "embed",
+    "truth",
 ]
 
 
@@ -247,7 +259,13 @@ try:
 except AttributeError as error:
     print(error)
 """
-    for words in (["--help"], ["explain", "--help"], ["--version"], ["explian"]):
+    for words in (
+        ["--help"],
+        ["explain", "--help"],
+        ["--version"],
+        ["explian"],
+        ["explain", "x.png", "--methods", "gradcan"],
+    ):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
         assert done.stdout.endswith("module 'zfcuda' has no attribute 'nothing'\n"), done.stderr
 

@@ -10,7 +10,7 @@ from zfcuda.version import __version__
 _startup.end_quietly()  # before torch is imported
 
 if TYPE_CHECKING:
-    from zfcuda import data, models, network, ops, render
+    from zfcuda import data, faithfulness, models, network, ops, render
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.grad_cam import grad_cam
@@ -48,6 +48,7 @@ __all__ = [
     "dead_units",
     "embed",
     "explain",
+    "faithfulness",
     "filters",
     "grad_cam",
     "gradient",
@@ -82,6 +83,7 @@ _HOMES = {
     "dead_units": "zfcuda.features.dead_units",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
+    "faithfulness": "zfcuda.faithfulness",
     "filters": "zfcuda.features.filters",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",

@@ -288,6 +288,19 @@ def test_what_ends_the_gradients_is_named(name: str) -> None:
         METHODS[name](WithFrozen(), IMAGES)
 
 
+class InInferenceMode(Net):
+    def forward(self, x: Tensor) -> Any:
+        with torch.inference_mode():
+            x = self.maps(x).mean((2, 3))
+        return self.head(x)
+
+
+@every
+def test_a_part_in_inference_mode(method: Callable[..., Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"model: a part of it runs in torch.inference_mode"):
+        method(InInferenceMode(), IMAGES, target=1)
+
+
 class Overwriting(Net):
     def forward(self, x: Tensor) -> Any:
         y = self.maps(x).sigmoid()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tests.backward.test_rules import EXACT
 from tests.harness.random_networks import UNDONE, named_maps, networks, normal
 from zfcuda.backward import UnprojectableError
+from zfcuda.backward.guided_backprop import RULES
 from zfcuda.backward.many import walk_each
 from zfcuda.backward.walk import walk_back
 from zfcuda.network import trace
@@ -95,3 +99,69 @@ def test_the_gradient_of_a_batch_is_that_of_each_image(data: st.DataObject) -> N
         assert NO_RULE.search(str(error)), error
         return
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12
+
+
+class Guide(torch.autograd.Function):
+    """min(max(x, low), high), of which nothing negative comes back where there is a lower end."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, low: float | None, high: float | None, inclusive: bool) -> Tensor:
+        below, above = -torch.inf if low is None else low, torch.inf if high is None else high
+        ends = (input == below) | (input == above)
+        ctx.save_for_backward(((input > below) & (input < above)) | (ends if inclusive else torch.zeros_like(ends)))
+        ctx.rectifies = low is not None
+        return input.clamp(below, above)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        return (grad.clamp(min=0) if ctx.rectifies else grad) * ctx.saved_tensors[0], None, None, None
+
+
+class Guiding(TorchFunctionMode):
+    """Every rectifier of the harness, whatever it is called by, guides: an answer that follows no graph."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        clamp = lambda x, min=None, max=None: (min, max)  # noqa: E731
+        writing = (torch.relu_, Tensor.relu_)
+        ends = {
+            **dict.fromkeys((F.relu, torch.relu, Tensor.relu, *writing), lambda x, inplace=False: (0, None)),
+            F.relu6: lambda x, inplace=False: (0, 6),
+            F.hardtanh: lambda x, min_val=-1, max_val=1, inplace=False: (min_val, max_val),
+            Tensor.clamp: clamp,
+            Tensor.clamp_: clamp,
+        }
+        if func not in ends:
+            return func(*args, **kwargs)
+        x = args[0]
+        value = Guide.apply(x.clone(), *ends[func](*args, **kwargs), ends[func] is clamp)
+        in_place = func in (Tensor.clamp_, *writing) or kwargs.get("inplace") or args[-1] is True
+        return x.copy_(value) if in_place else value
+
+
+@settings(max_examples=EXAMPLES or 60, **RANDOM)
+@given(data=st.data())
+def test_guided_signals_are_those_of_guided_rectifiers(data: st.DataObject) -> None:
+    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 20), st.integers(9, 20)))
+    image = normal(size, data.draw(st.integers(0, 1 << 16)))
+    model = data.draw(networks(image, kinds=UNDONE)).double()
+    image = image.double()[None]
+    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
+    value = named_value(model, image, layer)
+    if value.ndim not in (2, 4) or not value.isfinite().all():
+        return
+    seeds = normal((1, *value.shape[1:]), 1).double()
+    try:
+        found = walk_each(model, image, layer, lambda *_: seeds, RULES)
+    except UnprojectableError as error:
+        assert NO_RULE.search(str(error)) or "negative values through" in str(error), error
+        return
+    with Guiding():
+        expected = gradient(model, image, layer, seeds)
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12
+
+
+def named_value(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    network = trace(model, image)
+    with torch.no_grad():
+        return network.run(image, [network.node(layer).index])[network.node(layer).index]  # type: ignore[no-any-return]

@@ -100,6 +100,11 @@ def test_codes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["filters", *DEMO, "--layer", "fc7"], "layer: expected a convolution, got 'fc7' (Linear); there are: conv1,"),
         (["filters", "--model", "vgg16"], "vgg16 needs trained weights"),
         (["dead", "none"], "pictures: none: no such folder"),
+        (
+            ["dead", "none.png", "other.png", *DEMO],
+            "pictures: none of 2 can be read; the first, none.png: no such file",
+        ),
+        (["dead", "FOLDER", "PICTURE"], "pictures: expected one folder, or files, got FOLDER among 2"),
         (["dead", "FOLDER", *DEMO, "--layer", "conv9"], "layer: DemoNetwork has no layer 'conv9'; "),
         (["dead", "FOLDER", "--out", "u.txt"], "--out: expected a name that ends in .csv, got 'u.txt'"),
         (["codes", "FOLDER", "--query", "none.png"], "none.png: no such file"),

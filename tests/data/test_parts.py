@@ -91,6 +91,31 @@ def test_without_the_part_nothing_else_changes(size: int) -> None:
         assert not ((whole.object_mask ^ without.object_mask) & ~whole.part_mask).any()
 
 
+def test_a_piece_is_left_out_and_all_others_stay() -> None:
+    parts = Parts(seed=12, size=112)
+    named: set[str] = set()
+    for i in range(8):
+        whole, names = parts[i], parts.pieces(i)
+        assert len(set(names)) == len(names) and {"stand", "body", "face", "clutter 1"} <= set(names)
+        named |= set(names)
+        pixels = np.asarray(whole.image)
+        changed = {}
+        for name in names:
+            without = parts.draw(i, without=[name])
+            changed[name] = (np.asarray(without.image) != pixels).any(axis=2)
+            assert without.label == whole.label and (without.part_mask == whole.part_mask).all()
+            # The defining part lies above all others, which shine through where its rim is finer than a pixel.
+            assert changed[name][whole.part_mask].mean() < 0.3
+        assert 0 < changed["face"].mean() < changed["body"].mean() < 0.6
+        assert not changed["face"][~whole.object_mask].any()
+        both = (np.asarray(parts.draw(i, without=["face", "clutter 1"]).image) != pixels).any(axis=2)
+        assert (both == changed["face"] | changed["clutter 1"]).all()
+        bare = parts.draw(i, part=False, without=names)
+        assert not bare.object_mask.any()
+        assert parts.draw(i).image.tobytes() == whole.image.tobytes()
+    assert {"shadow", "tail", "crest", "mast", "left arm", "right arm", "belly trinket", "blade 1"} <= named
+
+
 def test_nothing_but_the_part_depends_on_the_class() -> None:
     """Every class is drawn into the same scene, so no statistic of anything else can tell one from another."""
     parts = Parts(seed=9, size=96)
@@ -137,12 +162,19 @@ def test_the_scenes_vary() -> None:
         (lambda: Parts().label(-2), "index: expected at least 0, got -2"),
         (lambda: Parts().draw(0, label=99), "label: expected 0 to 11, got 99"),
         (lambda: Parts().draw(0, label=-1), "label: expected 0 to 11, got -1"),
+        (lambda: Parts().draw(0, without=["hat"]), "without: picture 0 has no 'hat'; it has clutter 1, "),
+        (lambda: Parts().pieces(-1), "index: expected at least 0, got -1"),
         (lambda: PartsDataset(-3), "count: expected at least 0, got -3"),
     ],
 )
 def test_bad_arguments_are_named(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()  # type: ignore[operator]
+
+
+def test_one_name_is_no_list_of_them() -> None:
+    with pytest.raises(TypeError, match="without: expected a list of names, got 'face'"):
+        Parts().draw(0, without="face")
 
 
 def test_dataset_feeds_a_loader() -> None:

@@ -100,6 +100,8 @@ def test_a_folder_with_a_broken_picture(net: Net, tmp_path: Path) -> None:
         again = codes(net, tmp_path, "conv", preprocess=preprocess, state=tmp_path / "state")
     assert torch.equal(again.values, found.values) and again.names == found.names
     found.save(tmp_path / "codes.safetensors")
+    (tmp_path / "new").touch()
+    assert (tmp_path / "codes.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
     loaded = Codes.load(tmp_path / "codes.safetensors")
     assert torch.equal(loaded.values, found.values) and torch.equal(loaded.labels, found.labels)
     assert (loaded.names, loaded.classes, loaded.layer, loaded.relu) == (found.names, ["cat", "dog"], "conv", True)

@@ -48,7 +48,7 @@ def test_is_told_in_words(one: Method) -> None:
 
 
 def test_an_unknown_method() -> None:
-    with pytest.raises(ValueError, match="method: expected one of .*occlusion.*, got 'oclusion'; did you mean 'occlu"):
+    with pytest.raises(ValueError, match=r"method: expected one of .*occlusion.*, got 'oclusion'; did you mean 'occlu"):
         method("oclusion")
 
 

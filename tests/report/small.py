@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,15 @@ def drawing(seed: int = 0) -> Image.Image:
 
 
 def explained(
-    name: str = "one.png", seed: int = 0, of: Subject | None = None, top: int = 3, **options: object
+    name: str = "one.png",
+    seed: int = 0,
+    of: Subject | None = None,
+    top: int = 3,
+    methods: Sequence[str] = (),
+    **options: object,
 ) -> Explanation:
     options = {"window": 16, "stride": 8} | options
-    return explain(prepare(of or subject(), drawing(seed), name, **options), top=top)  # type: ignore[arg-type]
+    return explain(prepare(of or subject(), drawing(seed), name, **options), top=top, methods=methods)  # type: ignore[arg-type]
 
 
 def page_of(e: Explanation, folder: Path) -> tuple[str, dict[str, Any]]:

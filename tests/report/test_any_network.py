@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tests.report.small import SIDE, drawing, explained, page_of, preprocess, subject
 from zfcuda.backward.way import UnsupportedError
+from zfcuda.method_names import homes
 from zfcuda.report import Subject
 from zfcuda.report.explanation import Form
 
@@ -101,6 +102,31 @@ def test_a_network_without_2d_convolutions_has_the_rest(tmp_path: Path, model: o
     assert "First-layer filters" not in html and numbers["layers"] == []
     with pytest.raises(ValueError, match="layer: expected None, since a test <network> has no 2d convolution, got 'x'"):
         explained(of=subject(made), layer="x")
+
+
+def test_a_method_that_a_network_does_not_allow_takes_no_other_along(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    gated = net(nn.Conv2d(3, 4, 5, 2), Gate(), nn.Conv2d(4, 6, 3), nn.ReLU())
+    for model, refused, reason in (
+        (flat, {"gradcam"}, "expected one that gives a map"),
+        (gated, {"deconvnet", "guided"}, "lies between it and the pixels"),
+    ):
+        e = explained(of=subject(model), methods=list(homes()))
+        assert {one.method.name for one in e.methods if one.values is None} == refused
+        html, _ = page_of(e, tmp_path)
+        assert html.count("Not of this network:") == len(refused) and html.count(reason) >= len(refused)
+
+
+@pytest.mark.parametrize("switches", [False, True])
+def test_a_deconvnet_that_does_not_see_the_picture_says_so(switches: bool) -> None:
+    pool = nn.MaxPool2d(2) if switches else nn.AvgPool2d(2)
+    of = subject(net(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), pool, nn.Conv2d(4, 6, 3), nn.ReLU()))
+    one, other = (explained(of=of, seed=seed, target="cat", methods=["deconvnet"]).methods[0] for seed in (0, 1))
+    assert one.values is not None and other.values is not None
+    assert torch.allclose(one.values, other.values) is not switches
+    assert [warning for warning in one.warnings if "the same whatever the picture" in warning] == list(one.warnings)
+    assert bool(one.warnings) is not switches
 
 
 def test_without_pooling_switches_the_guided_form_is_shown(tmp_path: Path) -> None:

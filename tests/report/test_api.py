@@ -72,13 +72,15 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
 def test_the_command_and_the_call_write_the_same_page(tmp_path: Path) -> None:
     drawing().save(tmp_path / "picture.png")
     options = [str(tmp_path / "picture.png"), "--window", "64", "--stride", "80", "--top", "1", "--model", "demo"]
+    options += ["--methods", "occlusion,centre"]
     assert cli.main(["explain", *options, "--out", str(tmp_path / "command")]) == 0
     one = json.loads((tmp_path / "command/numbers.json").read_text())
-    demo, sizes = zfcuda.models.load_demo(), {"window": 64, "stride": 80, "top": 1}
+    demo, sizes = zfcuda.models.load_demo(), {"window": 64, "stride": 80, "top": 1, "methods": ["occlusion", "centre"]}
     page = zfcuda.explain(demo, tmp_path / "picture.png", out=tmp_path / "call", title=one["network"], **sizes)
     other = json.loads((page.parent / "numbers.json").read_text())
     for numbers in (one, other):
-        del numbers["made"], numbers["pictures"][0]["occlusion"]["seconds"]
+        of = numbers["pictures"][0]
+        del numbers["made"], of["occlusion"]["seconds"], of["methods"][0]["seconds"], of["methods"][1]["seconds"]
     assert one == other
 
 
@@ -94,6 +96,10 @@ def test_the_command_and_the_call_write_the_same_page(tmp_path: Path) -> None:
         ({"pictures": [3.5]}, "picture: expected a PIL picture, a path or an array uint8 [H,W,C], got float"),
         ({"out": None}, "out: expected the path of a folder, got None"),
         ({"top": 0}, "top: expected at least 1, got 0"),
+        ({"methods": "occlusion,centr"}, "methods: expected one of centre, "),
+        ({"methods": ["oclusion"]}, "got 'oclusion'; did you mean 'occlusion'?"),
+        ({"methods": []}, "methods: expected names of methods or 'all', got []"),
+        ({"methods": 3}, "methods: expected names of methods or 'all', got 3"),
         ({"window": 2.5}, "window: expected an integer, got 2.5"),
         ({"window": 99}, "window: expected 1 to 48 pixels"),
         ({"target": 2.5}, "target: expected an integer, got 2.5"),

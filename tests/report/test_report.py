@@ -277,6 +277,7 @@ def test_numbers_hold_enough_to_draw_the_page_again(written: Path, two: list[Exp
         "target": None,
         "fill": "grey",
         "output": None,
+        "methods": None,
     }
     assert numbers["pictures"][1]["arguments"]["target"] == 0
 

@@ -57,11 +57,15 @@ def run(model: nn.Module, images: Tensor) -> Any:
     """What the model answers. It gets a copy of the images, which it may overwrite.
 
     Raises:
-        ValueError: the images do not fit a layer.
+        ValueError: the images do not fit a layer, or a part of the model allows no gradients.
     """
     try:
         return _with_gradients(model)(images.clone())
     except RuntimeError as error:
+        if "Inference tensors cannot be saved for backward" in str(error):
+            raise ValueError(
+                "model: a part of it runs in torch.inference_mode, where there are no gradients"
+            ) from error
         known = misfit(error, model, images)
         if known is None:
             raise
@@ -136,7 +140,8 @@ def no_gradient(model: nn.Module, image: Tensor, what: str) -> ValueError:
 
 def _with_gradients(model: nn.Module) -> Callable[[Tensor], Any]:
     """The model with weights that autograd takes: those made in inference mode are copied."""
-    if not any(tensor.is_inference() for tensor in chain(model.parameters(), model.buffers())):
+    tensors = (chain(module._parameters.values(), module._buffers.values()) for module in model.modules())
+    if not any(tensor is not None and tensor.is_inference() for tensor in chain.from_iterable(tensors)):
         return model
     named = chain(model.named_parameters(), model.named_buffers())
     copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}

@@ -116,7 +116,7 @@ def _run(model: nn.Module, images: Tensor, layer: str, recording: bool, replaced
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         nonlocal version
         kept[:] = [output]
-        if not is_map(output, len(images)):
+        if not is_map(output, len(images)) or output.is_inference():
             return None
         version = output._version
         if not replaced:
@@ -133,7 +133,7 @@ def _run(model: nn.Module, images: Tensor, layer: str, recording: bool, replaced
         raise ValueError(f"layer: {layer!r} is never called by the model's forward")
     if not is_map(kept[0], len(images)):
         raise no_map(model, images[:1], layer, kept[0])
-    if not replaced and kept[0]._version != version:
+    if not replaced and not kept[0].is_inference() and kept[0]._version != version:
         raise ValueError(f"layer: what {layer!r} gives is overwritten by what follows, so that it cannot be looked at")
     return kept[0], logits
 

@@ -146,4 +146,6 @@ def _check_layer(value: Any, count: int, layer: str) -> None:
 
 
 def _joined(parts: list[Tensor], images: Tensor) -> Tensor:
+    if len(parts) == 1:
+        return parts[0].contiguous()
     return torch.cat(parts).contiguous() if parts else torch.zeros_like(images)

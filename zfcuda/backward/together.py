@@ -30,8 +30,9 @@ def together(model: nn.Module, images: Tensor, count: int, *, target: Any = None
     Args:
         images: [N,C,H,W], of the size that they all have.
         count: how many there are to run.
-        target: of the score; None where a layer is asked for and no score.
-        layer: what is asked for besides the score, or in its place.
+        target: the callable that makes a score of the logits; anything else stands for classes, and None for no score
+            at all, where only a layer is asked for.
+        layer: what is asked for besides the score, or alone.
     """
     if count < 2 or not len(images):
         return 1

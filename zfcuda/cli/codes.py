@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.folders import add_folder, subject_and_pictures
+from zfcuda.cli.folders import add_pictures, subject_and_pictures
 from zfcuda.complaint import naming, one_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("codes", help="write what a layer gives for each picture of a folder into a file")
-    add_folder(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--layer", metavar="NAME", help="as zfcuda layers lists them (default: what the last linear layer reads)"
     )
@@ -39,6 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.features.code_layer import code_layer
     from zfcuda.features.codes import checked_path, codes
+    from zfcuda.features.ranks import Ranks
 
     checked_path(arguments.out, "--out")
     if arguments.query is not None:
@@ -53,6 +54,8 @@ def _run(arguments: argparse.Namespace) -> int:
             state=arguments.state,
             progress=True,
         )
+        if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+            return 0
         found.save(arguments.out)
         print(f"{found!r}\n{arguments.out}", flush=True)
         if arguments.query is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.folders import add_folder, subject_and_pictures
+from zfcuda.cli.folders import add_pictures, subject_and_pictures
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("dead", help="count the units that never fire over many pictures, rarely, or always")
-    add_folder(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--layer", metavar="NAME", nargs="+", action="extend", help="layers to count (default: behind every ReLU)"
     )
@@ -25,6 +25,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.dead_units import checked_table, dead_units
+    from zfcuda.features.ranks import Ranks
 
     if arguments.out is not None:
         checked_table(arguments.out, "--out")
@@ -37,6 +38,8 @@ def _run(arguments: argparse.Namespace) -> int:
             state=arguments.state,
             progress=True,
         )
+    if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+        return 0
     print(found, flush=True)
     if arguments.out is not None:
         found.save(arguments.out)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zfcuda.report import Prepared
 
 _DRAWN = 2
+_METHODS = ("occlusion", "gradcam", "guided", "saliency")  # quick ones: a row of the page
 
 
 def add(verbs: Verbs) -> None:
@@ -33,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> int:
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
     with Folder(arguments.out) as folder:
-        return report(folder, [*_photographs(arguments, device), *_drawn(arguments, device)], top)
+        return report(folder, [*_photographs(arguments, device), *_drawn(arguments, device)], top, _METHODS)
 
 
 def _photographs(arguments: argparse.Namespace, device: str) -> Iterator[Prepared]:

@@ -10,6 +10,7 @@ from zfcuda.cli.pages import LESS, report
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
+from zfcuda.method_names import chosen, homes
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -46,6 +47,11 @@ def add(verbs: Verbs) -> None:
         "zfcuda.occlusion:foreground, of masks that may overlap",
     )
     parser.add_argument(
+        "--methods",
+        metavar="NAMES",
+        help="maps of several methods side by side, as in occlusion,gradcam; all, or some of: " + ", ".join(homes()),
+    )
+    parser.add_argument(
         "--out", default="out/explain", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
     add_work(parser)
@@ -54,6 +60,8 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    methods = chosen(arguments.methods, "--methods")  # before torch is imported
+
     from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.report import Folder, load_subject, names_of, prepare
 
@@ -88,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, prepared, top)
+        return report(folder, prepared, top, methods)
 
 
 def _fill(text: str) -> str | int | list[int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LESS = "take a larger --stride or fewer pictures"  # what helps where the memory is not enough
 
 
-def report(folder: Folder, prepared: Sequence[Prepared], top: int) -> int:
+def report(folder: Folder, prepared: Sequence[Prepared], top: int, methods: Sequence[str] = ()) -> int:
     """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
     from zfcuda.report import explain, written
     from zfcuda.report.pieces import percent
@@ -21,7 +21,7 @@ def report(folder: Folder, prepared: Sequence[Prepared], top: int) -> int:
     def explanations() -> Iterator[Explanation]:
         for one in prepared:
             with naming(f"{one.subject.title} with {one.name}", LESS):
-                e = explain(one, top=top, progress=True)
+                e = explain(one, top=top, methods=methods, progress=True)
             best, o = e.order[0], e.occlusion
             share = percent(float(e.probabilities[best])).replace("\u00a0", " ")
             print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 from zfcuda.data.dice import Dice
 from zfcuda.data.palette import CHALK, INK, VIVID, Color, apart_from, distance, mix
 from zfcuda.data.pen import Frame, Pen, Point, arc, oval
+from zfcuda.data.pieces import Pieces
 from zfcuda.data.scenery import trinket
 
 _LINE = 0.055  # outline, in units: the body is about one unit in radius
@@ -127,39 +129,51 @@ def _stand(pen: Pen, dice: Dice, build: Build) -> None:
         _solid(pen, skirt, color, build.dark)
 
 
-def _behind(pen: Pen, dice: Dice, build: Build) -> None:
-    """What the body covers in part: tail, ears, horns, fins, and the arms and the mast that lead to the sockets."""
+def _crest(pen: Pen, kind: int, build: Build, skin: Color) -> None:
+    """Ears, horns or feelers."""
     w, h = build.width, build.height
-    skin = mix(build.color, INK, 0.12)
-    if dice.chance(0.4):  # tail
-        end = (-w - dice.between(0.3, 0.5), dice.between(0.3, 0.9))
-        _limb(pen, arc((-0.5 * w, 0.5 * h), end, dice.between(-0.4, 0.4)), dice.between(0.1, 0.2), skin, build.dark)
-    crest = dice.below(5)
     for side in (-1.0, 1.0):
         x = side * 0.55 * w
-        if crest == 0:  # round ears
+        if kind == 0:  # round ears
             pen.disc(x, -0.82 * h, 0.27 + _LINE, build.dark)
             pen.disc(x, -0.82 * h, 0.27, skin)
-        elif crest == 1:  # horns
+        elif kind == 1:  # horns
             horn = np.array([(x - 0.16, -0.62 * h), (x + 0.16, -0.62 * h), (x + side * 0.22, -h - 0.26)])
             _solid(pen, horn, CHALK, build.dark)
-        elif crest == 2:  # feelers
+        elif kind == 2:  # feelers
             _limb(pen, arc((0.5 * x, -0.8 * h), (x + side * 0.1, -h - 0.36), side * 0.2, 6), 0.05, skin, build.dark)
             pen.disc(x + side * 0.1, -h - 0.36, 0.11, build.dark)
             pen.disc(x + side * 0.1, -h - 0.36, 0.07, build.second)
-        elif crest == 3:  # long ears
+        else:  # long ears
             _solid(pen, oval(0.15, 0.4, x=x, y=-h - 0.06, count=20), skin, build.dark)
+
+
+def _behind(pen: Callable[[str], Pen], dice: Dice, build: Build) -> None:
+    """What the body covers in part: tail, ears, horns, fins, and the arms and the mast that lead to the sockets.
+
+    pen: what draws the piece of that name.
+    """
+    w, h = build.width, build.height
+    skin = mix(build.color, INK, 0.12)
+    if dice.chance(0.4):
+        tail = pen("tail")
+        end = (-w - dice.between(0.3, 0.5), dice.between(0.3, 0.9))
+        _limb(tail, arc((-0.5 * w, 0.5 * h), end, dice.between(-0.4, 0.4)), dice.between(0.1, 0.2), skin, build.dark)
+    crest = dice.below(5)
+    if crest < 4:
+        _crest(pen("crest"), crest, build, skin)
     for name, (x, y) in build.places.items():
         leads = name == build.socket or name in build.filled
         if name == "top" and leads:
-            _limb(pen, np.array([(0.5 * x, -0.6 * h), (x, y)]), 0.08, mix(build.second, INK, 0.2), build.dark)
+            _limb(pen("mast"), np.array([(0.5 * x, -0.6 * h), (x, y)]), 0.08, mix(build.second, INK, 0.2), build.dark)
         elif name in ("left", "right") and (leads or dice.chance(0.6)):
             side = -1.0 if name == "left" else 1.0
+            arm = pen(f"{name} arm")
             _limb(
-                pen, arc((side * 0.5 * w, 0.1 * h), (x, y), side * dice.between(-0.25, 0.25), 7), 0.15, skin, build.dark
+                arm, arc((side * 0.5 * w, 0.1 * h), (x, y), side * dice.between(-0.25, 0.25), 7), 0.15, skin, build.dark
             )
-            pen.disc(x, y, 0.15 + _LINE, build.dark)
-            pen.disc(x, y, 0.15, skin)
+            arm.disc(x, y, 0.15 + _LINE, build.dark)
+            arm.disc(x, y, 0.15, skin)
 
 
 def _body(canvas: Image.Image, dice: Dice, build: Build, pen: Pen) -> None:
@@ -227,20 +241,26 @@ def _face(pen: Pen, dice: Dice, build: Build) -> None:
         pen.stroke([(-0.14, y), (0.14, y)], 0.05, build.dark)
 
 
-def draw(canvas: Image.Image, mask: Image.Image, dice: Dice, build: Build, frame: Frame) -> None:
+def draw(canvas: Image.Image, mask: Image.Image, dice: Dice, build: Build, frame: Frame, pieces: Pieces) -> None:
     """Draws the object without its defining part on ``canvas`` (RGB) and ``mask`` ("L"), both changed in place."""
-    pen = Pen(canvas, frame, mask)
+
+    def pen(name: str) -> Pen:
+        sheet, marked = pieces.sheets(name, canvas, mask)
+        return Pen(sheet, frame, marked)
+
     _behind(pen, dice, build)
-    _stand(pen, dice, build)
-    _body(canvas, dice, build, pen)
-    _face(pen, dice, build)
+    _stand(pen("stand"), dice, build)
+    sheet, marked = pieces.sheets("body", canvas, mask)
+    _body(sheet, dice, build, Pen(sheet, frame, marked))
+    _face(pen("face"), dice, build)
     for name in build.filled:
         x, y = build.places[name]
         px, py = frame.point(x, y)
         size = frame.scale * dice.between(0.22, 0.36)
         color = apart_from(dice, (build.color,), 60)
         outline = INK if distance(color, INK) > 60 else CHALK
-        trinket(Pen(canvas, Frame(px, py, size, dice.between(0, 2 * math.pi)), mask), dice, color, outline)
+        sheet, marked = pieces.sheets(f"{name} trinket", canvas, mask)
+        trinket(Pen(sheet, Frame(px, py, size, dice.between(0, 2 * math.pi)), marked), dice, color, outline)
 
 
 def shadow(canvas: Image.Image, build: Build, frame: Frame) -> None:

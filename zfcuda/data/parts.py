@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from zfcuda.data import creature, emblems, scenery
 from zfcuda.data.dice import Dice
 from zfcuda.data.palette import CHALK, INK, Color, apart_from, luma
 from zfcuda.data.pen import Frame
+from zfcuda.data.pieces import Pieces
 
 _FINE = 2  # canvas pixels per picture pixel, each way
 #: The seed kept for measuring: ``zfcuda.train`` refuses to learn from it.
@@ -95,7 +96,9 @@ class Parts:
         block, place = divmod(self._checked(index), len(self.classes))
         return Dice(self.seed, _ORDER, block).shuffled(len(self.classes))[place]
 
-    def draw(self, index: int, *, part: bool = True, label: int | None = None) -> PartsPicture:
+    def draw(
+        self, index: int, *, part: bool = True, label: int | None = None, without: Collection[str] = ()
+    ) -> PartsPicture:
         """Picture ``index``.
 
         Args:
@@ -103,10 +106,34 @@ class Parts:
             part: False leaves the defining part out. Every pixel outside that part's mask stays as it was; inside it
                 shows what the part had covered.
             label: draws the same scene with another class's part in the same place.
+            without: names of other pieces that are left out in the same way; :meth:`pieces` lists those there are.
 
         Raises:
-            ValueError: ``index`` is negative, or there is no class ``label``.
+            TypeError: ``without`` is one string.
+            ValueError: ``index`` is negative, there is no class ``label``, or the picture has no such piece.
         """
+        if isinstance(without, str):
+            raise TypeError(f"without: expected a list of names, got {without!r}")
+        pieces = Pieces(without)
+        picture = self._drawn(index, part, label, pieces)
+        unknown = sorted(pieces.without - set(pieces.drawn))
+        if unknown:
+            raise ValueError(f"without: picture {index} has no {unknown[0]!r}; it has {', '.join(pieces.drawn)}")
+        return picture
+
+    def pieces(self, index: int) -> tuple[str, ...]:
+        """What picture ``index`` can be drawn without, from the back to the front: the names that ``draw`` takes.
+
+        The defining part, which is not among them, is left out by ``part=False``. One piece may hide another.
+
+        Raises:
+            ValueError: ``index`` is negative.
+        """
+        pieces = Pieces()
+        self._drawn(index, False, None, pieces)
+        return tuple(pieces.drawn)
+
+    def _drawn(self, index: int, part: bool, label: int | None, pieces: Pieces) -> PartsPicture:
         if label is None:
             label = self.label(index)
         elif not 0 <= label < len(self.classes):
@@ -125,11 +152,11 @@ class Parts:
 
         ground, ground_colors = scenery.backdrop(dice, size)
         canvas = ground.resize((side, side), Image.Resampling.NEAREST)
-        scenery.clutter(canvas, dice, ground_colors)
+        scenery.clutter(canvas, dice, ground_colors, pieces)
         mask = Image.new("L", (side, side))
         if dice.chance(0.6):
-            creature.shadow(canvas, build, frame)
-        creature.draw(canvas, mask, dice, build, frame)
+            creature.shadow(pieces.sheet("shadow", canvas), build, frame)
+        creature.draw(canvas, mask, dice, build, frame, pieces)
         object_mask = np.asarray(mask.reduce(_FINE)) >= 128
         part_mask = np.zeros_like(object_mask)
         if part:

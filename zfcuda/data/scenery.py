@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from zfcuda.data.dice import Dice
 from zfcuda.data.palette import CHALK, INK, MUTED, Color, luma, mix
 from zfcuda.data.pen import Frame, Pen, arc, oval
+from zfcuda.data.pieces import Pieces
 
 
 def _smooth(dice: Dice, cells: int, side: int) -> np.ndarray:
@@ -132,19 +133,19 @@ def trinket(pen: Pen, dice: Dice, color: Color, outline: Color | None) -> None:
         pen.polygon(oval(0.14, 0.3, x=-0.3, y=0.35, count=14), light)
 
 
-def clutter(canvas: Image.Image, dice: Dice, colors: tuple[Color, ...]) -> None:
+def clutter(canvas: Image.Image, dice: Dice, colors: tuple[Color, ...], pieces: Pieces) -> None:
     """Strews sharp small things over the canvas (RGB, changed in place), in colours near the background's."""
     side = canvas.width
-    for _ in range(3 + dice.below(6)):
+    for k in range(3 + dice.below(6)):
         frame = _strewn(dice, side, 0.025, 0.06)
         color = mix(dice.pick(MUTED), dice.pick(colors), dice.between(0.0, 0.6))
         outline = mix(color, INK if luma(color) > 90 else CHALK, 0.45) if dice.chance(0.7) else None
-        trinket(Pen(canvas, frame), dice, color, outline)
-    for _ in range(dice.below(4)):  # blades of grass, wires
+        trinket(Pen(pieces.sheet(f"clutter {k + 1}", canvas), frame), dice, color, outline)
+    for k in range(dice.below(4)):  # blades of grass, wires
         x, y = dice.between(0, side), dice.between(0, side)
         reach = side * dice.between(0.08, 0.22)
         turn = dice.between(0, 2 * math.pi)
         end = (x + reach * math.cos(turn), y + reach * math.sin(turn))
-        pen = Pen(canvas, Frame(0.0, 0.0, 1.0))
+        pen = Pen(pieces.sheet(f"blade {k + 1}", canvas), Frame(0.0, 0.0, 1.0))
         curve, width = arc((x, y), end, dice.between(-0.25, 0.25), 7), side * dice.between(0.006, 0.012)
         pen.stroke(curve, width, mix(dice.pick(MUTED), dice.pick(colors), 0.4))

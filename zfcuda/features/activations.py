@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.batches import checked_images
-from zfcuda.features.catching import Catching
+from zfcuda.features.catching import Catching, calls_of
 from zfcuda.inputs import checked_layer
 from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
@@ -57,7 +57,8 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
     images = checked_images(image, model)
     distinct = list(dict.fromkeys(names.values()))
     numbers = torch.arange(len(images))
-    with Catching(model, distinct, lambda layer, activation, numbers: activation.clone()) as catching:
+    all_calls = calls_of(model, distinct)
+    with Catching(model, distinct, lambda _, activation, __: activation.clone(), all_calls=all_calls) as catching:
         alone = len(images) > 1 and catching.coupling(images[:1]) is not None
         some = zip(images.split(1), numbers.split(1), strict=True) if alone else [(images, numbers)]
         try:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zfcuda.complaint import one_line
@@ -21,6 +20,7 @@ from zfcuda.features.loading import Skipped
 from zfcuda.features.stream import Stream
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
+from zfcuda.files.tensors import save_tensors
 
 _MARK = "zfcuda.codes"
 _OTHER = "whose code has another length than that of the first"
@@ -76,7 +76,7 @@ class Codes:
         metadata = {"is": _MARK} | {name: json.dumps(value) for name, value in known.items()}
         try:
             with whole(path) as [draft]:
-                save_file(tensors, draft, metadata=metadata)
+                save_tensors(tensors, draft, metadata)
         except (OSError, SafetensorError) as error:
             said = getattr(error, "strerror", None) or error
             raise ValueError(f"path: {_shown(path)}: cannot be written ({said})") from None

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zfcuda.complaint import one_line
@@ -20,6 +19,7 @@ from zfcuda.data.sources import bytes_of
 from zfcuda.features.loading import Skipped
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
+from zfcuda.files.tensors import save_tensors
 
 _MARK = "zfcuda.features"
 # What a state is of -> how it is called where it is of another one.
@@ -99,7 +99,7 @@ class StateFile:
         known = {"is": _MARK, "subject": json.dumps(kept.subject), "skipped": json.dumps(skipped)}
         try:
             with whole(path) as [draft]:
-                save_file(tensors, draft, metadata=known)
+                save_tensors(tensors, draft, known)
         except (OSError, SafetensorError) as error:
             said = getattr(error, "strerror", None) or error
             raise ValueError(f"state: {self.shown}: cannot be written to ({said})") from None

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
-from pathlib import Path
-from pkgutil import iter_modules
 
+from zfcuda.method_names import homes, known
 from zfcuda.methods.method import Method
 
-
-def _found() -> dict[str, Method]:
-    names = sorted(module.name for module in iter_modules([str(Path(__file__).parent)]))
-    modules = (import_module(f"{__package__}.{name}") for name in names if name not in ("method", "table"))
-    found = sorted((module.METHOD for module in modules), key=lambda each: each.name)
-    return {each.name: each for each in found}
-
-
 #: Every method, by name, in alphabetical order.
-METHODS: dict[str, Method] = _found()
+METHODS: dict[str, Method] = {name: import_module(f"{__package__}.{module}").METHOD for name, module in homes().items()}
 
 
 def method(name: str) -> Method:
@@ -27,8 +17,4 @@ def method(name: str) -> Method:
     Raises:
         ValueError: there is none; those that there are follow.
     """
-    if name in METHODS:
-        return METHODS[name]
-    near = difflib.get_close_matches(str(name), METHODS, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {name!r}{meant}")
+    return METHODS[known(name)]

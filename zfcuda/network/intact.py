@@ -100,9 +100,10 @@ _TABLES = frozenset(nn.Module().__dict__) - {"_buffers"}
 
 def _holders(model: nn.Module, registered: bool) -> Iterator[tuple[Any, Any]]:
     """All that can hold a value of the model's, each with a copy of what it holds."""
-    # Not the hooks: another thread may put its own on and take them off meanwhile.
-    met = {id(value) for module in model.modules() for name, value in module.__dict__.items() if "_hooks" in name}
     waiting: list[tuple[Any, bool]] = [(module.__dict__, True) for module in model.modules()]
+    met: set[int] = set()
+    if registered:  # Not the hooks: another thread may put its own on and take them off meanwhile.
+        met = {id(value) for module, _ in waiting for name, value in module.items() if "_hooks" in name}
     while waiting:
         holder, of_module = waiting.pop()
         if isinstance(holder, list | dict | set | deque):

@@ -1,9 +1,9 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
 ``subject`` is the network; ``prepare`` checks; ``cover`` is what hides a part; ``explain`` computes an
-``explanation``, its layers in ``projected``; ``panels`` and ``filters`` draw; ``page`` lays out with ``evidence``,
-``figure`` and ``cards``; ``files`` writes, with the ``numbers`` and the ``record`` of how they were made; ``api`` is
-the page from Python.
+``explanation``, its layers in ``projected``, its methods in ``side_by_side``; ``panels`` and ``filters`` draw; ``page``
+lays out with ``evidence``, ``figure``, ``method_figures`` and ``cards``; ``files`` writes, with the ``numbers`` and the
+``record`` of how they were made; ``api`` is the page from Python.
 """
 
 from zfcuda.report.api import names_of

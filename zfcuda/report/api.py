@@ -12,6 +12,7 @@ from torch import nn
 
 from zfcuda.data.pictures import PICTURES, Picture, as_picture
 from zfcuda.inputs import integer
+from zfcuda.method_names import chosen
 from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Paint
 from zfcuda.report.explain import explain as explain_picture
@@ -35,6 +36,7 @@ def explain(
     fill: Paint = "grey",
     output: Output | None = None,
     top: int = 4,
+    methods: Sequence[str] | str | None = None,
     title: str | None = None,
     progress: bool = False,
 ) -> Path:
@@ -63,6 +65,8 @@ def explain(
         output: what makes scores of the model's answer, as in :func:`zfcuda.occlusion_map`; for a segmentation,
             zfcuda.occlusion.areas.
         top: how many maps of each layer are shown.
+        methods: whose maps of the target are shown side by side: names as in zfcuda.methods.METHODS, or "all"; None:
+            no others than the occlusion map.
         title: what to call the network; None: the name of its class.
         progress: show bars on stderr.
 
@@ -84,6 +88,7 @@ def explain(
     window, stride, top = integer("window", window), integer("stride", stride), integer("top", top)
     if top < 1:
         raise ValueError(f"top: expected at least 1, got {top}")
+    names = chosen(methods)
     with Folder(out) as folder:
         subject = subject_of(model, classes=classes, preprocess=preprocess, title=title)
         prepared = [
@@ -100,7 +105,7 @@ def explain(
             )
             for name, picture in named
         ]
-        explanations = (explain_picture(one, top=top, progress=progress) for one in prepared)
+        explanations = (explain_picture(one, top=top, methods=names, progress=progress) for one in prepared)
         return written(folder, explanations, len(prepared))
 
 

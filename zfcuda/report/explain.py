@@ -1,8 +1,9 @@
-"""The long work on one picture: projections of the strongest maps, and the occlusion map."""
+"""The long work on one picture: projections of the strongest maps, the occlusion map, other methods' maps."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -15,14 +16,16 @@ from zfcuda.report.explanation import Explanation
 from zfcuda.report.layers import ConvLayer, chosen
 from zfcuda.report.prepare import Prepared
 from zfcuda.report.projected import projected
+from zfcuda.report.side_by_side import side_by_side
 
 
-def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Explanation:
+def explain(prepared: Prepared, *, top: int = 4, methods: Sequence[str] = (), progress: bool = False) -> Explanation:
     """Does the long work on one picture.
 
     Args:
         prepared: from :func:`prepare`.
         top: how many maps of each layer.
+        methods: whose maps are shown side by side, from zfcuda.method_names.chosen.
         progress: show bars on stderr.
     """
     p = prepared
@@ -71,6 +74,7 @@ def explain(prepared: Prepared, *, top: int = 4, progress: bool = False) -> Expl
         truth=p.truth,
         output=p.output,
         seconds=seconds,
+        methods=side_by_side(p, methods, occlusion, seconds, progress=progress),
         filters=p.subject.in_colour(filters) if filters is not None and filters.shape[1] == 3 else filters,
     )
 

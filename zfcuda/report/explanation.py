@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import torch
 from torch import Tensor
 
+from zfcuda.methods import Method
 from zfcuda.occlusion import OcclusionMap
 from zfcuda.occlusion.map_data import Rectangle
 from zfcuda.occlusion.output import Output
@@ -66,6 +68,50 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class MethodMap:
+    """What one method says about the picture, for the class that the page asks about.
+
+    Attributes:
+        method: which one.
+        values: float32 [H,W] on the CPU; None where it cannot be had.
+        seconds: how long it took.
+        refusal: why it cannot be had, in words; "" where it is there.
+        warnings: what it warned of.
+    """
+
+    method: Method
+    values: Tensor | None
+    seconds: float
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of the map; 0 where it is zero everywhere, or holds no numbers."""
+        return 0.0 if self._finite is None else float(self._finite.abs().max())
+
+    @property
+    def maximum(self) -> tuple[float, tuple[int, int]] | None:
+        """(the largest value, (y, x) of the first pixel that has it); None where there is no number."""
+        if self.values is None or self._finite is None:
+            return None
+        value = self._finite.max()
+        y, x = divmod(int((self.values == value).flatten().int().argmax()), self.values.shape[1])
+        return float(value), (y, x)
+
+    @property
+    def unknown(self) -> int:
+        """How many pixels have no number."""
+        return 0 if self.values is None else int((~self.values.isfinite()).sum())
+
+    @property
+    def _finite(self) -> Tensor | None:
+        """The numbers of the map; None where there is none."""
+        numbers = None if self.values is None else self.values[torch.isfinite(self.values)]
+        return numbers if numbers is not None and numbers.numel() else None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """All that the page says about one picture.
 
@@ -87,6 +133,7 @@ class Explanation:
         truth: bool [H,W], the part that truly decides, where that is known.
         output: what made scores of the network's answer; None: they are its answer.
         seconds: how long the occlusion map took.
+        methods: the maps of the methods that were asked for, in that order.
         filters: [N,C,kh,kw] the weights of the first convolution; None where they cannot be read.
     """
 
@@ -110,6 +157,7 @@ class Explanation:
     truth: Tensor | None
     output: Output | None
     seconds: float
+    methods: tuple[MethodMap, ...]
     filters: Tensor | None
 
     def label_name(self, label: int) -> str:

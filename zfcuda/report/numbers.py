@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zfcuda.complaint import writable
 from zfcuda.occlusion.output import named
-from zfcuda.report.explanation import Explanation
+from zfcuda.report.explanation import Explanation, MethodMap
 
 
 def numbers_of(e: Explanation) -> dict[str, Any]:
@@ -39,6 +39,7 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
             "fill": e.cover.colour and list(e.cover.colour) if e.cover.kind == "colour" else e.cover.kind,
             "output": None if e.output is None else named(e.output),
             "target": e.target if e.chosen_target else None,
+            "methods": [one.method.name for one in e.methods] or None,
         },
         "classes": [
             {
@@ -107,6 +108,22 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
                 **truth,
             },
         },
+        "methods": [_method(one) for one in e.methods],
+    }
+
+
+def _method(one: MethodMap) -> dict[str, Any]:
+    """One method's map; the largest magnitude is what the page divides by."""
+    maximum = one.maximum
+    return {
+        "name": one.method.name,
+        "signed": one.method.signed,
+        "largest_magnitude": None if maximum is None else single(torch.tensor(one.largest)),
+        "maximum": maximum and {"value": single(torch.tensor(maximum[0])), "position": list(maximum[1])},
+        "without_number": one.unknown,
+        "seconds": round(one.seconds, 4),
+        "refusal": one.refusal or None,
+        "warnings": list(one.warnings),
     }
 
 

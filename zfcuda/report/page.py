@@ -13,6 +13,7 @@ from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.figure import finding, occlusion
 from zfcuda.report.filters import Filters
+from zfcuda.report.method_figures import methods
 from zfcuda.report.networks import Network
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, text, times
@@ -139,6 +140,7 @@ def _picture(index: int, e: Explanation, drawn: Drawn) -> str:
 <div><h3>Most probable classes</h3>{_bars(e)}</div>
 </div>
 {occlusion(index, e, drawn)}
+{methods(e, drawn)}
 {layers(e, drawn)}
 </article>
 """

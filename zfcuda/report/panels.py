@@ -12,12 +12,14 @@ from zfcuda import render
 from zfcuda.occlusion.map_data import Rectangle
 from zfcuda.occlusion.map_pictures import drop
 from zfcuda.report.cover import Cover
-from zfcuda.report.explanation import Explanation, Unit
+from zfcuda.report.explanation import Explanation, MethodMap, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
 _OUTLINE = (255, 214, 10)
 # What the evidence is drawn of, in words; the first one is shown first.
 QUANTITIES = {"log_odds": "log-odds", "score": "logit", "probability": "probability"}
+# Whether a method has a sign -> the colours that its map is drawn in.
+METHOD_COLOURS = {True: "diverging", False: "inferno"}
 _FIRST = next(iter(QUANTITIES))
 
 
@@ -57,7 +59,8 @@ class Drawn:
     """All pictures of one explanation.
 
     `evidence` is by quantity; `activity`, `projection` and `patch`, of the unit that is followed, are None where there
-    is none, `projection` also where that cannot be; `units` are per layer and unit.
+    is none, `projection` also where that cannot be; `units` are per layer and unit; `methods` are by name, without
+    those that were refused.
     """
 
     picture: Panel
@@ -70,6 +73,7 @@ class Drawn:
     labels: Panel
     legend: list[render.Label]
     units: list[list[DrawnUnit]]
+    methods: dict[str, Panel]
 
     def named(self, stem: str) -> dict[str, Image.Image]:
         """Every picture by its file name."""
@@ -82,6 +86,7 @@ class Drawn:
             "patch": self.patch,
             "probability": self.probability,
             "labels": self.labels,
+            **{f"method-{name}": panel for name, panel in self.methods.items()},
         }
         return {f"{stem}-{key}.png": panel.image for key, panel in panels.items() if panel is not None}
 
@@ -114,6 +119,7 @@ def draw(e: Explanation) -> Drawn:
         labels=_map(labels, "Map of the most probable class for each position of the square"),
         legend=legend,
         units=[[_unit(shown, unit, f"{layer.name}, map {unit.number}") for unit in layer.units] for layer in e.layers],
+        methods={one.method.name: _method(e, one, one.values) for one in e.methods if one.values is not None},
     )
 
 
@@ -127,6 +133,12 @@ def sheet(e: Explanation, drawn: Drawn) -> dict[str, Image.Image]:
             tiles = [_fitted(panel.image, _TILE, hard=panel.hard) for row in rows for panel in row]
             out[layer.name] = render.grid(tiles, len(units), gap=8)
     return out
+
+
+def coloured(values: Tensor, largest: float, *, signed: bool) -> Image.Image:
+    """A map [H,W] divided by its largest magnitude, in colours that go with the square root of what is left."""
+    share = (values / largest if largest else values).clamp(-1, 1)  # infinities take an end
+    return render.heatmap(share.sign() * share.abs().sqrt(), -float(signed), 1.0, colours=METHOD_COLOURS[signed])
 
 
 def _map(picture: Image.Image, alt: str) -> Panel:
@@ -178,6 +190,13 @@ def _evidence(e: Explanation, shown: Image.Image, of: str) -> Evidence:
     what = f"the {QUANTITIES[of]} of {e.class_names[e.target]}"
     alt = f"By how much hiding each part of {e.name} lowers (red) or raises (blue) {what}"
     return Evidence(Panel(_outlined(render.overlay(shown, heat, limit=limit), e.truth), alt), limit)
+
+
+def _method(e: Explanation, one: MethodMap, values: Tensor) -> Panel:
+    """One method's map."""
+    heat = coloured(values, one.largest, signed=one.method.signed)
+    what = f"what {one.method.title} says of each pixel of {e.name}, for {e.class_names[e.target]}"
+    return Panel(_outlined(heat, e.truth), f"Heat map: {what}", hard=_small(heat))
 
 
 def _outlined(out: Image.Image, truth: Tensor | None) -> Image.Image:

@@ -102,6 +102,12 @@ section > .panels + .note { margin-top: 16px; }
   border-left: 3px solid var(--accent); border-radius: 6px; font-size: .93rem; }
 .method { margin-top: 12px; }
 
+.keys { display: flex; flex-wrap: wrap; gap: 12px 32px; margin: 14px 0 0; }
+.keys .scale { flex: 1 1 260px; max-width: 420px; margin: 0; }
+.keys p { margin: 4px 0 0; font-size: .84rem; line-height: 1.45; }
+.methods .row { display: flex; justify-content: space-between; gap: 8px; margin-top: 6px; font-size: .84rem; }
+.methods .source { display: block; margin-top: 3px; font-style: italic; }
+
 .layer { margin-top: 26px; padding-top: 18px; border-top: 1px solid var(--line); }
 .layer > header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 14px; padding: 0; margin: 0 0 14px;
   max-width: none; }

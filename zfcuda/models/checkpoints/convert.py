@@ -122,16 +122,13 @@ def _mean(text: str, loaded: Loaded) -> str:
 
 
 def _write(out: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
-    from safetensors.torch import save_file
+    from zfcuda.files.tensors import save_tensors
 
     # Copies: tensors that share memory, or are parts of others, cannot be saved as they are.
     copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
     try:
         with whole(out) as [draft]:
-            draft.touch()
-            mode = draft.stat().st_mode  # that of every new file here; safetensors would let nobody else read it
-            save_file(copies, draft, facts)
-            draft.chmod(mode)
+            save_tensors(copies, draft, facts)
     except OSError as error:
         raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from None
     except Exception as error:

@@ -1,0 +1,67 @@
+"""What was measured so far, kept in a file line by line, so that a run that was broken off goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from zfcuda.faithfulness.truth.measure import Record
+from zfcuda.files.drafts import whole
+from zfcuda.files.regular import refusal
+
+
+class Kept:
+    """A file of records, one a line, under a line of what they depend on; records of other facts are left out.
+
+    Args:
+        path: of the file; it need not be there.
+        facts: what the records depend on, fit for JSON.
+
+    Attributes:
+        records: index -> record.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self._path, self._facts = path, facts
+        self.records: dict[int, Record] = {}
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Kept:
+        self.records = self._read()
+        with whole(self._path) as [draft]:  # the last line may be half of one
+            lines = [self._facts, *self.records.values()]
+            draft.write_text("".join(map(_line, lines)), encoding="utf-8")
+        self._file = open(self._path, "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._file is not None
+        self._file.close()
+        if kind is None or not self.records:
+            self._path.unlink()
+
+    def add(self, record: Record) -> None:
+        """Keeps a record, on disk too."""
+        assert self._file is not None
+        self._file.write(_line(record))
+        self._file.flush()
+        self.records[record["picture"]] = record
+
+    def _read(self) -> dict[int, Record]:
+        if refusal(self._path):  # there is none, or it is no file; then the disk says so when it is written
+            return {}
+        found: list[Any] = []
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:  # the run was killed while it wrote this one
+                break
+        if not found or found[0] != self._facts:
+            return {}
+        return {record["picture"]: record for record in found[1:]}
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value) + "\n"

@@ -1,0 +1,111 @@
+"""All that is measured of one drawn picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.data import HELD_OUT_SEED, Parts
+from zfcuda.faithfulness.energy import energy_inside
+from zfcuda.faithfulness.parts import part_importance
+from zfcuda.faithfulness.pointing import pointing_chance, pointing_game
+from zfcuda.faithfulness.randomization import shuffled_from_the_top, similarity
+from zfcuda.faithfulness.removal import deletion, insertion
+from zfcuda.faithfulness.truth.paper import paper_questions
+from zfcuda.methods import METHODS, method
+from zfcuda.network.intact import evaluating
+
+#: The name of the map that is drawn at random: what luck scores.
+RANDOM = "random"
+#: Deletion and insertion take 2 x 29 images for each map, randomization eight more maps: one picture in so many.
+CURVES_EVERY, RANDOMIZATION_EVERY = 4, 20
+STEPS = 28
+
+# A method by name -> images [N,3,H,W] of a model, with a class for each, as maps [N,H,W].
+Compute = Callable[[nn.Module, Tensor, Sequence[int]], Tensor]
+#: What is known of a picture once it is measured: numbers under names, fit for JSON.
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the answer: runs of equal settings may go on with one another's records.
+
+    Attributes:
+        methods: names out of zfcuda.methods, in the order of the table's rows.
+        seed: of the drawn pictures.
+    """
+
+    methods: tuple[str, ...] = field(default_factory=lambda: tuple(METHODS))
+    seed: int = HELD_OUT_SEED
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("methods: expected at least one, got none")
+        for name in self.methods:
+            method(name)
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods: expected each once, got {', '.join(self.methods)}")
+        Parts(self.seed)
+
+    def computes(self, index: int) -> Mapping[str, Compute]:
+        """The methods, and the random map of picture `index`."""
+
+        def random(model: nn.Module, images: Tensor, targets: Sequence[int]) -> Tensor:
+            dice = torch.Generator().manual_seed(dealt[0] + 1000 * index)
+            dealt[0] += 1  # another one at each call
+            return torch.rand(len(images), *images.shape[2:], generator=dice).to(images)
+
+        dealt = [0]
+        return {name: METHODS[name].compute for name in self.methods} | {RANDOM: random}
+
+
+def measure(model: Any, settings: Settings, index: int) -> Record:
+    """Measures every method on picture `index`, explaining its true class.
+
+    model: a network with a `.preprocess` that leaves the pictures of Parts their size.
+    """
+    parts = Parts(settings.seed)
+    picture, device = parts[index], next(model.parameters()).device
+    image = model.preprocess(picture.image).to(device)
+    blank = model.preprocess(parts.draw(index, part=False).image).to(device)
+    if image.shape[2:] != picture.part_mask.shape:
+        raise ValueError(f"model: expected images {list(picture.part_mask.shape)}, got {list(image.shape[2:])}")
+    label, mask = picture.label, picture.part_mask
+    with evaluating(model), torch.no_grad():
+        guesses = model(torch.cat([image, blank])).argmax(1).tolist()
+    computes = settings.computes(index)
+    maps = {name: compute(model, image, [label])[0] for name, compute in computes.items()}
+    pieces = part_importance(model, parts, index, target=label)
+    record: Record = {
+        "picture": index,
+        "right": guesses[0] == label,
+        "right_without": guesses[1] == label,
+        "pointing_chance": pointing_chance(mask),
+        "part": float(mask.mean()),
+        "paper": paper_questions(model, image, picture),
+        "methods": {
+            name: {
+                "pointing": pointing_game(map, mask),
+                "energy": energy_inside(map, mask),
+                "pieces": pieces.rank_correlation(map),
+                "first": pieces.finds_the_first(map),
+            }
+            for name, map in maps.items()
+        },
+    }
+    if index % CURVES_EVERY == 0:
+        for name, map in maps.items():
+            for curve in (deletion, insertion):
+                found = curve(model, image, map, target=label, steps=STEPS)
+                record["methods"][name][found.kind] = found.auc
+    if index % RANDOMIZATION_EVERY == 0:
+        for layer, changed in shuffled_from_the_top(model, seed=index):
+            for name, compute in computes.items():
+                alike = similarity(compute(changed, image, [label])[0], maps[name])
+                record["methods"][name].setdefault("layers", {})[layer] = list(alike)
+    return record
