@@ -79,6 +79,14 @@ def test_the_nearest_of_a_query(made: Path, folder: Path) -> None:
     assert len(distances) == 3 and distances == sorted(distances) and distances[0] > 0
 
 
+def test_files_in_place_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    files = sorted(map(str, folder.glob("*/*.png")))[:5]
+    assert cli.main(["embed", *files, "--model", "demo", "--out", str(tmp_path), "--query", files[2]]) == 0
+    [query] = record(tmp_path)["queries"]
+    found = [row["name"] for row in query["pixels"]]
+    assert sorted(found) == sorted(Path(file).name for file in files if file != files[2])  # as many as there are
+
+
 def test_codes_are_used_again(
     made: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +169,8 @@ def test_codes_of_other_pictures(made: Path, tmp_path: Path, capsys: pytest.Capt
     Parts(seed=5)[0].image.save(tmp_path / "a.png")
     words = ["embed", str(tmp_path), "--model", "demo", "--codes", str(made / "codes.safetensors")]
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 2
-    assert re.search(r"--codes: .*: of other pictures than .* has: no .* there and 11 more", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(r"--codes: .*: of other pictures; .* is not among the 1 here, nor are 11 more", said)
 
 
 def test_without_scikit_learn(

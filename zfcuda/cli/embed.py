@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.folders import add_folder, subject_and_pictures
+from zfcuda.cli.folders import add_pictures, subject_and_pictures
 from zfcuda.cli.queries import class_of, found_nearest
 from zfcuda.complaint import CommandError, naming, one_line
 
@@ -27,7 +27,7 @@ _ASKED = 2000  # pictures whose nearest one is looked for, to say how often it i
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("embed", help="lay pictures out so that those a network takes for alike stand together")
-    add_folder(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--layer",
         metavar="NAME",
@@ -69,6 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.embed import embed
     from zfcuda.features.mosaic import laid_out
     from zfcuda.features.places import places
+    from zfcuda.features.ranks import Ranks
     from zfcuda.features.scatter import scatter
 
     _check(arguments)
@@ -78,8 +79,10 @@ def _run(arguments: argparse.Namespace) -> int:
         at = _indices(arguments, found, pictures)
         queries = None
         if arguments.query:
-            folder, count = arguments.folder, arguments.nearest
-            queries = found_nearest(arguments.query, subject, folder, pictures, found, at, count)
+            words, count = arguments.pictures, arguments.nearest
+            queries = found_nearest(arguments.query, subject, words, pictures, found, at, count)
+        if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+            return 0
         tell = f"laying {len(found):,} pictures out by {arguments.method}, from {found.values.shape[1]:,} numbers each"
         print(f"{tell} ({found.layer})", flush=True)
         points = embed(found, arguments.method, seed=arguments.seed)
@@ -151,10 +154,10 @@ def _indices(arguments: argparse.Namespace, found: Codes, pictures: Collection) 
     known = {name: index for index, name in enumerate(pictures.names)}
     missing = [name for name in found.names if name not in known]
     if missing:
-        rest = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        more = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise ValueError(
-            f"--codes: {one_line(arguments.codes or '')}: of other pictures than {one_line(arguments.folder)} has: "
-            f"no {one_line(missing[0])} there{rest}"
+            f"--codes: {one_line(arguments.codes)}: of other pictures; {one_line(missing[0])} is not among the "
+            f"{len(pictures):,} here{more}"
         )
     return [known[name] for name in found.names]
 

@@ -24,7 +24,7 @@ _TOLERANCE = 1e-3
 def found_nearest(
     queries: Sequence[str],
     subject: Subject,
-    folder: str,
+    words: Sequence[str],
     pictures: Collection,
     found: Codes,
     at: Sequence[int],
@@ -34,7 +34,7 @@ def found_nearest(
 
     Args:
         queries: paths.
-        folder, pictures: where the pictures are, and they themselves.
+        words, pictures: a folder, or files, and the pictures in it.
         found, at: the codes, and the index in `pictures` of each.
         count: how many; of fewer pictures than that, all.
 
@@ -63,7 +63,7 @@ def found_nearest(
     }
     drawn, numbers = [], []
     for i, path in enumerate(queries):
-        own = _own(path, folder, found)
+        own = _own(path, words, pictures, found)
         rows = {space: _row(values, query[i], own, count) for space, (values, query) in spaces.items()}
         shown = {
             _SPACES[space].format(found.layer): [
@@ -99,12 +99,16 @@ def _row(values: Tensor, query: Tensor, own: int | None, count: int) -> list[tup
     return [(index, distance) for index, distance in found if index != own][:count]
 
 
-def _own(path: str, folder: str, found: Codes) -> int | None:
-    """Which of the pictures in the folder a query is, where it is one of them."""
-    try:
-        return found.names.index(Path(path).resolve().relative_to(Path(folder).resolve()).as_posix())
-    except (ValueError, OSError):
-        return None
+def _own(path: str, words: Sequence[str], pictures: Collection, found: Codes) -> int | None:
+    """Which of the pictures a query is, where it is one of them."""
+    file = Path(path).resolve()
+    if len(words) == 1 and Path(words[0]).is_dir():
+        folder = Path(words[0]).resolve()
+        name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else None
+    else:
+        known = zip(words, pictures.names, strict=False)  # files in their order; or one word, of drawn ones
+        name = next((name for word, name in known if Path(word).resolve() == file), None)
+    return found.names.index(name) if name in found.names else None
 
 
 def _check_network(subject: Subject, pictures: Collection, found: Codes, at: Sequence[int]) -> None:
