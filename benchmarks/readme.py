@@ -244,12 +244,12 @@ def truth() -> str:
                 name,
                 _percent(row["pointing"]),
                 _percent(row["energy"]),
-                f"{row['after_all']['value']:.2f}" if "after_all" in row else "-",
+                _plain(row["after_all"]) if "after_all" in row else "-",
             ]
             for name, row in methods.items()
             if row is not luck
         ]
-        + [["by chance", chance["pointing"], chance["energy"], f"{luck['after_all']['value']:.2f}"]],
+        + [["by chance", chance["pointing"], chance["energy"], _plain(luck["after_all"])]],
     )
     guess = "8.3 %"  # one class of twelve
     asked = _table(
@@ -283,6 +283,10 @@ def truth() -> str:
             *asked,
         ]
     )
+
+
+def _plain(figure: Mapping[str, float]) -> str:
+    return f"{round(figure['value'], 2) + 0.0:.2f}"  # no minus before a zero
 
 
 def _percent(figure: Mapping[str, float]) -> str:

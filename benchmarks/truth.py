@@ -7,6 +7,7 @@ It writes docs/truth.md with its pictures, and moves the figures to benchmarks/r
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,9 +22,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200, help="held-out pictures (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="where the network runs (default: %(default)s)")
     arguments = parser.parse_args()
-    code = cli.main(
-        ["truth", "--pictures", str(arguments.pictures), "--device", arguments.device, "--out", str(DOCUMENTS)]
-    )
+    out = os.path.relpath(DOCUMENTS)  # it stands in the document
+    code = cli.main(["truth", "--pictures", str(arguments.pictures), "--device", arguments.device, "--out", out])
     if code:
         sys.exit(code)
     (DOCUMENTS / "truth.json").replace(RESULTS / "truth.json")

@@ -98,20 +98,8 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = [
-    "explain",
-    "demo",
-    "layers",
-    "summary",
-    "convert",
-    "backend",
-    "activations",
-    "filters",
-    "dead",
-    "codes",
-    "embed",
-    "truth",
-]
+COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
+COMMANDS += ["layers", "summary", "convert", "backend"]
 
 
 def bare(function: Callable[..., Any]) -> str:

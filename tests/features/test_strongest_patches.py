@@ -260,7 +260,9 @@ def test_the_order_of_merging_does_not_matter() -> None:
     def taken(blocks: list[list[int]]) -> Winners:
         winners = Winners(6, 5, torch.float32, torch.device("cpu"))
         for block in blocks:
-            winners.take(values[block], torch.tensor(block), places[block])
+            winners.begin(torch.tensor(block))
+            for rows in (slice(0, 2), slice(2, 6)):
+                winners.take(values[block][:, rows], torch.tensor(block), places[block][:, rows], rows)
         return winners
 
     expected = taken([list(range(40))])

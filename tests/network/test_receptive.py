@@ -273,3 +273,12 @@ def test_the_size_does_not_depend_on_the_image_s() -> None:
     assert largest is not None
     extents = {largest.rectangle(y, y)[2] - largest.rectangle(y, y)[0] for y in range(20, 40)}
     assert max(extents) == largest.size[0]
+
+
+def test_some_layers_alone_run_no_further() -> None:
+    """The last layer fits no image of this size."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(5, 2))
+    found = receptive_fields(model, (12, 12), ["1", "0"])
+    assert list(found) == ["1", "0"] and [field and field.size for field in found.values()] == [(5, 5), (3, 3)]
+    with pytest.raises(ValueError, match="does not fit layer '3'"):
+        receptive_fields(model, (12, 12))

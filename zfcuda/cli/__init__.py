@@ -7,11 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zfcuda.cli import activations, backend, codes, convert, dead, demo, embed, explain, filters, layers, summary, truth
+from zfcuda.cli import (
+    activations,
+    backend,
+    codes,
+    convert,
+    dead,
+    demo,
+    embed,
+    explain,
+    filters,
+    layers,
+    patches,
+    summary,
+    truth,
+)
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
-_VERBS = (explain, demo, layers, summary, convert, backend, activations, filters, dead, codes, embed, truth)
+_VERBS = (explain, demo, patches, activations, filters, dead, codes, embed, truth, layers, summary, convert, backend)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.options import add_model, add_work, checked_device, checked_top
+from zfcuda.cli.options import add_model, add_work, checked_device, checked_top, method_names
 from zfcuda.cli.pages import LESS, report
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
 from zfcuda.complaint import naming
-from zfcuda.method_names import chosen, homes
+from zfcuda.method_names import homes
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -48,6 +48,8 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--methods",
+        type=method_names,
+        default=(),
         metavar="NAMES",
         help="maps of several methods side by side, as in occlusion,gradcam; all, or some of: " + ", ".join(homes()),
     )
@@ -60,8 +62,6 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    methods = chosen(arguments.methods, "--methods")  # before torch is imported
-
     from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.report import Folder, load_subject, names_of, prepare
 
@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, prepared, top, methods)
+        return report(folder, prepared, top, arguments.methods)
 
 
 def _fill(text: str) -> str | int | list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from zfcuda.method_names import chosen
+
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -54,6 +56,18 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="cpu", help="where the network runs, as in cuda or cuda:1 (default: %(default)s)"
     )
+
+
+def method_names(text: str) -> tuple[str, ...]:
+    """The names of methods that an option lists between commas; a mistake is told before torch is imported.
+
+    Raises:
+        argparse.ArgumentTypeError: a name that no method has.
+    """
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
 
 
 def checked_top(top: int) -> int:

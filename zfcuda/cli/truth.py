@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.options import checked_device
+from zfcuda.cli.options import checked_device, method_names
+from zfcuda.complaint import naming
+from zfcuda.method_names import ALL, homes
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -22,7 +24,13 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--pictures", type=int, default=200, metavar="N", help="how many are drawn (default: %(default)s)"
     )
-    parser.add_argument("--methods", metavar="A,B,...", help="which methods (default: all of them)")
+    parser.add_argument(
+        "--methods",
+        type=method_names,
+        default=ALL,
+        metavar="NAMES",
+        help="which methods: all (the default), or some of: " + ", ".join(homes()),
+    )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="of the pictures (default: the one that is kept for measuring)"
     )
@@ -39,25 +47,32 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from zfcuda.data import HELD_OUT_SEED
     from zfcuda.faithfulness.truth import Kept, Settings, figures, measure, table, write
-    from zfcuda.methods import METHODS
     from zfcuda.models import load_demo
     from zfcuda.report.record import versions, weights_checksum
 
     if arguments.pictures < 1:
         raise ValueError(f"--pictures: expected at least 1, got {arguments.pictures}")
-    names = tuple(METHODS) if arguments.methods is None else tuple(arguments.methods.replace(" ", "").split(","))
-    settings = Settings(names, HELD_OUT_SEED if arguments.seed is None else arguments.seed)
+    settings = Settings(arguments.methods, HELD_OUT_SEED if arguments.seed is None else arguments.seed)
     network = load_demo().to(checked_device(arguments.device))
     folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    same = {**versions(), "weights": weights_checksum(network), "methods": list(names), "seed": settings.seed}
+    with naming(f"--out {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    same = {
+        **versions(),
+        "weights": weights_checksum(network),
+        "methods": list(settings.methods),
+        "seed": settings.seed,
+    }
     with Kept(folder / _PARTIAL, same) as kept:
         try:
             for index in tqdm(range(arguments.pictures), unit="picture"):
                 if index not in kept.records:
-                    began = time.perf_counter()
+                    began = time.process_time()
                     record = measure(network, settings, index)
-                    kept.add({**record, "seconds": time.perf_counter() - began})
+                    kept.add({**record, "seconds": time.process_time() - began})
+            records = [kept.records[index] for index in range(arguments.pictures)]
+            print(table(figures(records)), flush=True)
+            page, *beside = write(folder, network, settings, records, _facts(arguments, settings.seed, records))
         except KeyboardInterrupt as stop:
             if kept.records:
                 print(table(figures(list(kept.records.values()))), flush=True)
@@ -66,9 +81,6 @@ def _run(arguments: argparse.Namespace) -> int:
                     "command goes on from there",
                 )
             raise
-        records = [kept.records[index] for index in range(arguments.pictures)]
-        print(table(figures(records)), flush=True)
-        page, *beside = write(folder, network, settings, records, _facts(arguments, settings.seed, records))
     print(f"{page} explains the table; beside it: {', '.join(path.name for path in beside)}")
     return 0
 
@@ -80,9 +92,10 @@ def _facts(arguments: argparse.Namespace, seed: int, records: Sequence[Any]) -> 
     from zfcuda.report.record import versions
 
     words = ["zfcuda truth", f"--pictures {arguments.pictures}", f"--out {arguments.out}"]
-    for option in ("methods", "seed"):
-        if getattr(arguments, option) is not None:
-            words.append(f"--{option} {getattr(arguments, option)}")
+    if arguments.methods != tuple(homes()):
+        words.append(f"--methods {','.join(arguments.methods)}")
+    if arguments.seed is not None:
+        words.append(f"--seed {arguments.seed}")
     return {
         "command": " ".join(words),
         "date": datetime.date.today().isoformat(),

@@ -114,14 +114,17 @@ class Collection:
         Raises:
             As image().
         """
+        return self._shown(self._source.item(index))
+
+    def image_and_picture(self, index: int) -> tuple[Tensor, Image.Image]:
+        """Both of a picture, which is read once.
+
+        Raises:
+            As image().
+        """
         item = self._source.item(index)
-        if isinstance(item, Tensor):
-            return self._drawn(self._image(item))
-        picture = as_picture(item)
-        ours = as_ours(self.preprocess)
-        if ours is not None:
-            return ours.crop(picture).convert("RGB")
-        return picture if self.preprocess is None else _seen(self.preprocess, picture)
+        item = item if isinstance(item, Tensor) else as_picture(item)
+        return self._image(item), self._shown(item)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -152,6 +155,15 @@ class Collection:
         if self.preprocess is None:
             raise TypeError("preprocess: expected one that makes an image of a picture, got None")
         return image_of(self.preprocess, item, f"preprocess: {name_of(self.preprocess)}")[0]
+
+    def _shown(self, item: Any) -> Image.Image:
+        if isinstance(item, Tensor):
+            return self._drawn(self._image(item))
+        picture = as_picture(item)
+        ours = as_ours(self.preprocess)
+        if ours is not None:
+            return ours.crop(picture).convert("RGB")
+        return picture if self.preprocess is None else _seen(self.preprocess, picture)
 
     def _drawn(self, image: Tensor) -> Image.Image:
         image = image.detach().float().cpu()

@@ -61,9 +61,9 @@ def _fields(
     except (ValueError, TypeError) as error:
         return {}, first_line(error)
     try:
-        every = receptive_fields(network, size)
-        return {layer: every.get(name) for layer, name in own.items()}, ""
-    except ValueError:  # something behind these layers may not fit an image of this size
+        every = receptive_fields(network, size, own.values())
+        return {layer: every[name] for layer, name in own.items()}, ""
+    except ValueError:  # one of them gives no tensor, say, or does not fit an image of this size
         pass
     found, why = {}, ""
     for layer, name in own.items():

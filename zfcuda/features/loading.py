@@ -9,10 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zfcuda.complaint import one_line, out_of_memory, own, reason
 from zfcuda.data.collection import Collection
+from zfcuda.network.example import image_dtypes
 
 _AHEAD = 2  # blocks that are loaded while one is run
 _MOST = 32  # images of 224 x 224 that run together; of smaller ones more
@@ -40,6 +41,34 @@ def block_size(image: Tensor) -> int:
     """How many pictures a block has, by the size of the first image [C,H,W]; a power of two."""
     room = _MOST * 224 * 224 // max(1, image.shape[-1] * image.shape[-2])
     return 1 << max(0, min(256, room).bit_length() - 1)
+
+
+def placed(images: Tensor, model: nn.Module) -> Tensor:
+    """Images on the device of a model, in a dtype of its weights."""
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    if not weights:
+        return images
+    device, known = weights[0].device, {weight.dtype for weight in weights}
+    fits = images.dtype in known or torch.is_autocast_enabled(device.type)
+    if images.device.type == "cpu" and device.type == "cuda":
+        images = images.pin_memory()
+    return images.to(device, images.dtype if fits else image_dtypes(model)[0], non_blocking=True)
+
+
+def first_image(collection: Collection) -> Tensor:
+    """The first image [C,H,W] that can be made.
+
+    Raises:
+        ValueError: there is none; the first reason follows.
+    """
+    why: Skipped | None = None
+    for index in range(len(collection)):
+        image = load(collection, index)
+        if isinstance(image, Tensor):
+            return image
+        why = why or image
+    assert why is not None  # a collection holds at least one
+    raise ValueError(f"pictures: none of {len(collection)} can be read; the first, {why.name}: {why.reason}")
 
 
 def loaded(collection: Collection, blocks: Sequence[range]) -> Generator[tuple[list[Batch], list[Skipped]]]:

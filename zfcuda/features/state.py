@@ -33,6 +33,10 @@ _WORDS = {
 }
 
 
+class OtherStateError(ValueError):
+    """Raised where a state is of something else."""
+
+
 @dataclass
 class Kept:
     """What is done of a pass.
@@ -74,7 +78,7 @@ class StateFile:
         """What was done of this subject: the file, then those of the other processes of a killed pass.
 
         Raises:
-            ValueError: the file is of something else.
+            OtherStateError: (a ValueError) the file is of something else.
         """
         found = []
         for path in [self.path, *self.parts]:
@@ -141,7 +145,7 @@ class StateFile:
     def _check(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         for key, words in _WORDS.items():
             if there.get(key) != here.get(key):
-                raise ValueError(
+                raise OtherStateError(
                     f"state: {self.shown} is of {words}{_difference(there.get(key), here.get(key))}; "
                     "name another file, or remove this one"
                 )

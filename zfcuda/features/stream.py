@@ -16,12 +16,11 @@ from zfcuda.complaint import one_line, out_of_memory, reason
 from zfcuda.data.collection import Collection, Pictures
 from zfcuda.features.accumulator import Accumulator, Passed
 from zfcuda.features.catching import Catching, calls_of
-from zfcuda.features.loading import Batch, Skipped, block_size, load, loaded
+from zfcuda.features.loading import Batch, Skipped, block_size, first_image, loaded, placed
 from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import Kept, StateFile, model_fingerprint
 from zfcuda.files.signals import held
 from zfcuda.inputs import checked_layer
-from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap, wrapper_of
 
 WRITE_EVERY = 5.0  # seconds between two writes of the state
@@ -62,8 +61,7 @@ class Stream:
         self.collection = pictures if given else Collection.of(pictures, preprocess=preprocess, model=self.model)
         weights = [p for p in self.model.parameters() if p.is_floating_point()]
         self.device = weights[0].device if weights else torch.device("cpu")
-        self._dtypes = {weight.dtype for weight in weights}
-        first = _first(self.collection)
+        first = first_image(self.collection)
         self.size: tuple[int, ...] = tuple(first.shape)
         self._block = block_size(first)
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -189,7 +187,7 @@ class Stream:
         self, catching: Catching, batch: Batch, alone: bool, skipped: list[Skipped]
     ) -> Iterator[tuple[Tensor, dict[str, Any], tuple[int, int]]]:
         """What was kept of the layers for a batch; pictures of another size than the first may not fit the model."""
-        images = self._placed(batch.images)
+        images = placed(batch.images, self.model)
         size = (images.shape[-2], images.shape[-1])
         step = 1 if alone else len(images)
         for begin in range(0, len(images), step):
@@ -205,17 +203,9 @@ class Stream:
             values = {name: found[own] for name, own in self._own.items()}
             yield torch.tensor(indices), values, size
 
-    def _placed(self, images: Tensor) -> Tensor:
-        """Images on the model's device, in a dtype of its weights."""
-        fits = not self._dtypes or images.dtype in self._dtypes or torch.is_autocast_enabled(self.device.type)
-        dtype = images.dtype if fits else image_dtypes(self.model)[0]
-        if images.device.type == "cpu" and self.device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(self.device, dtype, non_blocking=True)
-
     def _coupled(self, catching: Catching) -> bool:
         """Whether pictures have to run one by one, for they might influence one another."""
-        return catching.coupling(self._placed(torch.zeros(1, *self.size))) is not None
+        return catching.coupling(placed(torch.zeros(1, *self.size), self.model)) is not None
 
     def _try(self, first: Tensor) -> None:
         """Runs the first image, and notes what the layers give."""
@@ -224,7 +214,7 @@ class Stream:
             return activation.new_empty(()).expand(activation.shape)
 
         with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
-            found = catching(self._placed(first[None]), torch.zeros(1))
+            found = catching(placed(first[None], self.model), torch.zeros(1))
             self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
@@ -299,19 +289,3 @@ def _names(model: nn.Module, layers: Sequence[str] | str) -> tuple[list[str], di
         name: known for number, (name, known) in enumerate(own.items()) if known not in list(own.values())[:number]
     }
     return list(names), names
-
-
-def _first(collection: Collection) -> Tensor:
-    """The first image that can be made.
-
-    Raises:
-        ValueError: there is none; the first reason follows.
-    """
-    why: Skipped | None = None
-    for index in range(len(collection)):
-        image = load(collection, index)
-        if isinstance(image, Tensor):
-            return image
-        why = why or image
-    assert why is not None  # a collection holds at least one
-    raise ValueError(f"pictures: none of {len(collection)} can be read; the first, {why.name}: {why.reason}")

@@ -76,7 +76,8 @@ def strongest_patches(
     The pictures of Zeiler & Fergus' Fig. 2. A picture counts for a unit with the largest activation of the unit's map;
     one whose map of the unit holds NaN does not, with a warning. No more than `top` patches of each unit are held in
     memory, on the model's device. Broken pictures are left out, with a warning. Under torchrun (``torchrun
-    --nproc_per_node=N script.py``) the processes share the pictures, and each gets the whole answer, the very same.
+    --nproc_per_node=N script.py``) the processes share the pictures, and each gets the whole answer, the very same that
+    one process with as many threads comes to: blocks of pictures are always the same ones, whoever runs them.
 
     Args:
         model: any network in any mode; it is run as in eval, where it is, and left as it was.
@@ -161,15 +162,20 @@ class _Strongest:
 
     def add(self, indices: Tensor, found: Mapping[str, Any], size: tuple[int, int]) -> None:
         """Lets some pictures compete."""
-        values = torch.cat([found[layer][0] for layer in self.rows], 1)
-        places = torch.empty(*values.shape, 4, dtype=torch.int32, device=values.device)
+        self.winners.begin(indices)
+        taken = []
         for layer, rows in self.rows.items():
-            _, place, nan, width = found[layer]
-            places[:, rows, 0] = place.div(width, rounding_mode="floor").int()
-            places[:, rows, 1] = (place % width).int()
+            values, place, nan, width = found[layer]
+            places = torch.empty(*values.shape, 4, dtype=torch.int32, device=values.device)
+            places[..., 0], places[..., 1] = place.div(width, rounding_mode="floor"), place % width
+            places[..., 2], places[..., 3] = size
             self.nan[rows] += nan
-        places[..., 2], places[..., 3] = size
-        self.winners.take(values, indices, places)
+            taken.append((values, places, rows))
+        if self.nan.device.type != "cpu":  # a launch costs more there than the rows
+            values, places = (torch.cat(each, 1) for each in list(zip(*taken, strict=True))[:2])
+            taken = [(values, places, slice(0, len(self.nan)))]
+        for values, places, rows in taken:  # small enough on the CPU for one thread
+            self.winners.take(values, indices, places, rows)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The winners, and how often there was NaN."""

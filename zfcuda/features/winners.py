@@ -35,24 +35,27 @@ class Winners:
         last, holder = self.values[rows, -1], self.indices[rows, -1]
         return (values > last) | ((values == last) & (indices[:, None] < holder))
 
-    def take(self, values: Tensor, indices: Tensor, places: Tensor) -> None:
-        """Lets n more compete in each row.
-
-        Args:
-            values: [n,R], -inf for who does not. indices: int64 [n], ascending, on the CPU. places: int32 [n,R,4].
-        """
+    def begin(self, indices: Tensor) -> None:
+        """Says which ones compete next, before take(): int64 [n], ascending, on the CPU."""
         self._ascending = self._ascending and int(indices[0]) > self._highest
         self._highest = max(self._highest, int(indices[-1]))
-        indices = indices.to(values.device)
-        rows: Tensor | slice = slice(None)
-        if values.device.type == "cpu":  # elsewhere to ask for the rows would wait for the device
-            rows = self.beats(values, indices, rows).any(0).nonzero().flatten()
-            if not len(rows):
+
+    def take(self, values: Tensor, indices: Tensor, places: Tensor, rows: slice) -> None:
+        """Lets n more compete in some rows.
+
+        Args:
+            values: [n,r], -inf for who does not. indices: int64 [n], as begin() had them. places: int32 [n,r,4].
+        """
+        indices, some = indices.to(values.device), rows
+        if values.device.type == "cpu":  # elsewhere to ask who wins would wait for the device
+            winning = self.beats(values, indices, rows).any(0).nonzero().flatten()
+            if not len(winning):
                 return
-            values, places = values[:, rows], places[:, rows]
+            values, places = values[:, winning], places[:, winning]
+            some = winning + rows.start
         real = values > -torch.inf
         every, places = torch.where(real, indices[:, None], NOBODY), torch.where(real[..., None], places, NOBODY)
-        self._compete(rows, values.T, every.T, places.transpose(0, 1))
+        self._compete(some, values.T, every.T, places.transpose(0, 1))
 
     def merge(self, values: Tensor, indices: Tensor, places: Tensor) -> None:
         """Lets the winners of others compete, who come in the same form."""

@@ -91,14 +91,22 @@ def receptive_field(model: nn.Module | Network, layer: str, input_size: Sequence
     return field
 
 
-def receptive_fields(model: nn.Module | Network, input_size: Sequence[int]) -> dict[str, ReceptiveField | None]:
+def receptive_fields(
+    model: nn.Module | Network, input_size: Sequence[int], layers: Iterable[str] | None = None
+) -> dict[str, ReceptiveField | None]:
     """The receptive field of every layer that computes a tensor, by name, in forward order; None: it is not known.
 
-    The arguments are those of :func:`receptive_field`.
+    Args:
+        model, input_size: those of :func:`receptive_field`.
+        layers: these alone; what lies behind them is not run.
+
+    Raises:
+        ValueError: as there.
     """
     network = trace(model)
-    fields = _fields(network, set(network.names.values()), input_size)
-    return {name: fields[network.names[name]] for name in network.layers}
+    nodes = {name: network.node(name).index for name in layers} if layers is not None else network.names
+    fields = _fields(network, set(nodes.values()), input_size)
+    return {name: fields[index] for name, index in nodes.items() if name}
 
 
 def receptive_fields_of_calls(

@@ -78,7 +78,7 @@ class Folder:
         drawn = [draw(e) for e in explanations]
         pictures: dict[str, Image.Image] = {}
         for e, panels, stem in zip(explanations, drawn, stems([e.name for e in explanations]), strict=True):
-            sheets = {f"{stem}-{_plain(k)}.png": v for k, v in sheet(e, panels).items()}
+            sheets = {f"{stem}-{plain(k)}.png": v for k, v in sheet(e, panels).items()}
             pictures |= panels.named(stem) | sheets
         networks = networks_of(explanations)
         for network in networks:
@@ -96,6 +96,21 @@ class Folder:
         files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
         files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
         files[Path("index.html")] = page(networks, drawn, made).encode()
+        return self.place(files)
+
+    def place(self, files: dict[Path, bytes]) -> Path:
+        """Writes the files of a report, all at once, and removes the pictures of the report that was there.
+
+        Args:
+            files: what is in each, by its path in the folder: index.html, numbers.json, which lists the names of the
+                pictures under "files", and pictures/*.png.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            ValueError: where the disk refuses; earlier results stay.
+        """
         try:
             return self._placed(files)
         except OSError as error:
@@ -137,13 +152,14 @@ def stems(names: Sequence[str]) -> list[str]:
     """A file name stem of its own for each picture: plain characters only, a number where two would be equal."""
     out: list[str] = []
     for name in names:
-        plain = stem = _plain(Path(name).stem)[:60] or "picture"
+        short = stem = plain(Path(name).stem)[:60] or "picture"
         number = 2
         while stem.casefold() in (other.casefold() for other in out):  # some file systems ignore case
-            stem, number = f"{plain}-{number}", number + 1
+            stem, number = f"{short}-{number}", number + 1
         out.append(stem)
     return out
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text in the plain characters that every file system takes."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")

@@ -79,7 +79,8 @@ def test_tiles_have_one_scale() -> None:
     peak = torch.zeros(56, 56)
     peak[10, 40] = 1.0
     ringed = np.asarray(tile(peak, signed=False)).astype(int)
-    assert (ringed[21 - 5 : 21 + 6, 81 - 5 : 81 + 6] == 255).all(axis=2).any()
+    y, x = (round((place + 0.5) * TILE / 56) for place in (10, 40))
+    assert (ringed[y - 5 : y + 6, x - 5 : x + 6] == 255).all(axis=2).any()
     assert not (ringed[60:] == 255).any()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from zfcuda.faithfulness.truth.figures import Figure, Figures
 from zfcuda.faithfulness.truth.measure import CURVES_EVERY, RANDOM, RANDOMIZATION_EVERY, STEPS
 from zfcuda.faithfulness.truth.paper import CONTRAST, LAYER, STRIDE, WINDOW
-from zfcuda.faithfulness.truth.table import HEADINGS, cell, headings, rows
+from zfcuda.faithfulness.truth.table import HEADINGS, cell, halves, headings, plain, rows
 from zfcuda.methods import METHODS
 
 #: The pictures of the page, beside it.
@@ -21,8 +21,9 @@ _KEPT = 0.5  # of the order of the pixels: more than this after all layers were 
 def page(found: Figures, facts: dict[str, Any]) -> str:
     """The page as Markdown.
 
-    facts: command, date, zfcuda, torch, python, device, minutes, seed.
+    facts: command, date, zfcuda, torch, python, device, minutes (of the processor), seed.
     """
+    first, second = (_markdown(head, body) for head, *body in halves([headings(found), *rows(found)]))
     accuracy, without = (cell(found.network[name], "percent") for name in ("accuracy", "accuracy_without"))
     return f"""# Are the explanations true?
 
@@ -34,8 +35,8 @@ trained on such pictures, and looks at the part indeed: it is right in {accuracy
 left out, in {without} (a guess: 8.3 %).
 
 Measured {facts["date"]} with zfcuda {facts["zfcuda"]}, torch {facts["torch"]}, Python {facts["python"]}, on
-{facts["device"]}, by `{facts["command"]}`, which writes this page, in {facts["minutes"]} minutes:
-{found.pictures} pictures of seed {facts["seed"]}, none of which the network was trained on.
+`{facts["device"]}`, by `{facts["command"]}`, which writes this page, in {facts["minutes"]} minutes of
+processor time: {found.pictures} pictures of seed {facts["seed"]}, none of which the network was trained on.
 [methods.md](methods.md) says what each method computes.
 
 ![Maps of all methods for several pictures]({MAPS})
@@ -43,15 +44,19 @@ Measured {facts["date"]} with zfcuda {facts["zfcuda"]}, torch {facts["torch"]}, 
 The defining part is outlined, the largest value of each map ringed. Each map is drawn on one scale, from minus to plus
 the 99.5th percentile of its magnitudes: where the sign means something, red speaks for the class, blue against it, and
 white is zero; else black is zero and yellow is much. The first rows are the first pictures, as they came; the last are
-the first that occlusion or Grad-CAM point beside, where there are such.
+the first that occlusion or Grad-CAM point beside, where there are such. The class explained is always the true one,
+also where the network errs.
 
 ## Each method, in figures
 
-{_markdown(headings(found), rows(found))}
+{first}
+
+{second}
 
 In brackets behind a figure: the 95 % interval, within which it would probably lie if other pictures were drawn
 (Wilson's for shares, else the bootstrap's). In brackets above: how many pictures were measured. Figures whose intervals
-overlap do not differ as far as anybody can tell from this.
+overlap do not differ as far as anybody can tell from this. The row `{RANDOM}` is noise, another one for each picture,
+and as uncertain as any row; "by chance" is what noise comes to in the long run, where that can be computed.
 
 What each column asks:
 
@@ -100,7 +105,7 @@ this one are shuffled:
 ![The maps of one picture while the layers are shuffled]({SHUFFLED})
 
 The top row is the trained network; in each row below, one layer more is shuffled. A method whose column hardly changes
-draws the picture, not what the network knows.
+draws the picture, not what the network knows.{_known(found)}
 
 ## The paper's own two questions
 
@@ -136,6 +141,12 @@ def _wanted(found: Figures) -> str:
                 f"- {METHODS[name].title}: the largest value on the part, or within 15 pixels of it, in at least "
                 f"{least} % of the pictures. {word}: {cell(got, 'percent')}."
             )
+    if "gradcam" in found.methods:
+        lines.append(
+            "- Grad-CAM is drawn of the last map before its pooling, as its authors do (VGG16's `relu5_3`, not its "
+            "`pool5`). That was chosen on 200 pictures of another seed, 77: the maximum lies on the part in 97 % of "
+            "them, and in 80 % where it is drawn of the pooled map of 6 x 6."
+        )
     return "\n".join(lines) or "Nothing was wanted of these methods."
 
 
@@ -195,8 +206,21 @@ def _layers(found: Figures) -> str:
     if not names:
         return "Not measured."
     layers = list(found.layers[names[0]])
-    body = [[name, *(f"{found.layers[name][layer].value:.2f}" for layer in layers)] for name in names]
+    body = [[name, *(plain(found.layers[name][layer].value) for layer in layers)] for name in names]
     return _markdown(["", *layers], body)
+
+
+def _known(found: Figures) -> str:
+    """What was known before of two methods, and what is seen of it here."""
+    kept = [(name, list(found.layers.get(name, {}).values())) for name in ("guided", "deconvnet")]
+    seen = [f"`{name}` keeps {plain(layers[2].value)} of its order" for name, layers in kept if len(layers) > 2]
+    if not seen:
+        return ""
+    return f"""
+
+Guided backpropagation is known to fail this check (Adebayo et al. 2018), and it is known why it and the deconvnet
+partly redraw the picture (Nie et al. 2018). Here, once the three layers from the top are shuffled, after which nothing
+is known of any class, {" and ".join(seen)}."""
 
 
 def _paper(found: Figures) -> str:

@@ -9,10 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zfcuda import render
-from zfcuda.methods import METHODS
 
-TILE = 112  # pixels
-_GAP, _TOP, _LEFT = 3, 16, 66
+TILE = 96  # pixels
+_GAP, _TOP, _LEFT = 3, 16, 80
 
 
 def tile(map: Tensor, *, signed: bool, mask: np.ndarray | None = None, mark: bool = True) -> Image.Image:
@@ -62,7 +61,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Image.Image]]], columns: Sequence[s
     for k, name in enumerate(columns):
         draw.text((_LEFT + k * step + TILE // 2, _TOP // 2), name, (0, 0, 0), font, anchor="mm")
     for j, (name, tiles) in enumerate(rows):
-        draw.text((_LEFT - 4, _TOP + j * step + TILE // 2), name, (0, 0, 0), font, anchor="rm")
+        draw.text((_LEFT - 4, _TOP + j * step + TILE // 2), name, (0, 0, 0), font, anchor="rm", align="right")
         for k, one in enumerate(tiles):
             out.paste(one, (_LEFT + k * step, _TOP + j * step))
     return out.quantize(256, dither=Image.Dither.NONE)
@@ -72,8 +71,3 @@ def small(picture: Image.Image, mask: np.ndarray | None = None) -> Image.Image:
     """A picture as a tile, the mask outlined."""
     out = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
     return out if mask is None else outlined(out, mask, (255, 230, 0))
-
-
-def is_signed(name: str) -> bool:
-    """Whether the maps of a method have a sign; the random map has none."""
-    return name in METHODS and METHODS[name].signed

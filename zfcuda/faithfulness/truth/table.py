@@ -27,7 +27,12 @@ def cell(figure: Figure | None, how: str) -> str:
         return "-"
     if how == "percent":
         return f"{100 * figure.value:.1f} ({100 * figure.low:.1f} ... {100 * figure.high:.1f}) %"
-    return f"{figure.value:.2f} ({figure.low:.2f} ... {figure.high:.2f})"
+    return f"{plain(figure.value)} ({plain(figure.low)} ... {plain(figure.high)})"
+
+
+def plain(value: float) -> str:
+    """Two digits behind the point, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def rows(found: Figures) -> list[list[str]]:
@@ -47,18 +52,24 @@ def headings(found: Figures) -> list[str]:
     return ["", *(HEADINGS[measure][0] + count for measure, count in zip(MEASURES, counts, strict=True))]
 
 
+def halves(lines: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """The lines of one wide table as those of two: of the map itself, and of what the network says or has forgotten."""
+    half = 1 + MEASURES.index("first")
+    return [list(line[:half]) for line in lines], [[line[0], *line[half:]] for line in lines if any(line[half:])]
+
+
 def table(found: Figures) -> str:
     """The figures in columns, with 95 % intervals, and what they mean in a line each."""
     accuracy, without = (100 * found.network[name].value for name in ("accuracy", "accuracy_without"))
-    lines, half = [headings(found), *rows(found)], 5
+    first, second = halves([headings(found), *rows(found)])
     return "\n".join(
         [
             f"{found.pictures} drawn pictures; the network is right in {accuracy:.1f} %, without the defining part in "
             f"{without:.1f} %",
             "",
-            *_aligned([line[: half + 1] for line in lines]),
+            *_aligned(first),
             "",
-            *_aligned([[line[0], *line[half + 1 :]] for line in lines]),
+            *_aligned(second),
             "",
             "95 % intervals in brackets; [pictures that were measured].",
             "pointing game: the largest value lies on the defining part, or at most 15 pixels off it.",

@@ -15,8 +15,9 @@ from zfcuda.faithfulness.randomization import shuffled_from_the_top
 from zfcuda.faithfulness.truth.figures import figures
 from zfcuda.faithfulness.truth.measure import Record, Settings
 from zfcuda.faithfulness.truth.page import MAPS, SHUFFLED, WANTED, page
-from zfcuda.faithfulness.truth.sheets import is_signed, sheet, small, tile
+from zfcuda.faithfulness.truth.sheets import sheet, small, tile
 from zfcuda.files.drafts import whole
+from zfcuda.methods import METHODS
 
 FIGURES, PAGE = "truth.json", "truth.md"
 _FIRST, _MISSED = 4, 2  # rows of the sheet
@@ -42,42 +43,43 @@ def write(folder: Path, model: Any, settings: Settings, records: Sequence[Record
     return finals
 
 
-def _shown(records: Sequence[Record]) -> list[int]:
+def _shown(records: Sequence[Record]) -> list[Record]:
     """The pictures of the first sheet: the first ones, and the first that a method points beside that should not."""
-    first = [int(record["picture"]) for record in records[:_FIRST]]
     missed = [
-        int(record["picture"])
+        record
         for record in records[_FIRST:]
         if any(name in record["methods"] and not record["methods"][name]["pointing"] for name in WANTED)
     ]
-    return first + missed[:_MISSED]
+    return [*records[:_FIRST], *missed[:_MISSED]]
 
 
-def _maps(model: Any, settings: Settings, indices: Sequence[int]) -> Image.Image:
+def _maps(model: Any, settings: Settings, records: Sequence[Record]) -> Image.Image:
     rows = []
-    for index in indices:
+    for record in records:
+        index = int(record["picture"])
         picture = Parts(settings.seed)[index]
         image = _image(model, picture.image)
         tiles = [small(picture.image, picture.part_mask)]
-        for name, compute in settings.computes(index).items():
-            map = compute(model, image, [picture.label])[0]
-            tiles.append(tile(map, signed=is_signed(name), mask=picture.part_mask))
-        rows.append((f"{index}: {picture.class_name}", tiles))
-    return sheet(rows, ["picture", *settings.computes(0)])
+        for name in settings.methods:
+            map = METHODS[name].compute(model, image, [picture.label])[0]
+            tiles.append(tile(map, signed=METHODS[name].signed, mask=picture.part_mask))
+        errs = "" if record["right"] else "\n(network errs)"
+        rows.append((f"{index}: {picture.class_name}{errs}", tiles))
+    return sheet(rows, ["picture", *settings.methods])
 
 
 def _shuffled(model: Any, settings: Settings, index: int) -> Image.Image:
     picture = Parts(settings.seed)[index]
-    image, computes = _image(model, picture.image), settings.computes(index)
+    image = _image(model, picture.image)
 
     def tiles(model: Any) -> list[Image.Image]:
-        maps = {name: compute(model, image, [picture.label])[0] for name, compute in computes.items()}
-        return [tile(map, signed=is_signed(name), mark=False) for name, map in maps.items()]
+        maps = {name: METHODS[name].compute(model, image, [picture.label])[0] for name in settings.methods}
+        return [tile(map, signed=METHODS[name].signed, mark=False) for name, map in maps.items()]
 
     rows = [("as trained", [small(picture.image, picture.part_mask), *tiles(model)])]
     blank = Image.new("RGB", (1, 1), (255, 255, 255))
     rows += [(layer, [blank, *tiles(changed)]) for layer, changed in shuffled_from_the_top(model)]
-    return sheet(rows, ["picture", *computes])
+    return sheet(rows, ["picture", *settings.methods])
 
 
 def _image(model: Any, picture: Image.Image) -> Tensor:

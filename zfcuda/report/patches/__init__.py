@@ -1,0 +1,10 @@
+"""The page of the strongest patches, each beside its projection: Fig. 2 of Zeiler & Fergus, on a user's own pictures.
+
+``joined`` projects what won and cuts out what was seen, ``drawing`` makes sheets of it, ``page`` lays out, ``written``
+writes, with the numbers.
+"""
+
+from zfcuda.report.patches.joined import LayerPatches, joined, spread
+from zfcuda.report.patches.written import written
+
+__all__ = ["LayerPatches", "joined", "spread", "written"]
