@@ -1,7 +1,7 @@
-"""`python -m benchmarks [operators|occlusion|deconvnet|training|all] [--device D] [--dtype T ...] [--quick] [--json F]
-[--plot DIR]`.
+"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|all] [--device D] [--dtype T ...] [--quick]
+[--json F] [--plot DIR]`.
 
-All takes about an hour on a CPU, nearly all of it the brute force that occlusion maps are compared with, and what
+All takes some two hours on a CPU, most of it the brute force that occlusion maps are compared with, and what
 torch.compile compiles.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import deconvnet, occlusion, operators, plot, training
+from benchmarks import attribution, deconvnet, occlusion, operators, plot, training
 from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
 from benchmarks.failures import Failures
@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
     parser.add_argument("--dtype", nargs="+", default=["float32"], choices=DTYPES)
     parser.add_argument(
-        "--networks", nargs="+", choices=list(occlusion.TITLES), help="of occlusion and deconvnet, these alone"
+        "--networks",
+        nargs="+",
+        choices=list(occlusion.TITLES),
+        help="of occlusion, deconvnet and attribution, these alone",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small inputs, few repeats: shows that it runs, not how fast"
@@ -77,6 +80,8 @@ def _runs(
         return [occlusion.run(device, dtype, quick, networks) for dtype in dtypes]
     if section == "deconvnet":
         return [deconvnet.run(device, dtype, quick, networks) for dtype in dtypes]
+    if section == "attribution":
+        return [attribution.run(device, dtype, quick, networks) for dtype in dtypes]
     return [training.run(device, dtype, quick) for dtype in dtypes]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import attribution as methods
 from benchmarks import deconvnet as projections
 from benchmarks import occlusion as maps
 from benchmarks import training as steps
@@ -141,6 +142,29 @@ def deconvnet(rows: Sequence[Row]) -> list[str]:
     return _table(columns, table)
 
 
+OTHERS = {methods.CAPTUM: "Captum", methods.GRAD_CAM: "pytorch-grad-cam", methods.SINGLE: "zfcuda, one by one"}
+
+
+def attribution(rows: Sequence[Row]) -> list[str]:
+    columns = ["network", "method", "images", "dtype", "zfcuda, ms (quartiles)", *OTHERS.values()]
+    columns += ["worst map off by, in float64"]
+    table = []
+    for row in rows:
+        exact = [row["deviation"][side] for side in methods.OPPONENTS if side in row["deviation"]]
+        table.append(
+            [
+                row["title"],
+                row["what"],
+                row["batch"],
+                row["dtype"],
+                _ours(row, 1e3),
+                *_against(row, OTHERS, "ms", 1e3),
+                f"{max(exact):.1g}" if exact else "-",
+            ]
+        )
+    return _table(columns, table)
+
+
 STEPS = {steps.TORCH: "torch", steps.TORCH_NCHW: "torch, NCHW", steps.COMPILED: "torch.compile"}
 
 
@@ -168,6 +192,7 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "operators": operators,
     "occlusion": occlusion,
     "deconvnet": deconvnet,
+    "attribution": attribution,
     "training": training,
 }
 

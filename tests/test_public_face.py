@@ -98,7 +98,7 @@ SIGNATURES = {
     "render.enlarged": "(small, factor)",
     "backend": "()",
 }
-COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "truth"]
+COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
 COMMANDS += ["layers", "summary", "convert", "backend"]
 
 

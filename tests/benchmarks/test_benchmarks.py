@@ -428,6 +428,8 @@ def synthetic(section: str) -> dict[str, Any]:
         row["seconds"] = seconds | {occlusion.REPEATED: 0.001}
         row |= {"window": 32, "stride": 8, "windows": 625, "method": "incremental", "bound": 4.94}
         row |= {"of_bound": {"loop": 0.4}, "deviation_over_tolerance": 0.08}
+    elif section == "attribution":
+        row |= {"what": "Grad-CAM", "batch": 16, "deviation": {"captum": 3e-16, "captum, torch.float32": 2e-7}}
     elif section == "deconvnet":
         row["seconds"] = seconds | {deconvnet.FORWARD: 0.0005, deconvnet.UNITS: 0.001, deconvnet.SINGLE: 0.005}
         row |= {"top": 9, "deviation": {"zfcuda": 3e-7}}
@@ -452,6 +454,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         in text
     )
     assert "| net of deconvnet | 9 | float32 | 2 (2 to 4) | 5 | 4.0x (8 ms) | 3.0x (6 ms) | - | - | 0.5 | 50% |" in text
+    assert "| net of attribution | Grad-CAM | 16 | float32 | 2 (2 to 4) | 4.0x (8 ms) | - | - | 3e-16 |" in text
     assert "| net of training | 128 | float32 autocast | 2 (2 to 4) | 1.5x (3 ms) | - | - | - | 1234 |" in text
     for line in text.splitlines():  # each row has as many cells as its table has columns
         if line.startswith("|---"):

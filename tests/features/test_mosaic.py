@@ -122,7 +122,7 @@ def test_pictures_lie_in_anything(tmp_path: Path) -> None:
         (torch.zeros(2, 2), 0, ValueError, r"columns: expected at least 1, got 0"),
         (torch.zeros(2, 2), 2.5, TypeError, r"columns: expected an integer, got 2.5"),
         (torch.full((2, 2), math.nan), 32, ValueError, r"points: expected finite values, .* in rows 0, 1"),
-        ([[0, 0], [1, 1]], 32, TypeError, r"points: expected codes"),
+        ([[0, 0], [1, 1]], 32, TypeError, r"points: expected a Tensor \[N,2\], .* got list"),
     ],
 )
 def test_bad_input_is_named(points: Any, columns: Any, error: type[Exception], said: str) -> None:

@@ -14,6 +14,7 @@ from zfcuda.cli import (
     convert,
     dead,
     demo,
+    embed,
     explain,
     filters,
     layers,
@@ -24,7 +25,7 @@ from zfcuda.cli import (
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
-_VERBS = (explain, demo, patches, activations, filters, dead, codes, truth, layers, summary, convert, backend)
+_VERBS = (explain, demo, patches, activations, filters, dead, codes, embed, truth, layers, summary, convert, backend)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.data.collection import Collection
 from zfcuda.features.places import places
-from zfcuda.features.values import values_of
 from zfcuda.render import NAN_COLOUR
 
 _SIDE = (16, 64)  # pixels of a cell, at least and at most
@@ -41,10 +41,9 @@ def mosaic(pictures: Any, points: Any, *, columns: int = 32) -> Image.Image:
         ImportError: SciPy is not installed.
     """
     collection = pictures if isinstance(pictures, Collection) else Collection.of(pictures)
-    count = len(values_of(points, "points"))
-    if count != len(collection):
-        raise ValueError(f"points: expected {len(collection)}, one for each picture, got {count}")
-    return laid_out(collection, range(count), places(points, columns=columns))
+    if isinstance(points, Tensor) and points.dim() and len(points) != len(collection):
+        raise ValueError(f"points: expected {len(collection)}, one for each picture, got {len(points)}")
+    return laid_out(collection, range(len(collection)), places(points, columns=columns))
 
 
 def laid_out(collection: Collection, indices: Sequence[int], cells: Sequence[tuple[int, int]]) -> Image.Image:

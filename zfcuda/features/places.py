@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from zfcuda.features.embed import require_sklearn
 from zfcuda.features.values import values_of
@@ -41,6 +42,8 @@ def places(points: Any, *, columns: int = 32) -> list[tuple[int, int]]:
     columns = integer("columns", columns)
     if columns < 1:
         raise ValueError(f"columns: expected at least 1, got {columns}")
+    if not isinstance(points, Tensor):
+        raise TypeError(f"points: expected a Tensor [N,2], as zfcuda.embed gives it, got {type(points).__name__}")
     values = values_of(points, "points")
     if values.shape[1] != 2:
         raise ValueError(f"points: expected [N,2], x and y of each, got shape {list(values.shape)}")
