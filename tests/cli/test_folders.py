@@ -106,6 +106,23 @@ def test_a_state_of_something_else_is_begun_anew_where_nobody_named_it(
     assert said in capsys.readouterr().err and of(state, "pictures") != before
 
 
+def test_a_preprocess_that_is_assumed_is_said(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_network.py").write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    pool = nn.AdaptiveAvgPool2d(1)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), pool, nn.Flatten(), nn.Linear(4, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    more = ["--layer", "0"] if verb == "patches" else ["--layer", "1"]
+    for options, said in (([], True), (["--size", "64"], False)):
+        assert cli.main([verb, "photos", "--model", "own_network:net", *more, *options]) == 0
+        printed = capsys.readouterr().err
+        assert ("zfcuda: warning: own_network:net: pictures are made so: " in printed) == said
+
+
 def test_parts_are_the_same_held_out_pictures(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zfcuda.data.collection.PARTS", 3)
     assert cli.main(words(verb, "parts")) == 0

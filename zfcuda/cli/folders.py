@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
-from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
 from zfcuda.complaint import naming, one_line
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def subject_and_pictures(arguments: argparse.Namespace) -> tuple[Subject, Collec
         tell_of_drawn_things()
     with naming(model):
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
+    if Ranks().first:
+        tell_of_assumed(subject)
     return subject, Collection.of(pictures, preprocess=subject.preprocess)
 
 
