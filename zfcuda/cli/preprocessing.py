@@ -35,7 +35,7 @@ def preprocessing(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def tell_of_assumed(subject: Subject) -> None:
-    """Warns where nobody has said anything of how the network's pictures are made: all looks right even if it is not."""
+    """Warns where nobody has said how the network's pictures are made: what is wrong looks right."""
     from zfcuda.data.preprocess_facts import facts, line
 
     known = facts(subject.preprocess)
