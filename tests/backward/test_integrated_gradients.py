@@ -98,7 +98,9 @@ def test_the_shares_add_up_with_more_steps() -> None:
 
 def test_a_wide_gap_is_said() -> None:
     model = Polynomial(WEIGHT, 4)
-    said = r"the shares of image \d add up to \S+, where f\(image\) - f\(baseline\) is \S+; more steps= than 1"
+    said = (
+        r"the shares of image \d add up to \S+, where f\(image\) - f\(baseline\) is \S+; more steps than 1 \(steps=\)"
+    )
     with pytest.warns(UserWarning, match=said):
         zfcuda.integrated_gradients(model, IMAGES, steps=1)
     with warnings.catch_warnings():

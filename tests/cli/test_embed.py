@@ -54,6 +54,7 @@ def test_what_is_written(made: Path, folder: Path) -> None:
         "nearest.png",
         "points.json",
         "scatter.png",
+        "state.safetensors",
     ]
     found, codes = record(made), Codes.load(made / "codes.safetensors")
     names = sorted(str(file.relative_to(folder)) for file in folder.glob("*/*.png"))

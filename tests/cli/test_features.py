@@ -87,8 +87,9 @@ def test_codes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert run("codes", pictures, *DEMO, "--out", out, "--query", pictures / "b/1.png") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "Codes of 'relu7'" in lines[0] and [line.split()[1] for line in lines[2:]] == ["b/1.png", "a/0.png"]
-    assert float(lines[2].split()[0]) < 1e-4 < float(lines[3].split()[0])
+    assert "Codes of 'relu7'" in lines[0] and [line.split()[1] for line in lines[3:]] == ["b/1.png", "a/0.png"]
+    assert lines[2] == f"nearest to {pictures / 'b/1.png'}, by the distance of their codes:"
+    assert float(lines[3].split()[0]) < 1e-4 < float(lines[4].split()[0])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,10 @@ def test_codes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["codes", "FOLDER", "--query", "none.png"], "none.png: no such file"),
         (["codes", "EMPTY", "--layer", "fc7"], "pictures: EMPTY: no picture in this folder"),
         (["codes", "FOLDER", "--layer", "fc7", "--out", "c.npz"], "--out: expected a name that ends in .safetensors,"),
-        (["codes", "FOLDER", "--layer", "fc7", "--out", "no/c.safetensors"], "--out: no/c.safetensors: there is no"),
+        (
+            ["codes", "FOLDER", "--layer", "fc7", "--out", f"{__file__}/c.safetensors"],
+            f"--out {__file__}: a file, not a folder",
+        ),
     ],
 )
 def test_mistakes(

@@ -87,6 +87,12 @@ def test_mistakes_are_one_line(words: list[str], said: str, tmp_path: Path, caps
     assert said in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert cli.main(["truth", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"zfcuda: error: --out {tmp_path / 'out'}: a file, not a folder\n"
+
+
 def test_an_unknown_method_is_told_with_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["truth", "--out", str(tmp_path / "out"), "--methods", "oclusion"])

@@ -137,6 +137,6 @@ def _warn_of_gaps(found: Tensor, gain: Tensor, steps: int) -> None:
     worst = int((far * (total - gain).abs()).argmax())
     warnings.warn(
         f"integrated_gradients: the shares of image {worst} add up to {total[worst]:.4g}, where f(image) - f(baseline) "
-        f"is {gain[worst]:.4g}; more steps= than {steps} come nearer",
+        f"is {gain[worst]:.4g}; more steps than {steps} (steps=) come nearer",
         stacklevel=3,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
-from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         tell_of_drawn_things()
     with sheets.folder(arguments.out) as out, naming(model):
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
+        tell_of_assumed(subject)
         image = subject.view(read_picture(arguments.picture))[0].to(device)
         layers = list(dict.fromkeys(arguments.layer or _answering(subject.model, image)))
         values = activations(subject.model, image, layers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.folders import add_pictures, subject_and_pictures
+from zfcuda.cli.folders import add_pass, add_pictures, kept, out_folder, subject_and_pictures
 from zfcuda.complaint import naming, one_line
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--layer", metavar="NAME", help="as zfcuda layers lists them (default: what the last linear layer reads)"
     )
+    parser.add_argument("--signed", action="store_true", help="keep negative values, which else become zero")
+    parser.add_argument("--query", metavar="PICTURE", help="also name the nine pictures whose codes are nearest to its")
     parser.add_argument(
         "--out",
-        default="codes.safetensors",
+        default="out/codes/codes.safetensors",
         metavar="FILE.safetensors",
         help="where the codes go (default: %(default)s)",
     )
-    parser.add_argument("--signed", action="store_true", help="keep negative values, which else become zero")
-    parser.add_argument("--query", metavar="PICTURE", help="also name the nine pictures whose codes are nearest to its")
+    add_pass(parser, state="beside it, FILE.state")
     parser.set_defaults(run=_run)
 
 
@@ -41,27 +43,27 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.codes import checked_path, codes
     from zfcuda.features.ranks import Ranks
 
-    checked_path(arguments.out, "--out")
     if arguments.query is not None:
         check_path(arguments.query)
-    subject, pictures = subject_and_pictures(arguments)
-    with naming(subject.title):
-        found = codes(
-            subject.model,
-            pictures,
-            arguments.layer or code_layer(subject.model),
-            relu=not arguments.signed,
-            state=arguments.state,
-            progress=True,
-        )
-        if not Ranks().first:  # under torchrun one of the processes writes, and speaks
-            return 0
-        found.save(arguments.out)
-        print(f"{found!r}\n{arguments.out}", flush=True)
-        if arguments.query is not None:
-            image = subject.view(read_picture(arguments.query))[0].to(arguments.device)
-            for line in _nearest(subject.model, image, found):
-                print(line)
+    with out_folder(Path(arguments.out).parent):
+        out = checked_path(arguments.out, "--out")
+        subject, pictures = subject_and_pictures(arguments)
+        with naming(subject.title):
+            layer, relu = arguments.layer or code_layer(subject.model), not arguments.signed
+
+            def work(state: Path) -> Codes:
+                return codes(subject.model, pictures, layer, relu=relu, state=state, progress=True)
+
+            found = kept(arguments, out.with_suffix(".state"), work)
+            if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+                return 0
+            found.save(out)
+            print(f"{found!r}\n{out}", flush=True)
+            if arguments.query is not None:
+                image = subject.view(read_picture(arguments.query))[0].to(arguments.device)
+                print(f"nearest to {one_line(arguments.query)}, by the distance of their codes:")
+                for line in _nearest(subject.model, image, found):
+                    print(line)
     return 0
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.folders import add_pictures, subject_and_pictures
+from zfcuda.cli.folders import add_pass, add_pictures, kept, out_folder, subject_and_pictures
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
+    from zfcuda.features.dead_units import DeadUnits
 
 
 def add(verbs: Verbs) -> None:
@@ -19,7 +21,13 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--layer", metavar="NAME", nargs="+", action="extend", help="layers to count (default: behind every ReLU)"
     )
-    parser.add_argument("--out", metavar="FILE.csv", help="also write a line for every unit")
+    parser.add_argument(
+        "--out",
+        default="out/dead/units.csv",
+        metavar="FILE.csv",
+        help="where a line for every unit goes (default: %(default)s)",
+    )
+    add_pass(parser, state="beside it, FILE.state")
     parser.set_defaults(run=_run)
 
 
@@ -27,21 +35,18 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.dead_units import checked_table, dead_units
     from zfcuda.features.ranks import Ranks
 
-    if arguments.out is not None:
-        checked_table(arguments.out, "--out")
-    subject, pictures = subject_and_pictures(arguments)
-    with naming(subject.title):
-        found = dead_units(
-            subject.model,
-            pictures,
-            layers=arguments.layer,
-            state=arguments.state,
-            progress=True,
-        )
-    if not Ranks().first:  # under torchrun one of the processes writes, and speaks
-        return 0
-    print(found, flush=True)
-    if arguments.out is not None:
-        found.save(arguments.out)
-        print(arguments.out)
+    with out_folder(Path(arguments.out).parent):
+        out = checked_table(arguments.out, "--out")
+        subject, pictures = subject_and_pictures(arguments)
+        with naming(subject.title):
+
+            def work(state: Path) -> DeadUnits:
+                return dead_units(subject.model, pictures, layers=arguments.layer, state=state, progress=True)
+
+            found = kept(arguments, out.with_suffix(".state"), work)
+        if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+            return 0
+        print(found, flush=True)
+        found.save(out)
+        print(out)
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.folders import add_pictures, subject_and_pictures
+from zfcuda.cli.folders import add_pass, add_pictures, going_on, kept, out_folder, subject_and_pictures
 from zfcuda.cli.queries import class_of, found_nearest
 from zfcuda.complaint import CommandError, naming, one_line
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zfcuda.features.codes import Codes
     from zfcuda.report import Subject
 
+_STATE = "state.safetensors"
 _ASKED = 2000  # pictures whose nearest one is looked for, to say how often it is of the same class
 
 
@@ -59,56 +61,63 @@ def add(verbs: Verbs) -> None:
         "--out",
         default="out/embed",
         metavar="DIR",
-        help="where mosaic.png, scatter.png, points.json, codes.safetensors and nearest.png go (default: %(default)s)",
+        help="where mosaic.png, scatter.png, points.json, codes.safetensors and, with --query, nearest.png go "
+        "(default: %(default)s)",
     )
+    add_pass(parser, state=f"DIR/{_STATE}")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda.cli import sheets
+    _check(arguments)
+    with out_folder(arguments.out) as out:
+        subject, pictures = subject_and_pictures(arguments)
+        found = _codes(arguments, subject, pictures, out / _STATE)
+        with nullcontext() if arguments.codes else going_on(arguments.state or out / _STATE):
+            return _laid_out(arguments, subject, pictures, found, out)
+
+
+def _laid_out(arguments: argparse.Namespace, subject: Subject, pictures: Collection, found: Codes, out: Path) -> int:
+    """Lays the pictures out by their codes, and writes all there is."""
     from zfcuda.features.embed import embed
     from zfcuda.features.mosaic import laid_out
     from zfcuda.features.places import places
     from zfcuda.features.ranks import Ranks
     from zfcuda.features.scatter import scatter
 
-    _check(arguments)
-    with sheets.folder(arguments.out) as out:
-        subject, pictures = subject_and_pictures(arguments)
-        found, skipped = _codes(arguments, subject, pictures)
-        at = _indices(arguments, found, pictures)
-        queries = None
-        if arguments.query:
-            words, count = arguments.pictures, arguments.nearest
-            queries = found_nearest(arguments.query, subject, words, pictures, found, at, count)
-        if not Ranks().first:  # under torchrun one of the processes writes, and speaks
-            return 0
-        tell = f"laying {len(found):,} pictures out by {arguments.method}, from {found.values.shape[1]:,} numbers each"
-        print(f"{tell} ({found.layer})", flush=True)
-        points = embed(found, arguments.method, seed=arguments.seed)
-        columns = arguments.columns or math.ceil(math.sqrt(len(found)))
-        cells = places(points, columns=columns)
-        drawn = {
-            "mosaic.png": laid_out(pictures, at, cells),
-            "scatter.png": scatter(points, found.labels, found.classes),
-        }
-        record: dict[str, Any] = {
-            "network": subject.title,
-            "layer": found.layer,
-            "method": arguments.method,
-            "seed": arguments.seed,
-            "columns": columns,
-            "classes": found.classes,
-            "pictures": _rows(found, points, cells),
-            "left_out": [{"name": each.name, "reason": each.reason} for each in skipped],
-        }
-        if found.labels is not None:
-            record["nearest_of_same_class"], said = _same_class(found)
-            print(said)
-        if queries is not None:
-            drawn["nearest.png"], record["queries"] = queries
-        for file in _write(out, drawn, record, None if arguments.codes else found):
-            print(file)
+    at = _indices(arguments, found, pictures)
+    queries = None
+    if arguments.query:
+        words, count = arguments.pictures, arguments.nearest
+        queries = found_nearest(arguments.query, subject, words, pictures, found, at, count)
+    if not Ranks().first:  # under torchrun one of the processes writes, and speaks
+        return 0
+    tell = f"laying {len(found):,} pictures out by {arguments.method}, from {found.values.shape[1]:,} numbers each"
+    print(f"{tell} ({found.layer})", flush=True)
+    points = embed(found, arguments.method, seed=arguments.seed)
+    columns = arguments.columns or math.ceil(math.sqrt(len(found)))
+    cells = places(points, columns=columns)
+    drawn = {
+        "mosaic.png": laid_out(pictures, at, cells),
+        "scatter.png": scatter(points, found.labels, found.classes),
+    }
+    record: dict[str, Any] = {
+        "network": subject.title,
+        "layer": found.layer,
+        "method": arguments.method,
+        "seed": arguments.seed,
+        "columns": columns,
+        "classes": found.classes,
+        "pictures": _rows(found, points, cells),
+        "left_out": [{"name": each.name, "reason": each.reason} for each in found.skipped],
+    }
+    if found.labels is not None:
+        record["nearest_of_same_class"], said = _same_class(found)
+        print(said)
+    if queries is not None:
+        drawn["nearest.png"], record["queries"] = queries
+    for file in _write(out, drawn, record, None if arguments.codes else found):
+        print(file)
     return 0
 
 
@@ -133,20 +142,19 @@ def _check(arguments: argparse.Namespace) -> None:
         raise CommandError(str(error)) from None
 
 
-def _codes(arguments: argparse.Namespace, subject: Subject, pictures: Collection) -> tuple[Codes, list[Any]]:
-    """The codes of the pictures, and which were left out."""
+def _codes(arguments: argparse.Namespace, subject: Subject, pictures: Collection, beside: Path) -> Codes:
+    """The codes of the pictures: read, or made with the state file, which is `beside` where none is named."""
     from zfcuda.features.code_layer import code_layer
     from zfcuda.features.codes import Codes, codes
 
     if arguments.codes:
         try:
-            return Codes.load(arguments.codes), []
+            return Codes.load(arguments.codes)
         except ValueError as error:
             raise ValueError(f"--codes: {str(error).removeprefix('path: ')}") from None
     with naming(subject.title):
         layer = arguments.layer or code_layer(subject.model)
-        found = codes(subject.model, pictures, layer, state=arguments.state, progress=True)
-    return found, found.skipped
+        return kept(arguments, beside, lambda state: codes(subject.model, pictures, layer, state=state, progress=True))
 
 
 def _indices(arguments: argparse.Namespace, found: Codes, pictures: Collection) -> list[int]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zfcuda.cli.options import add_model, checked_device, checked_top
-from zfcuda.cli.photos import default_network, tell_of_drawn_things
-from zfcuda.cli.preprocessing import add_preprocessing, preprocessing
-from zfcuda.complaint import naming
+from zfcuda.cli.folders import add_pass, add_pictures, going_on, kept, subject_and_pictures
+from zfcuda.cli.options import checked_top
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -24,13 +21,7 @@ _STATE = "state.safetensors"
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("patches", help="the pictures that excite each unit most, cut out, with projections")
-    parser.add_argument(
-        "pictures",
-        nargs="+",
-        metavar="FOLDER",
-        help="a folder of pictures, with all folders in it; or picture files; or the word parts, for drawn ones",
-    )
-    add_model(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--layer",
         nargs="+",
@@ -47,93 +38,46 @@ def add(verbs: Verbs) -> None:
         "(3, for one); or all (default: %(default)s)",
     )
     parser.add_argument(
-        "--state",
-        metavar="FILE",
-        help=f"keeps what is done, so that the same command goes on after a crash (default: DIR/{_STATE})",
-    )
-    parser.add_argument(
         "--out", default="out/patches", metavar="DIR", help="where the page goes (default: %(default)s)"
     )
-    parser.add_argument(
-        "--device", default="cpu", help="where the network runs, as in cuda or cuda:1 (default: %(default)s)"
-    )
-    add_preprocessing(parser)
+    add_pass(parser, state=f"DIR/{_STATE}")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
-    from zfcuda.data.collection import Collection
     from zfcuda.features.ranks import Ranks
-    from zfcuda.report import Folder, load_subject
+    from zfcuda.report import Folder
 
     top, units = checked_top(arguments.top), _units(arguments.units)
-    pictures = _pictures(arguments.pictures)
-    Collection.of(pictures)  # before a network is loaded
-    ranks = Ranks()
-    device = checked_device(_device(arguments.device))
-    model = arguments.model or default_network()
-    if arguments.model is None and model == "demo" and ranks.first:
-        tell_of_drawn_things()
+    ranks, state = Ranks(), Path(arguments.out, _STATE)
     with Folder(arguments.out) if ranks.first else nullcontext() as folder:
         ranks.of_first(None)  # from here on the folder is there
-        with naming(model):
-            subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
-        collection = Collection.of(pictures, preprocess=subject.preprocess)
-        layers = arguments.layer or _layers(subject, collection)
-        found = _found(arguments, subject, collection, layers, top, units)
+        subject, pictures = subject_and_pictures(arguments)
+        layers = arguments.layer or _layers(subject, pictures)
+        found = kept(arguments, state, lambda state: _found(subject, pictures, layers, top, units, state))
         if folder is None:
             return 0
         from zfcuda.report.patches import LayerPatches, joined, spread, written
 
-        chosen = [
-            LayerPatches(each, spread(each, units) if isinstance(units, int) else list(range(len(each.units))))
-            for each in found.values()
-        ]
-        print(written(folder, subject, collection, joined(subject, collection, chosen, progress=True)))
+        with going_on(arguments.state or state):
+            chosen = [
+                LayerPatches(each, spread(each, units) if isinstance(units, int) else list(range(len(each.units))))
+                for each in found.values()
+            ]
+            print(written(folder, subject, pictures, joined(subject, pictures, chosen, progress=True)))
     return 0
 
 
 def _found(
-    arguments: argparse.Namespace,
-    subject: Subject,
-    collection: Collection,
-    layers: list[str],
-    top: int,
-    units: int | list[int] | None,
+    subject: Subject, pictures: Collection, layers: list[str], top: int, units: int | list[int] | None, state: Path
 ) -> dict[str, StrongestPatches]:
-    """The strongest patches; a state of something else in the place where nobody named one is begun anew."""
-    from zfcuda.features.state import OtherStateError
+    """The strongest patches of the units that are drawn, or of all to choose from."""
     from zfcuda.features.strongest_patches import strongest_patches
 
-    state = Path(arguments.state or os.path.join(arguments.out, _STATE))
-
-    def work() -> dict[str, StrongestPatches]:
-        chosen = units if isinstance(units, list) else None
-        return strongest_patches(subject.model, collection, layers, top=top, units=chosen, state=state, progress=True)
-
-    try:
-        return work()
-    except OtherStateError:
-        if arguments.state:
-            raise
-        state.unlink()
-        return work()
-
-
-def _pictures(words: list[str]) -> Any:
-    """What the words mean: a folder, files, or Parts."""
-    from zfcuda.data import Parts
-
-    if words == ["parts"] and not os.path.exists("parts"):
-        return Parts()
-    if len(words) == 1 and not os.path.isfile(words[0]):
-        return words[0]
-    folders = [word for word in words if os.path.isdir(word)]
-    if folders:
-        raise ValueError(f"pictures: expected one folder, or files, got {folders[0]} among {len(words)}")
-    return words
+    chosen = units if isinstance(units, list) else None
+    return strongest_patches(subject.model, pictures, layers, top=top, units=chosen, state=state, progress=True)
 
 
 def _units(text: str) -> int | list[int] | None:
@@ -144,12 +88,6 @@ def _units(text: str) -> int | list[int] | None:
     if not words or not all(map(str.isdecimal, words)) or text.strip() == "0":
         raise ValueError(f"--units: expected how many, as in 16, which ones, as in 3,17, or all, got {text!r}")
     return [int(word) for word in words] if "," in text else int(words[0])
-
-
-def _device(name: str) -> str:
-    """Under torchrun each process has a GPU of its own, unless one is named."""
-    rank = os.environ.get("LOCAL_RANK", "")
-    return f"cuda:{rank}" if name == "cuda" and rank.isdecimal() else name
 
 
 def _layers(subject: Subject, collection: Collection) -> list[str]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zfcuda.report import Subject
 
 _NAMES = ("preprocess", "mean", "std", "size", "short_side", "interpolation")
 
@@ -28,6 +32,17 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
 def preprocessing(arguments: argparse.Namespace) -> dict[str, Any]:
     """What they say, for :func:`zfcuda.report.load_subject`."""
     return {name: getattr(arguments, name) for name in _NAMES}
+
+
+def tell_of_assumed(subject: Subject) -> None:
+    """Warns where nobody has said how the network's pictures are made: what is wrong looks right."""
+    from zfcuda.data.preprocess_facts import facts, line
+
+    known = facts(subject.preprocess)
+    if str(known.get("note", "")).startswith("assumed"):
+        warnings.warn(
+            f"{subject.title}: pictures are made so: {line(known)}; --mean and others change it", stacklevel=2
+        )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zfcuda.features.codes import Codes
     from zfcuda.report import Subject
 
-_SPACES = {"code": "nearest by code ({})", "pixels": "nearest by pixels (32 x 32)"}
+_SPACES = {"code": "nearest by code ({}), and how far", "pixels": "nearest by pixels (32 x 32), and how far"}
 # Where a picture is run in another batch, its code is rounded otherwise.
 _TOLERANCE = 1e-3
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.options import checked_device, method_names
-from zfcuda.complaint import naming
 from zfcuda.method_names import ALL, homes
 
 if TYPE_CHECKING:
@@ -45,6 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from zfcuda.cli import sheets
     from zfcuda.data import HELD_OUT_SEED
     from zfcuda.faithfulness.truth import Kept, Settings, figures, measure, table, write
     from zfcuda.models import load_demo
@@ -54,16 +53,13 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--pictures: expected at least 1, got {arguments.pictures}")
     settings = Settings(arguments.methods, HELD_OUT_SEED if arguments.seed is None else arguments.seed)
     network = load_demo().to(checked_device(arguments.device))
-    folder = Path(arguments.out)
-    with naming(f"--out {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
     same = {
         **versions(),
         "weights": weights_checksum(network),
         "methods": list(settings.methods),
         "seed": settings.seed,
     }
-    with Kept(folder / _PARTIAL, same) as kept:
+    with sheets.folder(arguments.out) as folder, Kept(folder / _PARTIAL, same) as kept:
         try:
             for index in tqdm(range(arguments.pictures), unit="picture"):
                 if index not in kept.records:

@@ -110,7 +110,7 @@ class Stream:
         if not seen:
             one = kept.skipped[0]
             raise ValueError(f"pictures: none of {len(kept.skipped)} could be used; {one.name}: {one.reason}")
-        if kept.skipped:
+        if kept.skipped and ranks.first:
             warnings.warn(_said(kept.skipped, len(self.collection)), stacklevel=3)
         return Passed(seen, kept.skipped)
 
@@ -174,7 +174,8 @@ class Stream:
                 count = sum(len(self._range(block)) for block in kept.done.nonzero().flatten().tolist())
                 where = f"are kept in {file.shown}, and the same call goes on there" if file is not None else ""
                 where = where or "were done, and none is kept: a state file would have kept them"
-                error.args = (f"{count:,} of {len(self.collection):,} pictures {where}",)
+                done = f"{count:,} of {len(self.collection):,} pictures {where}" if count else "no picture was done yet"
+                error.args = (done,)
             raise
         finally:
             loading.close()

@@ -18,10 +18,11 @@ WANTED = {"occlusion": 95, "gradcam": 80}
 _KEPT = 0.5  # of the order of the pixels: more than this after all layers were shuffled is a failed check
 
 
-def page(found: Figures, facts: dict[str, Any]) -> str:
+def page(found: Figures, facts: dict[str, Any], methods: str = "[methods.md](methods.md)") -> str:
     """The page as Markdown.
 
     facts: command, date, zfcuda, torch, python, device, minutes (of the processor), seed.
+    methods: where the methods are described.
     """
     first, second = (_markdown(head, body) for head, *body in halves([headings(found), *rows(found)]))
     accuracy, without = (cell(found.network[name], "percent") for name in ("accuracy", "accuracy_without"))
@@ -37,7 +38,7 @@ left out, in {without} (a guess: 8.3 %).
 Measured {facts["date"]} with zfcuda {facts["zfcuda"]}, torch {facts["torch"]}, Python {facts["python"]}, on
 `{facts["device"]}`, by `{facts["command"]}`, which writes this page, in {facts["minutes"]} minutes of
 processor time: {found.pictures} pictures of seed {facts["seed"]}, none of which the network was trained on.
-[methods.md](methods.md) says what each method computes.
+{methods} says what each method computes.
 
 ![Maps of all methods for several pictures]({MAPS})
 

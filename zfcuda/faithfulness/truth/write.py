@@ -36,7 +36,8 @@ def write(folder: Path, model: Any, settings: Settings, records: Sequence[Record
     maps = _maps(model, settings, _shown(records))
     shuffled = _shuffled(model, settings, int(records[0]["picture"]))
     with whole(*finals) as (text, numbers, first, second):
-        text.write_text(page(found, facts), encoding="utf-8")
+        methods = "[methods.md](methods.md)" if (folder / "methods.md").exists() else "docs/methods.md of zfcuda"
+        text.write_text(page(found, facts, methods), encoding="utf-8")
         numbers.write_text(json.dumps(facts | found.plain(), indent=1) + "\n", encoding="utf-8")
         maps.save(first, optimize=True)
         shuffled.save(second, optimize=True)

@@ -87,7 +87,7 @@ def _section(section: Section, pictures: Collection) -> str:
     silent = int((found.values[:, 0] <= 0).sum())
     count = len(found.units)
     some = f"{len(layer.rows)} of its {count} units" if len(layer.rows) < count else f"Its {count} units"
-    never = f"; {silent} are not excited by any of the pictures" if silent else ""
+    never = f"; {silent} {'is' if silent == 1 else 'are'} not excited by any of the pictures" if silent else ""
     seen = _seen(layer)
     how = "" if layer.form is None else _FORMS[layer.form]
     if layer.refusal:
