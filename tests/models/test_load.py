@@ -468,7 +468,7 @@ def test_convert_loses_nothing(tmp_path: Path, lenet: State, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("safetensors.torch.save_file", full)
+        patched.setattr("zfcuda.files.tensors.save_file", full)
         with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\)"):
             convert(source, out, force=True)
     assert out.read_text() == "an earlier file" and sorted(p.name for p in tmp_path.iterdir()) == [

@@ -212,6 +212,7 @@ def test_ctrl_c_does_not_reach_the_workers(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "zfcuda.train", *words],
         stderr=subprocess.PIPE,
+        bufsize=0,  # communicate would not see what a buffer has read ahead
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -223,7 +224,7 @@ def test_ctrl_c_does_not_reach_the_workers(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert [line for line in errors if line.strip() and "%|" not in line] == [
         "zfcuda: interrupted: nothing was written"
-    ]
+    ], errors
 
 
 @pytest.mark.parametrize("close_up", [True, False])
