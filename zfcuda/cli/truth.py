@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from zfcuda.data import HELD_OUT_SEED
-    from zfcuda.faithfulness.truth import Kept, Settings, figures, measure, table, write
+    from zfcuda.faithfulness.truth import DRAWS, Kept, Settings, figures, measure, table, write
     from zfcuda.models import load_demo
     from zfcuda.report.record import versions, weights_checksum
 
@@ -62,6 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "weights": weights_checksum(network),
         "methods": list(settings.methods),
         "seed": settings.seed,
+        "draws": DRAWS,
     }
     with Kept(folder / _PARTIAL, same) as kept:
         try:
