@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from zfcuda.faithfulness.pointing import pointing_chance, pointing_game
 from zfcuda.faithfulness.randomization import shuffled_from_the_top, similarity
 from zfcuda.faithfulness.removal import deletion, insertion
 from zfcuda.faithfulness.truth.paper import paper_questions
-from zfcuda.methods import METHODS, method
+from zfcuda.methods import METHODS, Compute, method
 from zfcuda.network.intact import evaluating
 
 #: The name of the map that is drawn at random: what luck scores; and the mean of how many its figures are.
@@ -27,8 +27,6 @@ RANDOM, DRAWS = "random", 8
 CURVES_EVERY, RANDOMIZATION_EVERY = 4, 20
 STEPS = 28
 
-# A method by name -> images [N,3,H,W] of a model, with a class for each, as maps [N,H,W].
-Compute = Callable[[nn.Module, Tensor, Sequence[int]], Tensor]
 #: What is known of a picture once it is measured: numbers under names, fit for JSON.
 Record = dict[str, Any]
 
