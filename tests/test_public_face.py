@@ -96,6 +96,7 @@ SIGNATURES = {
     "render.gradient": "(colours)",
     "render.grid": "(pictures, columns, *, gap=2, background=(255, 255, 255))",
     "render.enlarged": "(small, factor)",
+    "render.outlined": "(under, mask, colour, *, thick=False)",
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
