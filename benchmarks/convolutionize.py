@@ -28,17 +28,10 @@ def _unpadded() -> nn.Module:
     return from_pattern(f"{stages} fc1024 relu fc1000", (3, 227, 227))
 
 
-def _zfnet() -> nn.Module:
-    with torch.device("meta"):
-        network = models.zfnet()
-    zoo.randomise(network)
-    return network
-
-
 # Name -> network, the side of its image, the side of the larger one.
 CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "unpadded": (_unpadded, 227, 419),
-    "zfnet": (_zfnet, 224, 384),
+    "zfnet": (lambda: zoo.made(models.zfnet), 224, 384),
     "alexnet": (zoo.NETWORKS["alexnet"], 224, 384),
     "vgg16": (zoo.NETWORKS["vgg16"], 224, 384),
     "resnet18": (zoo.NETWORKS["resnet18"], 224, 384),

@@ -41,15 +41,8 @@ class Case:
     build: Callable[[], nn.Module]
 
 
-def _zfnet() -> nn.Module:
-    with torch.device("meta"):
-        network = zfcuda.models.zfnet()
-    zoo.randomise(network)
-    return network
-
-
 CASES = (
-    Case("zfnet", "ZFNet conv5", "conv5", _zfnet),
+    Case("zfnet", "ZFNet conv5", "conv5", lambda: zoo.made(zfcuda.models.zfnet)),
     Case("vgg16", "VGG16 conv5_3", "features.28", lambda: zoo.NETWORKS["vgg16"]()),
 )
 TOPS = (1, 9)

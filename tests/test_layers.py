@@ -20,7 +20,7 @@ ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint", "memory", "answers"],
     ["ops"],
-    ["network", "independence", "data", "render", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
+    ["network", "independence", "data", "render", "sheets", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
     [
         "models",
         "backward",
@@ -40,6 +40,7 @@ BESIDE = {
     ("inputs", "class_names"),
     ("inputs", "data"),
     ("batches", "inputs"),
+    ("sheets", "render"),
     ("misfit", "network"),
     ("misfit", "data"),
     ("cuda_graph", "network"),

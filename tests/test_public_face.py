@@ -96,6 +96,7 @@ SIGNATURES = {
     "render.gradient": "(colours)",
     "render.grid": "(pictures, columns, *, gap=2, background=(255, 255, 255))",
     "render.enlarged": "(small, factor)",
+    "render.outlined": "(under, mask, colour, *, thick=False)",
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
@@ -239,9 +240,10 @@ try:
 except SystemExit:
     pass
 assert "torch" not in sys.modules and "numpy" not in sys.modules
-for name in zfcuda.__all__:
-    getattr(zfcuda, name)
-assert "torch" in sys.modules
+if sys.argv[1:] == ["--help"]:  # once, as torch takes seconds
+    for name in zfcuda.__all__:
+        getattr(zfcuda, name)
+    assert "torch" in sys.modules
 try:
     zfcuda.nothing
 except AttributeError as error:

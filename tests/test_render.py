@@ -162,3 +162,15 @@ def test_what_is_public_is_named() -> None:
     public = {name for name, value in vars(render).items() if getattr(value, "__module__", "") == render.__name__}
     assert {name for name in public if not name.startswith("_")} <= set(render.__all__)
     assert all(getattr(render, name).__doc__ for name in render.__all__ if callable(getattr(render, name)))
+
+
+def test_masks_are_outlined() -> None:
+    mask = torch.zeros(56, 56, dtype=torch.bool)
+    mask[20:30, 20:30] = True
+    black = Image.new("RGB", (112, 112))
+    ink = np.asarray(render.outlined(black, mask, (255, 0, 0)))[..., 0] > 0
+    assert ink[40:60, 40:60].sum() == ink.sum() == 4 * 20 - 4
+    thick = np.asarray(render.outlined(black, mask, (255, 0, 0), thick=True))[..., 0] > 0
+    assert thick[ink].all() and thick[41, 41:59].all() and not thick[42:59, 42:59].any() and thick[60, 41:60].all()
+    with pytest.raises(ValueError, match="mask: expected \\[H,W\\], got"):
+        render.outlined(black, mask[None], (255, 0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def class_targets(target: BatchTarget, logits: Tensor, classes: Any = None) -> T
         check_plain("target", target)
     if _is_one_each(target):
         check_count(target, count)
-        return [class_index(each, width, classes) for each in target]  # type: ignore[union-attr]
+        return [class_index(each, width, classes) for each in target]
     return [class_index(target, width, classes)] * count
 
 
@@ -78,10 +78,10 @@ def check_count(target: Any, count: int) -> None:
 
 def part_of(target: BatchTarget, images: slice) -> BatchTarget:
     """The target of some of the images."""
-    return target[images] if _is_one_each(target) else target  # type: ignore[index]
+    return target[images] if _is_one_each(target) else target
 
 
-def _is_one_each(target: Any) -> bool:
+def _is_one_each(target: Any) -> TypeGuard[Sequence[int | str] | Tensor]:
     return isinstance(target, list | tuple) or (isinstance(target, Tensor | np.ndarray) and target.ndim == 1)
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "heatmap",
     "hex_colour",
     "label_map",
+    "outlined",
     "overlay",
     "picture",
     "projection",
@@ -210,6 +211,28 @@ def grid(
         y, x = divmod(i, columns)
         sheet.paste(one, (x * (wide + gap) + (wide - one.width) // 2, y * (high + gap) + (high - one.height) // 2))
     return sheet
+
+
+def outlined(under: Image.Image, mask: Tensor, colour: Colour, *, thick: bool = False) -> Image.Image:
+    """A picture with the outline of a mask on it: the outermost of the mask's own pixels.
+
+    Args:
+        under: any size; the mask is stretched over it.
+        mask: bool [H,W].
+        thick: two pixels instead of one.
+    """
+    _check_map("mask", mask)
+    stretched = Image.fromarray(mask.cpu().numpy()).resize(under.size, Image.Resampling.NEAREST)
+    inside = np.asarray(stretched)
+    padded = np.pad(inside, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    edge = inside & ~inner
+    if thick:
+        padded = np.pad(edge, 1)
+        edge = edge | padded[:-2, 1:-1] | padded[1:-1, :-2]
+    pixels = np.array(under.convert("RGB"))
+    pixels[edge] = colour
+    return Image.fromarray(pixels)
 
 
 def enlarged(small: Image.Image, factor: int) -> Image.Image:

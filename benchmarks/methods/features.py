@@ -10,6 +10,8 @@ from PIL import Image
 import zfcuda
 from benchmarks.methods.scene import PHOTOGRAPHS, Scene, Shown, Trial, timed
 from zfcuda import render
+from zfcuda.data.collection import Collection
+from zfcuda.report.patches.drawing import cut_out, shown_box, tile
 
 MIDDLE, LAST, VECTOR = "_blocks.4._relu1", "_relu1", "_flatten"  # layers of the network
 PATCHES = "_blocks.4._relu1"  # its units see 67 pixels
@@ -69,23 +71,13 @@ def _strongest_patches(scene: Scene) -> Shown:
     """A row for each of some units: what it sees in the pictures that excite it most."""
     found, seconds = timed(lambda: zfcuda.strongest_patches(scene.model, scene.crops, [PATCHES], top=_TOP)[PATCHES])
     best = found.values[:, 0].argsort(descending=True)[:_UNITS].tolist()
-    tiles = []
-    for unit in best:
-        for index, box in zip(found.indices[unit].tolist(), found.boxes[unit].tolist(), strict=True):
-            tiles.append(_patch(scene, index, box))
+    seen = Collection.of(scene.crops, model=scene.model)
+    tiles = [
+        tile(cut_out(seen.picture(index), shown_box(box, seen.picture(index).size)))
+        for unit in best
+        for index, box in zip(found.indices[unit].tolist(), found.boxes[unit].tolist(), strict=True)
+    ]
     return Shown("strongest_patches", render.grid(tiles, _TOP, gap=3), seconds)
-
-
-def _patch(scene: Scene, index: int, box: list[int], side: int = 72) -> Image.Image:
-    """A box (top, left, bottom, right) of what the network sees of a picture; grey beyond the border."""
-    image = scene.model.preprocess(scene.crops[index])[0]
-    seen = render.picture((image - image.amin()) / (image.amax() - image.amin()))
-    top, left, bottom, right = box
-    if not (0 <= top < bottom <= seen.height and 0 <= left < right <= seen.width):
-        wide = Image.new("RGB", (right - left, bottom - top), render.NAN_COLOUR)
-        wide.paste(seen, (-left, -top))
-        return wide.resize((side, side), Image.Resampling.LANCZOS)
-    return seen.crop((left, top, right, bottom)).resize((side, side), Image.Resampling.LANCZOS)
 
 
 def _all_codes(scene: Scene) -> Any:

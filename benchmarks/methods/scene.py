@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda import render
 from zfcuda.data import HELD_OUT_SEED, Parts
 
 NETWORK, PHOTOGRAPH = "efficientnet_lite0", "chelsea"
@@ -68,12 +67,6 @@ class Scene:
     @property
     def photograph(self) -> Image.Image:
         return _photograph(PHOTOGRAPH)
-
-    @cached_property
-    def pixels(self) -> Image.Image:
-        """The photograph as that network sees it."""
-        low, high = (self.model.preprocess(Image.new("RGB", (9, 9), grey)) for grey in ("black", "white"))
-        return render.picture(((self.image - low.amin()) / (high.amax() - low.amin()))[0].clamp(0, 1))
 
     @cached_property
     def target(self) -> int:

@@ -16,7 +16,7 @@ from benchmarks.zoo.made import made, picture, randomise
 from benchmarks.zoo.sums import mobilenet_v2, se_resnet
 from zfcuda import models
 
-__all__ = ["NETWORKS", "picture", "randomise"]
+__all__ = ["NETWORKS", "made", "picture", "randomise"]
 
 
 def _of_package(build: Callable[[int], nn.Module]) -> Callable[..., nn.Module]:

@@ -102,6 +102,7 @@ def randomise(network: nn.Module, seed: int = 0, images: Tensor | None = None) -
 
 
 def made(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network in eval mode, its weights drawn at random."""
     with torch.device("meta"):  # no weights that are thrown away
         network = build()
     randomise(network)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,45 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zfcuda
+from tests.backward.autograd_nets import IMAGES, METHODS, Net, close, every
 from zfcuda.backward import together as together_module
 from zfcuda.backward.together import together
-
-IMAGES = torch.randn(3, 3, 12, 14, generator=torch.Generator().manual_seed(0))
-
-METHODS: dict[str, Callable[..., Tensor]] = {
-    "gradient": zfcuda.gradient,
-    "saliency": zfcuda.saliency,
-    "integrated_gradients": lambda *x, **y: zfcuda.integrated_gradients(*x, steps=4, **y),
-    "smooth_grad": lambda *x, **y: zfcuda.smooth_grad(*x, samples=3, **y),
-    "grad_cam": zfcuda.grad_cam,
-}
-every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-
-
-class Net(nn.Module):
-    """A small network, whose subclasses have habits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
-        self.pool, self.last = nn.MaxPool2d(2), nn.Conv2d(6, 8, 3)
-        self.head = nn.Linear(8, 4)
-        nn.init.normal_(self.bn.running_mean, std=0.1)
-        nn.init.uniform_(self.head.weight, 0.1, 1)  # whatever the class, something speaks for it
-
-    def maps(self, x: Tensor) -> Tensor:
-        y: Tensor = self.last(self.pool(F.relu(self.bn(self.conv(x)))))
-        return y
-
-    def forward(self, x: Tensor) -> Any:
-        return self.head(F.relu(self.maps(x)).mean((2, 3)))
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    assert found.shape == expected.shape and found.dtype == expected.dtype
-    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
-    assert expected.abs().max() > 0
 
 
 def double(model: nn.Module) -> nn.Module:
@@ -254,117 +217,6 @@ class Counting(Net):
 def test_one_score_and_whole_numbers(method: Callable[..., Tensor]) -> None:
     found = method(Counting(), IMAGES)
     close(found, method(Counting(), IMAGES, target=[0, 0, 0]))
-
-
-# ---------------------------------------------------------------- what is refused
-
-
-class Detached(Net):
-    def maps(self, x: Tensor) -> Tensor:
-        return super().maps(x).detach()
-
-
-class Frozen(nn.Conv2d):
-    @torch.no_grad()
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input)
-
-
-class WithFrozen(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.last = Frozen(6, 8, 3)
-
-
-GRADIENTS = ["gradient", "saliency", "integrated_gradients", "smooth_grad"]
-
-
-@pytest.mark.parametrize("name", GRADIENTS)
-def test_what_ends_the_gradients_is_named(name: str) -> None:
-    said = "model: the score does not depend on the image by gradients; they end in "
-    with pytest.raises(ValueError, match=re.escape(f"{said}the forward of Detached, which detaches")):
-        METHODS[name](Detached(), IMAGES)
-    with pytest.raises(ValueError, match=re.escape(f"{said}layer 'last' (Frozen), which detaches")):
-        METHODS[name](WithFrozen(), IMAGES)
-
-
-class InInferenceMode(Net):
-    def forward(self, x: Tensor) -> Any:
-        with torch.inference_mode():
-            x = self.maps(x).mean((2, 3))
-        return self.head(x)
-
-
-@every
-def test_a_part_in_inference_mode(method: Callable[..., Tensor]) -> None:
-    with pytest.raises(ValueError, match=r"model: a part of it runs in torch.inference_mode"):
-        method(InInferenceMode(), IMAGES, target=1)
-
-
-class Overwriting(Net):
-    def forward(self, x: Tensor) -> Any:
-        y = self.maps(x).sigmoid()
-        y.mul_(2)
-        return self.head(y.mean((2, 3)))
-
-
-class Answering(Net):
-    def __init__(self, answer: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, x: Tensor) -> Any:
-        return self.answer(super().forward(x))
-
-
-@every
-def test_models_that_are_refused(method: Callable[..., Tensor]) -> None:
-    wrong: list[tuple[Callable[[], Any], type[Exception], str]] = [
-        (lambda: lambda x: x, TypeError, "model: expected a torch.nn.Module, got function"),
-        (Overwriting, ValueError, "model: autograd cannot differentiate it: one of the variables"),
-        (lambda: Answering(lambda x: {"out": x}), ValueError, r"got dict with 'out': \[\d, 4\]; a module around"),
-        (
-            lambda: Answering(lambda x: x[..., None]),
-            ValueError,
-            r"\[N,classes\] for .*, got a Tensor of shape \[\d, 4, 1\]",
-        ),
-        (lambda: Answering(lambda x: x.argmax(1)), ValueError, "scores of a floating dtype, got torch.int64"),
-        (lambda: Answering(lambda x: x / 0), ValueError, "model: the score is expected to be finite, got NaN or inf"),
-        (
-            lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2)),
-            ValueError,
-            "image: .* does not fit",
-        ),
-    ]
-    for make, error, message in wrong:
-        with pytest.raises(error, match=message):
-            method(make(), IMAGES, target=1)
-
-
-@every
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((IMAGES, [0, 1]), ValueError, "target: expected 3, one for each image, got 2"),
-        ((IMAGES[:0], [0, 1]), ValueError, "target: expected 0, one for each image, got 2"),
-        ((IMAGES, 4), ValueError, "target: the model has classes 0 to 3, got 4"),
-        ((IMAGES, "cat"), ValueError, "target: 'cat', but the model has no names"),
-        ((IMAGES, 1.5), TypeError, "target: expected a class index or name"),
-        ((IMAGES.double(), 1), TypeError, "image: expected the model's dtype, torch.float32, got torch.float64"),
-        ((IMAGES * torch.nan, 1), ValueError, "image: expected finite values"),
-        ((IMAGES[0, 0], 1), ValueError, r"image: expected \[C,H,W\] or \[N,C,H,W\]"),
-    ],
-)
-def test_arguments_that_are_refused(
-    method: Callable[..., Tensor], arguments: tuple[Tensor, Any], error: type[Exception], message: str
-) -> None:
-    runs: list[int] = []
-    model = Net()
-    model.register_forward_hook(lambda *_: runs.append(1))
-    with pytest.raises(error, match=message):
-        method(model, arguments[0], target=arguments[1])
-    if "one for each" in message:
-        assert not runs
 
 
 @every

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 import zfcuda
 from tests.backward.networks import inception, mobile, resnet, trained, vgg
-from tests.backward.test_random_networks import EXAMPLES, NO_RULE, RANDOM
+from tests.backward.test_random_networks import EXAMPLES, NO_RULE, RANDOM, drawn
 from tests.backward.test_rules import EXACT
-from tests.harness.random_networks import UNDONE, named_maps, networks, normal
 from zfcuda.backward import UnprojectableError
 from zfcuda.backward.units import strongest_units
 from zfcuda.backward.walk import walk_back
@@ -124,18 +123,11 @@ def test_what_fails_behind_the_layer_does_not_matter() -> None:
 @settings(max_examples=EXAMPLES or 40, **RANDOM)
 @given(data=st.data())
 def test_it_is_the_walk_with_the_rules_of_the_gradient(data: st.DataObject) -> None:
-    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 24), st.integers(9, 24)))
-    image = normal(size, data.draw(st.integers(0, 1 << 16)))
-    model = data.draw(networks(image, kinds=UNDONE)).double()
-    image = image.double()[None]
-    network = trace(model, image)
-    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
-    with torch.no_grad():
-        value = network.run(image, [network.node(layer).index])[network.node(layer).index]
+    model, image, layer, value = drawn(data, 24)
     if value.ndim not in (2, 4) or not value.isfinite().all():
         return
     unit = int(strongest_units(value[0], layer, 1).units)
-    images = torch.cat([image, image.flip(3), image])
+    network, images = trace(model, image), torch.cat([image, image.flip(3), image])
 
     def seeds(value: Tensor) -> Tensor:
         result = torch.zeros_like(value)

@@ -36,6 +36,19 @@ NO_RULE = re.compile(
 )
 
 
+def drawn(data: st.DataObject, most: int) -> tuple[nn.Module, Tensor, str, Tensor]:
+    """A network in float64, an image [1,C,H,W] of at most so many rows and columns, a layer, and its value."""
+    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, most), st.integers(9, most)))
+    image = normal(size, data.draw(st.integers(0, 1 << 16)))
+    model = data.draw(networks(image, kinds=UNDONE)).double()
+    image = image.double()[None]
+    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
+    network = trace(model, image)
+    with torch.no_grad():
+        value: Tensor = network.run(image, [network.node(layer).index])[network.node(layer).index]
+    return model, image, layer, value
+
+
 def gradient(model: nn.Module, image: Tensor, layer: str, seeds: Tensor) -> Tensor:
     """Of the last value of a layer, by torch.autograd."""
     seen: list[Tensor] = []
@@ -54,21 +67,14 @@ def gradient(model: nn.Module, image: Tensor, layer: str, seeds: Tensor) -> Tens
 @settings(max_examples=EXAMPLES or 60, **RANDOM)
 @given(data=st.data())
 def test_the_gradient_is_that_of_autograd(data: st.DataObject) -> None:
-    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 24), st.integers(9, 24)))
-    image = normal(size, data.draw(st.integers(0, 1 << 16)))
-    model = data.draw(networks(image, kinds=UNDONE)).double()
-    image = image.double()[None]
-    network = trace(model, image)
-    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
-    with torch.no_grad():
-        value = network.run(image, [network.node(layer).index])[network.node(layer).index]
+    model, image, layer, value = drawn(data, 24)
     if value.ndim not in (2, 4) or not value.isfinite().all():
         return
     seeds = normal((2, *value.shape[1:]), 1).double()
     expected = gradient(model, image, layer, seeds)
     with torch.inference_mode(data.draw(st.booleans())):
         try:
-            found = walk_back(network, image, layer, lambda _: seeds, EXACT)
+            found = walk_back(trace(model, image), image, layer, lambda _: seeds, EXACT)
         except UnprojectableError as error:  # what those steps of the harness draw that no rule is for
             assert NO_RULE.search(str(error)), error
             return
@@ -142,12 +148,7 @@ class Guiding(TorchFunctionMode):
 @settings(max_examples=EXAMPLES or 60, **RANDOM)
 @given(data=st.data())
 def test_guided_signals_are_those_of_guided_rectifiers(data: st.DataObject) -> None:
-    size = data.draw(st.tuples(st.integers(1, 4), st.integers(9, 20), st.integers(9, 20)))
-    image = normal(size, data.draw(st.integers(0, 1 << 16)))
-    model = data.draw(networks(image, kinds=UNDONE)).double()
-    image = image.double()[None]
-    layer = data.draw(st.sampled_from(named_maps(model, image[0])))
-    value = named_value(model, image, layer)
+    model, image, layer, value = drawn(data, 20)
     if value.ndim not in (2, 4) or not value.isfinite().all():
         return
     seeds = normal((1, *value.shape[1:]), 1).double()
@@ -159,9 +160,3 @@ def test_guided_signals_are_those_of_guided_rectifiers(data: st.DataObject) -> N
     with Guiding():
         expected = gradient(model, image, layer, seeds)
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max() + 1e-12
-
-
-def named_value(model: nn.Module, image: Tensor, layer: str) -> Tensor:
-    network = trace(model, image)
-    with torch.no_grad():
-        return network.run(image, [network.node(layer).index])[network.node(layer).index]  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import torch
 
 import zfcuda
 from benchmarks import __main__ as command
-from benchmarks import attribution, opponents, zoo
+from benchmarks import attribution, explainers, opponents, zoo
 from benchmarks.attribution import CAPTUM, GRAD_CAM, OURS, SINGLE
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def small_zfnet() -> torch.nn.Module:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attribution, "CASES", (attribution.Case("zfnet", "ZFNet", "relu5", small_zfnet),))
-    monkeypatch.setattr(attribution, "STEPS", 2)
+    monkeypatch.setattr(explainers, "STEPS", 2)
     monkeypatch.setattr(attribution, "grad_cam_missing", lambda: "not in tests")
 
 

@@ -18,7 +18,7 @@ from zfcuda.backward.autograd import (
     run,
 )
 from zfcuda.backward.together import together
-from zfcuda.backward.units import Position, UnitSelection
+from zfcuda.backward.units import Position, UnitSelection, check_start
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets, part_of, scores
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import ShrinkingBatches
@@ -63,13 +63,9 @@ def gradient(
     """
     inner = module_of(model)
     images = checked_images(image, inner)
+    check_start(target, layer, unit, position)
     if layer is None:
-        for name, value in (("unit", unit), ("position", position)):
-            if value is not None:
-                raise ValueError(f"{name}: expected None without layer=, got {value!r}")
         return score_gradients(inner, images, target)
-    if target is not None:
-        raise ValueError(f"target: expected None with layer={layer!r}, whose activations have no class, got {target!r}")
     selection = UnitSelection.of(checked_layer(layer, inner, wrapper_of(model)), unit, position, top=1)
     return _layer_gradients(inner, images, selection)
 

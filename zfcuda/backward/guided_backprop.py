@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zfcuda.backward.from_class import walk_from_class
 from zfcuda.backward.many import walk_each
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.units import Position, UnitSelection
+from zfcuda.backward.units import Position, UnitSelection, check_start
 from zfcuda.batches import BatchTarget
 from zfcuda.network import Network
 
@@ -56,13 +56,9 @@ def guided_backprop(
 
     Source: Springenberg et al. 2014, section 3.4.
     """
+    check_start(target, layer, unit, position)
     if layer is None:
-        for name, value in (("unit", unit), ("position", position)):
-            if value is not None:
-                raise ValueError(f"{name}: expected None without layer=, got {value!r}")
         return walk_from_class(model, image, target, RULES)
-    if target is not None:
-        raise ValueError(f"target: expected None with layer={layer!r}, whose activations have no class, got {target!r}")
     selection = UnitSelection.of(layer, unit, position, 1)
 
     def seeds(activation: Tensor, images: slice) -> Tensor:

@@ -22,6 +22,20 @@ class Strongest(NamedTuple):
     value: float
 
 
+def check_start(target: Any, layer: str | None, unit: int | None, position: Any) -> None:
+    """Refuses a class together with a layer, and a unit or position without one.
+
+    Raises:
+        ValueError: naming what is too much.
+    """
+    if layer is None:
+        for name, value in (("unit", unit), ("position", position)):
+            if value is not None:
+                raise ValueError(f"{name}: expected None without layer=, got {value!r}")
+    elif target is not None:
+        raise ValueError(f"target: expected None with layer={layer!r}, whose activations have no class, got {target!r}")
+
+
 @dataclass(frozen=True)
 class SelectedUnits:
     """Activations of one layer, strongest first.

@@ -45,7 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from zfcuda.cli import sheets
     from zfcuda.data import HELD_OUT_SEED
-    from zfcuda.faithfulness.truth import Kept, Settings, figures, measure, table, write
+    from zfcuda.faithfulness.truth import DRAWS, Kept, Settings, figures, measure, table, write
     from zfcuda.models import load_demo
     from zfcuda.report.record import versions, weights_checksum
 
@@ -58,6 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "weights": weights_checksum(network),
         "methods": list(settings.methods),
         "seed": settings.seed,
+        "draws": DRAWS,
     }
     with sheets.folder(arguments.out) as folder, Kept(folder / _PARTIAL, same) as kept:
         try:

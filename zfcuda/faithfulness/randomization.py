@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +13,10 @@ from zfcuda.complaint import one_line
 from zfcuda.faithfulness.scored import Scored
 from zfcuda.faithfulness.similarity import magnitudes, rank_correlation, ssim
 from zfcuda.inputs import integer
+from zfcuda.methods import Compute
 from zfcuda.methods import method as method_named
 from zfcuda.network.graph import unwrap
 from zfcuda.network.intact import evaluating
-
-Compute = Callable[[nn.Module, Tensor, Sequence[int]], Tensor]
 
 
 class Similarity(NamedTuple):

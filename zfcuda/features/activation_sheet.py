@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zfcuda import render
-from zfcuda.features.numbered import Bar, numbered, offsets, round_columns
+from zfcuda.sheets.numbered import Bar, numbered, offsets, round_columns
 
 _WIDE = 1400  # pixels that the tiles of a row take together, about
 _SMALLEST, _LARGEST = 30, 224  # sides of a tile of one map

@@ -18,6 +18,7 @@ from zfcuda.complaint import one_line
 from zfcuda.data.collection import Pictures
 from zfcuda.features.loading import Skipped
 from zfcuda.features.stream import Stream
+from zfcuda.features.writable import checked_place
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
 from zfcuda.files.tensors import save_tensors
@@ -246,12 +247,7 @@ def checked_path(path: str | os.PathLike[str], name: str = "path") -> Path:
     Raises:
         ValueError: its name does not end in .safetensors, or there is no such folder.
     """
-    file = Path(path)
-    if file.suffix.lower() != ".safetensors":
-        raise ValueError(f"{name}: expected a name that ends in .safetensors, got {one_line(file.name)!r}")
-    if not file.parent.is_dir():
-        raise ValueError(f"{name}: {_shown(path)}: there is no folder {_shown(file.parent)}")
-    return file
+    return checked_place(path, ".safetensors", name)
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

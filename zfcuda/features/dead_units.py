@@ -18,6 +18,7 @@ from zfcuda.data.collection import Pictures
 from zfcuda.features.loading import Skipped
 from zfcuda.features.rectifiers import rectified_layers
 from zfcuda.features.stream import Stream
+from zfcuda.features.writable import checked_place
 from zfcuda.files.drafts import whole
 
 RARE = 0.01  # a unit is rare that is active in a smaller share of the pictures than this
@@ -105,13 +106,7 @@ def checked_table(path: str | os.PathLike[str], name: str = "path") -> Path:
     Raises:
         ValueError: its name does not end in .csv, or there is no such folder.
     """
-    file = Path(path)
-    if file.suffix.lower() != ".csv":
-        raise ValueError(f"{name}: expected a name that ends in .csv, got {one_line(file.name)!r}")
-    if not file.parent.is_dir():
-        shown = one_line(os.fspath(file.parent))
-        raise ValueError(f"{name}: {one_line(os.fspath(path))}: there is no folder {shown}")
-    return file
+    return checked_place(path, ".csv", name)
 
 
 def dead_units(

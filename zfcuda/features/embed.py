@@ -44,9 +44,11 @@ def embed(codes: Any, method: str = "tsne", *, seed: int = 0) -> Tensor:
         float32 [N,2] on the CPU: x to the right, y downwards, in units of no meaning.
 
     Raises:
-        TypeError: codes is none; seed is no integer.
+        TypeError: codes is neither; seed is no integer.
         ValueError: there is no such method; codes is not [N,D], or not finite; seed is outside 0 to 2**32 - 1.
         ImportError: scikit-learn is not installed.
+
+    Sources: van der Maaten & Hinton 2008 (t-SNE), of CNN codes as in the course notes; Kobak & Berens 2019 (its start).
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda import render
-from zfcuda.features.numbered import numbered, offsets, round_columns
 from zfcuda.features.spectrum import fine_share, white_noise
+from zfcuda.sheets.numbered import numbered, offsets, round_columns
 
 _TILES = 1400  # pixels that the filters of a row take together, about
 _LARGEST = 64  # pixels that one of them is enlarged to, about

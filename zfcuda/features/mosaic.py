@@ -37,8 +37,10 @@ def mosaic(pictures: Any, points: Any, *, columns: int = 32) -> Image.Image:
         An RGB picture.
 
     Raises:
-        TypeError, ValueError: pictures, points or columns is none, or there are not as many points as pictures.
+        TypeError, ValueError: pictures, points or columns is not as above, or there are not as many points as pictures.
         ImportError: SciPy is not installed.
+
+    Source: the course notes' grid of the nearest pictures; each stands once here.
     """
     collection = pictures if isinstance(pictures, Collection) else Collection.of(pictures)
     if isinstance(points, Tensor) and points.dim() and len(points) != len(collection):

@@ -40,7 +40,7 @@ def nearest(codes: Any, query: Any, k: int = 9) -> tuple[Tensor, Tensor]:
         (indices int64 [Q,k] into the codes, distances float64 [Q,k]), on the codes' device; Q is 1 for a query [D].
 
     Raises:
-        TypeError: codes or query is none; k is no integer.
+        TypeError: codes or query is neither; k is no integer.
         ValueError: the query has another width, k is less than 1 or more than there are codes, or something is NaN,
             infinite or empty.
     """

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from zfcuda.features.letters import letters, shortened, width
 from zfcuda.features.mosaic import square
+from zfcuda.sheets.letters import letters, shortened, width
 
 _SIDE = 112  # of a picture, in pixels
 _GAP = 6

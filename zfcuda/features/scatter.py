@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from zfcuda.features.letters import letters, shortened, width
 from zfcuda.render import CATEGORIES, OTHER_COLOUR, Colour
+from zfcuda.sheets.letters import letters, shortened, width
 
 _SIDE = 900  # of the plot, in pixels
 _MARGIN = 24

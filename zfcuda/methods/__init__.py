@@ -3,7 +3,7 @@
 A module for each; to add a method is to add its file.
 """
 
-from zfcuda.methods.method import Method
+from zfcuda.methods.method import Compute, Method
 from zfcuda.methods.table import METHODS, method
 
-__all__ = ["METHODS", "Method", "method"]
+__all__ = ["METHODS", "Compute", "Method", "method"]

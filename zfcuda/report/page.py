@@ -9,6 +9,7 @@ from typing import Any
 from zfcuda.data.preprocess_facts import line
 from zfcuda.occlusion.output import named
 from zfcuda.report.cards import layers
+from zfcuda.report.document import document, listed, made_with
 from zfcuda.report.evidence import evidence
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.figure import finding, occlusion
@@ -17,10 +18,9 @@ from zfcuda.report.method_figures import methods
 from zfcuda.report.networks import Network
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, text, times
-from zfcuda.report.record import versions
 from zfcuda.report.style import CSS, SCRIPT
 
-# The browser itself then refuses every request, whatever ends up in the page.
+# The browser itself then refuses every request.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _CLASSES = 6  # most probable classes shown
 
@@ -40,8 +40,7 @@ def page(networks: Sequence[Network], drawn: Sequence[Drawn], made: datetime) ->
         "Pictures": str(len(explanations)),
         **({} if e.output is None else {"Scores": f"{named(e.output)} of what it returns"}),
         "Occluder": f"{e.cover.words}, {times(e.window, e.window)} pixels, moved by {e.stride}",
-        "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
+        **made_with(made),
     }
     facts = common if one is None else {"Network": one.record["title"]} | _facts(one) | common
     parts, start = [], 0
@@ -52,31 +51,19 @@ def page(networks: Sequence[Network], drawn: Sequence[Drawn], made: datetime) ->
             parts.append(_picture(index, e, drawn[index]))
         parts.append(_filters(network.filters))
         start += len(network.explanations)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>What the network looks at</title>
-<style>{CSS}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <p class="brow">zfcuda</p>
 <h1>What the network looks at</h1>
 <p class="lead">For each picture: the answer, the parts of the picture that it rests on, and the structures that each
 layer responds to.</p>
-{_listed(facts)}
+{listed(facts)}
 {_navigation(explanations, drawn) if len(explanations) > 1 else ""}</header>
 <main>
 {"".join(parts)}</main>
 {_FOOTER}
 <script>{SCRIPT}</script>
-</body>
-</html>
 """
+    return document("What the network looks at", body, policy=_POLICY, style=CSS)
 
 
 def _facts(network: Network) -> dict[str, str]:
@@ -89,15 +76,11 @@ def _facts(network: Network) -> dict[str, str]:
     }
 
 
-def _listed(facts: dict[str, str]) -> str:
-    return f"<dl>{''.join(f'<div><dt>{key}</dt><dd>{text(value)}</dd></div>' for key, value in facts.items())}</dl>"
-
-
 def _network(network: Network) -> str:
     """What is said of one of several networks, above its pictures."""
     return (
         f'<header class="network"><p class="brow">Network {network.number + 1}</p>'
-        f"<h2>{text(network.record['title'])}</h2>{_listed(_facts(network))}</header>\n"
+        f"<h2>{text(network.record['title'])}</h2>{listed(_facts(network))}</header>\n"
     )
 
 

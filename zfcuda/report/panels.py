@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -200,17 +199,8 @@ def _method(e: Explanation, one: MethodMap, values: Tensor) -> Panel:
 
 
 def _outlined(out: Image.Image, truth: Tensor | None) -> Image.Image:
-    """The picture with the outline of a part, bool [H,W], on it."""
-    if truth is None:
-        return out
-    mask = truth.cpu().numpy().astype(bool)
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    edge = np.pad(mask & ~inner, 1)
-    edge = edge[1:-1, 1:-1] | edge[:-2, 1:-1] | edge[1:-1, :-2]  # two pixels thick
-    pixels = np.array(out)
-    pixels[edge] = _OUTLINE
-    return Image.fromarray(pixels)
+    """The picture with the outline of a part on it, where that is known."""
+    return out if truth is None else render.outlined(out, truth.bool(), _OUTLINE, thick=True)
 
 
 def _fitted(picture: Image.Image, side: int, *, hard: bool) -> Image.Image:

@@ -10,7 +10,7 @@ import torch
 
 from zfcuda.data import HELD_OUT_SEED, Parts
 from zfcuda.faithfulness import pointing_game
-from zfcuda.faithfulness.truth import RANDOM, Settings, figures, measure
+from zfcuda.faithfulness.truth import DRAWS, RANDOM, Settings, figures, measure
 from zfcuda.faithfulness.truth.paper import CONTRAST, contrast, overlaps, paper_questions
 from zfcuda.methods import METHODS
 from zfcuda.models import load_demo
@@ -71,6 +71,16 @@ def test_a_picture_measured(network: Any) -> None:
     assert all(alike[:2] == [1.0, 1.0] for alike in centre["layers"].values())
     assert all(abs(each) < 0.05 for alike in luck["layers"].values() for each in alike)
     assert luck["energy"] == pytest.approx(record["part"], abs=0.01)
+    assert luck["pointing"] * DRAWS == round(luck["pointing"] * DRAWS)
+
+
+def test_random_maps_are_others_at_each_call_and_for_each_picture(network: Any) -> None:
+    settings, image = Settings(methods=("centre",)), torch.zeros(1, 3, 224, 224)
+    computes = [settings.computes(index)[RANDOM] for index in range(20)]
+    peaks = [int(compute(network, image, [0]).argmax()) for _ in range(3) for compute in computes]
+    assert len(set(peaks)) == 60
+    again = settings.computes(3)[RANDOM]
+    assert [int(again(network, image, [0]).argmax()) for _ in range(3)] == peaks[3::20]
 
 
 def rows(pointing: list[bool], after: list[float]) -> list[dict[str, Any]]:
@@ -107,6 +117,15 @@ def test_figures_of_records() -> None:
     assert found.plain()["methods"]["centre"]["pointing"]["value"] == 0.75
     with pytest.raises(ValueError, match="records: expected at least one"):
         figures([])
+
+
+def test_the_figures_of_random_maps_are_means_over_the_draws_of_each_picture() -> None:
+    records = rows([True, True], [])
+    for record, share in zip(records, (0.25, 0.5), strict=True):
+        record["methods"][RANDOM] |= {"pointing": share, "first": share}
+    found = figures(records).methods
+    assert found[RANDOM]["pointing"].value == found[RANDOM]["first"].value == 0.375
+    assert found[RANDOM]["pointing"].low == 0.25 and found["centre"]["pointing"].value == 1
 
 
 def test_settings_are_checked() -> None:

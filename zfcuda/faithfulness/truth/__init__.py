@@ -2,8 +2,8 @@
 
 from zfcuda.faithfulness.truth.figures import Figure, Figures, figures
 from zfcuda.faithfulness.truth.kept import Kept
-from zfcuda.faithfulness.truth.measure import RANDOM, Record, Settings, measure
+from zfcuda.faithfulness.truth.measure import DRAWS, RANDOM, Record, Settings, measure
 from zfcuda.faithfulness.truth.table import table
 from zfcuda.faithfulness.truth.write import write
 
-__all__ = ["RANDOM", "Figure", "Figures", "Kept", "Record", "Settings", "figures", "measure", "table", "write"]
+__all__ = ["DRAWS", "RANDOM", "Figure", "Figures", "Kept", "Record", "Settings", "figures", "measure", "table", "write"]

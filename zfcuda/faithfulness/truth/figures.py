@@ -101,7 +101,10 @@ def figures(records: Sequence[Record]) -> Figures:
 
 def _of_method(rows: list[dict[str, Any]]) -> dict[str, Figure]:
     ends = [list(row["layers"].values()) for row in rows if "layers" in row]
-    found = {measure: _share([row[measure] for row in rows]) for measure in ("pointing", "first")}
+    found = {}
+    for measure in ("pointing", "first"):  # yes or no, but of random maps a share of them
+        values = [row[measure] for row in rows]
+        found[measure] = (_share if all(isinstance(value, bool) for value in values) else _mean)(values)
     for measure in ("energy", "deletion", "insertion", "pieces"):
         values = [row[measure] for row in rows if measure in row]
         if values:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zfcuda.data import HELD_OUT_SEED, Parts
 from zfcuda.faithfulness.energy import energy_inside
-from zfcuda.faithfulness.parts import part_importance
+from zfcuda.faithfulness.parts import PartImportance, part_importance
 from zfcuda.faithfulness.pointing import pointing_chance, pointing_game
 from zfcuda.faithfulness.randomization import shuffled_from_the_top, similarity
 from zfcuda.faithfulness.removal import deletion, insertion
 from zfcuda.faithfulness.truth.paper import paper_questions
-from zfcuda.methods import METHODS, method
+from zfcuda.methods import METHODS, Compute, method
 from zfcuda.network.intact import evaluating
 
-#: The name of the map that is drawn at random: what luck scores.
-RANDOM = "random"
+#: The name of the map that is drawn at random: what luck scores; and the mean of how many its figures are.
+RANDOM, DRAWS = "random", 8
 #: Deletion and insertion take 2 x 29 images for each map, randomization eight more maps: one picture in so many.
 CURVES_EVERY, RANDOMIZATION_EVERY = 4, 20
 STEPS = 28
 
-# A method by name -> images [N,3,H,W] of a model, with a class for each, as maps [N,H,W].
-Compute = Callable[[nn.Module, Tensor, Sequence[int]], Tensor]
 #: What is known of a picture once it is measured: numbers under names, fit for JSON.
 Record = dict[str, Any]
 
@@ -53,14 +53,12 @@ class Settings:
         Parts(self.seed)
 
     def computes(self, index: int) -> Mapping[str, Compute]:
-        """The methods, and the random map of picture `index`."""
+        """The methods, and the random map of picture `index`: another one at each call."""
+        dice = torch.Generator().manual_seed(index)
 
         def random(model: nn.Module, images: Tensor, targets: Sequence[int]) -> Tensor:
-            dice = torch.Generator().manual_seed(dealt[0] + 1000 * index)
-            dealt[0] += 1  # another one at each call
             return torch.rand(len(images), *images.shape[2:], generator=dice).to(images)
 
-        dealt = [0]
         return {name: METHODS[name].compute for name in self.methods} | {RANDOM: random}
 
 
@@ -81,6 +79,8 @@ def measure(model: Any, settings: Settings, index: int) -> Record:
     computes = settings.computes(index)
     maps = {name: compute(model, image, [label])[0] for name, compute in computes.items()}
     pieces = part_importance(model, parts, index, target=label)
+    luck = [maps[RANDOM], *(computes[RANDOM](model, image, [label])[0] for _ in range(DRAWS - 1))]
+    lucky = [_answers(map, mask, pieces) for map in luck]
     record: Record = {
         "picture": index,
         "right": guesses[0] == label,
@@ -88,15 +88,8 @@ def measure(model: Any, settings: Settings, index: int) -> Record:
         "pointing_chance": pointing_chance(mask),
         "part": float(mask.mean()),
         "paper": paper_questions(model, image, picture),
-        "methods": {
-            name: {
-                "pointing": pointing_game(map, mask),
-                "energy": energy_inside(map, mask),
-                "pieces": pieces.rank_correlation(map),
-                "first": pieces.finds_the_first(map),
-            }
-            for name, map in maps.items()
-        },
+        "methods": {name: _answers(map, mask, pieces) for name, map in maps.items()}
+        | {RANDOM: {answer: statistics.fmean(one[answer] for one in lucky) for answer in lucky[0]}},
     }
     if index % CURVES_EVERY == 0:
         for name, map in maps.items():
@@ -109,3 +102,13 @@ def measure(model: Any, settings: Settings, index: int) -> Record:
                 alike = similarity(compute(changed, image, [label])[0], maps[name])
                 record["methods"][name].setdefault("layers", {})[layer] = list(alike)
     return record
+
+
+def _answers(map: Tensor, mask: np.ndarray, pieces: PartImportance) -> dict[str, Any]:
+    """What a map by itself comes to."""
+    return {
+        "pointing": pointing_game(map, mask),
+        "energy": energy_inside(map, mask),
+        "pieces": pieces.rank_correlation(map),
+        "first": pieces.finds_the_first(map),
+    }

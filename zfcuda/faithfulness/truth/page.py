@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zfcuda.faithfulness.truth.figures import Figure, Figures
-from zfcuda.faithfulness.truth.measure import CURVES_EVERY, RANDOM, RANDOMIZATION_EVERY, STEPS
+from zfcuda.faithfulness.truth.measure import CURVES_EVERY, DRAWS, RANDOM, RANDOMIZATION_EVERY, STEPS
 from zfcuda.faithfulness.truth.paper import CONTRAST, LAYER, STRIDE, WINDOW
 from zfcuda.faithfulness.truth.table import HEADINGS, cell, halves, headings, plain, rows
 from zfcuda.methods import METHODS
@@ -56,8 +56,9 @@ also where the network errs.
 
 In brackets behind a figure: the 95 % interval, within which it would probably lie if other pictures were drawn
 (Wilson's for shares, else the bootstrap's). In brackets above: how many pictures were measured. Figures whose intervals
-overlap do not differ as far as anybody can tell from this. The row `{RANDOM}` is noise, another one for each picture,
-and as uncertain as any row; "by chance" is what noise comes to in the long run, where that can be computed.
+overlap do not differ as far as anybody can tell from this. The row `{RANDOM}` is noise, {DRAWS} maps
+of it for each picture, or one where the network has to run for each map; "by chance" is what noise comes to in the long
+run, where that can be computed.
 
 What each column asks:
 

@@ -40,6 +40,12 @@ def framed(inside: Image.Image, at: tuple[int, int], box: Box) -> Image.Image:
     return frame
 
 
+def cut_out(picture: Image.Image, box: Box) -> Image.Image:
+    """The part of a picture that a box shows."""
+    top, left, bottom, right = max(0, box[0]), max(0, box[1]), min(picture.height, box[2]), min(picture.width, box[3])
+    return framed(picture.crop((left, top, right, bottom)), (left, top), box)
+
+
 def tile(picture: Image.Image) -> Image.Image:
     """A picture as large as a tile."""
     scale = TILE / max(picture.size)

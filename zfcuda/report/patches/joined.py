@@ -21,7 +21,7 @@ from zfcuda.features.strongest_patches import StrongestPatches
 from zfcuda.network import Network, trace
 from zfcuda.report.attempt import attempted
 from zfcuda.report.explanation import Form
-from zfcuda.report.patches.drawing import framed, shown_box, tile
+from zfcuda.report.patches.drawing import cut_out, framed, shown_box, tile
 from zfcuda.report.subject import Subject
 
 _RULES = {
@@ -166,6 +166,4 @@ def _draw(
             left, top, right, bottom = (max(0, side) for side in (box[1], box[0], box[3], box[2]))
             signal = subject.in_colour(signals[number])[:, top:bottom, left:right]
             projection = tile(framed(render.projection(signal), (left, top), box))
-        cut = picture.crop((max(0, box[1]), max(0, box[0]), min(picture.width, box[3]), min(picture.height, box[2])))
-        patch = tile(framed(cut, (max(0, box[1]), max(0, box[0])), box))
-        layer.drawn[row].append(Drawn(place, index, patch, projection))
+        layer.drawn[row].append(Drawn(place, index, tile(cut_out(picture, box)), projection))

@@ -9,10 +9,10 @@ from typing import Any
 
 from zfcuda.data.collection import Collection
 from zfcuda.data.preprocess_facts import line
+from zfcuda.report.document import document, listed, made_with
 from zfcuda.report.explanation import Form
 from zfcuda.report.patches.joined import LayerPatches
 from zfcuda.report.pieces import number, text, times
-from zfcuda.report.record import versions
 from zfcuda.report.style import CSS
 
 # The browser itself refuses every request but for the pictures beside the page.
@@ -52,34 +52,20 @@ def page(record: Mapping[str, Any], pictures: Collection, sections: Sequence[Sec
         "Pictures": f"{found.seen:,}" + (f" ({len(found.skipped):,} left out)" if found.skipped else ""),
         "Preprocessing": line(record["preprocess"]),
         "Device": record["device"],
-        "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "Made": made.strftime("%d %B %Y, %H:%M").lstrip("0"),
+        **made_with(made),
     }
-    listed = "".join(f"<div><dt>{key}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>What excites each unit most</title>
-<style>{CSS}{_OWN}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <p class="brow">zfcuda</p>
 <h1>What excites each unit most</h1>
 <p class="lead">Of all pictures those {found.values.shape[1]} that excite a unit most, cut out where they do: as much as
 the unit sees. What they have in common is what the unit looks for.</p>
-<dl>{listed}</dl>
+{listed(facts)}
 </header>
 <main>
 {"".join(_section(section, pictures) for section in sections)}{_skipped(sections[0])}</main>
 {_FOOTER}
-</body>
-</html>
 """
+    return document("What excites each unit most", body, policy=_POLICY, style=CSS + _OWN)
 
 
 def _section(section: Section, pictures: Collection) -> str:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from zfcuda import render
-from zfcuda.features.letters import Font, letters
-from zfcuda.features.letters import width as width_of
+from zfcuda.sheets.letters import Font, letters
+from zfcuda.sheets.letters import width as width_of
 
 _INK = (32, 32, 32)
 _PAPER = (255, 255, 255)
@@ -46,14 +46,15 @@ def numbered(
 
     Args:
         tile: the width and height of its tiles.
-        rows, heads: the names. Heads that would run into one another are left out, evenly.
+        rows, heads: the names, those of rows in one line or several. Heads that would run into one another are left
+            out, evenly.
         title: sentences above, a line each, or several where one is too long.
         bar: stands under the title.
         gap: pixels between tiles.
     """
     font = letters(_SIZE)
     wide, high = tile
-    left = _MARGIN + max(width_of(font, name) for name in rows) + 6
+    left = _MARGIN + max(width_of(font, line) for name in rows for line in name.split("\n")) + 6
     width = max(_NARROWEST, left + sheet.width + _MARGIN)
     lines = [line for sentence in title for line in _lines(font, sentence, width - 2 * _MARGIN)]
     head = _MARGIN + _LINE * (len(lines) + (bar is not None)) + 4
@@ -71,8 +72,10 @@ def numbered(
     each = 1 + _SIZE // (high + gap)
     for i, name in enumerate(rows):
         if i % each == 0:
-            middle = top + i * (high + gap) + high // 2
-            draw.text((left - 6 - width_of(font, name), middle - _LINE // 2), name, _INK, font)
+            parts = name.split("\n")
+            y = top + i * (high + gap) + high // 2 - _LINE * len(parts) // 2
+            for k, part in enumerate(parts):
+                draw.text((left - 6 - width_of(font, part), y + k * _LINE), part, _INK, font)
     whole.paste(sheet, (left, top))
     return whole
 
