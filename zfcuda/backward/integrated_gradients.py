@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from zfcuda.inputs import check_plain, integer, number
 RULES = ("gausslegendre", "trapezoid")
 _LARGE_GAP = 0.05  # of the gain, which is what the method promises to share out
 _ROUNDING = 1e-3  # of all shares, whatever their signs
+_nodes = lru_cache(np.polynomial.legendre.leggauss)
 
 
 def integrated_gradients(
@@ -100,7 +102,7 @@ def _quadrature(steps: int, rule: str) -> tuple[list[float], list[float]]:
     if steps < least:
         raise ValueError(f"steps: expected at least {least} with rule={rule!r}, got {steps}")
     if rule == "gausslegendre":
-        nodes, weights = np.polynomial.legendre.leggauss(steps)  # of -1 ... 1
+        nodes, weights = _nodes(steps)  # of -1 ... 1
         return (weights / 2).tolist(), ((nodes + 1) / 2).tolist()
     inside = 1 / (steps - 1)
     return [inside / 2, *[inside] * (steps - 2), inside / 2], np.linspace(0, 1, steps).tolist()
