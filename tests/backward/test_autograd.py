@@ -123,7 +123,7 @@ def test_long_work_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     assert together(model, images, 100, target=[]) == -(-100 // round(100 / about))  # of equal size
     assert together(model, images, about + 2, target=[]) == about + 2  # and no small rest
     heavy = double(nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 14, 99), nn.Linear(99, 4)))
-    assert together(heavy, images, 30, target=[]) == 30  # which reads more weights than maps
+    assert together(heavy, images, 16, target=[]) == 16  # which reads more weights than maps
     one = 12 * 14 * 8
     monkeypatch.setattr(together_module, "budget_of", lambda asked, device: 200 * one)
     assert 1 < together(model, images, 100, target=[]) < 8

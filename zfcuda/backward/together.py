@@ -22,7 +22,7 @@ _FEW = 2**18  # pixels that run together in any case, 5 images of 224 x 224
 # About so many, where larger batches gain nothing: on a CPU their maps leave the cache, and malloc takes fresh pages
 # for each (with 16 together up to a third of the time was lost against 8); a GPU is full.
 _LARGEST = {"cpu": 8, "cuda": 256}
-_HEAVY = 32  # on a CPU, where the weights, which each batch reads, are more than the maps of _LARGEST images
+_HEAVY = 16  # on a CPU, where the weights, which each batch reads, are more than the maps of _LARGEST images
 
 
 def together(model: nn.Module, images: Tensor, count: int, *, target: Any = None, layer: str | None = None) -> int:
