@@ -82,7 +82,11 @@ def test_long_work_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {name: method(model, images, target=1) for name, method in METHODS.items()}
     assert together(model, images, 3, target=[]) == 3
     monkeypatch.setattr(together_module, "_FEW", 0)
-    assert together(model, images, 100, target=[]) == max(8, torch.get_num_threads())
+    about = max(8, torch.get_num_threads())
+    assert together(model, images, 100, target=[]) == -(-100 // round(100 / about))  # of equal size
+    assert together(model, images, about + 2, target=[]) == about + 2  # and no small rest
+    heavy = double(nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 14, 99), nn.Linear(99, 4)))
+    assert together(heavy, images, 16, target=[]) == 16  # which reads more weights than maps
     one = 12 * 14 * 8
     monkeypatch.setattr(together_module, "budget_of", lambda asked, device: 200 * one)
     assert 1 < together(model, images, 100, target=[]) < 8

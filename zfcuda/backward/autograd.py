@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from zfcuda.answers import scores_of
 from zfcuda.backward.walk import deterministic
@@ -53,14 +54,14 @@ def leaf_of(images: Tensor) -> Tensor:
     return (images.clone() if images.is_inference() else images.detach()).requires_grad_()
 
 
-def run(model: nn.Module, images: Tensor) -> Any:
-    """What the model answers. It gets a copy of the images, which it may overwrite.
+def run(model: nn.Module, images: Tensor, *, copy: bool = True) -> Any:
+    """What the model answers. It gets a copy of the images, which it may overwrite; copy: unless that is one already.
 
     Raises:
         ValueError: the images do not fit a layer, or a part of the model allows no gradients.
     """
     try:
-        return _with_gradients(model)(images.clone())
+        return _with_gradients(model)(images.clone() if copy else images)
     except RuntimeError as error:
         if "Inference tensors cannot be saved for backward" in str(error):
             raise ValueError(
@@ -72,23 +73,27 @@ def run(model: nn.Module, images: Tensor) -> Any:
         raise known from error
 
 
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+def logits_of(model: nn.Module, images: Tensor, *, copy: bool = True) -> Tensor:
     """What the model answers as scores [N,K], of 32 bits at least: a class is picked, and a target called, with these.
+
+    copy: as run takes it.
 
     Raises:
         ValueError: the images do not fit a layer, or the answer is no scores.
     """
-    logits = scores_of(run(model, images), len(images), advice=lambda answer: _ADVICE)
+    logits = scores_of(run(model, images, copy=copy), len(images), advice=lambda answer: _ADVICE)
     return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
-def derivative(values: Tensor, seeds: Tensor, of: Tensor) -> Tensor | None:
+def derivative(values: Tensor, seeds: Tensor, of: Tensor | GradientEdge) -> Tensor | None:
     """The derivative of the sum of values, weighted by seeds; None where autograd knows of no dependence.
+
+    of: a tensor, or an edge of the graph that led to the values.
 
     Raises:
         ValueError: autograd cannot differentiate this.
     """
-    if not (values.requires_grad and of.requires_grad):
+    if not values.requires_grad or (isinstance(of, Tensor) and not of.requires_grad):
         return None
     try:
         return torch.autograd.grad(values, of, seeds, allow_unused=True)[0]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.autograd import module_of
-from zfcuda.backward.averaged import scores_of_images, weighted_gradients
-from zfcuda.batches import BatchTarget, Targets, checked_images
+from zfcuda.backward.averaged import logits_of_images, weighted_gradients
+from zfcuda.batches import BatchTarget, Targets, check_count, checked_images, class_targets, scores
 from zfcuda.inputs import check_plain, integer, number
 
 RULES = ("gausslegendre", "trapezoid")
 _LARGE_GAP = 0.05  # of the gain, which is what the method promises to share out
 _ROUNDING = 1e-3  # of all shares, whatever their signs
+_nodes = lru_cache(np.polynomial.legendre.leggauss)
 
 
 def integrated_gradients(
@@ -50,14 +52,16 @@ def integrated_gradients(
     inner = module_of(model)
     images = checked_images(image, inner)
     start = _baseline(baseline, images)
-    targets, reached = scores_of_images(inner, images, target)
+    check_count(target, len(images))
+    if not len(images):
+        return torch.zeros_like(images)
+    targets, gain = _gain(inner, images, start, target)
 
     def points(part: slice, k: int) -> Tensor:
-        return torch.lerp(start[part], images[part], shares[k])
+        return torch.lerp(start[part] if len(start) > 1 else start, images[part], shares[k])
 
     slopes = weighted_gradients(inner, images, targets, points, weights)
     found = ((images - start) * slopes).to(images.dtype).contiguous()
-    gain = reached - _scores(inner, start, targets)
     _warn_of_gaps(found, gain, steps)
     return found
 
@@ -84,8 +88,10 @@ def completeness_gap(
         got = list(attributions.shape) if isinstance(attributions, Tensor) else type(attributions).__name__
         raise ValueError(f"attributions: expected {list(images.shape)}, as the images, got {got}")
     start = _baseline(baseline, images)
-    targets, reached = scores_of_images(inner, images, target)
-    return _total(attributions) - (reached - _scores(inner, start, targets))
+    check_count(target, len(images))
+    if not len(images):
+        return _total(attributions)
+    return _total(attributions) - _gain(inner, images, start, target)[1]
 
 
 def _quadrature(steps: int, rule: str) -> tuple[list[float], list[float]]:
@@ -96,33 +102,38 @@ def _quadrature(steps: int, rule: str) -> tuple[list[float], list[float]]:
     if steps < least:
         raise ValueError(f"steps: expected at least {least} with rule={rule!r}, got {steps}")
     if rule == "gausslegendre":
-        nodes, weights = np.polynomial.legendre.leggauss(steps)  # of -1 ... 1
+        nodes, weights = _nodes(steps)  # of -1 ... 1
         return (weights / 2).tolist(), ((nodes + 1) / 2).tolist()
     inside = 1 / (steps - 1)
     return [inside / 2, *[inside] * (steps - 2), inside / 2], np.linspace(0, 1, steps).tolist()
 
 
 def _baseline(baseline: float | Tensor, images: Tensor) -> Tensor:
-    """The baseline of each image, [N,C,H,W]."""
+    """The baseline, [1,C,H,W], or that of each image, [N,C,H,W]."""
     if not isinstance(baseline, Tensor):
         value = number("baseline", baseline)
         if not np.isfinite(value):
             raise ValueError(f"baseline: expected a finite number, got {value}")
-        return torch.full_like(images, value)
+        return images.new_full((1, *images.shape[1:]), value)
     check_plain("baseline", baseline)
     if baseline.is_complex() or not baseline.isfinite().all():
         raise ValueError("baseline: expected finite real values, got others")
     try:
-        return baseline.detach().to(images).expand_as(images)
+        found = baseline.detach().to(images).expand_as(images)
     except RuntimeError:
         raise ValueError(
             f"baseline: expected a number or a Tensor that broadcasts to {list(images.shape)}, got shape "
             f"{list(baseline.shape)}"
         ) from None
+    return found[:1] if baseline.dim() < 4 or len(baseline) == 1 else found
 
 
-def _scores(model: nn.Module, images: Tensor, targets: Targets) -> Tensor:
-    return scores_of_images(model, images, targets)[1]
+def _gain(model: nn.Module, images: Tensor, start: Tensor, target: BatchTarget) -> tuple[Targets, Tensor]:
+    """A class for each image, or the callable, and f(image) - f(baseline), [N]. All ends run together."""
+    logits = logits_of_images(model, torch.cat([images, start]), target)
+    there, before = logits[: len(images)], logits[len(images) :]
+    targets = class_targets(target, there, getattr(model, "classes", None))
+    return targets, scores(targets, there) - scores(targets, before.expand_as(there))
 
 
 def _total(attributions: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.backward.autograd import module_of
-from zfcuda.backward.averaged import scores_of_images, weighted_gradients
-from zfcuda.batches import BatchTarget, checked_images
+from zfcuda.backward.averaged import logits_of_images, weighted_gradients
+from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets
 from zfcuda.inputs import integer, number
 
 _STEP = 1_000_003  # further apart than any number of samples
@@ -47,9 +47,11 @@ def smooth_grad(
         raise ValueError(f"noise: expected at least 0, and finite, got {noise}")
     inner = module_of(model)
     images = checked_images(image, inner)
-    targets, _ = scores_of_images(inner, images, target)
+    check_count(target, len(images))
     if not len(images):
         return torch.zeros_like(images)
+    if target is None:
+        target = class_targets(None, logits_of_images(inner, images, None))
     deviation = noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
     drawn = _noise(images, seed)
 
@@ -57,7 +59,7 @@ def smooth_grad(
         return images[part] + deviation[part] * drawn(k)
 
     count = samples if noise else 1
-    return weighted_gradients(inner, images, targets, points, [1 / count] * count).to(images.dtype)
+    return weighted_gradients(inner, images, target, points, [1 / count] * count).to(images.dtype)
 
 
 def _noise(images: Tensor, seed: int) -> Callable[[int], Tensor]:

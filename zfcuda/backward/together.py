@@ -19,9 +19,10 @@ from zfcuda.network.remembered import remembered
 from zfcuda.network.trace import RECORDING
 
 _FEW = 2**18  # pixels that run together in any case, 5 images of 224 x 224
-# Larger batches gain nothing: on a CPU their maps leave the cache, and malloc takes fresh pages for each (with 16
-# together a tenth to a third of the time was lost against 8); a GPU is full.
+# About so many, where larger batches gain nothing: on a CPU their maps leave the cache, and malloc takes fresh pages
+# for each (with 16 together up to a third of the time was lost against 8); a GPU is full.
 _LARGEST = {"cpu": 8, "cuda": 256}
+_HEAVY = 16  # on a CPU, where the weights, which each batch reads, are more than the maps of _LARGEST images
 
 
 def together(model: nn.Module, images: Tensor, count: int, *, target: Any = None, layer: str | None = None) -> int:
@@ -45,8 +46,9 @@ def together(model: nn.Module, images: Tensor, count: int, *, target: Any = None
     fit = budget_of(None, image.device) // (2 * each) if each else 1  # the way back takes as much again
     largest = _LARGEST.get(image.device.type, 64)
     if image.device.type == "cpu":
-        largest = max(largest, torch.get_num_threads())
-    return max(1, min(count, largest, fit))
+        largest = max(_HEAVY if _weights(model) > largest * each else largest, torch.get_num_threads())
+    batches = max(1, round(count / largest))  # of equal size: a small rest takes more time for each image
+    return max(1, min(-(-count // batches), fit))
 
 
 def _kind(image: Tensor) -> tuple[Any, ...]:
@@ -91,3 +93,8 @@ def _kept(model: nn.Module, image: Tensor) -> int:
     except Exception:  # whatever cannot run under a dispatch mode; an error of the model's own comes again
         return 0
     return memory.written
+
+
+def _weights(model: nn.Module) -> int:
+    """Their bytes."""
+    return sum(weight.nbytes for weight in model.parameters())

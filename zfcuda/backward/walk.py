@@ -52,7 +52,7 @@ class ForwardPass:
 
     def finite(self, batch: Tensor) -> Tensor:
         """Whether the images are finite, and whether the layer is: bool [2], which waits for no GPU."""
-        return torch.stack([batch.isfinite().all(), self.activation.isfinite().all()])
+        return torch.stack([torch.stack(batch.aminmax()).isfinite().all(), self.activation.isfinite().all()])
 
     def projections(self, seeds: Tensor) -> Tensor:
         """Walks seeds of one image, [n,K,h,w] or [n,K], back to the pixels, [n,C,H,W]."""
