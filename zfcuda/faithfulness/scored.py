@@ -52,7 +52,7 @@ class Scored:
 
     def run(self, images: Tensor) -> Tensor:
         """The logits of images [n,C,H,W]: [n,classes], float32 or float64."""
-        return self.run_made(len(images), lambda piece: images[piece])
+        return self.run_made(len(images), lambda piece: images[piece].clone())  # a model may write to its image
 
     def run_made(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
         """The same of so many images, which are made when it is their turn."""

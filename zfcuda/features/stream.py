@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,7 @@ class Stream:
         self._block = block_size(first)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
+        self._sample: dict[str, list[float]] = {}  # the mean of a layer for the first image, and that of its magnitudes
         self._try(first)
 
     def run(
@@ -188,6 +189,8 @@ class Stream:
     ) -> Iterator[tuple[Tensor, dict[str, Any], tuple[int, int]]]:
         """What was kept of the layers for a batch; pictures of another size than the first may not fit the model."""
         images = placed(batch.images, self.model)
+        if images is batch.images and self.collection.tensor is not None:
+            images = images.clone()  # a model may write to its image, and these are the user's own
         size = (images.shape[-2], images.shape[-1])
         step = 1 if alone else len(images)
         for begin in range(0, len(images), step):
@@ -211,10 +214,12 @@ class Stream:
         """Runs the first image, and notes what the layers give."""
 
         def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
+            wide = activation.float()
+            self._sample[layer] = torch.stack([wide.mean(), wide.abs().mean()]).tolist()
             return activation.new_empty(()).expand(activation.shape)
 
         with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
-            found = catching(placed(first[None], self.model), torch.zeros(1))
+            found = catching(placed(first[None].clone(), self.model), torch.zeros(1))
             self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
@@ -237,6 +242,8 @@ class Stream:
             "layers": self._wanted,
             "settings": accumulator.settings,
             "block": self._block,
+            # What decides the values but is no weight: a setting, a hook, the code of a forward.
+            "sample": [self._sample[layer] for layer in self._wanted],
         }
 
 
@@ -281,6 +288,8 @@ def _write(file: StateFile, kept: Kept, accumulator: Accumulator, ranks: Ranks) 
 
 def _names(model: nn.Module, layers: Sequence[str] | str) -> tuple[list[str], dict[str, str]]:
     """The layers as given, each once, and what the model itself calls them."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers: expected the name of a layer, or a list of names, got {layers!r}")
     given = [layers] if isinstance(layers, str) else list(layers)
     if not given:
         raise ValueError("layers: expected at least one, got none")
