@@ -21,6 +21,7 @@ from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import Kept, StateFile, model_fingerprint
 from zfcuda.files.signals import held
 from zfcuda.inputs import checked_layer
+from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
 
 WRITE_EVERY = 5.0  # seconds between two writes of the state
@@ -66,7 +67,7 @@ class Stream:
         self._block = block_size(first)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
-        self._sample: dict[str, list[float]] = {}  # the mean of a layer for the first image, and that of its magnitudes
+        self._sample: dict[str, list[float]] = {}  # of each layer for the first image two means: values, magnitudes
         self._try(first)
 
     def run(
@@ -189,8 +190,6 @@ class Stream:
     ) -> Iterator[tuple[Tensor, dict[str, Any], tuple[int, int]]]:
         """What was kept of the layers for a batch; pictures of another size than the first may not fit the model."""
         images = placed(batch.images, self.model)
-        if images is batch.images and self.collection.tensor is not None:
-            images = images.clone()  # a model may write to its image, and these are the user's own
         size = (images.shape[-2], images.shape[-1])
         step = 1 if alone else len(images)
         for begin in range(0, len(images), step):
@@ -214,12 +213,15 @@ class Stream:
         """Runs the first image, and notes what the layers give."""
 
         def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
-            wide = activation.float()
-            self._sample[layer] = torch.stack([wide.mean(), wide.abs().mean()]).tolist()
+            self._sample[layer] = [float(x.float().mean()) for x in (activation, activation.float().abs())]
             return activation.new_empty(()).expand(activation.shape)
 
         with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
-            found = catching(placed(first[None].clone(), self.model), torch.zeros(1))
+            images = placed(first[None].clone(), self.model)
+            try:
+                found = catching(images, torch.zeros(1))
+            except RuntimeError as error:
+                raise misfit(error, self.model, images) or error from error
             self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
@@ -242,8 +244,7 @@ class Stream:
             "layers": self._wanted,
             "settings": accumulator.settings,
             "block": self._block,
-            # What decides the values but is no weight: a setting, a hook, the code of a forward.
-            "sample": [self._sample[layer] for layer in self._wanted],
+            "sample": [self._sample[layer] for layer in self._wanted],  # by settings, hooks, forwards
         }
 
 
