@@ -295,7 +295,6 @@ def _names(model: nn.Module, layers: Sequence[str] | str) -> tuple[list[str], di
     if not given:
         raise ValueError("layers: expected at least one, got none")
     own = {name: checked_layer(name, unwrap(model), wrapper_of(model)) for name in given}
-    names = {
-        name: known for number, (name, known) in enumerate(own.items()) if known not in list(own.values())[:number]
-    }
+    first = {known: name for name, known in reversed(own.items())}
+    names = {name: known for name, known in own.items() if first[known] == name}
     return list(names), names
