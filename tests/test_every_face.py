@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from zfcuda.backward.walk import deterministic
 from zfcuda.data import Parts, Preprocess
 from zfcuda.faithfulness import deletion, insertion, part_importance, randomization
 from zfcuda.models.accounts.memory import memory_need
-from zfcuda.network import layers, receptive_field, trace
+from zfcuda.network import evaluating, layers, receptive_field, trace
+from zfcuda.network.intact import restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
 
@@ -337,6 +339,19 @@ def test_threads_share_a_model_in_training_mode() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_mode_that_another_thread_holds_is_set_back_by_that_one(first: int) -> None:
+    model = normalised().train()
+    model[2].eval()
+    held = [evaluating(model), restoring(model)]
+    for context in held:
+        context.__enter__()
+    assert not model.training
+    for context in (held[first], held[1 - first]):
+        context.__exit__(None, None, None)
+    assert [module.training for module in model.modules()] == [True, True, True, False, True, True, True]
+
+
 def test_a_recording_leaves_other_threads_alone() -> None:
     model, image = Net().eval(), IMAGE[None]
     with torch.no_grad():
@@ -417,6 +432,24 @@ class Converting(Net):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = super().forward(x.double()).float()
         return y
+
+
+class Writing(Net):
+    """Writes to its image, as a ReLU in place does that comes first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
+@face
+def test_the_image_is_left_as_it_was(face: Callable[[nn.Module], Any]) -> None:
+    before, both = IMAGE.clone(), IMAGES.clone()
+    try:
+        with suppress(ValueError):  # brute force refuses such a model, by name
+            face(Writing())
+        assert torch.equal(IMAGE, before) and torch.equal(IMAGES, both)
+    finally:
+        IMAGE.copy_(before), IMAGES.copy_(both)
 
 
 @face

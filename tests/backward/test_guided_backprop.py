@@ -157,6 +157,19 @@ def test_every_form_of_a_relu(form: str, device: torch.device) -> None:
     assert_same(walk_from_class(model, batch, 3, deconvnet_rules("identity")), deconvolved(model, batch, 3))
 
 
+@pytest.mark.parametrize("form", ["x.clamp(min=0)", "x.clamp_(0, 6)", "torch.clamp_min(x, 0)"])
+def test_an_activation_of_exactly_zero_passes_nothing(form: str) -> None:
+    """Autograd's derivative of clamp is one there, that of ReLU zero."""
+    model = Plain(Code(f"return {form}")).double()
+    with torch.no_grad():
+        model.first.bias.zero_()
+    batch = images(2, 11, 13)
+    batch[:, :, :6] = 0
+    other = Plain(nn.ReLU()).double()
+    other.load_state_dict(model.state_dict())
+    assert_same(zfcuda.guided_backprop(model, batch, target=3), zfcuda.guided_backprop(other, batch, target=3))
+
+
 def deconvolved(model: Plain, batch: Tensor, target: int) -> Tensor:
     """By hand: each signal rectified where the rectifier is."""
     with torch.no_grad():
@@ -191,6 +204,7 @@ REFUSED = {
     "F.threshold(x, 0.1, 0.0)": "it gives 0.0 up to 0.1, not zero up to zero",
     "F.threshold(x, 0, -1)": "it gives -1 up to 0, not zero up to zero",
     "x.clamp(min=0.1)": "it ends at 0.1, not at zero",
+    "-(-x).clamp(max=0)": "lets negative values through, for which guided backpropagation has no rule",
 }
 
 
@@ -241,6 +255,24 @@ def test_targets(model: Plain) -> None:
         return logits[:, 0] ** 2 - 3 * logits[:, 4]
 
     assert_same(zfcuda.guided_backprop(model, batch, target=margin), oracle(model, torch.inf, batch, margin))
+
+
+def test_a_target_that_looks_at_the_whole_batch_gets_the_images_one_by_one(model: Plain) -> None:
+    def mixing(logits: Tensor) -> Tensor:
+        return logits[:, 0] * logits.square().mean()
+
+    def writing(logits: Tensor) -> Tensor:
+        return logits.mul_(2)[:, 0]
+
+    batch = images(3, 11, 13)
+    for target in (mixing, writing):
+        alone = torch.cat([zfcuda.guided_backprop(model, image, target=target) for image in batch])
+        assert_same(zfcuda.guided_backprop(model, batch, target=target), alone)
+    assert_same(
+        zfcuda.guided_backprop(model, batch, target=writing), 2 * zfcuda.guided_backprop(model, batch, target=0)
+    )
+    with pytest.raises(ValueError, match="the score is expected to be finite"):
+        zfcuda.guided_backprop(model, batch, target=lambda logits: logits[:, 0].log() * torch.nan)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"unit": 4}, {"position": (1, 2)}, {"unit": 3, "position": "all"}])

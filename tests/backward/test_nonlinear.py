@@ -58,10 +58,10 @@ RELU6 = {  # what comes back of each signal
     "gradient": ([0.0, 0, 3, 3, 0, 0], [0.0, 0, -3, -3, 0, 0]),
     "guided": ([0.0, 0, 3, 3, 0, 0], [0.0] * 6),
 }
-CLAMP = {  # at its ends themselves torch's gradient is one
+CLAMP = {  # at its ends themselves torch's gradient is one; an activation of zero is none
     "deconvnet": ([3.0] * 6, [0.0] * 6),
     "gradient": ([0.0, 3, 3, 3, 3, 0], [0.0, -3, -3, -3, -3, 0]),
-    "guided": ([0.0, 3, 3, 3, 3, 0], [0.0] * 6),
+    "guided": ([0.0, 0, 3, 3, 3, 0], [0.0] * 6),
 }
 ONLY_ABOVE = {
     "deconvnet": ([3.0] * 6, [-3.0] * 6),

@@ -79,6 +79,10 @@ def test_bad_arguments_are_named() -> None:
         part_importance(model, np.zeros(3), 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="index: expected at least 0, got -1"):
         part_importance(model, PARTS, -1, preprocess=SEEN)
+    with pytest.raises(TypeError, match="index: expected an integer, got 'first'"):
+        part_importance(model, PARTS, "first", preprocess=SEEN)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"preprocess: expected a zfcuda.Preprocess, .* got a int"):
+        part_importance(model, PARTS, 0, preprocess=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="target: the model has classes 0 to 1, got 5"):
         part_importance(model, PARTS, 0, target=5, preprocess=SEEN)
     found = part_importance(model, PARTS, 0, preprocess=SEEN)

@@ -166,7 +166,11 @@ class Locked(nn.Linear):
             ValueError,
             r"method: .* maps \[1, 12, 12\], got No",
         ),
-        (lambda: randomization(layered(), IMAGE, "centre", seed=-1), ValueError, "seed: expected at least 0, got -1"),
+        (
+            lambda: randomization(layered(), IMAGE, "centre", seed=-1),
+            ValueError,
+            "seed: expected 0 to 9223372036854775807, got -1",
+        ),
         (lambda: randomization(layered(), IMAGE, "centre", seed=0.5), TypeError, "seed: expected an integer, got 0.5"),  # type: ignore[arg-type]
         (
             lambda: randomization(layered(), IMAGE, "centre", target=9),

@@ -141,6 +141,11 @@ def test_a_curve_says_and_draws_itself() -> None:
         (lambda: insertion(Corners(), IMAGE, MAP * math.inf), ValueError, "map: expected finite values"),
         (lambda: insertion(Corners(), IMAGE, MAP, target=2), ValueError, "target: the model has classes 0 to 1, got 2"),
         (lambda: insertion(Corners(), IMAGE, MAP, fill="grey"), ValueError, "fill: expected a number"),
+        (
+            lambda: deletion(nn.Sequential(nn.Conv2d(IMAGE.shape[-3] + 1, 2, 3)), IMAGE, MAP),
+            ValueError,
+            "image: .* does not fit layer '0'",
+        ),
         (lambda: insertion(Corners(), IMAGE[None, None], MAP), ValueError, "image: expected"),
         (lambda: deletion(Corners().forward, IMAGE, MAP), TypeError, "model: expected a torch.nn.Module, got method"),
     ],

@@ -27,6 +27,14 @@ class Backwards(nn.Module):
         return y
 
 
+def test_reading_the_filters_of_a_training_model_leaves_it_as_it_was() -> None:
+    model = nn.Sequential(parametrizations.spectral_norm(nn.Conv2d(3, 4, 3))).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = zfcuda.filters(model)
+    assert model[0].training and all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(found, model.eval()[0].weight)
+
+
 def test_the_first_convolution_is_the_one_that_runs_first() -> None:
     model = Backwards()
     name, weight = named_filters(model)

@@ -114,6 +114,23 @@ def test_pictures_lie_in_anything(tmp_path: Path) -> None:
         assert zfcuda.mosaic(tmp_path, points).getpixel((150, 30)) == NAN_COLOUR
 
 
+class Broken(list[Image.Image]):
+    """A data set whose disk fails."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 1:
+            raise OSError("sector 1 is gone")
+        return super().__getitem__(index)
+
+
+def test_an_item_that_a_data_set_cannot_give_is_grey() -> None:
+    every = Broken([Image.new("RGB", (9, 9))] * 3)
+    with pytest.warns(
+        UserWarning, match="mosaic: 1 of 3 pictures cannot be read and are grey: OSError: sector 1 is gone"
+    ):
+        zfcuda.mosaic(torch.utils.data.Subset(every, range(3)), torch.zeros(3, 2))
+
+
 @pytest.mark.parametrize(
     ("points", "columns", "error", "said"),
     [

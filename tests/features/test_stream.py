@@ -159,6 +159,16 @@ def changed(model: nn.Module) -> nn.Module:
     return model
 
 
+class Negating(Net):
+    """Gives other values of the same weights; it even calls itself the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(-x)
+
+    def _get_name(self) -> str:
+        return "Net"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -166,6 +176,7 @@ def changed(model: nn.Module) -> nn.Module:
         ({"pictures": images(10)}, "is of other pictures"),
         ({"model": Net(seed=1)}, "is of another model"),
         ({"model": changed(Net())}, "is of another model"),
+        ({"model": Negating()}, r"is of another model \(its layers give other values for the first picture\)"),
         ({"layers": ["conv1"]}, "is of other layers: conv1, relu, conv2, fc, not conv1"),
         ({"top": 3}, "is of other settings: top 2, not 3"),
         ({"units": [1]}, "is of other settings: units"),

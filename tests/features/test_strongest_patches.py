@@ -228,6 +228,12 @@ def test_an_image_that_does_not_fit_is_left_out() -> None:
     ("arguments", "kind", "said"),
     [
         ({"layers": []}, ValueError, "layers: expected at least one"),
+        (
+            {"layers": LAYERS, "pictures": torch.zeros(2, 1, 9, 9)},
+            ValueError,
+            r"image: \[1,1,9,9\] does not fit layer 'conv1' .* got 1",
+        ),
+        ({"layers": None}, TypeError, "layers: expected the name of a layer, or a list of names, got None"),
         ({"layers": ["conv9"]}, ValueError, "layer: Net has no layer 'conv9'"),
         ({"layers": "conv1", "top": 0}, ValueError, "top: expected at least 1, got 0"),
         ({"layers": "conv1", "top": 1.5}, TypeError, "top: expected an integer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
+        self.sizes, self.options, self.config = [1], {"head": {"relu": True}}, SimpleNamespace(relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.head(self.norm(self.conv(x)).mean((2, 3)) * self.scale)
@@ -42,6 +44,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "a forward": lambda model: setattr(model.conv, "forward", lambda x: x),
     "a hook": lambda model: model.head[0].register_forward_hook(lambda *_: None),
     "a hook before": lambda model: model.register_forward_pre_hook(lambda *_: None),
+    "a setting in a list": lambda model: model.sizes.append(2),
+    "a setting in a dict of dicts": lambda model: model.options["head"].update(relu=False),
+    "a setting of an object": lambda model: setattr(model.config, "relu", False),
     "an object": lambda model: setattr(model, "table", [1, 2]),
 }
 

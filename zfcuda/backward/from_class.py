@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.answers import scores_of
+from zfcuda.backward.autograd import check_finite
 from zfcuda.backward.many import walk_each
 from zfcuda.backward.rules import Rules
 from zfcuda.batches import BatchTarget, class_targets, part_of, scores
@@ -52,12 +53,13 @@ def _one_hot(classes: list[int], logits: Tensor) -> Tensor:
 
 
 def _derivative(target: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
-    """Of each image's score by its logits."""
+    """Of each image's score by its logits; the target may look at all that it gets, so that it gets them one by one."""
     # What was made in inference mode cannot take part in autograd, but a copy can.
     with torch.inference_mode(False), torch.enable_grad():
         leaf = logits.clone().requires_grad_()
-        score = scores(target, leaf)
+        score = torch.cat([scores(target, each.clone()) for each in leaf.split(1)])  # which it may overwrite
         if not score.requires_grad:
             raise ValueError("target: expected a score that can be differentiated by the logits, got one that cannot")
+        check_finite(score, "model: the score")
         (seed,) = torch.autograd.grad(score.sum(), leaf)
     return seed

@@ -129,13 +129,16 @@ def rectifier(call: TorchCall, output: Tensor, method: str) -> WayBack:
         raise UnsupportedError("its ends are tensors")
     if low not in (None, 0) and method != "gradient":
         raise UnsupportedError(_NO_RULE[method] if low < 0 else f"it ends at {low}, not at zero")
+    if low is None and high is not None and high <= 0 and method == "guided":
+        raise UnsupportedError(_NO_RULE[method])
     if method == "deconvnet":
         return same if low is None else _rectified(method, output)
     if low is not None and high is not None and not inclusive:
         return _between(method, output, low, high)
     inside = torch.ones_like(output, dtype=torch.bool)
     if low is not None:
-        inside = inside & (input >= low if inclusive else input > low)
+        # Where torch's gradient of clamp is one, at the end itself, the activation is zero: guided passes nothing.
+        inside = inside & (input >= low if inclusive and method == "gradient" else input > low)
     if high is not None:
         inside = inside & (input <= high if inclusive else input < high)
     return _rectified("gradient" if low is None else method, inside)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfcuda.inputs import check_plain
+from zfcuda.inputs import check_plain, number
 
 # A map or a mask, [H,W]: of a method here, of another library, or of NumPy.
 Values = Tensor | np.ndarray
@@ -62,10 +62,7 @@ def checked_tolerance(tolerance: Any) -> float:
         TypeError: it is no number.
         ValueError: it is negative or not finite.
     """
-    try:
-        distance = float(tolerance)
-    except (TypeError, ValueError):
-        raise TypeError(f"tolerance: expected a number of pixels, got {tolerance!r}") from None
+    distance = number("tolerance", tolerance)
     if not 0 <= distance < math.inf:
         raise ValueError(f"tolerance: expected a number of pixels from 0 on, got {tolerance}")
     return distance
@@ -73,7 +70,10 @@ def checked_tolerance(tolerance: Any) -> float:
 
 def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        try:
+            return torch.from_numpy(np.ascontiguousarray(value))
+        except (TypeError, ValueError):  # of objects, or of another order of bytes
+            raise TypeError(f"{name}: expected an array of numbers that torch knows, got dtype {value.dtype}") from None
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a Tensor or an array [H,W], got {type(value).__name__}")
     check_plain(name, value)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.data import Parts
-from zfcuda.data.preprocessing import preprocess_of
+from zfcuda.data.preprocessing import as_preprocess, preprocess_of
 from zfcuda.data.transforms import image_of
 from zfcuda.faithfulness.checks import checked_map
 from zfcuda.faithfulness.scored import Scored
 from zfcuda.faithfulness.similarity import rank_correlation
-from zfcuda.inputs import ClassTarget, target_score
+from zfcuda.inputs import ClassTarget, integer, target_score
 from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap
 
@@ -98,7 +98,8 @@ def part_importance(
     """
     if not isinstance(parts, Parts):
         raise TypeError(f"parts: expected zfcuda.data.Parts, got {type(parts).__name__}")
-    preprocess = preprocess_of(unwrap(model)) if preprocess is None else preprocess
+    index = integer("index", index)
+    preprocess = preprocess_of(unwrap(model)) if preprocess is None else as_preprocess(preprocess)
     if preprocess is None:
         raise TypeError(f"preprocess: expected one, since {type(model).__name__} has no .preprocess of its own")
     pieces = parts.pieces(index)

@@ -92,8 +92,8 @@ def shuffled_from_the_top(model: nn.Module, seed: int = 0) -> Iterator[tuple[str
         TypeError, ValueError: (at once) naming the argument.
     """
     seed = integer("seed", seed)
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed: expected 0 to {2**63 - 1}, got {seed}")
     changed = _copied(unwrap(model))
     layers = _with_parameters(changed)
     if not layers:
@@ -143,7 +143,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _map(compute: Compute, model: nn.Module, image: Tensor, target: int) -> Tensor:
     with evaluating(model):
-        maps = compute(model, image, [target])
+        maps = compute(model, image.clone(), [target])  # who is given it may write to it
     size = [1, *image.shape[2:]]
     if not isinstance(maps, Tensor) or list(maps.shape) != size:
         got = f"shape {list(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__

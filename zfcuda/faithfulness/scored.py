@@ -12,6 +12,7 @@ from zfcuda.answers import scores_of
 from zfcuda.independence import coupling
 from zfcuda.inputs import ClassTarget, as_image, checked_image, class_target, normalization, probabilities, target_score
 from zfcuda.memory.budget import ShrinkingBatches
+from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap
 from zfcuda.network.intact import evaluating, restoring
 from zfcuda.network.trace import RECORDING
@@ -43,7 +44,10 @@ class Scored:
         self.model = unwrap(model)
         self.image = checked_image(as_image(image, self.model), self.model)
         self._batches = ShrinkingBatches(1)
-        self.logits = self.run(self.image)[0]
+        try:
+            self.logits = self.run(self.image)[0]
+        except RuntimeError as error:
+            raise misfit(error, self.model, self.image) or error from error
         self.target = class_target(target, self.logits, getattr(self.model, "classes", None))
         self._probability = normalization(self.logits[None])
         with RECORDING, restoring(self.model), evaluating(self.model):
@@ -52,7 +56,7 @@ class Scored:
 
     def run(self, images: Tensor) -> Tensor:
         """The logits of images [n,C,H,W]: [n,classes], float32 or float64."""
-        return self.run_made(len(images), lambda piece: images[piece])
+        return self.run_made(len(images), lambda piece: images[piece].clone())  # a model may write to its image
 
     def run_made(self, count: int, make: Callable[[slice], Tensor]) -> Tensor:
         """The same of so many images, which are made when it is their turn."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from zfcuda.inputs import checked_layer
-from zfcuda.network import trace
+from zfcuda.network import evaluating, trace
 from zfcuda.network.graph import plain_name, submodules, unwrap, wrapper_of
 
 _LISTED = 12  # layers that an error names
@@ -57,7 +57,8 @@ def named_filters(model: nn.Module, layer: str | None = None) -> tuple[str, Tens
         listed = ", ".join(list(there)[:_LISTED]) + (", ..." if len(there) > _LISTED else "")
         kind = type(submodules(model)[name]).__name__
         raise ValueError(f"layer: expected a convolution, got {name!r} ({kind}); there are: {listed or 'none'}")
-    weight = there[name].weight
+    with evaluating(model):  # what computes a weight anew may go on with its own work otherwise, as spectral_norm does
+        weight = there[name].weight
     if is_lazy(weight):
         raise ValueError(f"layer: the weights of {name!r} are yet to be made, by a first run of the model")
     return name, weight.detach().clone()

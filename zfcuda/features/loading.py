@@ -76,7 +76,8 @@ def loaded(collection: Collection, blocks: Sequence[range]) -> Generator[tuple[l
     whole = collection.tensor
     if whole is not None:
         for block in blocks:
-            yield _split(list(block), whole[block.start : block.stop]), []
+            # A copy: a model may write to its image, and these are the user's own.
+            yield _split(list(block), whole[block.start : block.stop].clone()), []
         return
     threads = 1 if collection.alone else threads_here()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="zfcuda-loading")

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from zfcuda.complaint import one_line
+from zfcuda.complaint import one_line, out_of_memory, own, reason
 from zfcuda.data.collection import Collection
 from zfcuda.features.places import places
 from zfcuda.render import NAN_COLOUR
@@ -58,8 +58,10 @@ def laid_out(collection: Collection, indices: Sequence[int], cells: Sequence[tup
     for index, (row, column) in zip(indices, cells, strict=True):
         try:
             tile = square(collection.picture(index), side)
-        except (ValueError, TypeError) as error:
-            broken.append(one_line(str(error)))
+        except Exception as error:  # a broken file, or anything that a user's own data set raises
+            if out_of_memory(error):
+                raise
+            broken.append(one_line(str(error) if own(error) else reason(error)))
             tile = Image.new("RGB", (side, side), NAN_COLOUR)
         sheet.paste(tile, (column * side, row * side))
     if broken:

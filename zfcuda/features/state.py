@@ -30,7 +30,9 @@ _WORDS = {
     "layers": "other layers",
     "settings": "other settings",
     "block": "images of another size",
+    "sample": "another model (its layers give other values for the first picture)",
 }
+_TOLERANCE = 0.02  # of the magnitudes in a sample, which rounding changes from one machine to the next
 
 
 class OtherStateError(ValueError):
@@ -86,7 +88,7 @@ class StateFile:
                 kept = self._read(path)
                 if path == self.path:
                     self._check(kept.subject, subject)
-                if kept.subject == subject:
+                if all(_same(key, kept.subject, subject) for key in _WORDS):
                     found.append(kept)
         return found
 
@@ -144,11 +146,24 @@ class StateFile:
 
     def _check(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         for key, words in _WORDS.items():
-            if there.get(key) != here.get(key):
+            if not _same(key, there, here):
                 raise OtherStateError(
                     f"state: {self.shown} is of {words}{_difference(there.get(key), here.get(key))}; "
                     "name another file, or remove this one"
                 )
+
+
+def _same(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether two subjects agree in one of the words of _WORDS."""
+    one, other = there.get(key), here.get(key)
+    if key != "sample" or one is None or other is None or len(one) != len(other):
+        return bool(one == other)
+    return all(
+        torch.allclose(
+            torch.tensor(a), torch.tensor(b), rtol=0, atol=_TOLERANCE * max(map(abs, (*a, *b))), equal_nan=True
+        )
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _difference(there: Any, here: Any) -> str:
@@ -156,7 +171,7 @@ def _difference(there: Any, here: Any) -> str:
     if isinstance(there, dict) and isinstance(here, dict):
         keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         return f": {keys[0]} {there.get(keys[0])}, not {here.get(keys[0])}" if keys else ""
-    if isinstance(there, list) and isinstance(here, list):
+    if isinstance(there, list) and isinstance(here, list) and all(isinstance(each, str) for each in there + here):
         return f": {', '.join(map(str, there))}, not {', '.join(map(str, here))}"
     return ""
 

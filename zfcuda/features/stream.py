@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import Kept, StateFile, model_fingerprint
 from zfcuda.files.signals import held
 from zfcuda.inputs import checked_layer
+from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
 
 WRITE_EVERY = 5.0  # seconds between two writes of the state
@@ -66,6 +67,7 @@ class Stream:
         self._block = block_size(first)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
+        self._sample: dict[str, list[float]] = {}  # of each layer for the first image two means: values, magnitudes
         self._try(first)
 
     def run(
@@ -212,10 +214,15 @@ class Stream:
         """Runs the first image, and notes what the layers give."""
 
         def outline(layer: str, activation: Tensor, indices: Tensor) -> Tensor:
+            self._sample[layer] = [float(x.float().mean()) for x in (activation, activation.float().abs())]
             return activation.new_empty(()).expand(activation.shape)
 
         with Catching(self.model, self._wanted, outline, None, self._calls) as catching:
-            found = catching(placed(first[None], self.model), torch.zeros(1))
+            images = placed(first[None].clone(), self.model)
+            try:
+                found = catching(images, torch.zeros(1))
+            except RuntimeError as error:
+                raise misfit(error, self.model, images) or error from error
             self._counts = dict(catching.called)
         for name, own in self._own.items():
             value = found[own]
@@ -238,6 +245,7 @@ class Stream:
             "layers": self._wanted,
             "settings": accumulator.settings,
             "block": self._block,
+            "sample": [self._sample[layer] for layer in self._wanted],  # by settings, hooks, forwards
         }
 
 
@@ -282,11 +290,12 @@ def _write(file: StateFile, kept: Kept, accumulator: Accumulator, ranks: Ranks) 
 
 def _names(model: nn.Module, layers: Sequence[str] | str) -> tuple[list[str], dict[str, str]]:
     """The layers as given, each once, and what the model itself calls them."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers: expected the name of a layer, or a list of names, got {layers!r}")
     given = [layers] if isinstance(layers, str) else list(layers)
     if not given:
         raise ValueError("layers: expected at least one, got none")
     own = {name: checked_layer(name, unwrap(model), wrapper_of(model)) for name in given}
-    names = {
-        name: known for number, (name, known) in enumerate(own.items()) if known not in list(own.values())[:number]
-    }
+    first = {known: name for name, known in reversed(own.items())}
+    names = {name: known for name, known in own.items() if first[known] == name}
     return list(names), names

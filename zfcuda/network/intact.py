@@ -86,12 +86,20 @@ def restoring(model: nn.Module, *, registered: bool = True) -> Iterator[None]:
 
     registered: whether parameters, submodules and the like that a forward registers are undone too. Buffers always are.
     """
-    kept = list(_holders(model, registered))
+    modules = {id(module.__dict__): id(module) for module in model.modules()}
+    with _FLAGS:  # Another thread may hold a flag now, or when this ends: then it is that one's to set back.
+        kept = list(_holders(model, registered))
+        for holder, before in kept:
+            if modules.get(id(holder)) in _SWITCHED and "training" in before:
+                before["training"] = _SWITCHED[modules[id(holder)]].before
     try:
         yield
     finally:
-        for holder, before in kept:
-            _put_back(holder, before)
+        with _FLAGS:
+            for holder, before in kept:
+                if modules.get(id(holder)) in _SWITCHED and "training" in before and "training" in holder:
+                    before["training"] = holder["training"]
+                _put_back(holder, before)
 
 
 _ATOMS = frozenset({type(None), bool, int, float, str, Tensor, nn.Parameter})
