@@ -21,12 +21,8 @@ ORDER = [
     ["_extension", "_startup", "version", "files", "complaint", "memory", "answers"],
     ["ops"],
     ["network", "independence", "data", "render", "sheets", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
-    [
-        "models",
-        "backward",
-        "occlusion",
-        "features",
-    ],  # the families take any nn.Module, and know neither models nor one another
+    # The families take any nn.Module, and know neither models nor one another.
+    ["models", "backward", "occlusion", "features"],
     ["method_names"],
     ["methods"],
     ["faithfulness"],
