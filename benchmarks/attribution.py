@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from benchmarks import opponents, zoo
+from benchmarks.deconvnet import Case
 from benchmarks.explainers import METHODS, Method, Scene, grad_cam, grad_cam_missing
 from benchmarks.failures import Failures
 from benchmarks.measure import Run, full_float32, race, timed
@@ -40,16 +40,7 @@ SECONDS = 30.0  # of a row, about, within these limits of its rounds
 ROUNDS = (5, 15)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network by its name and that for people, and the layer whose maps Grad-CAM weighs."""
-
-    network: str
-    title: str
-    layer: str
-    build: Callable[[], nn.Module]
-
-
+# The layer is that whose maps Grad-CAM weighs.
 CASES = (
     Case("zfnet", "ZFNet", "relu5", lambda: zoo.made(zfcuda.models.zfnet)),
     Case("alexnet", "AlexNet", "features.11", lambda: zoo.NETWORKS["alexnet"]()),

@@ -33,7 +33,7 @@ from zfcuda.network import trace
 
 @dataclass(frozen=True)
 class Case:
-    """A layer of a network, by its name there and for people; the network's size is 224x224 of 3 channels."""
+    """A network, a layer by its name there, and a title for people; the network's size is 224x224 of 3 channels."""
 
     network: str
     title: str
