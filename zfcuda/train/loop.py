@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,22 @@ class Run:
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
-        self.preprocess, self.mean = preprocess_for(self.subject, sets.train, options)
+        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
+        self.validated = 0  # epochs
+        self.cut: int | None = None  # the time of the file that cut the rate last
+        self.seconds = 0.0  # of earlier starts
+        self.started = time.monotonic()
+
+    def _prepare(self) -> None:
+        """What takes long, and a run that is finished needs not."""
+        options, sets = self.options, self.sets
+        self.preprocess = preprocess_for(self.subject, sets.train, options)
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
         self.training = Training(
             self.subject.model,
-            view_for(self.preprocess, self.mean, options),
+            view_for(self.preprocess, options),
             options,
             steps=self.steps,
             epoch_steps=self.order.steps,
@@ -111,12 +121,7 @@ class Run:
             ranks=self.ranks.count,
             teacher=teacher,
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, options.keep)
-        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
-        self.validated = 0  # epochs
-        self.cut: int | None = None  # the time of the file that cut the rate last
-        self.seconds = 0.0  # of earlier starts
-        self.started = time.monotonic()
+        self.checkpoints = Checkpoints(self.folder.checkpoints, options.keep)
 
     def result(self) -> Result:
         """Goes on to the end."""
@@ -125,6 +130,7 @@ class Run:
             if self.show:
                 print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
             return self._result(done)
+        self._prepare()
         self._resume()
         workers = self._workers()
         try:
@@ -144,7 +150,7 @@ class Run:
             raise
 
     def _learn(self, workers: int) -> None:
-        """Learns to the end of the last epoch. Wherever this is interrupted, what a checkpoint keeps is of one moment."""
+        """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
         training, steps = self.training, self.order.steps
         samples = Samples(self.sets.train, training.view, self.options.seed)
         loader = batches(samples, self.order, training.step, self.steps, workers)
@@ -219,7 +225,7 @@ class Run:
         training = self.training
         score = self._score(self.sets.validation, workers)
         sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
-        cut = self.ranks.of_first(self._asked_to_cut())
+        cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
         with held():
             self._count(score, sums.tolist())
             if cut is not None and cut != self.cut:
@@ -286,13 +292,12 @@ class Run:
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
         facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
-        if self.ranks.first:
-            self.folder.finish(facts)
+        self.folder.finish(facts)
         return self._result(facts)
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
-        ten = ten_view(self.preprocess, self.mean) if options.views == 10 else None
+        ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,
             source,
@@ -357,8 +362,3 @@ class Run:
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
         return one * (self.options.keep + 1) + 3 * size
-
-
-def warn_of(broken: int, name: str, why: str) -> None:
-    """Says that a picture was left out."""
-    warnings.warn(f"{one_line(name)}: left out: {why}", stacklevel=2)
