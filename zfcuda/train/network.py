@@ -79,7 +79,7 @@ def he_for_training(model: nn.Module) -> None:
     """
     he(model)
     weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    for layer in {weighted[0], weighted[-1]} if weighted else ():
+    for layer in dict.fromkeys([*weighted[:1], *weighted[-1:]]):  # in this order: a set has another in each process
         nn.init.normal_(layer.weight, std=_FIRST_DEVIATION)
 
 
