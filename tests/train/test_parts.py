@@ -43,5 +43,5 @@ def test_the_network_of_close_ups_is_the_same_but_for_its_last_pooling() -> None
     close = without_last_pooling(network)
     assert close.fc6 is network.fc6
     assert close(torch.zeros(1, 3, 112, 112)).shape == (1, 12)
-    with pytest.raises(ValueError, match="close_ups: expected a ZFNet, got AlexNet"):
+    with pytest.raises(ValueError, match="close_ups: expected a ZFNet, got Sequential"):
         without_last_pooling(zfcuda.models.load("alexnet", num_classes=2))
