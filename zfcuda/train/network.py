@@ -79,21 +79,23 @@ def he_for_training(model: nn.Module) -> None:
     """
     he(model)
     weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    for layer in {weighted[0], weighted[-1]} if weighted else ():
+    for layer in (*weighted[:1], *weighted[1:][-1:]):
         nn.init.normal_(layer.weight, std=_FIRST_DEVIATION)
 
 
 def _for_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]:
     """The network with a last layer for so many classes: its own, or a new one of zeros, and that one's name."""
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    found = [name for name in layers(model) if isinstance(model.get_submodule(name), nn.Linear | nn.Conv2d)]
     if not found:
         raise ValueError("model: expected a network with a last linear layer, found none")
-    name, last = found[-1]
+    name = found[-1]
+    last = model.get_submodule(name)
     if isinstance(last, nn.Linear):
         if last.out_features == classes:
             return model, None
         fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
     else:
+        assert isinstance(last, nn.Conv2d)
         if last.out_channels == classes:
             return model, None
         fresh = nn.Conv2d(last.in_channels, classes, last.kernel_size, bias=last.bias is not None)  # type: ignore[arg-type]
