@@ -19,8 +19,10 @@ from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.generators import seed_generators
 from zfcuda.train.loading import Samples, batches
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
@@ -306,6 +308,8 @@ class Run:
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
+        # What a network draws as eval too: the same, however often an evaluation was broken off.
+        seed_generators(step_seed(options.seed, self.training.step, self.ranks.rank))
         ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,

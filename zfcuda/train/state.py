@@ -141,7 +141,7 @@ class Training:
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "schedule": self.schedule.state_dict(),
             "sums": self.sums,
             "teacher": None if self.teacher is None else self.teacher.kept,
             "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
