@@ -12,7 +12,7 @@ from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.evaluate import autocast
-from zfcuda.train.generators import generator_states, restore_generators
+from zfcuda.train.generators import generator_states, restore_generators, seed_generators
 from zfcuda.train.loading import Batch
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
@@ -28,6 +28,7 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
     """
@@ -55,6 +56,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
         self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
@@ -80,7 +82,8 @@ class Training:
 
     def learn(self, batch: Batch) -> None:
         """One step."""
-        torch.manual_seed(step_seed(self.options.seed, self.step, self.rank))
+        self.whole = False
+        seed_generators(step_seed(self.options.seed, self.step, self.rank))
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
@@ -111,6 +114,7 @@ class Training:
             self.average.update_parameters(self.network)
         self._count(loss.detach() * count / self.ranks, logits.detach(), labels)
         self.step += 1
+        self.whole = True
 
     def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         share = self.options.distill if self.teacher is not None else 0.0
