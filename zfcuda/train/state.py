@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.evaluate import autocast
 from zfcuda.train.generators import generator_states, restore_generators, seed_generators
-from zfcuda.train.loading import Batch, Broken
+from zfcuda.train.loading import Batch
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
@@ -94,7 +95,7 @@ class Training:
         count = torch.tensor(float(len(labels)), device=self.device)
         if self.ranks > 1:
             torch.distributed.all_reduce(count)  # a broken picture makes a process's share smaller
-        images = self.view.images(pixels, crops).contiguous(memory_format=torch.channels_last)
+        images = self.view.images(pixels, crops)
         close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
         with autocast(self.device, self.precision):
             logits = (self.close if close else self.forward)(images)  # type: ignore[misc]
