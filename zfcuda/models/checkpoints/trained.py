@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zfcuda.complaint import one_line, reason
 from zfcuda.data.preprocess import DigitPreprocess, Preprocess
-from zfcuda.files.drafts import whole
+from zfcuda.files.drafts import synced, whole
 from zfcuda.files.tensors import save_tensors
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -126,8 +126,7 @@ def save_trained(
     try:
         with whole(path) as [draft]:
             save_tensors(tensors, draft, {"format": "pt", KEY: text})
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())  # before it takes the place of the earlier one
+            synced(draft)  # before it takes the place of the earlier one
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise OSError(f"{path}: cannot be written ({error})") from None
