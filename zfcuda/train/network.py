@@ -84,7 +84,7 @@ def he_for_training(model: nn.Module) -> None:
     """
     he(model)
     weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    for layer in {weighted[0], weighted[-1]} if weighted else ():
+    for layer in (*weighted[:1], *weighted[1:][-1:]):
         nn.init.normal_(layer.weight, std=_FIRST_DEVIATION)
 
 

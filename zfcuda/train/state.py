@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.generators import generator_states, restore_generators, seed_generators
 from zfcuda.train.loading import Batch, Broken
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
@@ -28,6 +27,7 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
     """
@@ -55,6 +55,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
         self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
@@ -80,7 +81,8 @@ class Training:
 
     def learn(self, batch: Batch) -> None:
         """One step."""
-        torch.manual_seed(step_seed(self.options.seed, self.step, self.rank))
+        self.whole = False
+        seed_generators(step_seed(self.options.seed, self.step, self.rank))
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
@@ -111,6 +113,7 @@ class Training:
             self.average.update_parameters(self.network)
         self._count(loss.detach() * count / self.ranks, logits.detach(), labels)
         self.step += 1
+        self.whole = True
 
     def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         share = self.options.distill if self.teacher is not None else 0.0
@@ -128,7 +131,6 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        version, numbers, position, has_gauss, cached = np.random.get_state()  # type: ignore[misc]
         return {
             "step": self.step,
             "network": dict(self.network.state_dict()),
@@ -136,14 +138,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "sums": self.sums,
-            "broken": [list(each) for each in self.broken.values()],
-            "random": {
-                "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-                "numpy": [version, torch.from_numpy(numbers.astype(np.int64)), position, has_gauss, cached],
-                "python": list(random.getstate()[1]),
-                "python_gauss": random.getstate()[2],
-            },
+            "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
+            "random": generator_states(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -156,10 +152,4 @@ class Training:
         self.schedule.load_state_dict(state["schedule"])
         self.sums.copy_(state["sums"])
         self.broken = {each[0]: Broken(*each) for each in state["broken"]}
-        chance = state["random"]
-        torch.set_rng_state(chance["torch"])
-        if torch.cuda.is_available() and len(chance["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(chance["cuda"])
-        version, numbers, position, has_gauss, cached = chance["numpy"]
-        np.random.set_state((version, numbers.numpy().astype(np.uint32), position, has_gauss, cached))
-        random.setstate((3, tuple(chance["python"]), chance["python_gauss"]))
+        restore_generators(state["random"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from zfcuda.models.checks import check_num_classes
+from zfcuda.network import layers
 
 
 def with_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]:
@@ -14,15 +15,17 @@ def with_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]
         ValueError: it has no last layer, fully connected or a convolution; or no class is asked for.
     """
     check_num_classes(classes)
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    found = [name for name in layers(model) if isinstance(model.get_submodule(name), nn.Linear | nn.Conv2d)]
     if not found:
         raise ValueError("model: expected a network with a last linear layer, found none")
-    name, last = found[-1]
+    name = found[-1]
+    last = model.get_submodule(name)
     if isinstance(last, nn.Linear):
         if last.out_features == classes:
             return model, None
         fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
     else:
+        assert isinstance(last, nn.Conv2d)
         if last.out_channels == classes:
             return model, None
         fresh = nn.Conv2d(last.in_channels, classes, last.kernel_size, bias=last.bias is not None)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zfcuda.complaint import one_line, reason
 from zfcuda.data.preprocess import DigitPreprocess, Preprocess
-from zfcuda.files.drafts import synced, whole
+from zfcuda.files.drafts import whole
 from zfcuda.files.tensors import save_tensors
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -124,9 +124,8 @@ def save_trained(
     if mean_image is not None:
         tensors[MEAN_IMAGE] = mean_image
     try:
-        with whole(path) as [draft]:
+        with whole(path, durable=True) as [draft]:
             save_tensors(tensors, draft, {"format": "pt", KEY: text})
-            synced(draft)  # before it takes the place of the earlier one
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise OSError(f"{path}: cannot be written ({error})") from None
