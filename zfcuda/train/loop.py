@@ -94,7 +94,14 @@ class Run:
             if options.precision == "auto"
             else getattr(torch, options.precision or "float32")
         )
-        self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
+        self.order = Order(
+            options.seed,
+            len(sets.train.names),
+            options.batch or 1,
+            self.ranks.rank,
+            self.ranks.count,
+            options.teacher_views,
+        )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
@@ -111,6 +118,8 @@ class Run:
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+            if options.teacher_views:
+                teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
             self.subject.model,
             view_for(self.preprocess, options),
@@ -165,7 +174,7 @@ class Run:
                     continue
                 batch = next(loader)
                 with held():
-                    training.learn(batch)
+                    training.learn(batch, self.order.keys(training.step))
                 bar.update()
                 if training.step % _SHOWN == 0:
                     self._look(bar)
