@@ -82,7 +82,7 @@ def started_until_finished(
     ended: list[Ended] = []
     while not ended or ended[-1].code != 0:
         assert len(ended) < most
-        ended.append(start(folder, words, at=chance.randrange(20, 160), number=number, cwd=cwd))
+        ended.append(start(folder, words, at=chance.randrange(40, 200), number=number, cwd=cwd))
     return ended
 
 
