@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -80,8 +81,8 @@ class Training:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def learn(self, batch: Batch) -> None:
-        """One step."""
+    def learn(self, batch: Batch, keys: Sequence[tuple[int, int]]) -> None:
+        """One step. keys: as of :meth:`Order.keys`, of the pictures of the batch and the broken ones."""
         self.whole = False
         seed_generators(step_seed(self.options.seed, self.step, self.rank))
         self.forward.train()
@@ -100,8 +101,7 @@ class Training:
                 return
             # The other processes wait for gradients: those of a grey image that counts nothing.
             self.forward.eval()
-            high, wide = self.options.size or 224, self.options.size or 224
-            pixels = torch.zeros((1, 3, high, wide), dtype=torch.uint8, device=self.device)
+            pixels = torch.zeros((1, 3, *self.view.preprocess.sides), dtype=torch.uint8, device=self.device)
             crops = torch.zeros(1, dtype=torch.int64, device=self.device)
         images = self.view.images(pixels, crops)
         close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
@@ -109,7 +109,11 @@ class Training:
             logits = (self.close if close else self.forward)(images)  # type: ignore[misc]
         logits = logits.float()
         # The gradients of the processes are averaged: the sum of each over the pictures of all is scaled for that.
-        losses = self._loss(logits, pixels, labels) if len(labels) else 0 * logits
+        answers = None
+        if self.teacher is not None and len(labels):
+            broken = {each.index for each in batch.broken}
+            answers = self.teacher.answers(pixels, [key for key in keys if key[1] not in broken])
+        losses = self._loss(logits, answers, labels) if len(labels) else 0 * logits
         loss = losses.sum() * self.ranks / count
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -130,14 +134,14 @@ class Training:
         self.step += 1
         self.whole = True
 
-    def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
-        share = self.options.distill if self.teacher is not None else 0.0
+    def _loss(self, logits: Tensor, answers: Tensor | None, labels: Tensor) -> Tensor:
+        share = self.options.distill if answers is not None else 0.0
         loss = torch.zeros(len(labels), device=self.device)
         if share < 1:
             smooth = self.options.label_smoothing or 0.0
             loss = loss + (1 - share) * F.cross_entropy(logits, labels, reduction="none", label_smoothing=smooth)
-        if self.teacher is not None and share:
-            loss = loss + share * self.teacher.loss(logits, pixels, self.options.temperature)
+        if answers is not None and share:
+            loss = loss + share * Teacher.loss(logits, answers, self.options.temperature)
         return loss
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -151,8 +155,9 @@ class Training:
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "schedule": self.schedule.state_dict(),
             "sums": self.sums,
+            "teacher": None if self.teacher is None else self.teacher.kept,
             "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
             "random": generator_states(),
         }
@@ -168,4 +173,6 @@ class Training:
         self.sums.copy_(state["sums"])
         self.broken.clear()
         self.broken.update({each[0]: Broken(*each) for each in state["broken"]})
+        if self.teacher is not None and state["teacher"] is not None:
+            self.teacher.kept = state["teacher"]
         restore_generators(state["random"])
