@@ -46,6 +46,7 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "split": (float, "share of pictures for validation and for test, where the data has no such parts (default: 0.1)"),
     "seed": (int, "of everything that is random (default: 0)"),
     "workers": (int, "processes that load pictures (default: as many as there are cores to spare)"),
+    "cache": (float, "largest share of the free memory for decoded pictures, which later epochs find there; 0: none"),
     "device": (str, "where the network runs, as in cuda (default: cpu)"),
     "keep": (int, "how many checkpoints are kept (default: 3)"),
     "save_minutes": (float, "longest time between two checkpoints (default: 5)"),
