@@ -19,8 +19,10 @@ from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.generators import seed_generators
 from zfcuda.train.loading import Samples, batches
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
@@ -92,7 +94,14 @@ class Run:
             if options.precision == "auto"
             else getattr(torch, options.precision or "float32")
         )
-        self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
+        self.order = Order(
+            options.seed,
+            len(sets.train.names),
+            options.batch or 1,
+            self.ranks.rank,
+            self.ranks.count,
+            options.teacher_views,
+        )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
@@ -109,6 +118,8 @@ class Run:
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+            if options.teacher_views:
+                teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
             self.subject.model,
             view_for(self.preprocess, options),
@@ -163,7 +174,7 @@ class Run:
                     continue
                 batch = next(loader)
                 with held():
-                    training.learn(batch)
+                    training.learn(batch, self.order.keys(training.step))
                 bar.update()
                 if training.step % _SHOWN == 0:
                     self._look(bar)
@@ -297,6 +308,8 @@ class Run:
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
+        # What a network draws as eval too: the same, however often an evaluation was broken off.
+        seed_generators(step_seed(options.seed, self.training.step, self.ranks.rank))
         ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,
