@@ -7,7 +7,9 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.trained import save_trained
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.finite import check_weights
 from zfcuda.train.loading import Samples, batches
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
@@ -27,12 +30,13 @@ from zfcuda.train.order import Order
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
+from zfcuda.train.saying import opening
 from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
-
-_SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
+from zfcuda.train.watching import Watch
+from zfcuda.train.watching.board import check_board
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,14 @@ class Result:
         validation: top-1 accuracy of them.
         test: top-1 accuracy of them on test; None where there is no such part.
         weights: the file.
+        facts: all that result.json holds: top-5, by class, the confusion matrix of the test, seconds.
     """
 
     epoch: int
     validation: float
     test: float | None
     weights: Path
-
-
-class NotFiniteError(ValueError):
-    """Raised where the loss is not finite."""
+    facts: Mapping[str, Any] = field(repr=False)
 
 
 def train(
@@ -74,6 +76,8 @@ def train(
     """
     chosen = with_model_defaults(Options(**options))
     chosen = chosen.completed(recipe(chosen.recipe).defaults)
+    if chosen.tensorboard:
+        check_board()
     sets = read_sets(data, seed=chosen.seed, split=chosen.split)
     return Run(sets, RunFolder(Path(out)), chosen, progress, command).result()
 
@@ -125,20 +129,22 @@ class Run:
             if self.show:
                 print(f"{one_line(str(self.folder.path))}: this run is finished")
             return self._result(json.loads(self.folder.result.read_text(encoding="utf-8")))
+        if self.show:
+            print(self._opening(), flush=True)
         self._resume()
         workers = self._workers()
         samples = Samples(self.sets.train, self.training.view, self.options.seed)
         loader = batches(samples, self.order, self.training.step, self.steps, workers)
         saved = time.monotonic()
-        with tqdm(total=self.steps, initial=self.training.step, unit="step", disable=not self.show) as bar:
+        with closing(self._watch()) as watch:
+            loader = watch.timed(loader)
             try:
                 while self.training.step < self.steps:
-                    self.training.learn(next(loader))
-                    bar.update()
-                    if self.training.step % _SHOWN == 0:
-                        self._look(bar)
+                    batch = next(loader)
+                    self.training.learn(batch)
+                    watch.stepped(batch)
                     if self.training.step % self.order.steps == 0:
-                        self._validate(workers)
+                        self._validate(workers, watch)
                         self._save()
                         saved = time.monotonic()
                     elif time.monotonic() - saved > 60 * self.options.save_minutes:
@@ -150,6 +156,16 @@ class Run:
                 stop.args = (f"the same command goes on in epoch {epoch + 1}, after step {step} of {self.order.steps}",)
                 raise
         return self._finish(workers)
+
+    def _opening(self) -> str:
+        return opening(
+            self.subject,
+            self.options,
+            title=self.sets.title,
+            epoch_steps=self.order.steps,
+            precision=self.precision,
+            folder=self.folder.path,
+        )
 
     def _resume(self) -> None:
         found = self.checkpoints.newest()
@@ -164,31 +180,30 @@ class Run:
             tqdm.write(f"going on after step {step} of {self.steps}")
 
     def _save(self) -> None:
-        self._check()
+        check_weights(self.training, self.folder.path)
         if self.ranks.first:
             seconds = self.seconds + time.monotonic() - self.started
             state = {"training": self.training.state(), "best": self.best, "seconds": seconds}
             self.checkpoints.save(self.training.step, state)
 
-    def _check(self) -> None:
-        loss = float(self.training.sums[0])
-        if not math.isfinite(loss):
-            raise NotFiniteError(
-                f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate or "
-                "--clip may help"
-            )
+    def _watch(self) -> Watch:
+        return Watch(
+            self.training,
+            self.sets.validation,
+            self.preprocess,
+            pictures=len(self.sets.train.names),
+            steps=self.steps,
+            folder=self.folder.path,
+            ranks=self.ranks,
+            show=self.show,
+        )
 
-    def _look(self, bar: Any) -> None:
-        loss, right, five, count = self.training.sums.tolist()
-        self._check()
-        count = max(1.0, count)
-        bar.set_description(f"epoch {self.training.epoch + 1}", refresh=False)
-        bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
-
-    def _validate(self, workers: int) -> None:
-        self._check()
+    def _validate(self, workers: int, watch: Watch) -> None:
+        check_weights(self.training, self.folder.path)
         training = self.training
+        begun = time.monotonic()
         score = self._score(self.sets.validation, workers)
+        validation_seconds = time.monotonic() - begun
         sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
         loss, right, five, count = sums.tolist()
         training.sums.zero_()
@@ -203,7 +218,7 @@ class Run:
             "validation_top1": score.top1,
             "validation_top5": score.top5,
             "rate": training.rate,
-            "broken": len(training.broken),
+            **watch.epoch(epoch, training.kept, validation_seconds, score.broken),
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
         schedule = training.schedule
@@ -217,11 +232,11 @@ class Run:
             if better:
                 self._write(self.folder.weights)
             self._write(self.folder.last)
+            if epoch in (self.options.snapshots or ()):
+                self.folder.snapshots.mkdir(exist_ok=True)
+                self._write(self.folder.snapshots / f"epoch-{epoch:04}.safetensors")
             self.folder.log(row)
-        if self.show:
-            tqdm.write(
-                f"epoch {epoch}: loss {row['loss']:.3f}, validation {score.top1:.2%} (best {self.best['top1']:.2%})"
-            )
+        watch.validated(row, self.best)
 
     def _cut(self) -> None:
         """A file `cut` in the run's folder cuts the rate by hand, as the paper did."""
@@ -285,7 +300,7 @@ class Run:
         )
 
     def _result(self, facts: dict[str, Any]) -> Result:
-        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
+        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights, facts)
 
     def _workers(self) -> int:
         if self.options.workers is not None:
@@ -301,4 +316,5 @@ class Run:
         """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
-        return one * (self.options.keep + 1) + 3 * size
+        snapshots = sum(epoch <= (self.options.epochs or 1) for epoch in self.options.snapshots or ())
+        return one * (self.options.keep + 1) + (3 + snapshots) * size

@@ -39,7 +39,7 @@ class RunFolder:
         weights: weights.safetensors, the best on validation.
         last: last.safetensors, the last.
         result: result.json, which is there when the training has ended.
-        checkpoints: the folder of the checkpoints.
+        checkpoints: the folder of the checkpoints. snapshots: that of the weights after chosen epochs.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -49,6 +49,7 @@ class RunFolder:
         self.last = self.path / "last.safetensors"
         self.result = self.path / "result.json"
         self.checkpoints = self.path / "checkpoints"
+        self.snapshots = self.path / "snapshots"
         self._log = Log(self.path / "log.jsonl")
         self._lock: int | None = None
 
@@ -134,7 +135,12 @@ class RunFolder:
 
     def _check_space(self, needed: int) -> None:
         """What lies there already counts: it is replaced."""
-        there = [self.weights, self.last, *self.checkpoints.glob("*.safetensors")]
+        there = [
+            self.weights,
+            self.last,
+            *self.checkpoints.glob("*.safetensors"),
+            *self.snapshots.glob("*.safetensors"),
+        ]
         needed = max(0, needed - sum(file.stat().st_size for file in there if file.is_file()))
         disk = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.is_dir())
         free = shutil.disk_usage(disk).free

@@ -27,6 +27,7 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        finite: how many are done up to the last one whose loss was finite; on the device, so that nobody waits for it.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
     """
@@ -54,6 +55,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.finite = torch.zeros((), dtype=torch.int64, device=self.device)
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
         self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
@@ -123,6 +125,7 @@ class Training:
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         best = logits.topk(min(5, self.classes), 1).indices == labels[:, None]
+        self.finite = torch.where(loss.isfinite(), self.step + 1, self.finite)
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
@@ -141,6 +144,7 @@ class Training:
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on from what a checkpoint has kept."""
         self.step = state["step"]
+        self.finite.fill_(self.step)
         self.network.load_state_dict(state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
