@@ -51,6 +51,7 @@ _OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "teacher": (str, "a network whose soft answers are learned: a name or a file"),
         "distill": (float, "the teacher's share in the loss"),
         "temperature": (float, "of the teacher's soft answers"),
+        "teacher_views": (int, "views of each picture that the teacher is asked about, which later epochs see again"),
     },
     "learning": {
         "epochs": (int, "how often each picture is seen"),

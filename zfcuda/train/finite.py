@@ -21,9 +21,9 @@ def check_loss(training: Training, folder: Path) -> None:
     Raises:
         NotFiniteError: naming the step, and what may help.
     """
-    finite = int(training.finite)
-    if finite < training.step:
-        raise NotFiniteError(f"loss: not finite in step {finite + 1:,} ({_place(training, finite)}); {_help(folder)}")
+    step = int(training.diverged)
+    if step:
+        raise NotFiniteError(f"loss: not finite in step {step:,} ({_place(training, step)}); {_help(folder)}")
 
 
 def check_weights(training: Training, folder: Path) -> None:
@@ -36,11 +36,11 @@ def check_weights(training: Training, folder: Path) -> None:
     held = [each for each in training.network.state_dict().values() if each.is_floating_point() and each.numel()]
     if held and not torch.stack([each.isfinite().all() for each in held]).all():
         step = training.step
-        raise NotFiniteError(f"weights: not finite after step {step:,} ({_place(training, step - 1)}); {_help(folder)}")
+        raise NotFiniteError(f"weights: not finite after step {step:,} ({_place(training, step)}); {_help(folder)}")
 
 
 def _place(training: Training, step: int) -> str:
-    epoch, at = divmod(step, training.epoch_steps)
+    epoch, at = divmod(step - 1, training.epoch_steps)
     return f"epoch {epoch + 1}, step {at + 1} of {training.epoch_steps:,}"
 
 

@@ -47,7 +47,7 @@ def plot(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None)
         raise ValueError(f"out: expected a name that ends in .png, got {one_line(os.fspath(path))}")
     if not path.parent.is_dir():
         raise ValueError(f"out: there is no folder {one_line(os.fspath(path.parent))}")
-    figure = draw(rows, title=_title(folder), test=_said(folder.path / "result.json").get("test"))
+    figure = draw(rows, title=_title(folder), test=(folder.result() or {}).get("test"))
     try:
         with whole(path) as [draft]:
             figure.savefig(draft, format="png", dpi=120)

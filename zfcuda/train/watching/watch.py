@@ -7,16 +7,18 @@ import textwrap
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
 from zfcuda.complaint import one_line
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.features.ranks import Ranks
 from zfcuda.train.finite import check_loss
-from zfcuda.train.loading import Batch, Broken
+from zfcuda.train.loading import Batch
 from zfcuda.train.sets import Labelled
 from zfcuda.train.state import Training
 from zfcuda.train.watching import health
@@ -25,7 +27,6 @@ from zfcuda.train.watching.board import Board
 
 COLUMNS = 100  # of a terminal that messages fit
 _LOOK = 0.5  # seconds between two looks at the loss, for which a GPU is waited for
-_NAMED = 10  # broken pictures that are named; more are counted
 
 
 class Watch:
@@ -58,11 +59,12 @@ class Watch:
         self._sample = health.sample_of(validation, preprocess) if self._layers else None
         self._every = health.every(pictures, 0 if self._sample is None else len(self._sample))
         self._told = health.Told(health.runaways(training.network))
+        self._above = ExitStack()
+        if self.show:
+            self._above.enter_context(_above_the_bar())
         self._bar = Bar(steps, training.epoch_steps, training.step, show=self.show)
         board = training.options.tensorboard and ranks.first
         self._board = Board(folder / "tensorboard", training.step) if board else None
-        self._broken: set[tuple[str, int]] = {("training", index) for index in training.broken}
-        self._said = len(self._broken)  # broken pictures that are no news
         self._validation_seconds = 0.0
         self._looked = time.monotonic()
         self._before = training.sums.tolist()  # at the last look
@@ -85,7 +87,7 @@ class Watch:
             self._waiting += time.monotonic() - begun
             yield batch
 
-    def stepped(self, batch: Batch) -> None:
+    def stepped(self) -> None:
         """Notes that a step is done.
 
         Raises:
@@ -95,8 +97,6 @@ class Watch:
         self._steps, self._learning = self._steps + 1, self._learning + now - self._begun
         self._seconds, self._since = self._seconds + now - self._begun, self._since + 1
         self._bar.update(self.training.step)
-        if self.ranks.first:
-            self._name(batch.broken, "training")
         if now - self._looked >= _LOOK:
             self._look()
             self._looked = time.monotonic()
@@ -116,28 +116,17 @@ class Watch:
         self._bar.tell(figures, self._seconds / max(1, self._since), images, self._validation_seconds)
         self._seconds, self._since = 0.0, 0
 
-    def epoch(self, epoch: int, network: Any, seconds: float, broken: list[Broken]) -> dict[str, Any]:
-        """What a line of the log says beside losses and accuracies.
+    def epoch(self, epoch: int, network: nn.Module, seconds: float) -> dict[str, Any]:
+        """What a line of the log says of speed and health.
 
         Args:
             epoch: how many are done.
             network: what was validated.
             seconds: of the validation.
-            broken: the validation pictures that could not be read.
         """
-        training = self.training
-        for part in self.ranks.gathered(list(training.broken.values())):
-            training.broken |= {each.index: each for each in part}
-        if self.ranks.first:
-            self._name(training.broken.values(), "training")
-            self._name(broken, "validation")
-            if len(self._broken) > max(_NAMED, self._said):
-                self.warn(f"{len(self._broken):,} pictures in all could not be read so far")
-            self._said = len(self._broken)
         self._validation_seconds = seconds
-        images = self._steps * (training.options.batch or 1)
+        images = self._steps * (self.training.options.batch or 1)
         row: dict[str, Any] = {
-            "broken": len(training.broken),
             "images_per_second": round(images / self._learning, 2) if self._learning else None,
             "waiting_seconds": round(self._waiting, 3),
             "learning_seconds": round(self._learning, 3),
@@ -148,7 +137,7 @@ class Watch:
         self._before = [0.0] * 4
         return row
 
-    def _examined(self, epoch: int, network: Any) -> dict[str, int | None]:
+    def _examined(self, epoch: int, network: nn.Module) -> dict[str, int | None]:
         far = health.runaways(self.training.network)
         warned = [self._told.of_runaways(far)]
         units: int | None = None
@@ -169,7 +158,7 @@ class Watch:
             self._board.epoch(row)
         if self.show:
             mark = "the best so far" if best["epoch"] == epoch else f"best: {best['top1']:.1%}, epoch {best['epoch']}"
-            self.say(
+            tqdm.write(
                 f"epoch {epoch}: loss {row['loss']:.3f}, top-1 {row['top1']:.1%}; "
                 f"validation {row['validation_loss']:.3f}, {row['validation_top1']:.1%} "
                 f"(top-5 {row['validation_top5']:.1%}; {mark})"
@@ -179,38 +168,37 @@ class Watch:
         if hint is not None:
             self.warn(hint)
 
-    def say(self, text: str) -> None:
-        """A line above the bar, of the process that speaks."""
-        if self.show:
-            tqdm.write(text)
-
     def warn(self, text: str) -> None:
-        """A warning above the bar, as long as it takes; without a bar one of Python's."""
-        if not self.ranks.first:
-            return
-        if not self.show:
+        """A warning of the process that speaks."""
+        if self.ranks.first:
             warnings.warn(text, stacklevel=2)
-            return
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+        self._above.close()
+        if self._board is not None:
+            self._board.close()
+
+
+@contextmanager
+def _above_the_bar() -> Iterator[None]:
+    """Shows Python's warnings above the bar, which stays, in lines that fit a terminal."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, *others: Any, **named: Any) -> None:
         lines = textwrap.wrap(
-            f"zfcuda: warning: {one_line(text)}",
+            f"zfcuda: warning: {one_line(str(message))}",
             COLUMNS,
             subsequent_indent="  ",
             break_long_words=False,
             break_on_hyphens=False,
         )
-        tqdm.write("\n".join(lines), file=sys.stderr)
+        with suppress(OSError):  # a full disk under stderr
+            tqdm.write("\n".join(lines), file=sys.stderr)
 
-    def close(self) -> None:
-        """Ends the bar."""
-        self._bar.close()
-        if self._board is not None:
-            self._board.close()
-
-    def _name(self, broken: Iterable[Broken], part: str) -> None:
-        for each in broken:
-            if (part, each.index) in self._broken:
-                continue
-            self._broken.add((part, each.index))
-            if len(self._broken) <= _NAMED:
-                name = "" if each.name in each.reason else f"{each.name}: "
-                self.warn(f"left out of {part}: {name}{each.reason}")
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
