@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -98,8 +99,8 @@ class PartsSource:
     def names(self) -> list[str]:
         return [f"parts {self.parts.seed}/{index}" for index in range(self.count)]
 
-    @property
-    def labels(self) -> list[int] | None:
+    @cached_property
+    def labels(self) -> list[int]:
         return [self.parts.label(index) for index in range(self.count)]
 
     def item(self, index: int) -> Picture:
@@ -149,6 +150,9 @@ class ItemSource:
         self._lock = Lock()
         self._labels: dict[int, int] = {}
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.items,)  # a lock stays where it is
+
     @property
     def names(self) -> list[str]:
         known = _known(self.items, ("samples", "imgs"))
@@ -160,7 +164,7 @@ class ItemSource:
     def labels(self) -> list[int] | None:
         if isinstance(self.items, PartsDataset):
             return [self.items.parts.label(index) for index in range(self.count)]
-        known = _known(self.items, ("targets", "labels"))
+        known = None if _relabels(self.items) else _known(self.items, ("targets", "labels"))
         if known is not None and all(_is_label(each) for each in known):
             return [int(each) for each in known]
         found = []
@@ -238,6 +242,13 @@ def _known(items: Any, places: Iterable[str]) -> Sequence[Any] | None:
         if isinstance(value, list | tuple) and len(value) == len(items):
             return value
     return None
+
+
+def _relabels(items: Any) -> bool:
+    """Whether the labels of the items are not those of the list that the data set carries."""
+    while isinstance(items, Subset):
+        items = items.dataset
+    return getattr(items, "target_transform", None) is not None
 
 
 def _classes(items: Any) -> list[str]:
