@@ -21,6 +21,7 @@ from zfcuda.cli import (
     patches,
     summary,
     train,
+    transfer,
     truth,
 )
 from zfcuda.command import EPILOG, Parser, run
@@ -37,6 +38,7 @@ _VERBS = (
     embed,
     truth,
     train,
+    transfer,
     layers,
     summary,
     convert,

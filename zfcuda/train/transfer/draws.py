@@ -27,7 +27,9 @@ def draw(labels: Tensor, per_class: int, *, fold: int = 0, seed: int = 0, up_to:
     for label in labels.unique().tolist():
         inside = (labels == label).nonzero().flatten()
         if len(inside) < per_class and not up_to:
-            raise ValueError(f"per_class: expected at most {len(inside)}, as class {label} has no more, got {per_class}")
+            raise ValueError(
+                f"per_class: expected at most {len(inside)}, as class {label} has no more, got {per_class}"
+            )
         order = np.random.default_rng([seed, fold, label]).permutation(len(inside))[:per_class]
         found.append(inside[torch.from_numpy(order)])
     return torch.cat(found).sort().values

@@ -36,9 +36,7 @@ def default_layers(model: nn.Module, image: Tensor) -> list[str]:
             _weighted(model.get_submodule(before)) for before, _ in order[:place]
         ):
             continue
-        before = next(
-            (b for b, _ in reversed(order[:place]) if not isinstance(model.get_submodule(b), _NO_CODE)), None
-        )
+        before = next((b for b, _ in reversed(order[:place]) if not isinstance(model.get_submodule(b), _NO_CODE)), None)
         if before is not None and before not in found:
             found.append(before)
     if not found:

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from zfcuda.data.collection import Collection
-from zfcuda.data.preprocessing import AnyPreprocess
+from zfcuda.data.preprocessing import AnyPreprocess, as_preprocess, preprocess_of
 from zfcuda.features.embed import require_sklearn
 from zfcuda.features.loading import first_image, placed
 from zfcuda.features.ranks import Ranks
@@ -83,14 +83,14 @@ class Transfer:
 
 
 def prepare(
-    model: nn.Module, sets: Sets, settings: Settings | None = None, *, preprocess: AnyPreprocess | None = None
+    model: nn.Module, sets: Sets, settings: Settings | None = None, *, preprocess: Any = None
 ) -> Prepared:
     """Checks what can be checked before the work: one image is run.
 
     Args:
         model: any network, trained, on the device where it is to run; in any mode, it is left as it was.
         sets: the pictures, as zfcuda.train.sets.read_sets gives them.
-        preprocess: picture -> Tensor [1,C,H,W]; None: what the model carries.
+        preprocess: as zfcuda.data.preprocessing.as_preprocess takes it; None: what the model carries.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -106,8 +106,8 @@ def prepare(
     check_counts(labels, sets.classes, counts, settings.folds)
     for name in settings.layers or ():  # before anything is run
         checked_layer(name, model)
-    preprocess = preprocess if preprocess is not None else getattr(model, "preprocess", None)
-    collection = Collection(parts.training, preprocess)
+    own = preprocess_of(model) if preprocess is None else as_preprocess(preprocess)
+    collection = Collection(parts.training, own)
     names = settings.layers or default_layers(model, placed(first_image(collection)[None], model))
     for name in settings.curve_layers or ():
         if name not in names:
@@ -117,7 +117,7 @@ def prepare(
     pictures = sum(len(part.labels) for _, part in parts.items())
     need = 4 * pictures * sum(layer.numbers for layer in layers)
     _check_memory(need, layers)
-    return Prepared(model, preprocess, parts, settings, layers, counts, need)
+    return Prepared(model, own, parts, settings, layers, counts, need)
 
 
 def measure(prepared: Prepared, folder: Path, *, progress: bool = False) -> Transfer | None:
@@ -193,9 +193,7 @@ def _last_and_earlier(found: Sequence[Row]) -> tuple[Row, Row | None]:
     return _best([row for row in found if row.layer == last]), _best(before) if before else None
 
 
-def _choices(
-    prepared: Prepared, found: Sequence[Row], points: Sequence[Point]
-) -> tuple[list[Choice], list[Choice]]:
+def _choices(prepared: Prepared, found: Sequence[Row], points: Sequence[Point]) -> tuple[list[Choice], list[Choice]]:
     few, many = [], []
     pictures, classes = len(prepared.parts.training.labels), len(set(prepared.parts.training.labels))
     count = max((c for c in prepared.counts if c <= _FEW), default=min(prepared.counts, default=0))
