@@ -28,21 +28,8 @@ from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    explain,
-    demo,
-    patches,
-    activations,
-    filters,
-    dead,
-    codes,
-    embed,
-    truth,
-    train,
-    transfer,
-    layers,
-    summary,
-    convert,
-    backend,
+    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
+    *(layers, summary, convert, backend),
 )
 
 

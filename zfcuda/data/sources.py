@@ -86,6 +86,10 @@ class FileSource:
                 yield pixels.tobytes()
 
 
+#: Where a picture's .info has the bounding box of what defines its class.
+PART = "part"
+
+
 class PartsSource:
     """The first pictures of Parts."""
 
@@ -104,7 +108,12 @@ class PartsSource:
         return [self.parts.label(index) for index in range(self.count)]
 
     def item(self, index: int) -> Picture:
-        return self.parts[index].image
+        """The picture, with the bounding box of its defining part in .info: top, left, bottom, right (exclusive)."""
+        drawn = self.parts[index]
+        rows, columns = (np.flatnonzero(drawn.part_mask.any(axis=axis)) for axis in (1, 0))
+        if len(rows):
+            drawn.image.info[PART] = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+        return drawn.image
 
     def stamps(self) -> Iterator[bytes]:
         yield repr((self.parts, self.count)).encode()

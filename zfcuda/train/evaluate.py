@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from zfcuda.complaint import one_line, out_of_memory, own, reason
 from zfcuda.data.pictures import as_picture
 from zfcuda.data.preprocess import Preprocess
-from zfcuda.data.sources import Source
 from zfcuda.features.ranks import Ranks
 from zfcuda.network import evaluating
 from zfcuda.train.loading import Batch, Broken, collated
+from zfcuda.train.sets import Labelled
 from zfcuda.train.views import Seen, TenCrops
 from zfcuda.train.views.ten_crops import COUNT
 
@@ -55,7 +55,7 @@ class Score:
 
 def evaluate(
     network: nn.Module,
-    source: Source,
+    source: Labelled,
     preprocess: Preprocess,
     classes: int,
     *,
@@ -127,14 +127,13 @@ class _Centre:
 class _Whole(Dataset[Any]):
     """The centre of each picture, or its ten sub-crops."""
 
-    def __init__(self, source: Source, ten: TenCrops | None, preprocess: Preprocess) -> None:
+    def __init__(self, source: Labelled, ten: TenCrops | None, preprocess: Preprocess) -> None:
         self.source, self.ten, self.preprocess = source, ten, preprocess
         self.names, self.labels = source.names, source.labels
 
     def __getitem__(self, index: int) -> list[tuple[Seen, int]] | Broken:
         try:
             picture = as_picture(self.source.item(index))  # type: ignore[arg-type]
-            assert self.labels is not None
             label = self.labels[index]
             if self.ten is not None:
                 centre = self.ten.centre(picture)

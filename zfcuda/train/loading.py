@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from zfcuda.complaint import one_line, out_of_memory, own, reason
 from zfcuda.data.pictures import as_picture
-from zfcuda.data.sources import Source
 from zfcuda.train.chance import view_dice
 from zfcuda.train.order import Order
+from zfcuda.train.sets import Labelled
 from zfcuda.train.views.view import Seen, View
 
 
-class Broken(NamedTuple):
+@dataclass(frozen=True)
+class Broken:
     """A picture that cannot be read: its number, its name, and the reason in one line."""
 
     index: int
@@ -47,7 +48,7 @@ class Batch:
 class Samples(Dataset[Any]):
     """Pictures by (epoch, index)."""
 
-    def __init__(self, source: Source, view: View, seed: int) -> None:
+    def __init__(self, source: Labelled, view: View, seed: int) -> None:
         self.source, self.view, self.seed = source, view, seed
         self.names, self.labels = source.names, source.labels
 
@@ -55,7 +56,6 @@ class Samples(Dataset[Any]):
         epoch, index = key
         try:
             picture = as_picture(self.source.item(index))  # type: ignore[arg-type]
-            assert self.labels is not None
             return self.view(picture, view_dice(self.seed, epoch, index), epoch), self.labels[index]
         except Exception as error:
             if out_of_memory(error):

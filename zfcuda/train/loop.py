@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
+from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.trained import save_trained
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
@@ -91,14 +93,18 @@ class Run:
         self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
-        self.folder.claim(self._config(), bytes_needed=self._bytes_needed())
-        self.preprocess, self.mean = preprocess_for(self.subject, sets.train, options)
+        self.folder.claim(
+            self._config(),
+            bytes_needed=self._bytes_needed(),
+            changing={name: getattr(options, name) for name in OF_THE_START},
+        )
+        self.preprocess = preprocess_for(self.subject, sets.train, options)
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
         self.training = Training(
             self.subject.model,
-            view_for(self.preprocess, self.mean, options),
+            view_for(self.preprocess, options),
             options,
             steps=self.steps,
             epoch_steps=self.order.steps,
@@ -115,11 +121,10 @@ class Run:
 
     def result(self) -> Result:
         """Goes on to the end."""
-        done = self.folder.result()
-        if done is not None:
+        if self.folder.result.exists():
             if self.show:
-                print(f"{self.folder.path}: this run is finished")
-            return self._result(done)
+                print(f"{one_line(str(self.folder.path))}: this run is finished")
+            return self._result(json.loads(self.folder.result.read_text(encoding="utf-8")))
         self._resume()
         workers = self._workers()
         samples = Samples(self.sets.train, self.training.view, self.options.seed)
@@ -220,11 +225,12 @@ class Run:
 
     def _cut(self) -> None:
         """A file `cut` in the run's folder cuts the rate by hand, as the paper did."""
-        if self.ranks.of_first(self.folder.cut.exists()):
+        cut = self.folder.path / "cut"
+        if self.ranks.of_first(cut.exists()):
             for group in self.training.optimizer.param_groups:
                 group["lr"] *= self.options.factor
             if self.ranks.first:
-                self.folder.cut.unlink()
+                cut.unlink()
 
     def _finish(self, workers: int) -> Result:
         training = self.training
@@ -241,12 +247,13 @@ class Run:
             facts["confusion"] = score.confusion.tolist()
         facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
         if self.ranks.first:
-            self.folder.finish(facts)
+            with whole(self.folder.result, durable=True) as [draft]:
+                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         return self._result(facts)
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
-        ten = ten_view(self.preprocess, self.mean) if options.views == 10 else None
+        ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,
             source,
@@ -295,8 +302,3 @@ class Run:
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
         return one * (self.options.keep + 1) + 3 * size
-
-
-def warn_of(broken: int, name: str, why: str) -> None:
-    """Says that a picture was left out."""
-    warnings.warn(f"{one_line(name)}: left out: {why}", stacklevel=2)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.generators import generator_states, restore_generators
 from zfcuda.train.loading import Batch, Broken
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
@@ -128,7 +127,6 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        version, numbers, position, has_gauss, cached = np.random.get_state()  # type: ignore[misc]
         return {
             "step": self.step,
             "network": dict(self.network.state_dict()),
@@ -136,14 +134,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "sums": self.sums,
-            "broken": [list(each) for each in self.broken.values()],
-            "random": {
-                "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-                "numpy": [version, torch.from_numpy(numbers.astype(np.int64)), position, has_gauss, cached],
-                "python": list(random.getstate()[1]),
-                "python_gauss": random.getstate()[2],
-            },
+            "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
+            "random": generator_states(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -156,10 +148,4 @@ class Training:
         self.schedule.load_state_dict(state["schedule"])
         self.sums.copy_(state["sums"])
         self.broken = {each[0]: Broken(*each) for each in state["broken"]}
-        chance = state["random"]
-        torch.set_rng_state(chance["torch"])
-        if torch.cuda.is_available() and len(chance["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(chance["cuda"])
-        version, numbers, position, has_gauss, cached = chance["numpy"]
-        np.random.set_state((version, numbers.numpy().astype(np.uint32), position, has_gauss, cached))
-        random.setstate((3, tuple(chance["python"]), chance["python_gauss"]))
+        restore_generators(state["random"])

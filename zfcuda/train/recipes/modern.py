@@ -4,7 +4,7 @@ from zfcuda.train.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     "modern",
-    "He's initial weights, random resized crops, AdamW along a cosine, label smoothing, a moving average of the weights",
+    "He's initial weights, random resized crops, AdamW along a cosine, label smoothing, an average of the weights",
     {
         "width": 1.0,
         "epochs": 90,

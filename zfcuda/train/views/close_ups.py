@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess
+from zfcuda.data.sources import PART
 from zfcuda.train.views.view import Seen
 
 CLOSE_UP = 112  # pixels: conv5's map is then as large as pool5's is for a whole picture, so fc6 fits
-BOX = "part"  # where a picture's .info has the part's top, bottom, left and right (ends excluded)
 _SHIFT = 16  # pixels that a whole picture is moved by, each way
 _ERASE = (20, 56)  # side of the erased square, pixels
-_Box = tuple[int, int, int, int]
+_Box = tuple[int, int, int, int]  # top, left, bottom, right (exclusive)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CloseUps:
     epochs: int
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
-        pixels, box = np.array(picture), picture.info.get(BOX)
+        pixels, box = np.array(picture), picture.info.get(PART)
         if box is None:
             raise ValueError("crops: expected pictures of Parts for close_ups, got one whose part is not known")
         if epoch < self.epochs:
@@ -56,7 +56,7 @@ class CloseUps:
 
 def _close_up(pixels: np.ndarray, box: _Box, dice: Dice) -> np.ndarray:
     corner = []
-    for low, high in (box[:2], box[2:]):
+    for low, high in ((box[0], box[2]), (box[1], box[3])):
         first, last = max(0, high - CLOSE_UP), min(len(pixels) - CLOSE_UP, low)
         corner.append(_between(min(first, last), max(first, last), dice))
     y, x = corner
@@ -65,7 +65,7 @@ def _close_up(pixels: np.ndarray, box: _Box, dice: Dice) -> np.ndarray:
 
 def _whole(pixels: np.ndarray, box: _Box, dice: Dice, grey: np.ndarray) -> np.ndarray:
     side = len(pixels)
-    top, bottom, left, right = box
+    top, left, bottom, right = box
     dy = _between(-min(_SHIFT, top), min(_SHIFT, side - bottom), dice)
     dx = _between(-min(_SHIFT, left), min(_SHIFT, side - right), dice)
     moved = np.empty_like(pixels)
@@ -74,13 +74,13 @@ def _whole(pixels: np.ndarray, box: _Box, dice: Dice, grey: np.ndarray) -> np.nd
         max(-dy, 0) : side + min(-dy, 0), max(-dx, 0) : side + min(-dx, 0)
     ]
     if dice.chance(0.5):
-        _erase(moved, (top + dy, bottom + dy, left + dx, right + dx), dice, grey)
+        _erase(moved, (top + dy, left + dx, bottom + dy, right + dx), dice, grey)
     return moved
 
 
 def _erase(pixels: np.ndarray, box: _Box, dice: Dice, grey: np.ndarray) -> None:
     """Paints a random square that does not touch the part, in place."""
-    top, bottom, left, right = box
+    top, left, bottom, right = box
     side = _ERASE[0] + dice.below(_ERASE[1] - _ERASE[0])
     for _ in range(4):
         y, x = dice.below(len(pixels) - side), dice.below(len(pixels) - side)
