@@ -72,5 +72,5 @@ def _finish(figure: Any, axes: Any, chance: float, title: str, draft: Path) -> N
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.25)
     axes.set_title(title, fontsize=10)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
     figure.savefig(draft, format="png", dpi=120)

@@ -82,9 +82,7 @@ class Transfer:
         return max(reversed(self.rows), key=lambda row: row.fitted.validation.accuracy)
 
 
-def prepare(
-    model: nn.Module, sets: Sets, settings: Settings | None = None, *, preprocess: Any = None
-) -> Prepared:
+def prepare(model: nn.Module, sets: Sets, settings: Settings | None = None, *, preprocess: Any = None) -> Prepared:
     """Checks what can be checked before the work: one image is run.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.complaint import one_line
+from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import OtherStateError
 from zfcuda.features.stream import Stream
 from zfcuda.train.transfer.grid import Layer
@@ -35,11 +38,22 @@ def all_codes(
     """
     table = Table(layers, len(stream.collection))
     try:
-        stream.run(table, state=state, progress=progress)
+        passed = stream.run(table, state=state, progress=progress)
     except OtherStateError:
         state.unlink()
-        stream.run(table, state=state, progress=progress)
-    state.unlink(missing_ok=True)
+        passed = stream.run(table, state=state, progress=progress)
+    ranks = Ranks()
+    ranks.of_first(None)  # nobody still reads it
+    if ranks.first:
+        state.unlink(missing_ok=True)
+    known = {each.index for each in passed.skipped}
+    other = [index for index in (~table.have).nonzero().flatten().tolist() if index not in known]
+    if other:
+        name = one_line(stream.collection.names[other[0]])
+        said = f"pictures: {len(other):,} left out, whose codes have another length than the first's: {name}, ..."
+        if not table.have.any():
+            raise ValueError(said)
+        warnings.warn(said, stacklevel=2)
     return table.taken()
 
 
