@@ -16,6 +16,7 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "teacher": (str, "a network whose soft answers are learned, a name or a file"),
     "distill": (float, "the teacher's share in the loss (default: 1)"),
     "temperature": (float, "of the teacher's soft answers (default: 1)"),
+    "teacher_views": (int, "views of each picture that the teacher is asked about, which later epochs see again"),
     "epochs": (int, "how often each picture is seen"),
     "batch": (int, "pictures per step, of all processes together"),
     "rate": (float, "learning rate"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
 import math
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from tqdm import tqdm
 
 from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
-from zfcuda.files.drafts import whole
+from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.generators import seed_generators
 from zfcuda.train.loading import Samples, batches
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
@@ -31,6 +34,7 @@ from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_d
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
+from zfcuda.version import __version__
 
 _SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
 
@@ -90,18 +94,32 @@ class Run:
             if options.precision == "auto"
             else getattr(torch, options.precision or "float32")
         )
-        self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
+        self.order = Order(
+            options.seed,
+            len(sets.train.names),
+            options.batch or 1,
+            self.ranks.rank,
+            self.ranks.count,
+            options.teacher_views,
+        )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
-        self.folder.claim(
-            self._config(),
-            bytes_needed=self._bytes_needed(),
-            changing={name: getattr(options, name) for name in OF_THE_START},
-        )
+        self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
+        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
+        self.validated = 0  # epochs
+        self.cut: int | None = None  # the time of the file that cut the rate last
+        self.seconds = 0.0  # of earlier starts
+        self.started = time.monotonic()
+
+    def _prepare(self) -> None:
+        """What takes long, and a run that is finished needs not."""
+        options, sets = self.options, self.sets
         self.preprocess = preprocess_for(self.subject, sets.train, options)
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+            if options.teacher_views:
+                teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
             self.subject.model,
             view_for(self.preprocess, options),
@@ -114,60 +132,87 @@ class Run:
             ranks=self.ranks.count,
             teacher=teacher,
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, options.keep)
-        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
-        self.seconds = 0.0  # of earlier starts
-        self.started = time.monotonic()
+        self.checkpoints = Checkpoints(self.folder.checkpoints, options.keep)
 
     def result(self) -> Result:
         """Goes on to the end."""
-        if self.folder.result.exists():
+        done = self.folder.result()
+        if done is not None:
             if self.show:
-                print(f"{one_line(str(self.folder.path))}: this run is finished")
-            return self._result(json.loads(self.folder.result.read_text(encoding="utf-8")))
+                print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
+            return self._result(done)
+        self._prepare()
         self._resume()
         workers = self._workers()
-        samples = Samples(self.sets.train, self.training.view, self.options.seed)
-        loader = batches(samples, self.order, self.training.step, self.steps, workers)
+        try:
+            self._learn(workers)
+        except KeyboardInterrupt as stop:
+            if self.training.whole:
+                with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
+                    self._save()
+                stop.args = (f"the same command goes on {self._place()}",)
+            else:  # a step was broken off by an error
+                stop.args = ("the same command goes on from the last checkpoint",)
+            raise
+        try:
+            return self._finish(workers)
+        except KeyboardInterrupt as stop:
+            stop.args = ("all epochs are done; the same command goes on with the test",)
+            raise
+
+    def _learn(self, workers: int) -> None:
+        """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
+        training, steps = self.training, self.order.steps
+        samples = Samples(self.sets.train, training.view, self.options.seed)
+        loader = batches(samples, self.order, training.step, self.steps, workers)
         saved = time.monotonic()
-        with tqdm(total=self.steps, initial=self.training.step, unit="step", disable=not self.show) as bar:
-            try:
-                while self.training.step < self.steps:
-                    self.training.learn(next(loader))
-                    bar.update()
-                    if self.training.step % _SHOWN == 0:
-                        self._look(bar)
-                    if self.training.step % self.order.steps == 0:
-                        self._validate(workers)
+        with tqdm(total=self.steps, initial=training.step, unit="step", disable=not self.show) as bar:
+            while self.validated * steps < self.steps:
+                if training.step == (self.validated + 1) * steps:
+                    self._validate(workers)
+                    saved = time.monotonic()
+                    continue
+                batch = next(loader)
+                with held():
+                    training.learn(batch, self.order.keys(training.step))
+                bar.update()
+                if training.step % _SHOWN == 0:
+                    self._look(bar)
+                if time.monotonic() - saved > 60 * self.options.save_minutes:
+                    with held():
                         self._save()
-                        saved = time.monotonic()
-                    elif time.monotonic() - saved > 60 * self.options.save_minutes:
-                        self._save()
-                        saved = time.monotonic()
-            except KeyboardInterrupt as stop:
-                self._save()
-                epoch, step = divmod(self.training.step, self.order.steps)
-                stop.args = (f"the same command goes on in epoch {epoch + 1}, after step {step} of {self.order.steps}",)
-                raise
-        return self._finish(workers)
+                    saved = time.monotonic()
+
+    def _place(self) -> str:
+        epoch, step = divmod(self.training.step, self.order.steps)
+        if epoch > self.validated:
+            return f"with the validation of epoch {epoch}"
+        return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
     def _resume(self) -> None:
         found = self.checkpoints.newest()
         if found is None:
             self.folder.rewind(0)
             return
-        step, state = found
+        _, state = found
         self.training.load_state(state["training"])
         self.best, self.seconds = state["best"], state["seconds"]
-        self.folder.rewind(self.training.step // self.order.steps)
+        self.validated, self.cut = state["validated"], state["cut"]
+        self.folder.rewind(self.validated)
         if self.show:
-            tqdm.write(f"going on after step {step} of {self.steps}")
+            tqdm.write(f"going on {self._place()}")
 
     def _save(self) -> None:
         self._check()
         if self.ranks.first:
             seconds = self.seconds + time.monotonic() - self.started
-            state = {"training": self.training.state(), "best": self.best, "seconds": seconds}
+            state = {
+                "training": self.training.state(),
+                "best": self.best,
+                "seconds": seconds,
+                "validated": self.validated,
+                "cut": self.cut,
+            }
             self.checkpoints.save(self.training.step, state)
 
     def _check(self) -> None:
@@ -186,15 +231,35 @@ class Run:
         bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
 
     def _validate(self, workers: int) -> None:
+        """Validates an epoch. What it changes is changed at once at the end, and saved."""
         self._check()
         training = self.training
         score = self._score(self.sets.validation, workers)
         sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
-        loss, right, five, count = sums.tolist()
+        cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
+        with held():
+            self._count(score, sums.tolist())
+            if cut is not None and cut != self.cut:
+                for group in training.optimizer.param_groups:
+                    group["lr"] *= self.options.factor
+                self.cut = cut
+            self._save()
+            if cut is not None and self.ranks.first:
+                self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
+        if self.show:
+            tqdm.write(
+                f"epoch {self.validated}: validation {score.top1:.2%} (best {self.best['top1']:.2%}, "
+                f"epoch {self.best['epoch']})"
+            )
+
+    def _count(self, score: Score, sums: list[float]) -> None:
+        """Keeps what came of an epoch: the best weights, the last, a line of the log."""
+        training = self.training
+        loss, right, five, count = sums
         training.sums.zero_()
-        epoch = training.step // self.order.steps
+        self.validated += 1
         row = {
-            "epoch": epoch,
+            "epoch": self.validated,
             "step": training.step,
             "loss": loss / max(1, count),
             "top1": right / max(1, count),
@@ -206,31 +271,23 @@ class Run:
             "broken": len(training.broken),
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
-        schedule = training.schedule
-        if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            schedule.step(1 - score.top1)
-            self._cut()
+        if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            training.schedule.step(1 - score.top1)
         better = (score.top1, -score.loss) > (self.best["top1"], -self.best["loss"])
         if better:
-            self.best = {"epoch": epoch, "top1": score.top1, "loss": score.loss}
+            self.best = {"epoch": self.validated, "top1": score.top1, "loss": score.loss}
         if self.ranks.first:
             if better:
-                self._write(self.folder.weights)
-            self._write(self.folder.last)
+                self._write(self.folder.weights, score)
+            self._write(self.folder.last, score)
             self.folder.log(row)
-        if self.show:
-            tqdm.write(
-                f"epoch {epoch}: loss {row['loss']:.3f}, validation {score.top1:.2%} (best {self.best['top1']:.2%})"
-            )
 
-    def _cut(self) -> None:
-        """A file `cut` in the run's folder cuts the rate by hand, as the paper did."""
-        cut = self.folder.path / "cut"
-        if self.ranks.of_first(cut.exists()):
-            for group in self.training.optimizer.param_groups:
-                group["lr"] *= self.options.factor
-            if self.ranks.first:
-                cut.unlink()
+    def _asked_to_cut(self) -> int | None:
+        """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
+        try:
+            return self.folder.cut.stat().st_mtime_ns
+        except OSError:
+            return None
 
     def _finish(self, workers: int) -> Result:
         training = self.training
@@ -246,13 +303,13 @@ class Run:
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
         facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
-        if self.ranks.first:
-            with whole(self.folder.result, durable=True) as [draft]:
-                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        self.folder.finish(facts)
         return self._result(facts)
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
+        # What a network draws as eval too: the same, however often an evaluation was broken off.
+        seed_generators(step_seed(options.seed, self.training.step, self.ranks.rank))
         ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,
@@ -266,23 +323,28 @@ class Run:
             ranks=self.ranks,
         )
 
-    def _write(self, path: Path) -> None:
-        save_trained(
-            path,
-            self.training.kept,
-            network=self.subject.name,
-            options=self.subject.options,
-            classes=self.sets.classes,
-            preprocess=self.preprocess,
-            facts={
-                "command": self.command,
-                "recipe": self.options.recipe,
-                "seed": self.options.seed,
-                "data": self.sets.title,
-                "epoch": self.best["epoch"],
-                "validation": self.best["top1"],
-            },
-        )
+    def _write(self, path: Path, score: Score) -> None:
+        facts = {
+            "command": self.command,
+            "recipe": self.options.recipe,
+            "seed": self.options.seed,
+            "data": self.sets.title,
+            "epoch": self.validated,
+            "validation": score.top1,
+        }
+        try:
+            save_trained(
+                path,
+                self.training.kept,
+                network=self.subject.name,
+                options=self.subject.options,
+                classes=self.sets.classes,
+                preprocess=self.preprocess,
+                facts=facts,
+            )
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise ValueError(f"out: {one_line(os.fspath(path))}: cannot be written to ({said})") from error
 
     def _result(self, facts: dict[str, Any]) -> Result:
         return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
@@ -294,8 +356,19 @@ class Run:
         return min(8, cores // self.ranks.count)
 
     def _config(self) -> dict[str, Any]:
+        """What makes a run another one."""
         chosen = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in OF_THE_START}
-        return chosen | {"data": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes}
+        weights = self.subject.model.state_dict()
+        shapes = hashlib.sha256(repr([(name, list(value.shape)) for name, value in weights.items()]).encode())
+        count = sum(value.numel() for value in weights.values())
+        return chosen | {
+            "data": {"title": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes},
+            "network": f"{len(weights)} tensors of {count:,} numbers ({shapes.hexdigest()[:8]})",
+        }
+
+    def _changing(self) -> dict[str, Any]:
+        chosen = {name: getattr(self.options, name) for name in OF_THE_START}
+        return chosen | {"processes": self.ranks.count, "zfcuda": __version__, "torch": torch.__version__}
 
     def _bytes_needed(self) -> int:
         """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""

@@ -12,6 +12,7 @@ from torch import nn
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.architectures.initialise import he, small_normal
+from zfcuda.models.architectures.last_layer import with_classes
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
 from zfcuda.network import layers
@@ -48,20 +49,24 @@ def subject(options: Options, classes: int) -> Subject:
     """
     torch.manual_seed(options.seed)
     name = options.model
-    shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
     if options.weights is None:
+        shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
         if name in NAMES:
             model: nn.Module = entry(name).build(classes, **shape)  # type: ignore[call-arg]
         else:
-            model = _for_classes(find(name, num_classes=None).model, classes)[0]
+            loaded = find(name)
+            name = loaded.origin or name
+            shape = dict(loaded.options)
+            model = with_classes(loaded.model, classes)[0]
         _initialise(model, options)
-        return Subject(_prepared(model, options), name, {"num_classes": classes, **shape}, None)
+        return Subject(_prepared(model, options), name, {**shape, "num_classes": classes}, None)
     loaded = find(name, weights=None if options.weights == PRETRAINED else options.weights)
     if not loaded.trained:
         raise ValueError(f"weights: {name} has none that are installed; name a file")
     preprocess = as_ours(getattr(loaded.model, "preprocess", None))
-    model, begun = _for_classes(loaded.model, classes)
-    return Subject(_prepared(model, options), name, {"num_classes": classes, **shape}, preprocess, begun)
+    model, begun = with_classes(loaded.model, classes)
+    built = {**loaded.options, "num_classes": classes}
+    return Subject(_prepared(model, options), loaded.origin or name, built, preprocess, begun)
 
 
 def _initialise(model: nn.Module, options: Options) -> None:
@@ -79,29 +84,8 @@ def he_for_training(model: nn.Module) -> None:
     """
     he(model)
     weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    for layer in {weighted[0], weighted[-1]} if weighted else ():
+    for layer in (*weighted[:1], *weighted[1:][-1:]):
         nn.init.normal_(layer.weight, std=_FIRST_DEVIATION)
-
-
-def _for_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]:
-    """The network with a last layer for so many classes: its own, or a new one of zeros, and that one's name."""
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    if not found:
-        raise ValueError("model: expected a network with a last linear layer, found none")
-    name, last = found[-1]
-    if isinstance(last, nn.Linear):
-        if last.out_features == classes:
-            return model, None
-        fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
-    else:
-        if last.out_channels == classes:
-            return model, None
-        fresh = nn.Conv2d(last.in_channels, classes, last.kernel_size, bias=last.bias is not None)  # type: ignore[arg-type]
-    for parameter in fresh.parameters():
-        nn.init.zeros_(parameter)
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, fresh)
-    return model, name
 
 
 def _prepared(model: nn.Module, options: Options) -> nn.Module:

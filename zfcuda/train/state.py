@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.evaluate import autocast
-from zfcuda.train.generators import generator_states, restore_generators
-from zfcuda.train.loading import Batch, Broken
+from zfcuda.train.generators import generator_states, restore_generators, seed_generators
+from zfcuda.train.loading import Batch
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
@@ -27,6 +29,7 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
     """
@@ -54,6 +57,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
         self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
@@ -77,9 +81,10 @@ class Training:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def learn(self, batch: Batch) -> None:
-        """One step."""
-        torch.manual_seed(step_seed(self.options.seed, self.step, self.rank))
+    def learn(self, batch: Batch, keys: Sequence[tuple[int, int]]) -> None:
+        """One step. keys: as of :meth:`Order.keys`, of the pictures of the batch and the broken ones."""
+        self.whole = False
+        seed_generators(step_seed(self.options.seed, self.step, self.rank))
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
@@ -90,13 +95,17 @@ class Training:
         count = torch.tensor(float(len(labels)), device=self.device)
         if self.ranks > 1:
             torch.distributed.all_reduce(count)  # a broken picture makes a process's share smaller
-        images = self.view.images(pixels, crops).contiguous(memory_format=torch.channels_last)
+        images = self.view.images(pixels, crops)
         close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
         with autocast(self.device, self.precision):
             logits = (self.close if close else self.forward)(images)  # type: ignore[misc]
         logits = logits.float()
         # The gradients of the processes are averaged: the sum of each over the pictures of all is scaled for that.
-        loss = self._loss(logits, pixels, labels).sum() * self.ranks / count
+        answers = None
+        if self.teacher is not None:
+            broken = {each.index for each in batch.broken}
+            answers = self.teacher.answers(pixels, [key for key in keys if key[1] not in broken])
+        loss = self._loss(logits, answers, labels).sum() * self.ranks / count
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self.options.clip:
@@ -110,15 +119,16 @@ class Training:
             self.average.update_parameters(self.network)
         self._count(loss.detach() * count / self.ranks, logits.detach(), labels)
         self.step += 1
+        self.whole = True
 
-    def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
-        share = self.options.distill if self.teacher is not None else 0.0
+    def _loss(self, logits: Tensor, answers: Tensor | None, labels: Tensor) -> Tensor:
+        share = self.options.distill if answers is not None else 0.0
         loss = torch.zeros(len(labels), device=self.device)
         if share < 1:
             smooth = self.options.label_smoothing or 0.0
             loss = loss + (1 - share) * F.cross_entropy(logits, labels, reduction="none", label_smoothing=smooth)
-        if self.teacher is not None and share:
-            loss = loss + share * self.teacher.loss(logits, pixels, self.options.temperature)
+        if answers is not None and share:
+            loss = loss + share * Teacher.loss(logits, answers, self.options.temperature)
         return loss
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -132,8 +142,9 @@ class Training:
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "schedule": self.schedule.state_dict(),
             "sums": self.sums,
+            "teacher": None if self.teacher is None else self.teacher.kept,
             "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
             "random": generator_states(),
         }
@@ -147,5 +158,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.sums.copy_(state["sums"])
+        if self.teacher is not None and state["teacher"] is not None:
+            self.teacher.kept = state["teacher"]
         self.broken = {each[0]: Broken(*each) for each in state["broken"]}
         restore_generators(state["random"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess, centre_crop
+from zfcuda.train.views.normalised import Normalised
 from zfcuda.train.views.view import Seen
 
 COUNT = 10
@@ -33,6 +34,7 @@ class TenCrops:
 
     preprocess: Preprocess
     means: Tensor | None = None
+    normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         return self.crop(self.centre(picture), dice.below(COUNT))
@@ -50,10 +52,7 @@ class TenCrops:
         return Seen(seen.flip(2) if number >= 5 else seen, number)
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        if self.means is None:
-            return self.preprocess.normalized(pixels)
-        std = torch.tensor([255 * v for v in self.preprocess.std], device=pixels.device).view(1, -1, 1, 1)
-        return pixels.float().sub_(self.means.to(pixels.device)[crops]).div_(std)
+        return self.normalised(self.preprocess, pixels, self.means, crops)
 
 
 def ten_means(mean: Tensor, size: int) -> Tensor:
