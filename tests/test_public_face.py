@@ -58,7 +58,7 @@ SIGNATURES = {
     "smooth_grad": "(model, image, *, target=None, samples=50, noise=0.15, seed=0)",
     "grad_cam": "(model, image, *, layer=None, target=None)",
     "Preprocess": "(size=224, short_side=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), "
-    "interpolation='bicubic', order='rgb')",
+    "interpolation='bicubic', order='rgb', mean_image=None)",
     "Preprocess.__call__": "(self, picture)",
     "explain": "(model, pictures, *, out, target=None, classes=None, preprocess=None, window=32, stride=8, layer=None, "
     "fill='grey', output=None, top=4, methods=None, title=None, progress=False)",

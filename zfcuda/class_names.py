@@ -35,12 +35,12 @@ class ClassNames(list[str]):
             ValueError: there is none, with the names that come near; or the text is the name, or a word in the names,
                 of several, which are listed with their indices: "cat" is tabby (281), tiger cat (282), ...
         """
-        folded = _folded(text)
+        folded = as_compared(text)
         wanted = set(_parts(text))
         known = [{part for one in (name, *more) for part in _parts(one)} for name, more in self._each()]
         for matches in (
             [i for i, name in enumerate(self) if name == text],
-            [i for i, name in enumerate(self) if _folded(name) == folded],
+            [i for i, name in enumerate(self) if as_compared(name) == folded],
             [i for i, names in enumerate(known) if wanted and wanted <= names],
         ):
             if len(matches) == 1:
@@ -91,14 +91,14 @@ def class_names(names: Any) -> ClassNames | None:
     return ClassNames(names)
 
 
-def _folded(text: str) -> str:
+def as_compared(text: str) -> str:
     """A name as it is compared: "Tabby_cat " as "tabby cat"."""
     return " ".join(re.sub(r"(?<=\w)[-_](?=\w)", " ", text.casefold()).split())
 
 
 def _parts(text: str) -> list[str]:
     """The names that commas stand between."""
-    return [part for part in map(_folded, text.split(",")) if part]
+    return [part for part in map(as_compared, text.split(",")) if part]
 
 
 def _words(text: str) -> list[str]:

@@ -317,6 +317,13 @@ def test_imagenets_classes() -> None:
     assert all(name == name.strip() and name for name in classes)
 
 
+def test_imagenets_ids() -> None:
+    ids, classes = models.imagenet.synsets(), models.imagenet.classes()
+    assert len({*ids}) == 1000 and list(ids) == sorted(ids)
+    known = {"n01440764": "tench", "n02119789": "kit fox", "n02123045": "tabby", "n15075141": "toilet tissue"}
+    assert {key: classes[ids.index(key)] for key in known} == known
+
+
 def test_imagenets_classes_are_torchvisions(torchvision: ModuleType) -> None:
     assert torchvision.ResNet18_Weights.DEFAULT.meta["categories"] == models.imagenet.classes()
 

@@ -20,12 +20,16 @@ from zfcuda.cli import (
     layers,
     patches,
     summary,
+    train,
     truth,
 )
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
-_VERBS = (explain, demo, patches, activations, filters, dead, codes, embed, truth, layers, summary, convert, backend)
+_VERBS = (
+    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train),
+    *(layers, summary, convert, backend),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,7 +41,7 @@ def _files(folder: Path) -> Iterator[Path]:
         place = error.filename or folder
         raise ValueError(f"pictures: {_shown(place)}: cannot be read ({error.strerror or error})") from None
 
-    endings = _endings()
+    endings = picture_endings()
     met: set[tuple[int, int]] = set()
     for place, below, files in os.walk(folder, onerror=refused, followlinks=True):
         status = os.stat(place)
@@ -55,7 +55,7 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _endings() -> set[str]:
+def picture_endings() -> set[str]:
     """The endings of files that are pictures."""
     known = Image.registered_extensions()
     return {end for end, kind in known.items() if kind in Image.OPEN and kind not in _NO_PICTURES} | {*_OTHER_ENDINGS}

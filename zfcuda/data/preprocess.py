@@ -7,7 +7,7 @@ here take it as a PIL picture, as the path of a file, or as an array uint8 [H,W,
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zfcuda.data.mean_image import centre, checked_mean_image, colours
 from zfcuda.data.pictures import Picture, as_picture
 
 #: Mean and standard deviation of ImageNet's pixels, red, green, blue in 0 to 1, as torchvision has them.
@@ -32,11 +33,12 @@ INTERPOLATIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Preprocess:
     """Scales the short side to ``short_side``, cuts out the centre, subtracts the mean, divides by the deviation.
 
-    So 0 is the mean colour, and an occluder filled with 0 is the grey of the paper.
+    So 0 is the mean colour, and an occluder filled with 0 is the grey of the paper. With a ``mean_image`` the mean of
+    each pixel is subtracted (section 3 of the paper), and an image of zeros is the centre of the mean picture.
 
     Attributes:
         size: how large what the network sees is, in pixels: a side, or (height, width).
@@ -44,6 +46,9 @@ class Preprocess:
         mean, std: per channel, in 0 to 1; one channel alone takes the picture in grey.
         interpolation: "bicubic", "bilinear", "lanczos", "hamming", "box" or "nearest", Pillow's filter of that name.
         order: the order of the channels, "rgb" or "bgr".
+        mean_image: the mean of each pixel of the square of ``short_side``, uint8 or float32 [C,short_side,short_side]
+            of 0 to 255, a Tensor or an array, which is copied; channels in the order of the network. ``mean`` is then
+            its colour, whatever was given. None: one mean for all pixels of a channel.
 
     Raises:
         TypeError, ValueError: naming the setting that is none of these.
@@ -59,8 +64,12 @@ class Preprocess:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bicubic"
     order: str = "rgb"
+    mean_image: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.mean_image is not None:
+            object.__setattr__(self, "mean_image", checked_mean_image(self.mean_image, self.short_side))
+            object.__setattr__(self, "mean", colours(self.mean_image))
         for name in ("mean", "std"):  # a list is as good as a tuple, but cannot be hashed
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if not isinstance(self.size, int):
@@ -78,6 +87,25 @@ class Preprocess:
                 f"size, short_side: expected positive sides of at most short_side, got {self.size} and "
                 f"{self.short_side}"
             )
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._values() == other._values()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        shown = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        if self.mean_image is not None:
+            shown["mean_image"] = f"<{self.mean_image.dtype} {list(self.mean_image.shape)}>"
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
+    def _values(self) -> tuple[object, ...]:
+        """All settings, the mean picture as its bytes."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.mean_image is not None:
+            values["mean_image"] = (str(self.mean_image.dtype), self.mean_image.numpy().tobytes())
+        return tuple(values.values())
 
     @staticmethod
     def parts(size: int = 224) -> Preprocess:
@@ -125,22 +153,38 @@ class Preprocess:
         return centre_crop(shown, self.sides, self.short_side, self.interpolation)
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 [N,C,H,W], channels in the network's order -> float32 [N,C,H,W], in the same memory format."""
-        mean, std = self._scaled(pixels.device)
+        """uint8 [N,C,H,W], channels in the network's order -> float32 [N,C,H,W], in the same memory format.
+
+        Of a mean picture the centre of H x W is subtracted.
+
+        Raises:
+            ValueError: they are larger than the mean picture.
+        """
+        mean, std = self._scaled(pixels)
+        if self.mean_image is not None and mean.shape[2:] != pixels.shape[2:]:
+            raise ValueError(
+                f"pixels: expected at most {self.short_side} x {self.short_side}, as mean_image has, got "
+                f"{list(pixels.shape)}"
+            )
         return pixels.float().sub_(mean).div_(std)
 
     def restored(self, image: Tensor) -> Tensor:
-        """float [N,C,H,W] -> uint8 [N,C,H,W]: the inverse of :meth:`normalized`, clipped."""
-        mean, std = self._scaled(image.device)
+        """float [N,C,H,W] -> uint8 [N,C,H,W]: the inverse of :meth:`normalized`, clipped.
+
+        Of an image that is larger than the mean picture, its colour is the mean.
+        """
+        mean, std = self._scaled(image)
         return (image.float() * std + mean).round().clamp(0, 255).to(torch.uint8)
 
-    def _scaled(self, device: torch.device) -> list[Tensor]:
-        """Mean and deviation of values of 0 to 255."""
+    def _scaled(self, images: Tensor) -> list[Tensor]:
+        """Mean and deviation of values of 0 to 255, for images [N,C,H,W] and on their device."""
         both = (self.mean, self.std)
-        return [torch.tensor([255 * v for v in values], device=device).view(1, -1, 1, 1) for values in both]
+        mean, std = (torch.tensor([255 * v for v in values], device=images.device).view(1, -1, 1, 1) for values in both)
+        each = None if self.mean_image is None else centre(self.mean_image, images.shape[2], images.shape[3])
+        return [mean if each is None else each.to(images.device, torch.float32)[None], std]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NotedPreprocess(Preprocess):
     """A Preprocess that says where its settings are from.
 

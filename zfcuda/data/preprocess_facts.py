@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,8 @@ def facts(preprocess: Any) -> dict[str, object]:
         something to say. And, of zfcuda's own, of torchvision's presets and of compositions of the usual transforms of
         torchvision and timm: "size" [height, width]; "short_side" that the picture is scaled to first, None where it
         takes the size whatever its shape; "mean", "std" of pixels of 0 to 1, per channel of the network;
-        "interpolation"; "order" of the channels, "rgb", "bgr" or "grey". Of any other: "settings": "not known".
+        "interpolation"; "order" of the channels, "rgb", "bgr" or "grey"; "mean_image", where each pixel has a mean of
+        its own: the SHA-256 of its bytes. Of any other: "settings": "not known".
     """
     transform = preprocess.transform if isinstance(preprocess, Adapted) else preprocess
     note = getattr(preprocess, "note", "") if isinstance(preprocess, Adapted | NotedPreprocess) else ""
@@ -55,6 +57,8 @@ def line(known: Mapping[str, Any]) -> str:
     if "border" in known:
         parts.append(f"a border of {known['border']}")
     parts += [f"{name} {_spoken(known[name])}" for name in ("mean", "std") if known[name] is not None]
+    if "mean_image" in known:
+        parts[-2] += " (each pixel its own)"
     if known["order"] != "rgb":
         parts.append("blue first" if known["order"] == "bgr" else known["order"])
     return ", ".join(parts) + note
@@ -68,6 +72,7 @@ def _spoken(numbers: Sequence[float]) -> str:
 def settings_of(transform: Any) -> dict[str, Any] | None:
     """The settings among the facts; None where a step of the transform is not known here."""
     if isinstance(transform, Preprocess):
+        mean_image = transform.mean_image
         return {
             "size": list(transform.sides),
             "short_side": transform.short_side,
@@ -75,6 +80,7 @@ def settings_of(transform: Any) -> dict[str, Any] | None:
             "std": _listed(transform.std),
             "interpolation": transform.interpolation,
             "order": "grey" if len(transform.mean) == 1 else transform.order,
+            **({} if mean_image is None else {"mean_image": sha256(mean_image.numpy().tobytes()).hexdigest()}),
         }
     if isinstance(transform, DigitPreprocess):
         inside = settings_of(transform.inside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -122,7 +122,8 @@ def changed(preprocess: AnyPreprocess, default: Preprocess, **settings: Any) -> 
     Args:
         default: what is changed in its place where its own settings are not known.
         settings: of :class:`Preprocess`. Means and deviations are those of red, green, blue, or one for all channels. A
-            size that is larger than the short side takes that along, unless it is given.
+            size that is larger than the short side takes that along, unless it is given. A mean takes the place of a
+            mean picture.
 
     Raises:
         TypeError, ValueError: as Preprocess.
@@ -136,8 +137,10 @@ def changed(preprocess: AnyPreprocess, default: Preprocess, **settings: Any) -> 
     if "short_side" not in settings:
         size = settings.get("size", base.size)
         settings["short_side"] = max(base.short_side, size if isinstance(size, int) else max(size))
+    if "mean" in settings:
+        settings.setdefault("mean_image", None)
     before = f"; the rest {base.note}" if isinstance(base, NotedPreprocess) and base.note else ""
-    plain = Preprocess(base.size, base.short_side, base.mean, base.std, base.interpolation, base.order)
+    plain = Preprocess(**{field.name: getattr(base, field.name) for field in fields(Preprocess)})
     return NotedPreprocess(**vars(replace(plain, **settings)), note=f"{words} as given{before}")
 
 

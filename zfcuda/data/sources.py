@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -85,6 +86,10 @@ class FileSource:
                 yield pixels.tobytes()
 
 
+#: Where a picture's .info has the bounding box of what defines its class.
+PART = "part"
+
+
 class PartsSource:
     """The first pictures of Parts."""
 
@@ -98,12 +103,17 @@ class PartsSource:
     def names(self) -> list[str]:
         return [f"parts {self.parts.seed}/{index}" for index in range(self.count)]
 
-    @property
-    def labels(self) -> list[int] | None:
+    @cached_property
+    def labels(self) -> list[int]:
         return [self.parts.label(index) for index in range(self.count)]
 
     def item(self, index: int) -> Picture:
-        return self.parts[index].image
+        """The picture, with the bounding box of its defining part in .info: top, left, bottom, right (exclusive)."""
+        drawn = self.parts[index]
+        rows, columns = (np.flatnonzero(drawn.part_mask.any(axis=axis)) for axis in (1, 0))
+        if len(rows):
+            drawn.image.info[PART] = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+        return drawn.image
 
     def stamps(self) -> Iterator[bytes]:
         yield repr((self.parts, self.count)).encode()
@@ -149,6 +159,9 @@ class ItemSource:
         self._lock = Lock()
         self._labels: dict[int, int] = {}
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.items,)  # a lock stays where it is
+
     @property
     def names(self) -> list[str]:
         known = _known(self.items, ("samples", "imgs"))
@@ -160,7 +173,7 @@ class ItemSource:
     def labels(self) -> list[int] | None:
         if isinstance(self.items, PartsDataset):
             return [self.items.parts.label(index) for index in range(self.count)]
-        known = _known(self.items, ("targets", "labels"))
+        known = None if _relabels(self.items) else _known(self.items, ("targets", "labels"))
         if known is not None and all(_is_label(each) for each in known):
             return [int(each) for each in known]
         found = []
@@ -238,6 +251,13 @@ def _known(items: Any, places: Iterable[str]) -> Sequence[Any] | None:
         if isinstance(value, list | tuple) and len(value) == len(items):
             return value
     return None
+
+
+def _relabels(items: Any) -> bool:
+    """Whether the labels of the items are not those of the list that the data set carries."""
+    while isinstance(items, Subset):
+        items = items.dataset
+    return getattr(items, "target_transform", None) is not None
 
 
 def _classes(items: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -42,7 +43,7 @@ class Drafts:
         self._lock = -1
 
     def __enter__(self) -> Drafts:
-        _remove_dead(self._folder)
+        remove_dead(self._folder)
         try:
             with held():
                 while self._lock < 0:
@@ -63,17 +64,22 @@ class Drafts:
                 os.close(self._lock)
                 self._lock = -1
 
-    def place(self, finals: Mapping[Path, Path], gone: Iterable[Path] = ()) -> None:
+    def place(self, finals: Mapping[Path, Path], gone: Iterable[Path] = (), *, durable: bool = False) -> None:
         """Moves every draft to its place, and removes what is `gone`; where one cannot be, all is as before.
 
         Args:
             finals: draft -> place. A folder for it is made where there is none.
             gone: files that go with the result that is replaced.
+            durable: whether all of it is on the disk when this returns, so that a power cut loses nothing. This
+                waits for the disk.
 
         Raises:
             OSError: the first that the disk raised.
         """
         old = Path(tempfile.mkdtemp(dir=self.path))
+        if durable:
+            for draft in finals:
+                synced(draft)
         before: list[tuple[Path, Path | None]] = []  # place, and the second name of what was there; None: nothing was
         with held():
             try:
@@ -88,14 +94,20 @@ class Drafts:
                         kept = old / str(len(before))
                         os.replace(path, kept)
                         before.append((path, kept))
+                if durable:
+                    for folder in {final.parent for final in finals.values()}:
+                        synced(folder)
             except BaseException:
                 _put_back(before)
                 raise
 
 
 @contextmanager
-def whole(*finals: Path) -> Iterator[list[Path]]:
+def whole(*finals: Path, durable: bool = False) -> Iterator[list[Path]]:
     """Drafts of files of one folder, which take their places together when the block ends without an error.
+
+    Args:
+        durable: whether they are on the disk when the block has ended, see `Drafts.place`.
 
     Yields:
         where to write each, in the same order; a file made there has the rights that every new file has.
@@ -108,10 +120,28 @@ def whole(*finals: Path) -> Iterator[list[Path]]:
         made = [drafts.path / final.name for final in finals]
         yield made
         if len(finals) == 1:
-            drafts.place({made[0]: finals[0]})
+            drafts.place({made[0]: finals[0]}, durable=durable)
         else:
             with alone(folder):
-                drafts.place(dict(zip(made, finals, strict=True)))
+                drafts.place(dict(zip(made, finals, strict=True)), durable=durable)
+
+
+def synced(path: Path) -> None:
+    """Waits until a file is on the disk, or the names in a folder are.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if path.is_dir() and fcntl is None:  # no POSIX: a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -133,6 +163,27 @@ def alone(folder: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def remove_dead(folder: Path) -> None:
+    """Removes the drafts of runs that have ended without it.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        drafts = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
+    for draft in drafts:
+        try:
+            descriptor = _opened(draft)
+        except OSError:  # just removed, or somebody else's
+            continue
+        if descriptor is not None:
+            try:
+                if _locked(descriptor, unsure=False):
+                    shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _kept(final: Path, kept: Path) -> Path | None:
@@ -157,23 +208,6 @@ def _put_back(before: list[tuple[Path, Path | None]]) -> None:
                 place.rmdir()
             else:
                 place.unlink(missing_ok=True)
-
-
-def _remove_dead(folder: Path) -> None:
-    """Removes the drafts of runs that have ended without it."""
-    with os.scandir(folder) as entries:
-        drafts = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
-    for draft in drafts:
-        try:
-            descriptor = _opened(draft)
-        except OSError:  # just removed, or somebody else's
-            continue
-        if descriptor is not None:
-            try:
-                if _locked(descriptor, unsure=False):
-                    shutil.rmtree(draft, ignore_errors=True)
-            finally:
-                os.close(descriptor)
 
 
 def _own(draft: Path) -> int:

@@ -1,6 +1,20 @@
-"""Training a ZFNet on drawn pictures: ``python -m zfcuda.train``."""
+"""Training networks on pictures: recipes, checkpoints that lose nothing, transfer."""
 
-from zfcuda.train.config import Config
-from zfcuda.train.loop import Report, train
+from __future__ import annotations
 
-__all__ = ["Config", "Report", "train"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zfcuda.train.loop import Result, train
+    from zfcuda.train.options import Options
+    from zfcuda.train.recipes import RECIPES
+
+__all__ = ["RECIPES", "Options", "Result", "train"]
+_HOMES = {"RECIPES": "recipes", "Options": "options", "Result": "loop", "train": "loop"}
+
+
+def __getattr__(name: str) -> Any:  # the command's --help needs no torch
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,142 +1,364 @@
-"""The training loop: draw, look closely, look at the whole, measure."""
+"""The loop of a run: goes on where it was broken off, learns, validates, keeps."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
+import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 
-from zfcuda.data import HELD_OUT_SEED, Parts, Preprocess
-from zfcuda.models import ZFNet, zfnet
-from zfcuda.train.batches import batches
-from zfcuda.train.config import Config
-from zfcuda.train.pool import Pool, draw_pool
+from zfcuda.complaint import one_line
+from zfcuda.features.ranks import Ranks
+from zfcuda.files.signals import held
+from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.checkpoints import Checkpoints
+from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.loading import Samples, batches
+from zfcuda.train.network import Subject, subject
+from zfcuda.train.options import OF_THE_START, Options
+from zfcuda.train.order import Order
+from zfcuda.train.precision import fast_precision
+from zfcuda.train.recipes import recipe
+from zfcuda.train.run_folder import RunFolder
+from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_defaults
+from zfcuda.train.sets import Sets, read_sets
+from zfcuda.train.state import Training
+from zfcuda.train.teacher import Teacher
+from zfcuda.version import __version__
 
-_WARM_UP = 50  # steps, at the start of either stage
-_CLIP = 2.0  # norm of the gradient
+_SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
 
 
 @dataclass(frozen=True)
-class Report:
-    """Where a run stands after an epoch on whole pictures.
+class Result:
+    """How a run ended.
 
     Attributes:
-        epoch, epochs: how many are done, of how many.
-        loss: mean over the epoch.
-        accuracy: share of held-out pictures classified rightly.
-        control_accuracy: the same with the defining part left out; NaN before the last epoch.
+        epoch: of the weights that were kept, those best on validation.
+        validation: top-1 accuracy of them.
+        test: top-1 accuracy of them on test; None where there is no such part.
+        weights: the file.
     """
 
     epoch: int
-    epochs: int
-    loss: float
-    accuracy: float
-    control_accuracy: float
+    validation: float
+    test: float | None
+    weights: Path
+
+
+class NotFiniteError(ValueError):
+    """Raised where the loss is not finite."""
 
 
 def train(
-    config: Config, *, checkpoint: Callable[[ZFNet, Report], None] | None = None, progress: bool = True
-) -> tuple[ZFNet, Report]:
-    """Trains a ZFNet on Parts.
+    data: Any, out: str | os.PathLike[str], *, progress: bool = False, command: str = "", **options: Any
+) -> Result:
+    """Trains a network, or goes on where the same call was broken off.
 
     Args:
-        checkpoint: called after every epoch on whole pictures.
-        progress: shows bars with the time left.
+        data: a folder with train/, validation/ and test/ of class folders, or of class folders, which are split;
+            "parts" or zfcuda.data.Parts; "module:attribute", torch Datasets.
+        out: the run's folder.
+        progress: shows a bar with the time left.
+        command: what is written down as the command that made the weights.
+        options: of :class:`Options`.
 
-    Returns:
-        the network in eval mode and the last report.
+    Raises:
+        ValueError: naming the option, or what is wrong with the data or the folder, before any work is done.
     """
-    started = time.perf_counter()
-    torch.manual_seed(config.seed)
-    dice = np.random.default_rng(config.seed)
-    preprocess = Preprocess.parts()
+    chosen = with_model_defaults(Options(**options))
+    chosen = chosen.completed(recipe(chosen.recipe).defaults)
+    sets = read_sets(data, seed=chosen.seed, split=chosen.split)
+    return Run(sets, RunFolder(Path(out)), chosen, progress, command).result()
 
-    def drawn(count: int, seed: int, title: str, part: bool = True) -> Pool:
-        return draw_pool(count, seed, part=part, workers=config.workers, title=title if progress else None)
 
-    pool = drawn(config.pictures, config.seed, "drawing pictures")
-    held_out = drawn(config.held_out, HELD_OUT_SEED, "drawing held-out pictures")
-    network = initialized(len(Parts.classes), config.width)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for layer in network:
-        if isinstance(layer, nn.Dropout):
-            layer.p = config.dropout
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
+class Run:
+    """One start of a run."""
 
-    def epoch(model: nn.Module, rates: Callable[[float], float], number: int, of: int, close_up: bool) -> float:
-        model.train()
-        steps = config.pictures // config.batch
-        total = 0.0
-        title = f"{'close-ups' if close_up else 'whole pictures'}, epoch {number + 1} of {of}"
-        with tqdm(total=steps, desc=title, unit="step", disable=not progress) as bar:
-            for step, (images, labels) in enumerate(batches(pool, preprocess, config.batch, dice, close_up=close_up)):
-                at = number * steps + step
-                for group in optimizer.param_groups:
-                    group["lr"] = config.rate * rates(at / (of * steps)) * min(1.0, (at + 1) / _WARM_UP)
-                loss = F.cross_entropy(model(images), labels)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-                optimizer.step()
-                total += loss.item()
-                bar.set_postfix(loss=f"{total / (step + 1):.3f}")
+    def __init__(self, sets: Sets, folder: RunFolder, options: Options, progress: bool, command: str) -> None:
+        self.sets, self.folder, self.options, self.command = sets, folder, options, command
+        self.ranks = Ranks()
+        self.show = progress and self.ranks.first
+        self.precision = (
+            fast_precision(options.device)
+            if options.precision == "auto"
+            else getattr(torch, options.precision or "float32")
+        )
+        self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
+        self.steps = self.order.steps * (options.epochs or 1)
+        self.subject: Subject = subject(options, len(sets.classes))
+        self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
+        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
+        self.validated = 0  # epochs
+        self.cut: int | None = None  # the time of the file that cut the rate last
+        self.seconds = 0.0  # of earlier starts
+        self.started = time.monotonic()
+
+    def _prepare(self) -> None:
+        """What takes long, and a run that is finished needs not."""
+        options, sets = self.options, self.sets
+        self.preprocess = preprocess_for(self.subject, sets.train, options)
+        teacher = None
+        if options.teacher is not None:
+            teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+        self.training = Training(
+            self.subject.model,
+            view_for(self.preprocess, options),
+            options,
+            steps=self.steps,
+            epoch_steps=self.order.steps,
+            classes=len(sets.classes),
+            precision=self.precision,
+            rank=self.ranks.rank,
+            ranks=self.ranks.count,
+            teacher=teacher,
+        )
+        self.checkpoints = Checkpoints(self.folder.checkpoints, options.keep)
+
+    def result(self) -> Result:
+        """Goes on to the end."""
+        done = self.folder.result()
+        if done is not None:
+            if self.show:
+                print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
+            return self._result(done)
+        self._prepare()
+        self._resume()
+        workers = self._workers()
+        try:
+            self._learn(workers)
+        except KeyboardInterrupt as stop:
+            if self.training.whole:
+                with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
+                    self._save()
+                stop.args = (f"the same command goes on {self._place()}",)
+            else:  # a step was broken off by an error
+                stop.args = ("the same command goes on from the last checkpoint",)
+            raise
+        try:
+            return self._finish(workers)
+        except KeyboardInterrupt as stop:
+            stop.args = ("all epochs are done; the same command goes on with the test",)
+            raise
+
+    def _learn(self, workers: int) -> None:
+        """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
+        training, steps = self.training, self.order.steps
+        samples = Samples(self.sets.train, training.view, self.options.seed)
+        loader = batches(samples, self.order, training.step, self.steps, workers)
+        saved = time.monotonic()
+        with tqdm(total=self.steps, initial=training.step, unit="step", disable=not self.show) as bar:
+            while self.validated * steps < self.steps:
+                if training.step == (self.validated + 1) * steps:
+                    self._validate(workers)
+                    saved = time.monotonic()
+                    continue
+                batch = next(loader)
+                with held():
+                    training.learn(batch)
                 bar.update()
-        return total / steps
+                if training.step % _SHOWN == 0:
+                    self._look(bar)
+                if time.monotonic() - saved > 60 * self.options.save_minutes:
+                    with held():
+                        self._save()
+                    saved = time.monotonic()
 
-    close = without_pool5(network)
-    for k in range(config.close_ups):
-        epoch(close, lambda _: 1.0, k, config.close_ups, close_up=True)
-    report = Report(0, config.epochs, math.nan, math.nan, math.nan)
-    for k in range(config.epochs):
-        loss = epoch(network, lambda t: 0.5 + 0.5 * math.cos(math.pi * t), k, config.epochs, close_up=False)
-        control = math.nan
-        if k + 1 == config.epochs:
-            blank = drawn(config.held_out, HELD_OUT_SEED, "drawing the control", part=False)
-            control = accuracy(network, blank, preprocess)
-        report = Report(k + 1, config.epochs, loss, accuracy(network, held_out, preprocess), control)
-        if progress:
-            minutes = (time.perf_counter() - started) / 60
-            tqdm.write(f"epoch {k + 1}: loss {loss:.3f}, held-out accuracy {report.accuracy:.2%}, {minutes:.1f} min")
-        if checkpoint is not None:
-            checkpoint(network, report)
-    network.eval()
-    return network, report
+    def _place(self) -> str:
+        epoch, step = divmod(self.training.step, self.order.steps)
+        if epoch > self.validated:
+            return f"with the validation of epoch {epoch}"
+        return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
+    def _resume(self) -> None:
+        found = self.checkpoints.newest()
+        if found is None:
+            self.folder.rewind(0)
+            return
+        _, state = found
+        self.training.load_state(state["training"])
+        self.best, self.seconds = state["best"], state["seconds"]
+        self.validated, self.cut = state["validated"], state["cut"]
+        self.folder.rewind(self.validated)
+        if self.show:
+            tqdm.write(f"going on {self._place()}")
 
-def initialized(num_classes: int, width: float) -> ZFNet:
-    """A ZFNet with He's initial weights: the paper's standard deviation of 0.01 does not start on few pictures.
+    def _save(self) -> None:
+        self._check()
+        if self.ranks.first:
+            seconds = self.seconds + time.monotonic() - self.started
+            state = {
+                "training": self.training.state(),
+                "best": self.best,
+                "seconds": seconds,
+                "validated": self.validated,
+                "cut": self.cut,
+            }
+            self.checkpoints.save(self.training.step, state)
 
-    conv1 keeps it: what its filters learn on few pictures would drown in larger initial noise.
-    """
-    network = zfnet(num_classes, width=width)
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            # fc8: all classes alike at first
-            deviation = 0.01 if layer in (network.conv1, network.fc8) else math.sqrt(2 / layer.weight[0].numel())
-            nn.init.normal_(layer.weight, std=deviation)
-    return network
+    def _check(self) -> None:
+        loss = float(self.training.sums[0])
+        if not math.isfinite(loss):
+            raise NotFiniteError(
+                f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate or "
+                "--clip may help"
+            )
 
+    def _look(self, bar: Any) -> None:
+        loss, right, five, count = self.training.sums.tolist()
+        self._check()
+        count = max(1.0, count)
+        bar.set_description(f"epoch {self.training.epoch + 1}", refresh=False)
+        bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
 
-def without_pool5(network: ZFNet) -> ZFNet:
-    """A network of all layers but pool5: it reads images of 112 pixels, whose conv5 map is 6 x 6 already."""
-    return ZFNet(OrderedDict((name, layer) for name, layer in network.named_children() if name != "pool5"))
+    def _validate(self, workers: int) -> None:
+        """Validates an epoch. What it changes is changed at once at the end, and saved."""
+        self._check()
+        training = self.training
+        score = self._score(self.sets.validation, workers)
+        sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
+        cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
+        with held():
+            self._count(score, sums.tolist())
+            if cut is not None and cut != self.cut:
+                for group in training.optimizer.param_groups:
+                    group["lr"] *= self.options.factor
+                self.cut = cut
+            self._save()
+            if cut is not None and self.ranks.first:
+                self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
+        if self.show:
+            tqdm.write(
+                f"epoch {self.validated}: validation {score.top1:.2%} (best {self.best['top1']:.2%}, "
+                f"epoch {self.best['epoch']})"
+            )
 
+    def _count(self, score: Score, sums: list[float]) -> None:
+        """Keeps what came of an epoch: the best weights, the last, a line of the log."""
+        training = self.training
+        loss, right, five, count = sums
+        training.sums.zero_()
+        self.validated += 1
+        row = {
+            "epoch": self.validated,
+            "step": training.step,
+            "loss": loss / max(1, count),
+            "top1": right / max(1, count),
+            "top5": five / max(1, count),
+            "validation_loss": score.loss,
+            "validation_top1": score.top1,
+            "validation_top5": score.top5,
+            "rate": training.rate,
+            "broken": len(training.broken),
+            "seconds": round(self.seconds + time.monotonic() - self.started, 1),
+        }
+        if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            training.schedule.step(1 - score.top1)
+        better = (score.top1, -score.loss) > (self.best["top1"], -self.best["loss"])
+        if better:
+            self.best = {"epoch": self.validated, "top1": score.top1, "loss": score.loss}
+        if self.ranks.first:
+            if better:
+                self._write(self.folder.weights, score)
+            self._write(self.folder.last, score)
+            self.folder.log(row)
 
-def accuracy(network: nn.Module, pool: Pool, preprocess: Preprocess) -> float:
-    """Share of the pool's pictures classified rightly, in eval mode."""
-    network.eval()
-    right = 0
-    with torch.no_grad():
-        for start in range(0, len(pool.labels), 100):
-            span = slice(start, start + 100)
-            images = preprocess.normalized(pool.pixels[span].permute(0, 3, 1, 2))
-            right += int((network(images).argmax(1) == pool.labels[span]).sum())
-    return right / len(pool.labels)
+    def _asked_to_cut(self) -> int | None:
+        """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
+        try:
+            return self.folder.cut.stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def _finish(self, workers: int) -> Result:
+        training = self.training
+        facts: dict[str, Any] = {"epoch": self.best["epoch"], "validation": self.best["top1"], "test": None}
+        if self.sets.test is not None:
+            from safetensors.torch import load_file
+
+            kept = load_file(self.folder.weights)
+            own = training.kept.state_dict()
+            training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
+            score = self._score(self.sets.test, workers)
+            by_class = dict(zip(self.sets.classes, score.by_class, strict=True))
+            facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
+            facts["confusion"] = score.confusion.tolist()
+        facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
+        self.folder.finish(facts)
+        return self._result(facts)
+
+    def _score(self, source: Any, workers: int) -> Score:
+        options = self.options
+        ten = ten_view(self.preprocess) if options.views == 10 else None
+        return evaluate(
+            self.training.kept,
+            source,
+            self.preprocess,
+            len(self.sets.classes),
+            ten=ten,
+            device=options.device,
+            precision=self.precision,
+            workers=workers,
+            ranks=self.ranks,
+        )
+
+    def _write(self, path: Path, score: Score) -> None:
+        facts = {
+            "command": self.command,
+            "recipe": self.options.recipe,
+            "seed": self.options.seed,
+            "data": self.sets.title,
+            "epoch": self.validated,
+            "validation": score.top1,
+        }
+        try:
+            save_trained(
+                path,
+                self.training.kept,
+                network=self.subject.name,
+                options=self.subject.options,
+                classes=self.sets.classes,
+                preprocess=self.preprocess,
+                facts=facts,
+            )
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise ValueError(f"out: {one_line(os.fspath(path))}: cannot be written to ({said})") from error
+
+    def _result(self, facts: dict[str, Any]) -> Result:
+        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
+
+    def _workers(self) -> int:
+        if self.options.workers is not None:
+            return self.options.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(8, cores // self.ranks.count)
+
+    def _config(self) -> dict[str, Any]:
+        """What makes a run another one."""
+        chosen = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in OF_THE_START}
+        weights = self.subject.model.state_dict()
+        shapes = hashlib.sha256(repr([(name, list(value.shape)) for name, value in weights.items()]).encode())
+        count = sum(value.numel() for value in weights.values())
+        return chosen | {
+            "data": {"title": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes},
+            "network": f"{len(weights)} tensors of {count:,} numbers ({shapes.hexdigest()[:8]})",
+        }
+
+    def _changing(self) -> dict[str, Any]:
+        chosen = {name: getattr(self.options, name) for name in OF_THE_START}
+        return chosen | {"processes": self.ranks.count, "zfcuda": __version__, "torch": torch.__version__}
+
+    def _bytes_needed(self) -> int:
+        """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""
+        size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
+        one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
+        return one * (self.options.keep + 1) + 3 * size

@@ -17,6 +17,12 @@ def classes() -> ClassNames:
 
 
 @cache
+def synsets() -> tuple[str, ...]:
+    """The 1,000 ids in WordNet 3.0 by index, which are the names of the folders of ImageNet: 0 is "n01440764"."""
+    return _lines("imagenet_synsets.txt")
+
+
+@cache
 def _synonyms() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(line.split(", ")) if line else () for line in _lines("imagenet_synonyms.txt"))
 

@@ -17,10 +17,10 @@ def he(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def small_normal(network: nn.Module) -> None:
+def small_normal(network: nn.Module, deviation: float = 0.01) -> None:
     """Zeiler & Fergus, section 3: normal with standard deviation 0.01, biases 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.normal_(layer.weight, std=deviation)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -11,9 +11,11 @@ from torch import Tensor
 from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.load import Loaded, UnknownNetworkError, find
 from zfcuda.models.checkpoints.match import matched
-from zfcuda.models.checkpoints.read import read_metadata, read_weights
+from zfcuda.models.checkpoints.read import MEAN_IMAGE, read_metadata, read_tensor, read_weights
+from zfcuda.models.checkpoints.trained import KEY
 
 _CAFFE = (".prototxt", ".caffemodel")
+_KEPT = ("zfcuda.prototxt", "zfcuda.mean", KEY)  # of the metadata
 
 
 def convert(
@@ -29,7 +31,8 @@ def convert(
 
     Tensors keep their dtypes and take the names of the network. The metadata says the network
     (`zfcuda.network`, or for Caffe's the whole `zfcuda.prototxt` and the `zfcuda.mean` of its pictures), the
-    number of classes and the source. A file whose network is not known is converted all the same, without its name.
+    number of classes and the source, and what a training wrote stays. A file whose network is not known is converted
+    all the same, without its name.
     Nothing is written unless all of it is, and an earlier file stays until then.
 
     Args:
@@ -80,7 +83,7 @@ def _of_caffe(source: Path, weights: str | os.PathLike[str] | None, mean: str | 
 def _of_weights(source: Path, model: str | None) -> _Converted:
     tensors = read_weights(source)
     # What an earlier conversion found out stays, where it cannot be found out again.
-    facts = {key: value for key, value in read_metadata(source).items() if key in ("zfcuda.prototxt", "zfcuda.mean")}
+    facts = {key: value for key, value in read_metadata(source).items() if key in _KEPT}
     facts["zfcuda.source"] = source.name
     try:
         loaded = find(source) if model is None else find(model, weights=source)
@@ -88,7 +91,9 @@ def _of_weights(source: Path, model: str | None) -> _Converted:
         return None, tensors, facts
     if loaded.origin is not None:
         facts["zfcuda.network"] = loaded.origin
-    return loaded, matched(loaded.model, tensors, source), facts
+    tensors = matched(loaded.model, tensors, source)
+    mean_image = read_tensor(source, MEAN_IMAGE) if KEY in facts else None
+    return loaded, tensors if mean_image is None else tensors | {MEAN_IMAGE: mean_image}, facts
 
 
 def _check_out(out: Path, force: bool) -> None:

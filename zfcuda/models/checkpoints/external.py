@@ -6,7 +6,7 @@ import difflib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -118,7 +118,7 @@ def without_downloads(build: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def from_python(name: str, num_classes: int | None) -> nn.Module:
+def from_python(name: str, num_classes: int | None, more: Mapping[str, Any] | None = None) -> nn.Module:
     """What `module:attribute` names: a network, or something that returns one when called.
 
     The module is imported, so its code runs. It may also lie in the folder in which the command was started.
@@ -126,6 +126,7 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
     Args:
         name: "my_pkg.nets:make_net"; the attribute may be dotted.
         num_classes: passed on where it is given, to a callable that takes it.
+        more: what a callable is given besides; a network is as it is.
 
     Raises:
         ValueError: no such module or attribute; it fails; it is no network, nor returns one without arguments.
@@ -139,7 +140,7 @@ def from_python(name: str, num_classes: int | None) -> nn.Module:
         raise ValueError(
             f"{name!r}: a {type(target).__name__}, neither a torch.nn.Module nor a function that makes one"
         )
-    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = dict(more or {}) | ({} if num_classes is None else {"num_classes": num_classes})
     if str(getattr(target, "__module__", "")).partition(".")[0] in PACKAGES:
         options |= without_downloads(target)
         target = plain_torchvision()(target)

@@ -14,7 +14,7 @@ from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.prefixes import without_prefix
 
 Shapes = Mapping[str, tuple[int, ...]]
-_HIDDEN = 4096  # what zfnet's fc6 has at width 1
+_SCALED = [f"{layer}.bias" for layer in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")]  # by a width
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fit(name: str, weights: Mapping[str, Tensor]) -> Fit:
     known = entry(name)
     shapes, ignored = _shapes(name, known.num_classes, None)
     weights = without_prefix(weights, shapes)
-    width = _width(name, weights)
+    width = _width(name, weights, shapes)
     grown = [_shapes(name, classes, None)[0] for classes in (2, 3)]
     classes = class_count(grown[0], grown[1], weights) or known.num_classes
     wanted, _ = _shapes(name, classes, width)
@@ -82,12 +82,18 @@ def whose(weights: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _width(name: str, weights: Mapping[str, Tensor]) -> float | None:
-    """The width of a ZFNet, from the size of fc6, its widest layer and so the most exact one; None: 1, or no ZFNet."""
-    if not name.startswith("zfnet") or "fc6.bias" not in weights:
+def _width(name: str, weights: Mapping[str, Tensor], full: Shapes) -> float | None:
+    """The shortest width that gives a ZFNet's layers the sizes in the file; None: 1, or no ZFNet.
+
+    full: the shapes of width 1, which every width scales and rounds.
+    """
+    sizes = [(len(weights[key]), full[key][0]) for key in _SCALED if key in weights and key in full]
+    if not name.startswith("zfnet") or not sizes or all(size == whole for size, whole in sizes):
         return None
-    hidden = weights["fc6.bias"].numel()
-    return None if hidden in (0, _HIDDEN) else hidden / _HIDDEN
+    low = max((size - 0.5) / whole if size > 1 else 0.0 for size, whole in sizes)
+    high = min((size + 0.5) / whole for size, whole in sizes)
+    middle = (low + high) / 2  # where low is above high no width fits, and the shapes will say so
+    return next((short for digits in range(1, 9) if low < (short := round(middle, digits)) < high), middle)
 
 
 def _counts(key: str, ignored: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zfcuda.complaint import reason
@@ -23,6 +24,7 @@ from zfcuda.models.checkpoints.identify import class_count, fit, fits, whose
 from zfcuda.models.checkpoints.match import matched
 from zfcuda.models.checkpoints.packaged import packaged_weights
 from zfcuda.models.checkpoints.read import read_metadata, read_weights
+from zfcuda.models.checkpoints.trained import Trained, build_trained, read_trained
 from zfcuda.models.pretrained.demo import load_demo
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
@@ -69,7 +71,8 @@ def load(
         name_or_file: one of
             - a name of ``models.NAMES``, or "demo", the small trained network in the package;
             - a file of weights (safetensors, or what ``torch.save`` wrote) of one of ``models.NAMES``, which is found
-              by its names and shapes;
+              by its names and shapes; a file that a training wrote says which network it is of, of any width, what
+              its classes are called and how its pictures are made;
             - Caffe's deploy prototxt, or a caffemodel beside one (needs the package protobuf);
             - "torchvision/NAME" or "timm/NAME", or the bare name where it is none of ours, if installed (even where
               torchvision's compiled operators were built for another torch: its networks are plain Python);
@@ -87,7 +90,9 @@ def load(
 
     Raises:
         ValueError: for what cannot be found, read or made, with what would help; WeightsError (a ValueError) where
-            weights do not fit, naming the first tensor that does not, both shapes, and the network that they are of.
+            weights do not fit, naming the first tensor that does not, both shapes, and the network that they are of;
+            so where a file says that its weights are of another network, or of the user's own Python, which a file
+            alone does not run.
     """
     return find(name_or_file, weights=weights, num_classes=num_classes).model
 
@@ -188,7 +193,35 @@ def _named(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
     if weights is None:
         model = build(name, num_classes=num_classes)
         return Loaded(model, name, name, False, num_classes or known.num_classes, known.input_size)
+    trained = read_trained(weights)
+    if trained is not None:
+        return _trained(trained, name, weights, num_classes)
     return _filled(name, read_weights(weights), weights, num_classes)
+
+
+def _trained(trained: Trained, name: str, file: Path, num_classes: int | None) -> Loaded:
+    """A network of NAMES as a training left it."""
+    _same(name, trained, file)
+    _agree(num_classes, trained.num_classes, file)
+    tensors = read_weights(file)
+    with torch.device("meta"):  # what does not fit is refused before it takes memory
+        matched(build_trained(trained, file), tensors, file)
+    model = build_trained(trained, file)
+    _fill(model, tensors, file)
+    _describe(model, _names(trained), trained.preprocess)
+    size = trained.input_size or entry(name).input_size
+    return Loaded(model, f"{name} with {file.name}", name, True, trained.num_classes, size, file)
+
+
+def _same(name: str, trained: Trained, file: Path) -> None:
+    if name != trained.network:
+        raise WeightsError(f"{file}: weights of {trained.network}, not of {name}")
+
+
+def _names(trained: Trained) -> list[str] | None:
+    """The names of the classes; ImageNet's with their synonyms."""
+    named = list(trained.classes) or None
+    return imagenet.classes() if named == imagenet.classes() else named
 
 
 def _filled(name: str, tensors: Mapping[str, Tensor], file: Path, num_classes: int | None) -> Loaded:
@@ -222,6 +255,9 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:
 def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
     if weights is not None:
         raise ValueError(f"weights: {weights}, but {path} holds weights already; name the network instead")
+    trained = read_trained(path)
+    if trained is not None:
+        return _described(trained, path, num_classes)
     facts = read_metadata(path)
     if "zfcuda.prototxt" in facts:
         return _from_prototxt(facts["zfcuda.prototxt"], path, path, num_classes, facts.get("zfcuda.mean"))
@@ -239,6 +275,19 @@ def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
         hint = whose(tensors)
         raise UnknownNetworkError(f"{path}: weights of none of the networks known by name{hint}; say of which")
     return _filled(exact[0], tensors, path, num_classes)
+
+
+def _described(trained: Trained, path: Path, num_classes: int | None) -> Loaded:
+    """The network that a file says its weights are of."""
+    if trained.own:
+        raise WeightsError(
+            f"{path}: weights of {trained.network}, Python of somebody's own, which no file runs; give --model "
+            f"{trained.network} --weights {path}"
+        )
+    package, _, rest = trained.network.partition("/")
+    if rest:
+        return _external(package, rest, path, num_classes)
+    return _trained(trained, trained.network, path, num_classes)
 
 
 def _caffe(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
@@ -314,6 +363,11 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     if other is None:
         alike = ", ".join(external.near(package, name))
         raise ValueError(f"{package} has no network {name!r}" + (f"; did you mean {alike}?" if alike else ""))
+    trained = None if weights is None else read_trained(weights)
+    if trained is not None and weights is not None:
+        _same(f"{package}/{name}", trained, weights)
+        _agree(num_classes, trained.num_classes, weights)
+        num_classes = trained.num_classes
     tensors = None if weights is None else read_weights(weights)
     count = num_classes
     if tensors is not None and weights is not None:
@@ -334,15 +388,28 @@ def _external(package: str, name: str, weights: Path | None, num_classes: int | 
     named = list(classes) if classes and count in (None, len(classes)) else None
     if named == imagenet.classes():
         named = imagenet.classes()  # with synonyms
+    if trained is not None:
+        named, preprocess, size = _names(trained), trained.preprocess, trained.input_size or size
     _describe(model, named, preprocess)
     title = f"{package}/{name}" + ("" if weights is None else f" with {weights.name}")
     return Loaded(model, title, f"{package}/{name}", weights is not None, count, size, weights)
 
 
 def _own(name: str, weights: Path | None, num_classes: int | None) -> Loaded:
-    model = external.from_python(name, num_classes)
-    if weights is not None:
+    trained = None if weights is None else read_trained(weights)
+    if trained is None or weights is None:
+        model = external.from_python(name, num_classes)
+        if weights is not None:
+            _fill(model, read_weights(weights), weights)
+        size: Any = getattr(model, "input_size", None)
+        title = name if weights is None else f"{name} with {weights.name}"
+        return Loaded(model, title, None, True, num_classes, size, weights)
+    _agree(num_classes, trained.num_classes, weights)
+    model = external.from_python(name, None, trained.options)
+    try:
         _fill(model, read_weights(weights), weights)
-    size: Any = getattr(model, "input_size", None)
-    title = name if weights is None else f"{name} with {weights.name}"
-    return Loaded(model, title, None, True, num_classes, size, weights)
+    except WeightsError as error:  # the code may have moved to another name: what decides is whether the weights fit
+        raise WeightsError(f"{error}; the file says that they are of {trained.network}") from None
+    _describe(model, _names(trained), trained.preprocess)
+    size = trained.input_size or getattr(model, "input_size", None)
+    return Loaded(model, f"{name} with {weights.name}", None, True, trained.num_classes, size, weights)

@@ -16,12 +16,14 @@ from torch import Tensor
 from zfcuda.files.regular import refusal
 from zfcuda.models.checkpoints.errors import WeightsError
 
+#: The tensor of a file that is no weight: the mean picture of the network's preprocess.
+MEAN_IMAGE = "zfcuda.preprocess.mean_image"
 # What training scripts save around the weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors in a file by name, on the CPU, in the dtypes of the file.
+    """The weights in a file by name, on the CPU, in the dtypes of the file.
 
     It is a safetensors file, one written by ``torch.save`` (with a dictionary of tensors, or one around it under
     "state_dict"), or a caffemodel. Nothing in the file is ever executed: pickled code is refused.
@@ -59,12 +61,20 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         return {}
 
 
+def read_tensor(path: str | os.PathLike[str], name: str) -> Tensor | None:
+    """A tensor of a safetensors file that is none of its weights; None where the file has none of that name."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return file.get_tensor(name) if name in file.keys() else None  # noqa: SIM118  # it is no dictionary
+
+
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        return {name: value for name, value in load_file(file).items() if name != MEAN_IMAGE}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{file}: not a safetensors file, or a truncated one ({reason})") from None

@@ -1,0 +1,106 @@
+"""Batches of pictures, seen by chance that depends on (seed, epoch, index) alone, loaded in workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from zfcuda.complaint import one_line, out_of_memory, own, reason
+from zfcuda.data.pictures import as_picture
+from zfcuda.train.chance import view_dice
+from zfcuda.train.order import Order
+from zfcuda.train.sets import Labelled
+from zfcuda.train.views.view import Seen, View
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A picture that cannot be read: its number, its name, and the reason in one line."""
+
+    index: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a process gets of a step.
+
+    Attributes:
+        pixels: uint8 [n,C,H,W].
+        crops: int64 [n], as of :class:`Seen`.
+        labels: int64 [n].
+        broken: the pictures that were left out.
+    """
+
+    pixels: Tensor
+    crops: Tensor
+    labels: Tensor
+    broken: list[Broken]
+
+
+class Samples(Dataset[Any]):
+    """Pictures by (epoch, index)."""
+
+    def __init__(self, source: Labelled, view: View, seed: int) -> None:
+        self.source, self.view, self.seed = source, view, seed
+        self.names, self.labels = source.names, source.labels
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Seen, int] | Broken:
+        epoch, index = key
+        try:
+            picture = as_picture(self.source.item(index))  # type: ignore[arg-type]
+            return self.view(picture, view_dice(self.seed, epoch, index), epoch), self.labels[index]
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            said = one_line(" ".join((str(error) if own(error) else reason(error)).split()))
+            return Broken(index, self.names[index], said)
+
+
+def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
+    """One batch of what could be read."""
+    whole = [sample for sample in samples if not isinstance(sample, Broken)]
+    pixels = torch.stack([seen.pixels for seen, _ in whole]) if whole else torch.empty((0, 3, 1, 1), dtype=torch.uint8)
+    crops = torch.tensor([seen.crop for seen, _ in whole], dtype=torch.int64)
+    labels = torch.tensor([label for _, label in whole], dtype=torch.int64)
+    return Batch(pixels, crops, labels, [sample for sample in samples if isinstance(sample, Broken)])
+
+
+def batches(samples: Samples, order: Order, first: int, last: int, workers: int) -> Iterator[Batch]:
+    """The batches of steps first to last - 1, for this process; workers keep loading over the ends of epochs."""
+    loader = DataLoader(
+        samples,
+        batch_sampler=_Keys(order, first, last),
+        num_workers=workers,
+        collate_fn=collated,
+        worker_init_fn=_deaf,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+class _Keys:
+    """The keys of each step: a batch sampler."""
+
+    def __init__(self, order: Order, first: int, last: int) -> None:
+        self.order, self.first, self.last = order, first, last
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in range(self.first, self.last):
+            yield self.order.keys(step)
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def _deaf(worker: int) -> None:
+    """A signal from the terminal reaches the workers too: the process that trains handles it, and ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)

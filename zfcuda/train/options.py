@@ -1,0 +1,166 @@
+"""What can be chosen about a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_WHOLE = ("epochs", "batch", "views", "short_side", "size", "patience")
+_NATURAL = ("seed", "workers", "warm_up", "close_ups")
+_SHARES = ("dropout", "label_smoothing", "ema", "momentum", "colour", "distill")  # from 0 to below 1, or 1 for the last
+_POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
+_AT_LEAST_0 = ("weight_decay", "filter_rms", "clip")
+_CHOICES = {
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("plateau", "cosine"),
+    "init": ("normal", "he", "keep"),
+    "crops": ("ten", "resized", "close_ups"),
+    "mean": ("pixel", "channel", "model"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+MOST_AT_ONCE = 1024  # processes: more than any machine has use for, fewer than bring one down
+
+
+@dataclass(frozen=True)
+class Options:
+    """One training run; equal options on the same data and machine give equal weights.
+
+    Every recipe has a default for what is None here; see :mod:`zfcuda.train.recipes`.
+
+    Attributes:
+        recipe: whose defaults hold.
+        model: a name of ``zfcuda.models.NAMES`` or "module:attribute".
+        width: of a ZFNet, see ``zfcuda.models.zfnet``; 1 is the paper's. Other networks have none.
+        weights: a file that the network starts from; None: it starts from ``init``. A classifier for other classes is
+            begun anew.
+        freeze_below: the layer below which nothing learns, batch norms included.
+        teacher: a network whose soft answers are learned beside the labels (Hinton et al. 2015).
+        distill: the share of the teacher in the loss.
+        temperature: of the soft answers.
+        epochs: how often each picture is seen.
+        batch: pictures per step, of all processes together.
+        rate: the learning rate; of a cosine its largest.
+        optimizer: "sgd" with momentum, or "adamw".
+        momentum: of SGD.
+        weight_decay: of all weights of more than one dimension.
+        schedule: "plateau": the rate is multiplied by ``factor`` where the validation error has not fallen for
+            ``patience`` epochs; "cosine": it falls to 0 along one.
+        factor, patience: of the plateau.
+        warm_up: steps in which the rate rises from 0.
+        clip: the largest norm of the gradient; 0: any.
+        dropout: the share that every dropout layer drops; None: as the network has it.
+        label_smoothing: the share of the label that is spread over all classes.
+        ema: decay of the moving average of the weights, which is what is validated and kept; 0: none.
+        filter_rms: filters of convolutions whose root mean square passes it are scaled back to it; 0: none.
+        init: "normal" with deviation ``initial``, biases 0; "he"; "keep": as the network is built.
+        initial: the deviation of "normal".
+        short_side, size: the picture's short side is scaled to the first, and what the network sees has the second.
+        crops: "ten": one of ten sub-crops of the centre; "resized": a random part, scaled; "close_ups": of Parts.
+        smallest: of "resized", the smallest share of the picture's area.
+        colour: of "resized", how far brightness, contrast and saturation are changed.
+        mean: what is subtracted: the "pixel"'s mean over the training pictures; the "channel"'s mean, divided by
+            its deviation; "model": what the network that training starts from was trained with.
+        views: 10: the mean of the answers for ten sub-crops is validated and tested; 1: the centre.
+        close_ups: of "close_ups", epochs on close-ups, before whole pictures.
+        precision: "auto": bfloat16 where that is fast, as autocast has it.
+        split: the share of pictures for validation, and for test, where the data has no such parts.
+        seed: of the initial weights, the split, the order, the views and dropout.
+        workers: processes that load pictures, for each process that trains; None: as many as there are cores to spare.
+        device: where the network runs.
+        keep: how many checkpoints are kept.
+        save_minutes: the longest time between two of them.
+
+    Raises:
+        ValueError: naming the option that is out of range.
+    """
+
+    recipe: str = "modern"
+    model: str = "zfnet"
+    width: float | None = None
+    weights: str | None = None
+    freeze_below: str | None = None
+    teacher: str | None = None
+    distill: float = 1.0
+    temperature: float = 1.0
+    epochs: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    optimizer: str | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    schedule: str | None = None
+    factor: float | None = None
+    patience: int | None = None
+    warm_up: int | None = None
+    clip: float | None = None
+    dropout: float | None = None
+    label_smoothing: float | None = None
+    ema: float | None = None
+    filter_rms: float | None = None
+    init: str | None = None
+    initial: float | None = None
+    short_side: int | None = None
+    size: int | None = None
+    crops: str | None = None
+    smallest: float | None = None
+    colour: float | None = None
+    mean: str | None = None
+    views: int | None = None
+    close_ups: int | None = None
+    precision: str | None = None
+    split: float = 0.1
+    seed: int = 0
+    workers: int | None = None
+    device: str = "cpu"
+    keep: int = 3
+    save_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        for names, low, high in (
+            (_WHOLE, 1, math.inf),
+            (_NATURAL, 0, math.inf),
+            (_AT_LEAST_0, 0, math.inf),
+            (_SHARES, 0, 1),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not low <= value <= high:
+                    wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
+                    raise ValueError(f"{name}: expected {wanted}, got {value}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: expected a positive number, got {value}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in (None, *choices):
+                raise ValueError(f"{name}: expected one of {choices}, got {getattr(self, name)!r}")
+        if self.dropout == 1:
+            raise ValueError("dropout: expected from 0 to below 1, got 1")
+        if self.ema == 1:
+            raise ValueError("ema: expected from 0 to below 1, got 1")
+        if self.views not in (None, 1, 10):
+            raise ValueError(f"views: expected 1 or 10, got {self.views}")
+        if self.smallest is not None and not 0 < self.smallest <= 1:
+            raise ValueError(f"smallest: expected above 0 and at most 1, got {self.smallest}")
+        if not 0 < self.split < 0.5:
+            raise ValueError(f"split: expected above 0 and below 0.5, got {self.split}")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed: expected below 2**32, got {self.seed}")
+        if self.workers is not None and self.workers > MOST_AT_ONCE:
+            raise ValueError(f"workers: expected at most {MOST_AT_ONCE}, got {self.workers}")
+        if self.keep < 1:
+            raise ValueError(f"keep: expected at least 1, got {self.keep}")
+        if self.short_side is not None and self.size is not None and self.short_side < self.size:
+            raise ValueError(f"short_side: expected at least size, {self.size}, got {self.short_side}")
+
+    def completed(self, defaults: Mapping[str, Any]) -> Options:
+        """These options with what is None taken from a recipe."""
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
+
+
+#: What may differ between two starts of one run, as it changes no weight.
+OF_THE_START = ("workers", "device", "keep", "save_minutes")

@@ -1,0 +1,42 @@
+"""A network whose soft answers another one learns: Hinton, Vinyals & Dean 2015."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda.data.preprocess_facts import as_ours
+from zfcuda.models.checkpoints.load import find
+from zfcuda.train.evaluate import autocast
+
+
+class Teacher:
+    """Sees the very pixels that the student sees (Beyer et al. 2022), in its own colours.
+
+    Raises:
+        ValueError: it has other classes, or what it reads is not known.
+    """
+
+    def __init__(self, name: str, classes: list[str], device: torch.device, precision: torch.dtype) -> None:
+        loaded = find(name)
+        self.network: nn.Module = loaded.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = precision
+        preprocess: Any = as_ours(getattr(loaded.model, "preprocess", None))
+        if preprocess is None:
+            raise ValueError(f"teacher: {name}: it is not known what it reads; its file has no preprocess")
+        self.preprocess = preprocess
+        if list(getattr(loaded.model, "classes", None) or []) != classes:
+            raise ValueError(f"teacher: {name}: expected the classes {', '.join(classes[:10])}, got others")
+        self.network.eval().requires_grad_(False)
+
+    def loss(self, logits: Tensor, pixels: Tensor, temperature: float) -> Tensor:
+        """Kullback-Leibler divergence from the teacher's answers, [N], times the temperature squared."""
+        images = self.preprocess.normalized(pixels).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), autocast(pixels.device, self.precision):
+            soft = self.network(images)
+        wanted = F.log_softmax(soft.float() / temperature, 1)
+        given = F.log_softmax(logits / temperature, 1)
+        return F.kl_div(given, wanted, reduction="none", log_target=True).sum(1) * temperature**2
