@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ _SHARES = (
 )  # from 0 to below 1, or 1 for the last
 _POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
 _AT_LEAST_0 = ("weight_decay", "filter_rms", "clip")
-_CHOICES = {
+#: What an option of words may be.
+CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("plateau", "cosine"),
     "init": ("normal", "he", "keep"),
@@ -84,6 +85,8 @@ class Options:
         device: where the network runs.
         keep: how many checkpoints are kept.
         save_minutes: the longest time between two of them.
+        snapshots: epochs after which the weights are kept in a file of their own, snapshots/epoch-0005.safetensors.
+        tensorboard: whether TensorBoard's files are written; needs the extra: ``pip install zfcuda[log]``.
 
     Raises:
         ValueError: naming the option that is out of range.
@@ -131,6 +134,8 @@ class Options:
     device: str = "cpu"
     keep: int = 3
     save_minutes: float = 5.0
+    snapshots: Sequence[int] | None = None
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for names, low, high in (
@@ -148,7 +153,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in (None, *choices):
                 raise ValueError(f"{name}: expected one of {choices}, got {getattr(self, name)!r}")
         if self.dropout == 1:
@@ -167,6 +172,8 @@ class Options:
             raise ValueError(f"seed: expected below 2**32, got {self.seed}")
         if self.workers is not None and self.workers > MOST_AT_ONCE:
             raise ValueError(f"workers: expected at most {MOST_AT_ONCE}, got {self.workers}")
+        if not all(isinstance(epoch, int) and epoch >= 1 for epoch in self.snapshots or ()):
+            raise ValueError(f"snapshots: expected epochs from 1, got {self.snapshots}")
         if self.keep < 1:
             raise ValueError(f"keep: expected at least 1, got {self.keep}")
         if self.short_side is not None and self.size is not None and self.short_side < self.size:
@@ -179,4 +186,4 @@ class Options:
 
 
 #: What may differ between two starts of one run, as it changes no weight.
-OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes")
+OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes", "snapshots", "tensorboard")

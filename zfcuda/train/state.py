@@ -29,6 +29,8 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        diverged: the first step of this start, from 1, whose loss was not finite; 0: none. On the device, so that
+            nobody waits for it.
         whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
@@ -57,6 +59,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.diverged = torch.zeros((), dtype=torch.int64, device=self.device)
         self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
@@ -146,6 +149,7 @@ class Training:
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         best = logits.topk(min(5, self.classes), 1).indices == labels[:, None]
+        self.diverged = torch.where(loss.isfinite() | (self.diverged > 0), self.diverged, self.step + 1)
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
