@@ -40,6 +40,7 @@ _OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "views": (int, "views of each picture that are validated: ten, or the centre alone"),
         "close_ups": (int, "epochs on close-ups of Parts, before whole pictures"),
         "workers": (int, "processes that load pictures (default: as many as there are cores to spare)"),
+        "cache": (float, "largest share of the free memory for decoded pictures, which later epochs find there"),
     },
     "network": {
         "model": (str, "a name like alexnet, or module:attribute of your own Python"),

@@ -20,12 +20,13 @@ from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.finite import check_weights
 from zfcuda.train.generators import seed_generators
-from zfcuda.train.loading import Samples, batches
+from zfcuda.train.loading import Samples, batches, workers_for
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
@@ -33,7 +34,7 @@ from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.saying import opening
-from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_defaults
+from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
@@ -116,8 +117,9 @@ class Run:
 
     def _prepare(self) -> None:
         """What takes long, and a run that is finished needs not."""
-        options, sets = self.options, self.sets
-        self.preprocess = preprocess_for(self.subject, sets.train, options)
+        options = self.options
+        self.sets = sets = in_memory(self.sets, self.subject, options)
+        self.preprocess = preprocess_for(self.subject, sets.train, options, self._workers())
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
@@ -148,6 +150,9 @@ class Run:
             print(self._opening(), flush=True)
         self._prepare()
         self._resume()
+        sets, show = self.sets, self.ranks.first
+        self.unread = BrokenPictures("train", sets.train.labels, sets.classes, self.training.broken, show=show)
+        self.unread_to_validate = BrokenPictures("validation", sets.validation.labels, sets.classes, {}, show=show)
         workers = self._workers()
         try:
             self._learn(workers)
@@ -179,6 +184,8 @@ class Run:
                     saved = time.monotonic()
                     continue
                 batch = next(loader)
+                self.unread.add(batch.broken, len(batch.labels))
+                self.unread.check()
                 with held():
                     training.learn(batch, self.order.keys(training.step))
                 watch.stepped()
@@ -247,6 +254,11 @@ class Run:
         training = self.training
         begun = time.monotonic()
         score = self._score(self.sets.validation, workers)
+        self.unread_to_validate.add(score.broken, score.count)
+        self.unread_to_validate.check(of_classes=False)
+        for broken in self.ranks.gathered(list(training.broken.values())):
+            self.unread.add(broken, 0)
+        self.unread.check()
         seen = watch.epoch(self.validated + 1, training.kept, time.monotonic() - begun)
         sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
         cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
@@ -312,6 +324,8 @@ class Run:
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)
+            unread = BrokenPictures("test", self.sets.test.labels, self.sets.classes, {}, show=self.ranks.first)
+            unread.add(score.broken, score.count)
             by_class = dict(zip(self.sets.classes, score.by_class, strict=True))
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
@@ -364,10 +378,7 @@ class Run:
         return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights, facts)
 
     def _workers(self) -> int:
-        if self.options.workers is not None:
-            return self.options.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(8, cores // self.ranks.count)
+        return workers_for(self.options.workers, self.ranks.count)
 
     def _config(self) -> dict[str, Any]:
         """What makes a run another one."""

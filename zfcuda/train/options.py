@@ -10,7 +10,15 @@ from typing import Any
 
 _WHOLE = ("epochs", "batch", "views", "teacher_views", "short_side", "size", "patience")
 _NATURAL = ("seed", "workers", "warm_up", "close_ups")
-_SHARES = ("dropout", "label_smoothing", "ema", "momentum", "colour", "distill")  # from 0 to below 1, or 1 for the last
+_SHARES = (
+    "dropout",
+    "label_smoothing",
+    "ema",
+    "momentum",
+    "colour",
+    "distill",
+    "cache",
+)  # from 0 to below 1, or 1 for the last
 _POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
 _AT_LEAST_0 = ("weight_decay", "filter_rms", "clip")
 #: What an option of words may be.
@@ -72,6 +80,8 @@ class Options:
         split: the share of pictures for validation, and for test, where the data has no such parts.
         seed: of the initial weights, the split, the order, the views and dropout.
         workers: processes that load pictures, for each process that trains; None: as many as there are cores to spare.
+        cache: the largest share of the free memory that decoded pictures may take. Where they do not fit, as those of
+            ImageNet, they are read anew in every epoch. It changes no picture.
         device: where the network runs.
         keep: how many checkpoints are kept.
         save_minutes: the longest time between two of them.
@@ -120,6 +130,7 @@ class Options:
     split: float = 0.1
     seed: int = 0
     workers: int | None = None
+    cache: float = 0.25
     device: str = "cpu"
     keep: int = 3
     save_minutes: float = 5.0
@@ -175,4 +186,4 @@ class Options:
 
 
 #: What may differ between two starts of one run, as it changes no weight.
-OF_THE_START = ("workers", "device", "keep", "save_minutes", "snapshots", "tensorboard")
+OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes", "snapshots", "tensorboard")
