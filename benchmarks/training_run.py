@@ -66,7 +66,7 @@ def measured(sets: Sets, workers: int, steps: int, **options: Any) -> dict[str, 
         start = time.perf_counter()
         batch = next(loader)
         got = time.perf_counter()
-        training.learn(batch)
+        training.learn(batch, order.keys(training.step))
         if training.device.type == "cuda":
             torch.cuda.synchronize()
         waits.append(got - start)

@@ -33,7 +33,8 @@ def opening(
     where = f"{str(precision).removeprefix('torch.')} on {options.device}"
     return "\n".join(
         [
-            f"{one_line(subject.name)}{width}{start}, {_count(every)} parameters{learn}, {where}, recipe {options.recipe}",
+            f"{one_line(subject.name)}{width}{start}, {_count(every)} parameters{learn}, {where}, "
+            f"recipe {options.recipe}",
             one_line(title),
             f"{options.epochs} epochs of {epoch_steps:,} steps of {options.batch} pictures -> "
             f"{one_line(os.fspath(folder))}; Ctrl-C stops, the same command goes on",
