@@ -53,10 +53,11 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with this as its one line."""
+        """Ends the program with this as its one line: of the processes of torchrun, which all say it, the first."""
         choice = re.search("invalid choice: '([^']*)'", message)
         near = difflib.get_close_matches(choice[1], self._verbs, n=1) if choice else []
-        complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
+        if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0":
+            complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
         sys.exit(2)
 
 

@@ -65,14 +65,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_training(arguments: argparse.Namespace, words: Sequence[str]) -> int:
-    """Trains, and says what came of it."""
+    """Trains, and says what came of it. Of several processes the first speaks, or the one that failed."""
+    import warnings
+
     from zfcuda.complaint import naming
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import EndedElsewhereError, Ranks
     from zfcuda.train import train
 
     given = {name: value for name in _OPTIONS if (value := getattr(arguments, name)) is not None}
-    with naming("training", "take a smaller --batch or --width"):
-        result = train(arguments.data, arguments.out, progress=True, command=shlex.join(words), **given)
+    if not Ranks(given.get("device", "cpu")).first:
+        warnings.simplefilter("ignore")
+    try:
+        with naming("training", "take a smaller --batch or --width"):
+            result = train(arguments.data, arguments.out, progress=True, command=shlex.join(words), **given)
+    except EndedElsewhereError as error:
+        if error.said:
+            return 2
+        raise
     if Ranks().first:
         test = "" if result.test is None else f", test {result.test:.2%}"
         print(f"validation {result.validation:.2%} (epoch {result.epoch}){test} -> {result.weights}")

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from zfcuda.complaint import one_line, out_of_memory, own, reason
 from zfcuda.data.pictures import as_picture
 from zfcuda.data.preprocess import Preprocess
-from zfcuda.features.ranks import Ranks
 from zfcuda.network import evaluating
-from zfcuda.train.loading import Batch, Broken, collated
+from zfcuda.ranks import Ranks
+from zfcuda.train.loading import Batch, Broken, collated, deaf
 from zfcuda.train.sets import Labelled
-from zfcuda.train.views import Seen, TenCrops
+from zfcuda.train.views import Seen, TenCrops, as_read
 from zfcuda.train.views.ten_crops import COUNT
 
 _AT_ONCE = 64  # images that run together
@@ -78,7 +78,13 @@ def evaluate(
     copies = 1 if ten is None else COUNT
     most = max(1, _AT_ONCE // copies)
     chunks = [indices[i : i + most] for i in range(0, len(indices), most)]
-    loader = DataLoader(_Whole(source, ten, preprocess), batch_sampler=chunks, num_workers=workers, collate_fn=_joined)
+    loader = DataLoader(
+        _Whole(source, ten, preprocess),
+        batch_sampler=chunks,
+        num_workers=workers,
+        collate_fn=_joined,
+        worker_init_fn=deaf,
+    )
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     loss, five, broken = 0.0, 0, []
     with evaluating(network), torch.no_grad():
@@ -121,7 +127,7 @@ class _Centre:
     preprocess: Preprocess
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return self.preprocess.normalized(pixels)
+        return as_read(self.preprocess, pixels)
 
 
 class _Whole(Dataset[Any]):

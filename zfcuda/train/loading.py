@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from zfcuda.train.chance import view_dice
 from zfcuda.train.order import Order
 from zfcuda.train.sets import Labelled
 from zfcuda.train.views.view import Seen, View
+
+_LOOKED_AT = 8  # pictures, before a training begins
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ class Samples(Dataset[Any]):
             return Broken(index, self.names[index], said)
 
 
+def check_pictures(samples: Samples) -> None:
+    """Looks at a few pictures, from the first to the last, so that nobody trains on none.
+
+    Raises:
+        ValueError: not one of them can be read, or seen in this way.
+    """
+    count = len(samples.names)
+    tried = [samples[0, index] for index in range(0, count, -(-count // _LOOKED_AT))]
+    broken = [each for each in tried if isinstance(each, Broken)]
+    if len(broken) == len(tried):
+        raise ValueError(
+            f"data: none of {len(tried)} training pictures can be used: {one_line(broken[0].name)}: {broken[0].reason}"
+        )
+
+
 def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
     """One batch of what could be read."""
     whole = [sample for sample in samples if not isinstance(sample, Broken)]
@@ -80,7 +98,7 @@ def batches(samples: Samples, order: Order, first: int, last: int, workers: int)
         batch_sampler=_Keys(order, first, last),
         num_workers=workers,
         collate_fn=collated,
-        worker_init_fn=_deaf,
+        worker_init_fn=deaf,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
@@ -100,7 +118,12 @@ class _Keys:
         return self.last - self.first
 
 
-def _deaf(worker: int) -> None:
-    """A signal from the terminal reaches the workers too: the process that trains handles it, and ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+def deaf(worker: int) -> None:
+    """A signal to the group of processes is not for the workers: the one that trains handles it, and ends them.
+
+    The terminal sends Ctrl-C to its group, and torchrun SIGTERM to each group that it has made.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.setpgrp()

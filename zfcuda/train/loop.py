@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ import torch
 from tqdm import tqdm
 
 from zfcuda.complaint import one_line
-from zfcuda.features.ranks import Ranks
 from zfcuda.files.drafts import whole
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.ranks import Ranks, own_device
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
-from zfcuda.train.loading import Samples, batches
-from zfcuda.train.network import Subject, subject
+from zfcuda.train.loading import Batch, Samples, batches, check_pictures
+from zfcuda.train.network import Subject, subject, tried
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
+from zfcuda.train.pace import Pace
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
@@ -72,18 +74,25 @@ def train(
     Raises:
         ValueError: naming the option, or what is wrong with the data or the folder, before any work is done.
     """
-    chosen = with_model_defaults(Options(**options))
-    chosen = chosen.completed(recipe(chosen.recipe).defaults)
-    sets = read_sets(data, seed=chosen.seed, split=chosen.split)
-    return Run(sets, RunFolder(Path(out)), chosen, progress, command).result()
+    ranks = Ranks(str(options.get("device", "cpu")))
+    with ranks.unbroken("the same command goes on from the last checkpoint"):
+        with ranks.alike():
+            chosen = with_model_defaults(Options(**options))
+            chosen = chosen.completed(recipe(chosen.recipe).defaults)
+            chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
+            sets = read_sets(data, seed=chosen.seed, split=chosen.split)
+            run = Run(sets, RunFolder(Path(out)), chosen, ranks, progress, command)
+        return run.result()
 
 
 class Run:
     """One start of a run."""
 
-    def __init__(self, sets: Sets, folder: RunFolder, options: Options, progress: bool, command: str) -> None:
+    def __init__(
+        self, sets: Sets, folder: RunFolder, options: Options, ranks: Ranks, progress: bool, command: str
+    ) -> None:
         self.sets, self.folder, self.options, self.command = sets, folder, options, command
-        self.ranks = Ranks()
+        self.ranks, self.pace = ranks, Pace(ranks)
         self.show = progress and self.ranks.first
         self.precision = (
             fast_precision(options.device)
@@ -93,57 +102,60 @@ class Run:
         self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
+        self.unused = tried(self.subject, options, len(sets.classes))
         self.folder.claim(
             self._config(),
             bytes_needed=self._bytes_needed(),
             changing={name: getattr(options, name) for name in OF_THE_START},
         )
-        self.preprocess = preprocess_for(self.subject, sets.train, options)
-        teacher = None
-        if options.teacher is not None:
-            teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
+        self.seconds = 0.0  # of earlier starts
+        self.started = time.monotonic()
+
+    def _prepare(self) -> None:
+        """What takes long, and a run that is finished needs not."""
+        options, sets = self.options, self.sets
+        self.preprocess = preprocess_for(
+            self.subject, sets.train, options, ranks=self.ranks, workers=self._workers(), kept=self.folder.path
+        )
+        with self.ranks.alike():
+            teacher = None
+            if options.teacher is not None:
+                teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+            view = view_for(self.preprocess, options)
+            check_pictures(Samples(sets.train, view, options.seed))
         self.training = Training(
             self.subject.model,
-            view_for(self.preprocess, options),
+            view,
             options,
             steps=self.steps,
             epoch_steps=self.order.steps,
             classes=len(sets.classes),
             precision=self.precision,
-            rank=self.ranks.rank,
-            ranks=self.ranks.count,
+            ranks=self.ranks,
             teacher=teacher,
+            unused=self.unused,
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, options.keep)
-        self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
-        self.seconds = 0.0  # of earlier starts
-        self.started = time.monotonic()
+        self.checkpoints = Checkpoints(self.folder.checkpoints, options.keep)
 
     def result(self) -> Result:
         """Goes on to the end."""
-        if self.folder.result.exists():
+        if self.ranks.of_first(self.folder.result.exists()):
             if self.show:
                 print(f"{one_line(str(self.folder.path))}: this run is finished")
-            return self._result(json.loads(self.folder.result.read_text(encoding="utf-8")))
+            text = self.ranks.of_first(self.ranks.first and self.folder.result.read_text(encoding="utf-8"))
+            return self._result(json.loads(text))
+        self._prepare()
         self._resume()
         workers = self._workers()
         samples = Samples(self.sets.train, self.training.view, self.options.seed)
         loader = batches(samples, self.order, self.training.step, self.steps, workers)
-        saved = time.monotonic()
-        with tqdm(total=self.steps, initial=self.training.step, unit="step", disable=not self.show) as bar:
+        with (
+            self.pace.kept(),
+            tqdm(total=self.steps, initial=self.training.step, unit="step", disable=not self.show) as bar,
+        ):
             try:
-                while self.training.step < self.steps:
-                    self.training.learn(next(loader))
-                    bar.update()
-                    if self.training.step % _SHOWN == 0:
-                        self._look(bar)
-                    if self.training.step % self.order.steps == 0:
-                        self._validate(workers)
-                        self._save()
-                        saved = time.monotonic()
-                    elif time.monotonic() - saved > 60 * self.options.save_minutes:
-                        self._save()
-                        saved = time.monotonic()
+                self._learn(loader, workers, bar)
             except KeyboardInterrupt as stop:
                 self._save()
                 epoch, step = divmod(self.training.step, self.order.steps)
@@ -151,8 +163,25 @@ class Run:
                 raise
         return self._finish(workers)
 
+    def _learn(self, loader: Iterator[Batch], workers: int, bar: Any) -> None:
+        saved = time.monotonic()
+        while self.training.step < self.steps:
+            batch = next(loader)
+            agreed = self.pace.agree(len(batch.labels), time.monotonic() - saved > 60 * self.options.save_minutes)
+            self.training.learn(batch, agreed.pictures)
+            bar.update()
+            if self.training.step % _SHOWN == 0:
+                self._look(bar)
+            if self.training.step % self.order.steps == 0:
+                self._validate(workers)
+            if agreed.stop is not None:
+                raise agreed.stop
+            if agreed.save or self.training.step % self.order.steps == 0:
+                self._save()
+                saved = time.monotonic()
+
     def _resume(self) -> None:
-        found = self.checkpoints.newest()
+        found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
         if found is None:
             self.folder.rewind(0)
             return
@@ -165,9 +194,9 @@ class Run:
 
     def _save(self) -> None:
         self._check()
+        seconds = self.seconds + time.monotonic() - self.started
+        state = {"training": self.training.state(), "best": self.best, "seconds": seconds}
         if self.ranks.first:
-            seconds = self.seconds + time.monotonic() - self.started
-            state = {"training": self.training.state(), "best": self.best, "seconds": seconds}
             self.checkpoints.save(self.training.step, state)
 
     def _check(self) -> None:
@@ -188,9 +217,9 @@ class Run:
     def _validate(self, workers: int) -> None:
         self._check()
         training = self.training
+        training.alike()
         score = self._score(self.sets.validation, workers)
-        sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
-        loss, right, five, count = sums.tolist()
+        loss, right, five, count = training.total()
         training.sums.zero_()
         epoch = training.step // self.order.steps
         row = {
@@ -203,7 +232,7 @@ class Run:
             "validation_top1": score.top1,
             "validation_top5": score.top5,
             "rate": training.rate,
-            "broken": len(training.broken),
+            "broken": len(training.all_broken()),
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
         schedule = training.schedule
@@ -238,7 +267,7 @@ class Run:
         if self.sets.test is not None:
             from safetensors.torch import load_file
 
-            kept = load_file(self.folder.weights)
+            kept = self.ranks.of_first(load_file(self.folder.weights) if self.ranks.first else None)
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)
@@ -291,7 +320,8 @@ class Run:
         if self.options.workers is not None:
             return self.options.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(8, cores // self.ranks.count)
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine
+        return min(8, cores // max(1, min(beside, self.ranks.count)))
 
     def _config(self) -> dict[str, Any]:
         chosen = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in OF_THE_START}

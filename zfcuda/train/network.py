@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from zfcuda.complaint import out_of_memory, reason
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.architectures.initialise import he, small_normal
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
-from zfcuda.network import layers
+from zfcuda.network import evaluating, layers
+from zfcuda.train.closely import without_last_pooling
 from zfcuda.train.options import Options
 
 PRETRAINED = "pretrained"
@@ -104,6 +106,39 @@ def _for_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]
     parent, _, own = name.rpartition(".")
     setattr(model.get_submodule(parent), own, fresh)
     return model, name
+
+
+def tried(subject: Subject, options: Options, classes: int) -> bool:
+    """Runs a network once, and back, before a training of it begins.
+
+    Returns:
+        whether something that may learn has no part in the answer: what processes have to tell one another then.
+
+    Raises:
+        ValueError: it cannot read images of this size, its answers are no logits, or nothing of it learns.
+    """
+    model, preprocess = subject.model, subject.preprocess if options.mean == "model" else None
+    shape = (3, options.size or 224, options.size or 224)
+    if preprocess is not None:
+        shape = (len(preprocess.mean), *preprocess.sides)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not learning:
+        raise ValueError(f"freeze_below: expected a layer with weights at or above it, got {options.freeze_below!r}")
+    if options.crops == "close_ups" and options.close_ups:
+        without_last_pooling(model)
+    images = torch.zeros(1, *shape).contiguous(memory_format=torch.channels_last)
+    with evaluating(model), torch.enable_grad():
+        try:
+            logits = model(images)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            size = f"{shape[1]} x {shape[2]}"
+            raise ValueError(f"model: {subject.name} cannot read images of {size} ({reason(error)})") from error
+        if not isinstance(logits, Tensor) or logits.shape != (1, classes):
+            got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"model: expected logits [1, {classes}] of {subject.name}, got {got}")
+        return None in torch.autograd.grad(logits.sum(), learning, allow_unused=True)
 
 
 def _prepared(model: nn.Module, options: Options) -> nn.Module:

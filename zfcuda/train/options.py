@@ -47,7 +47,7 @@ class Options:
         momentum: of SGD.
         weight_decay: of all weights of more than one dimension.
         schedule: "plateau": the rate is multiplied by ``factor`` where the validation error has not fallen for
-            ``patience`` epochs; "cosine": it falls to 0 along one.
+            more than ``patience`` epochs; "cosine": it falls to 0 along one.
         factor, patience: of the plateau.
         warm_up: steps in which the rate rises from 0.
         clip: the largest norm of the gradient; 0: any.

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from zfcuda.ranks import Ranks
 from zfcuda.train.chance import step_seed
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.train.closely import Forward, without_last_pooling
 from zfcuda.train.evaluate import autocast
 from zfcuda.train.generators import generator_states, restore_generators
 from zfcuda.train.loading import Batch, Broken
@@ -18,7 +20,7 @@ from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
 from zfcuda.train.teacher import Teacher
 from zfcuda.train.views import View
-from zfcuda.train.views.close_ups import CloseUps
+from zfcuda.train.views.close_ups import CLOSE_UP, CloseUps
 
 
 class Training:
@@ -41,14 +43,14 @@ class Training:
         epoch_steps: int,
         classes: int,
         precision: torch.dtype,
-        rank: int = 0,
-        ranks: int = 1,
+        ranks: Ranks | None = None,
         teacher: Teacher | None = None,
+        unused: bool = False,
     ) -> None:
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
         self.view, self.options, self.classes, self.precision = view, options, classes, precision
-        self.epoch_steps, self.rank, self.ranks, self.teacher = epoch_steps, rank, ranks, teacher
+        self.epoch_steps, self.ranks, self.teacher = epoch_steps, ranks or Ranks(), teacher
         self.frozen = list(frozen(network, options.freeze_below))
         self.optimizer = optimiser(network, options)
         self.schedule = schedule(self.optimizer, options, steps)
@@ -56,11 +58,13 @@ class Training:
         self.step = 0
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
-        self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
-        self.forward: nn.Module = network
-        if ranks > 1:
-            self.forward = nn.parallel.DistributedDataParallel(
-                network, device_ids=[self.device] if self.device.type == "cuda" else None
+        close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
+        self.forward: nn.Module = Forward(network, close)
+        if self.ranks.count > 1:
+            self.forward = DistributedDataParallel(
+                self.forward,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                find_unused_parameters=unused,
             )
 
     @property
@@ -77,39 +81,62 @@ class Training:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def learn(self, batch: Batch) -> None:
-        """One step."""
-        torch.manual_seed(step_seed(self.options.seed, self.step, self.rank))
+    def learn(self, batch: Batch, pictures: int | None = None) -> None:
+        """One step.
+
+        Args:
+            batch: this process's part of it.
+            pictures: how many all processes have together; None: this one is alone.
+        """
+        pictures = len(batch.labels) if pictures is None else pictures
+        torch.manual_seed(step_seed(self.options.seed, self.step, self.ranks.rank))
+        self.broken.update({each.index: each for each in batch.broken})
+        if pictures:
+            self._learn(batch, pictures)
+        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
+            self.schedule.step()
+        self.step += 1
+
+    def _learn(self, batch: Batch, pictures: int) -> None:
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
-        self.broken.update({each.index: each for each in batch.broken})
         pixels, crops, labels = (
             each.to(self.device, non_blocking=True) for each in (batch.pixels, batch.crops, batch.labels)
         )
-        count = torch.tensor(float(len(labels)), device=self.device)
-        if self.ranks > 1:
-            torch.distributed.all_reduce(count)  # a broken picture makes a process's share smaller
-        images = self.view.images(pixels, crops).contiguous(memory_format=torch.channels_last)
-        close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
+        close = isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
+        # Where all pictures of a process are broken, it has nothing to say, but the others wait for it.
+        images = self.view.images(pixels, crops) if len(labels) else self._nothing(close)
         with autocast(self.device, self.precision):
-            logits = (self.close if close else self.forward)(images)  # type: ignore[misc]
+            logits = self.forward(images.contiguous(memory_format=torch.channels_last), close)
         logits = logits.float()
-        # The gradients of the processes are averaged: the sum of each over the pictures of all is scaled for that.
-        loss = self._loss(logits, pixels, labels).sum() * self.ranks / count
+        # The gradients of the processes are averaged, and each has its own number of pictures.
+        loss = self._loss(logits, pixels, labels).sum() if len(labels) else logits.sum() * 0
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss * self.ranks.count / pictures)
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimizer.step()
-        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
-            self.schedule.step()
         if self.options.filter_rms:
             renormalise(self.network, self.options.filter_rms)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self._count(loss.detach() * count / self.ranks, logits.detach(), labels)
-        self.step += 1
+        if len(labels):
+            self._count(loss.detach(), logits.detach(), labels)
+
+    def _nothing(self, close: bool) -> Tensor:
+        """Images for a pass that changes nothing: batch norms do not learn from them either."""
+        for layer in self.network.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+        sides = (CLOSE_UP, CLOSE_UP) if close else self.view.preprocess.sides
+        return torch.zeros(2, len(self.view.preprocess.mean), *sides, device=self.device)
+
+    def alike(self) -> None:
+        """Gives the network of every process the first one's buffers: each has its own statistics of batch norms."""
+        if self.ranks.count > 1:
+            for buffer in [*self.network.buffers(), *(() if self.average is None else self.average.module.buffers())]:
+                torch.distributed.broadcast(buffer, 0)
 
     def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         share = self.options.distill if self.teacher is not None else 0.0
@@ -126,16 +153,16 @@ class Training:
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps, of all processes: each has to call it. Another number of them may go on from it."""
         return {
             "step": self.step,
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
-            "sums": self.sums,
-            "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
-            "random": generator_states(),
+            "sums": self.total(),
+            "broken": [[each.index, each.name, each.reason] for each in self.all_broken()],
+            "random": self.ranks.gathered(generator_states()),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -146,6 +173,17 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.sums.copy_(state["sums"])
+        self.sums.copy_(torch.tensor(state["sums"]))
+        if not self.ranks.first:  # they are added up
+            self.sums.zero_()
         self.broken = {each[0]: Broken(*each) for each in state["broken"]}
-        restore_generators(state["random"])
+        restore_generators(state["random"][self.ranks.rank % len(state["random"])])
+
+    def total(self) -> list[float]:
+        """The sums of all processes; each has to call it."""
+        return self.ranks.summed(self.sums.tolist())
+
+    def all_broken(self) -> list[Broken]:
+        """The pictures that no process could read so far; each has to call it."""
+        found = {each.index: each for part in self.ranks.gathered(list(self.broken.values())) for each in part}
+        return [found[index] for index in sorted(found)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.checkpoints.load import find
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.views import as_read
 
 
 class Teacher:
@@ -34,7 +35,7 @@ class Teacher:
 
     def loss(self, logits: Tensor, pixels: Tensor, temperature: float) -> Tensor:
         """Kullback-Leibler divergence from the teacher's answers, [N], times the temperature squared."""
-        images = self.preprocess.normalized(pixels).contiguous(memory_format=torch.channels_last)
+        images = as_read(self.preprocess, pixels).contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), autocast(pixels.device, self.precision):
             soft = self.network(images)
         wanted = F.log_softmax(soft.float() / temperature, 1)

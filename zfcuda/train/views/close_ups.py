@@ -12,7 +12,7 @@ from torch import Tensor
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.sources import PART
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Seen, as_read
 
 CLOSE_UP = 112  # pixels: conv5's map is then as large as pool5's is for a whole picture, so fc6 fits
 _SHIFT = 16  # pixels that a whole picture is moved by, each way
@@ -51,7 +51,7 @@ class CloseUps:
         return Seen(torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return self.preprocess.normalized(pixels)
+        return as_read(self.preprocess, pixels)
 
 
 def _close_up(pixels: np.ndarray, box: _Box, dice: Dice) -> np.ndarray:

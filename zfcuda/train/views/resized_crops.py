@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import INTERPOLATIONS, Preprocess
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Seen, as_read
 
 _LONGEST = 4 / 3  # of the sides of a part, to one another
 
@@ -43,7 +43,7 @@ class ResizedCrops:
         return Seen(torch.from_numpy(np.array(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return self.preprocess.normalized(pixels)
+        return as_read(self.preprocess, pixels)
 
 
 def _box(size: tuple[int, int], smallest: float, dice: Dice) -> tuple[float, float, float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess, centre_crop
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Seen, as_read
 
 COUNT = 10
 
@@ -33,6 +33,7 @@ class TenCrops:
 
     preprocess: Preprocess
     means: Tensor | None = None
+    _there: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         return self.crop(self.centre(picture), dice.below(COUNT))
@@ -51,9 +52,13 @@ class TenCrops:
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
         if self.means is None:
-            return self.preprocess.normalized(pixels)
-        std = torch.tensor([255 * v for v in self.preprocess.std], device=pixels.device).view(1, -1, 1, 1)
-        return pixels.float().sub_(self.means.to(pixels.device)[crops]).div_(std)
+            return as_read(self.preprocess, pixels)
+        if pixels.device not in self._there:  # once a device, not once a step
+            std = torch.tensor([255 * v for v in self.preprocess.std]).view(1, -1, 1, 1)
+            self._there[pixels.device] = self.means.to(pixels.device), std.to(pixels.device)
+        means, std = self._there[pixels.device]
+        pixels = pixels.flip(1) if self.preprocess.order == "bgr" else pixels
+        return pixels.float().sub_(means[crops]).div_(std)
 
 
 def ten_means(mean: Tensor, size: int) -> Tensor:

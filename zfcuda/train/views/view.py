@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.data.dice import Dice
+from zfcuda.data.preprocess import Preprocess
 
 
 class Seen(NamedTuple):
@@ -25,8 +26,17 @@ class Seen(NamedTuple):
 class View(Protocol):
     """A way to see pictures while training."""
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """What the network reads."""
+
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         """What is seen of a picture in an epoch."""
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
         """uint8 [N,C,H,W] and int64 [N] -> float32 [N,C,H,W] as the network reads it, on the device of the pixels."""
+
+
+def as_read(preprocess: Preprocess, pixels: Tensor) -> Tensor:
+    """uint8 [N,C,H,W] of red, green, blue -> float32 [N,C,H,W], normalised, its channels in the network's order."""
+    return preprocess.normalized(pixels.flip(1) if preprocess.order == "bgr" else pixels)
