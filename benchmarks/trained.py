@@ -1,4 +1,4 @@
-"""What trainings gave: `python -m benchmarks.trained RUN ... --json FILE` puts the results of run folders into one file.
+"""What trainings gave: `python -m benchmarks.trained RUN ... --json FILE` puts results of run folders into one file.
 
 A run is named as its folder. What is written is what the run itself has measured: its command, its options, the curves,
 the accuracy on test with its standard error, by class, and the seconds that it took.

@@ -29,7 +29,7 @@ SIGNATURES = {
     "models.load": "(name_or_file, *, weights=None, num_classes=None)",
     "models.from_pattern": "(text, input_size, *, round=None)",
     "models.convolutionize": "(model, input_size)",
-    "models.load_demo": "()",
+    "models.load_demo": "(name='demo')",
     "models.summary": "(model, input_size)",
     "models.convert": "(source, out, *, model=None, weights=None, mean=None, force=False)",
     "occlusion_map": "(model, image, *, window=32, stride=8, fill=0.0, target=None, layer=None, unit=None, "

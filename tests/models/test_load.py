@@ -23,7 +23,8 @@ from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.convert import convert
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.identify import fits, whose
-from zfcuda.models.checkpoints.load import UnknownNetworkError, find, load
+from zfcuda.models.checkpoints.load import find, load
+from zfcuda.models.checkpoints.loaded import UnknownNetworkError
 from zfcuda.models.checkpoints.plain_torchvision import torchvision_models
 
 State = dict[str, Tensor]

@@ -166,6 +166,7 @@ class Tied(nn.Module):
     def forward(self, x): return self.last(self.second(self.first(x.flatten(1)[:, :4])) * self.scale)
 
 network = Tied(3)
+def backbone(): return Tied(7)
 """
 
 
@@ -186,6 +187,10 @@ def test_own_networks(own: str, tmp_path: Path) -> None:
         loaded = find(f"{own}:{name}", weights=path)
         model: Any = loaded.model
         assert model.classes == CLASSES and model.preprocess == SEEN and loaded.input_size == (3, 224, 224)
+    begun = load(f"{own}:backbone")
+    begun.last = nn.Linear(4, 3)
+    model = load(f"{own}:backbone", weights=save(path, begun, f"{own}:backbone"))
+    assert same(model, begun), "its last layer was begun anew, for other classes"
     save(path, nn.Linear(4, 4), f"{own}:Other")
     assert error(f"{own}:Tied", weights=path).endswith(f"; the file says that they are of {own}:Other")
 

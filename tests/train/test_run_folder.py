@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zfcuda.train import run_folder
+from zfcuda.train import run_config, run_folder
 from zfcuda.train.run_folder import RunFolder
 
 CONFIG = {"recipe": "paper", "seed": 1, "data": {"title": "shirts", "fingerprint": "ab"}, "size": (224, 224)}
@@ -80,7 +80,7 @@ def test_another_config_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed(tmp_path).release()
-    monkeypatch.setattr(run_folder, "VERSION", 2)
+    monkeypatch.setattr(run_config, "VERSION", 2)
     with pytest.raises(ValueError, match=r"config\.json is of version 1 of a run's folder, expected 2"):
         claimed(tmp_path)
 
@@ -193,9 +193,20 @@ def test_a_full_disk_leaves_the_lines_before(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_bytes() == before
 
 
+def test_the_end_is_what_finish_was_given(tmp_path: Path) -> None:
+    folder = claimed(tmp_path)
+    assert folder.result() is None
+    folder.finish({"epoch": 3, "by_class": [0.5, math.nan]})
+    assert claimed(tmp_path, bytes_needed=1 << 60).result() == {"epoch": 3, "by_class": [0.5, None]}
+    (tmp_path / "result.json").write_text("[")
+    with pytest.raises(ValueError, match=r"result\.json is not that of a run"):
+        folder.result()
+
+
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "writes", lambda: False)
     folder = claimed(tmp_path / "run")
     folder.log({"epoch": 1})
     folder.rewind(0)
+    folder.finish({})
     assert not (tmp_path / "run").exists()

@@ -11,8 +11,10 @@ from torch import nn
 
 import zfcuda
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.order import Order
 from zfcuda.train.teacher import Teacher
 
+KEYS = [(0, 3), (0, 1), (0, 2), (0, 0)]  # view, picture
 CLASSES = ["cat", "dog", "hat"]
 PREPROCESS = zfcuda.Preprocess(224, 224, (0.4, 0.5, 0.6), (0.2, 0.3, 0.2))
 
@@ -41,18 +43,40 @@ def test_the_loss_is_the_divergence_from_its_answers_in_its_own_colours(file: st
     for temperature in (1.0, 3.0):
         p, q = (torch.softmax(x / temperature, 1).double() for x in (answers, logits))
         expected = temperature**2 * (p * (p / q).log()).sum(1)
-        torch.testing.assert_close(wise.loss(logits, pixels, temperature).double(), expected, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            wise.loss(logits, wise.answers(pixels, KEYS), temperature).double(), expected, rtol=1e-3, atol=1e-6
+        )
 
 
 def test_who_answers_as_it_does_loses_nothing_and_it_learns_nothing(file: str) -> None:
     pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
     wise = teacher(file)
     logits = wise.network(PREPROCESS.normalized(pixels)).clone().requires_grad_()
-    loss = wise.loss(logits, pixels, 2.0).sum()
+    loss = wise.loss(logits, wise.answers(pixels, KEYS[:2]), 2.0).sum()
     loss.backward()
     assert abs(loss.item()) < 1e-6 and logits.grad is not None and logits.grad.abs().max() < 1e-6
     assert not any(parameter.requires_grad for parameter in wise.network.parameters())
     assert not wise.network.training and math.isfinite(loss.item())
+
+
+def test_a_view_that_comes_again_is_answered_from_memory(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wise = teacher(file)
+    wise.keep(views=2, pictures=5)
+    pixels = torch.randint(0, 256, (4, 3, 224, 224), dtype=torch.uint8)
+    first = wise.answers(pixels, KEYS)
+    other = wise.answers(pixels[:2], [(1, 3), (1, 1)])
+    torch.testing.assert_close(first[:2], other)
+    monkeypatch.setattr(wise, "network", None)  # it is not asked again
+    assert torch.equal(wise.answers(pixels.flip(0), KEYS[::-1]), first.flip(0))
+    with pytest.raises(TypeError):
+        wise.answers(pixels[:1], [(1, 0)])
+
+
+def test_an_order_with_views_sees_them_again() -> None:
+    order = Order(seed=0, count=10, batch=5, views=2)
+    views = [{view for view, _ in order.keys(step)} for step in range(8)]
+    assert views == [{0}, {0}, {1}, {1}, {0}, {0}, {1}, {1}]
+    assert [key[1] for key in order.keys(0)] != [key[1] for key in order.keys(4)]  # another order all the same
 
 
 def test_a_teacher_of_other_classes_is_refused(file: str) -> None:

@@ -30,10 +30,10 @@ def photographs() -> dict[str, Image.Image]:
 
 
 def tell_of_drawn_things() -> None:
-    """Says that the network in the package knows no photographs, and what does."""
+    """Says that the network that answers knows no photographs, and what does."""
     print(
-        "zfcuda: the network in the package knows its twelve kinds of drawn things alone and answers any photograph "
-        f"with one of them; a network for photographs comes with: {INSTALL}",
+        "zfcuda: the network that answers knows its twelve kinds of drawn things alone and answers any photograph with "
+        f"one of them; --model clothing knows ten kinds of clothes; a network for photographs comes with: {INSTALL}",
         file=sys.stderr,
         flush=True,
     )

@@ -33,13 +33,14 @@ class PictureError(ValueError):
     """A file that is not a readable picture; the message is one line with the path and the reason."""
 
 
-def as_picture(picture: Picture, name: str = "picture") -> Image.Image:
+def as_picture(picture: Picture, name: str = "picture", *, at_least: int | None = None) -> Image.Image:
     """Any picture, upright, as 8-bit RGB, by the rules of :func:`read_picture`.
 
     Args:
         picture: a PIL picture of any mode; a path; an array uint8, grey [H,W] or [H,W,1], red, green, blue [H,W,3], or
             with transparency [H,W,4].
         name: what errors call it.
+        at_least: of a file, as :func:`read_picture` takes it.
 
     Returns:
         A PIL picture in mode "RGB"; the given one, where it is so already.
@@ -50,7 +51,7 @@ def as_picture(picture: Picture, name: str = "picture") -> Image.Image:
             file, as :func:`read_picture`.
     """
     if isinstance(picture, str | os.PathLike):
-        return read_picture(picture)
+        return read_picture(picture, at_least=at_least)
     if isinstance(picture, np.ndarray):
         picture = _of_array(picture, name)
     if not isinstance(picture, Image.Image):
@@ -99,7 +100,7 @@ def _kind(value: Any) -> str:
     return type(value).__name__ if shape is None else f"a {type(value).__name__} {list(shape)} of {value.dtype}"
 
 
-def read_picture(path: str | os.PathLike[str]) -> Image.Image:
+def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None) -> Image.Image:
     """The picture in a file, upright, as 8-bit RGB.
 
     EXIF orientation is applied; of an animation, the first frame is taken. Transparent pixels are laid on white.
@@ -109,6 +110,8 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
 
     Args:
         path: a file that Pillow can decode.
+        at_least: what the short side has to keep, in pixels: a larger picture may come smaller, by a whole factor. Of a
+            JPEG then only that much is decoded, several times faster. None: all of it.
 
     Returns:
         A loaded PIL picture in mode "RGB".
@@ -127,7 +130,12 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         with _quiet(), file.open("rb") as stream, Image.open(stream, formats=_formats()) as opened:
             if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
-            return _to_rgb(_upright(opened))
+            if at_least is None:
+                return _to_rgb(_upright(opened))
+            _draft(opened, at_least)
+            picture = _to_rgb(_upright(opened))
+            factor = min(picture.size) // at_least
+            return picture.reduce(factor) if factor > 1 else picture
     except UnidentifiedImageError:
         raise PictureError(f"{shown}: not a picture in a format that Pillow knows{_how_to_read(file)}") from None
     except Image.DecompressionBombError:
@@ -193,6 +201,14 @@ def _formats() -> list[str]:
     """What Pillow decodes itself. PostScript is not a picture but a program, which it would have Ghostscript run."""
     Image.init()
     return [name for name in Image.OPEN if name != "EPS"]
+
+
+def _draft(picture: Image.Image, at_least: int) -> None:
+    """Lets a decoder that can leave out detail, JPEG's, do that."""
+    short = min(picture.size)
+    if short >= 2 * at_least:
+        wide, high = (-(-side * at_least // short) for side in picture.size)
+        picture.draft(None, (wide, high))  # type: ignore[arg-type]
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -22,6 +22,6 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """What torch's generators are seeded with before a step, so that dropout does not depend on what came before."""
+    """What the generators are seeded with before a step, so that dropout does not depend on what came before."""
     words = np.random.SeedSequence([seed, _STEP, step, rank]).generate_state(2, np.uint32)
     return int(words[0]) << 31 | int(words[1]) >> 1

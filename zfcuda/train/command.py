@@ -16,6 +16,7 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "teacher": (str, "a network whose soft answers are learned, a name or a file"),
     "distill": (float, "the teacher's share in the loss (default: 1)"),
     "temperature": (float, "of the teacher's soft answers (default: 1)"),
+    "teacher_views": (int, "views of each picture that the teacher is asked about, which later epochs see again"),
     "epochs": (int, "how often each picture is seen"),
     "batch": (int, "pictures per step, of all processes together"),
     "rate": (float, "learning rate"),
@@ -81,6 +82,10 @@ def run_training(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     except EndedElsewhereError as error:
         if error.said:
             return 2
+        raise
+    except KeyboardInterrupt as stop:  # torchrun ends the others when one has ended
+        if isinstance(stop.__context__, EndedElsewhereError):
+            raise stop.__context__ from None
         raise
     if Ranks().first:
         test = "" if result.test is None else f", test {result.test:.2%}"

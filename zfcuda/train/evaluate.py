@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,14 +13,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from zfcuda.complaint import one_line, out_of_memory, own, reason
-from zfcuda.data.pictures import as_picture
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.network import evaluating
 from zfcuda.ranks import Ranks
-from zfcuda.train.loading import Batch, Broken, collated, deaf
+from zfcuda.train.broken import Broken, broken
+from zfcuda.train.loading import Batch, collated, deaf
+from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
-from zfcuda.train.views import Seen, TenCrops, as_read
+from zfcuda.train.views import Seen, TenCrops
+from zfcuda.train.views.normalised import Normalised
 from zfcuda.train.views.ten_crops import COUNT
 
 _AT_ONCE = 64  # images that run together
@@ -86,15 +87,15 @@ def evaluate(
         worker_init_fn=deaf,
     )
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
-    loss, five, broken = 0.0, 0, []
+    loss, five, lost = 0.0, 0, []
     with evaluating(network), torch.no_grad():
         for batch in loader:
-            broken += batch.broken
+            lost += batch.broken
             if not len(batch.labels):
                 continue
             images = view.images(batch.pixels.to(device), batch.crops.to(device))
             with autocast(device, precision):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
+                logits = network(images)
             logits = logits.float().cpu()
             labels = batch.labels[::copies]
             if copies > 1:
@@ -103,7 +104,7 @@ def evaluate(
             best = logits.topk(min(5, classes), 1).indices
             five += int((best == labels[:, None]).any(1).sum())
             confusion += torch.bincount(labels * classes + best[:, 0], minlength=classes**2).view(classes, classes)
-    parts = ranks.gathered((loss, five, confusion, broken))
+    parts = ranks.gathered((loss, five, confusion, lost))
     confusion = torch.stack([part[2] for part in parts]).sum(0)
     count = max(1, int(confusion.sum()))
     return Score(
@@ -125,9 +126,10 @@ def autocast(device: str | torch.device, precision: torch.dtype) -> Any:
 @dataclass(frozen=True)
 class _Centre:
     preprocess: Preprocess
+    normalised: Normalised = field(default_factory=Normalised)
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return as_read(self.preprocess, pixels)
+        return self.normalised(self.preprocess, pixels)
 
 
 class _Whole(Dataset[Any]):
@@ -139,17 +141,14 @@ class _Whole(Dataset[Any]):
 
     def __getitem__(self, index: int) -> list[tuple[Seen, int]] | Broken:
         try:
-            picture = as_picture(self.source.item(index))  # type: ignore[arg-type]
+            picture = picture_of(self.source, index, index)
             label = self.labels[index]
             if self.ten is not None:
                 centre = self.ten.centre(picture)
                 return [(self.ten.crop(centre, number), label) for number in range(COUNT)]
             return [(Seen(_pixels(self.preprocess.crop(picture))), label)]
         except Exception as error:
-            if out_of_memory(error):
-                raise
-            said = one_line(" ".join((str(error) if own(error) else reason(error)).split()))
-            return Broken(index, self.names[index], said)
+            return broken(index, self.names[index], error)
 
 
 def _pixels(picture: Image.Image) -> Tensor:

@@ -9,6 +9,13 @@ import numpy as np
 import torch
 
 
+def seed_generators(seed: int) -> None:
+    """Seeds all of them. seed: below 2**63."""
+    random.seed(seed)
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+    torch.manual_seed(seed)
+
+
 def generator_states() -> dict[str, Any]:
     """The states of this process's generators: Python's, NumPy's, torch's, and those of its devices.
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from zfcuda.complaint import one_line, out_of_memory, own, reason
-from zfcuda.data.pictures import as_picture
+from zfcuda.complaint import one_line
+from zfcuda.train.broken import Broken, broken
 from zfcuda.train.chance import view_dice
 from zfcuda.train.order import Order
+from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
 from zfcuda.train.views.view import Seen, View
 
@@ -23,20 +24,11 @@ _LOOKED_AT = 8  # pictures, before a training begins
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A picture that cannot be read: its number, its name, and the reason in one line."""
-
-    index: int
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Batch:
     """What a process gets of a step.
 
     Attributes:
-        pixels: uint8 [n,C,H,W].
+        pixels: uint8 [n,C,H,W], channels_last.
         crops: int64 [n], as of :class:`Seen`.
         labels: int64 [n].
         broken: the pictures that were left out.
@@ -58,13 +50,10 @@ class Samples(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Seen, int] | Broken:
         epoch, index = key
         try:
-            picture = as_picture(self.source.item(index))  # type: ignore[arg-type]
+            picture = picture_of(self.source, index, self.seed, epoch, index)
             return self.view(picture, view_dice(self.seed, epoch, index), epoch), self.labels[index]
         except Exception as error:
-            if out_of_memory(error):
-                raise
-            said = one_line(" ".join((str(error) if own(error) else reason(error)).split()))
-            return Broken(index, self.names[index], said)
+            return broken(index, self.names[index], error)
 
 
 def check_pictures(samples: Samples) -> None:
@@ -75,17 +64,18 @@ def check_pictures(samples: Samples) -> None:
     """
     count = len(samples.names)
     tried = [samples[0, index] for index in range(0, count, -(-count // _LOOKED_AT))]
-    broken = [each for each in tried if isinstance(each, Broken)]
-    if len(broken) == len(tried):
-        raise ValueError(
-            f"data: none of {len(tried)} training pictures can be used: {one_line(broken[0].name)}: {broken[0].reason}"
-        )
+    lost = [each for each in tried if isinstance(each, Broken)]
+    if len(lost) == len(tried):
+        said = f"{one_line(lost[0].name)}: {lost[0].reason}"
+        raise ValueError(f"data: none of {len(tried)} training pictures can be used; {said}")
 
 
 def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
     """One batch of what could be read."""
     whole = [sample for sample in samples if not isinstance(sample, Broken)]
-    pixels = torch.stack([seen.pixels for seen, _ in whole]) if whole else torch.empty((0, 3, 1, 1), dtype=torch.uint8)
+    # Pictures have their channels last, and so have the images of the network.
+    rows = [seen.pixels.permute(1, 2, 0) for seen, _ in whole] or [torch.empty((0, 1, 1, 3), dtype=torch.uint8)]
+    pixels = (torch.stack(rows) if whole else rows[0]).permute(0, 3, 1, 2)
     crops = torch.tensor([seen.crop for seen, _ in whole], dtype=torch.int64)
     labels = torch.tensor([label for _, label in whole], dtype=torch.int64)
     return Batch(pixels, crops, labels, [sample for sample in samples if isinstance(sample, Broken)])

@@ -45,7 +45,7 @@ class Log:
         Raises:
             ValueError: the disk refuses; the lines before are there.
         """
-        line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
+        line = json.dumps(finite(row), allow_nan=False).encode() + b"\n"
         try:
             new = not self.path.exists()
             with self.path.open("ab", buffering=0) as stream:
@@ -87,17 +87,18 @@ class Log:
         return ValueError(f"log: {one_line(os.fspath(self.path))}: cannot be written to ({error.strerror or error})")
 
 
+def finite(value: Any) -> Any:
+    """A value with every number in it that is not finite as None, which JSON can say."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ import torch
 from tqdm import tqdm
 
 from zfcuda.complaint import one_line
-from zfcuda.files.drafts import whole
+from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
 from zfcuda.ranks import Ranks, own_device
+from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
-from zfcuda.train.loading import Batch, Samples, batches, check_pictures
-from zfcuda.train.network import Subject, subject, tried
+from zfcuda.train.generators import seed_generators
+from zfcuda.train.loading import Samples, batches, check_pictures
+from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
 from zfcuda.train.pace import Pace
@@ -33,6 +35,8 @@ from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_d
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
+from zfcuda.train.trial import tried
+from zfcuda.version import __version__
 
 _SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
 
@@ -99,16 +103,21 @@ class Run:
             if options.precision == "auto"
             else getattr(torch, options.precision or "float32")
         )
-        self.order = Order(options.seed, len(sets.train.names), options.batch or 1, self.ranks.rank, self.ranks.count)
+        self.order = Order(
+            options.seed,
+            len(sets.train.names),
+            options.batch or 1,
+            self.ranks.rank,
+            self.ranks.count,
+            options.teacher_views,
+        )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
         self.unused = tried(self.subject, options, len(sets.classes))
-        self.folder.claim(
-            self._config(),
-            bytes_needed=self._bytes_needed(),
-            changing={name: getattr(options, name) for name in OF_THE_START},
-        )
+        self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
         self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
+        self.validated = 0  # epochs
+        self.cut: int | None = None  # the time of the file that cut the rate last
         self.seconds = 0.0  # of earlier starts
         self.started = time.monotonic()
 
@@ -118,12 +127,14 @@ class Run:
         self.preprocess = preprocess_for(
             self.subject, sets.train, options, ranks=self.ranks, workers=self._workers(), kept=self.folder.path
         )
+        view = view_for(self.preprocess, options)
         with self.ranks.alike():
+            check_pictures(Samples(sets.train, view, options.seed))
             teacher = None
             if options.teacher is not None:
                 teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
-            view = view_for(self.preprocess, options)
-            check_pictures(Samples(sets.train, view, options.seed))
+                if options.teacher_views:
+                    teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
             self.subject.model,
             view,
@@ -140,72 +151,99 @@ class Run:
 
     def result(self) -> Result:
         """Goes on to the end."""
-        if self.ranks.of_first(self.folder.result.exists()):
+        done = self.ranks.of_first(self.folder.result() if self.ranks.first else None)
+        if done is not None:
             if self.show:
-                print(f"{one_line(str(self.folder.path))}: this run is finished")
-            text = self.ranks.of_first(self.ranks.first and self.folder.result.read_text(encoding="utf-8"))
-            return self._result(json.loads(text))
+                print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
+            return self._result(done)
         self._prepare()
         self._resume()
         workers = self._workers()
-        samples = Samples(self.sets.train, self.training.view, self.options.seed)
-        loader = batches(samples, self.order, self.training.step, self.steps, workers)
-        with (
-            self.pace.kept(),
-            tqdm(total=self.steps, initial=self.training.step, unit="step", disable=not self.show) as bar,
-        ):
+        with self.pace.kept():
             try:
-                self._learn(loader, workers, bar)
+                self._learn(workers)
             except KeyboardInterrupt as stop:
-                self._save()
-                epoch, step = divmod(self.training.step, self.order.steps)
-                stop.args = (f"the same command goes on in epoch {epoch + 1}, after step {step} of {self.order.steps}",)
+                if self.training.whole:
+                    with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
+                        self._save()
+                    stop.args = (f"the same command goes on {self._place()}",)
+                else:  # a step was broken off by an error
+                    stop.args = ("the same command goes on from the last checkpoint",)
                 raise
-        return self._finish(workers)
+        try:
+            return self._finish(workers)
+        except KeyboardInterrupt as stop:
+            stop.args = ("all epochs are done; the same command goes on with the test",)
+            raise
 
-    def _learn(self, loader: Iterator[Batch], workers: int, bar: Any) -> None:
+    def _learn(self, workers: int) -> None:
+        """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
+        training, steps = self.training, self.order.steps
+        samples = Samples(self.sets.train, training.view, self.options.seed)
+        loader = batches(samples, self.order, training.step, self.steps, workers)
         saved = time.monotonic()
-        while self.training.step < self.steps:
-            batch = next(loader)
-            agreed = self.pace.agree(len(batch.labels), time.monotonic() - saved > 60 * self.options.save_minutes)
-            self.training.learn(batch, agreed.pictures)
-            bar.update()
-            if self.training.step % _SHOWN == 0:
-                self._look(bar)
-            if self.training.step % self.order.steps == 0:
-                self._validate(workers)
-            if agreed.stop is not None:
-                raise agreed.stop
-            if agreed.save or self.training.step % self.order.steps == 0:
-                self._save()
-                saved = time.monotonic()
+        with tqdm(total=self.steps, initial=training.step, unit="step", disable=not self.show) as bar:
+            while self.validated * steps < self.steps:
+                if training.step == (self.validated + 1) * steps:
+                    self._validate(workers)
+                    saved = time.monotonic()
+                    if (stop := self.pace.agree().stop) is not None:
+                        raise stop
+                    continue
+                batch = next(loader)
+                due = time.monotonic() - saved > 60 * self.options.save_minutes
+                agreed = self.pace.agree(len(batch.labels), due)
+                with held():
+                    training.learn(batch, self.order.keys(training.step), agreed.pictures)
+                bar.update()
+                if training.step % _SHOWN == 0:
+                    self._look(bar)
+                if agreed.stop is not None:
+                    raise agreed.stop
+                if agreed.save:
+                    with held():
+                        self._save()
+                    saved = time.monotonic()
+
+    def _place(self) -> str:
+        epoch, step = divmod(self.training.step, self.order.steps)
+        if epoch > self.validated:
+            return f"with the validation of epoch {epoch}"
+        return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
     def _resume(self) -> None:
         found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
         if found is None:
             self.folder.rewind(0)
             return
-        step, state = found
+        _, state = found
         self.training.load_state(state["training"])
         self.best, self.seconds = state["best"], state["seconds"]
-        self.folder.rewind(self.training.step // self.order.steps)
+        self.validated, self.cut = state["validated"], state["cut"]
+        self.folder.rewind(self.validated)
         if self.show:
-            tqdm.write(f"going on after step {step} of {self.steps}")
+            tqdm.write(f"going on {self._place()}")
 
     def _save(self) -> None:
         self._check()
-        seconds = self.seconds + time.monotonic() - self.started
-        state = {"training": self.training.state(), "best": self.best, "seconds": seconds}
+        state = {
+            "training": self.training.state(),
+            "best": self.best,
+            "seconds": self.seconds + time.monotonic() - self.started,
+            "validated": self.validated,
+            "cut": self.cut,
+        }
         if self.ranks.first:
             self.checkpoints.save(self.training.step, state)
 
     def _check(self) -> None:
-        loss = float(self.training.sums[0])
+        loss = self.ranks.summed([float(self.training.sums[0])])[0]
         if not math.isfinite(loss):
-            raise NotFiniteError(
-                f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate or "
-                "--clip may help"
-            )
+            with self.ranks.alike():  # the first process alone tells
+                raise NotFiniteError(
+                    f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate "
+                    "or --clip may help"
+                )
 
     def _look(self, bar: Any) -> None:
         loss, right, five, count = self.training.sums.tolist()
@@ -215,15 +253,36 @@ class Run:
         bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
 
     def _validate(self, workers: int) -> None:
+        """Validates an epoch. What it changes is changed at once at the end, and saved."""
         self._check()
         training = self.training
         training.alike()
         score = self._score(self.sets.validation, workers)
-        loss, right, five, count = training.total()
+        sums = training.total()
+        cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
+        with held():
+            self._count(score, sums)
+            if cut is not None and cut != self.cut:
+                for group in training.optimizer.param_groups:
+                    group["lr"] *= self.options.factor
+                self.cut = cut
+            self._save()
+            if cut is not None and self.ranks.first:
+                self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
+        if self.show:
+            tqdm.write(
+                f"epoch {self.validated}: validation {score.top1:.2%} (best {self.best['top1']:.2%}, "
+                f"epoch {self.best['epoch']})"
+            )
+
+    def _count(self, score: Score, sums: list[float]) -> None:
+        """Keeps what came of an epoch: the best weights, the last, a line of the log."""
+        training = self.training
+        loss, right, five, count = sums
         training.sums.zero_()
-        epoch = training.step // self.order.steps
+        self.validated += 1
         row = {
-            "epoch": epoch,
+            "epoch": self.validated,
             "step": training.step,
             "loss": loss / max(1, count),
             "top1": right / max(1, count),
@@ -235,31 +294,23 @@ class Run:
             "broken": len(training.all_broken()),
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
-        schedule = training.schedule
-        if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            schedule.step(1 - score.top1)
-            self._cut()
+        if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            training.schedule.step(1 - score.top1)
         better = (score.top1, -score.loss) > (self.best["top1"], -self.best["loss"])
         if better:
-            self.best = {"epoch": epoch, "top1": score.top1, "loss": score.loss}
+            self.best = {"epoch": self.validated, "top1": score.top1, "loss": score.loss}
         if self.ranks.first:
             if better:
-                self._write(self.folder.weights)
-            self._write(self.folder.last)
+                self._write(self.folder.weights, score)
+            self._write(self.folder.last, score)
             self.folder.log(row)
-        if self.show:
-            tqdm.write(
-                f"epoch {epoch}: loss {row['loss']:.3f}, validation {score.top1:.2%} (best {self.best['top1']:.2%})"
-            )
 
-    def _cut(self) -> None:
-        """A file `cut` in the run's folder cuts the rate by hand, as the paper did."""
-        cut = self.folder.path / "cut"
-        if self.ranks.of_first(cut.exists()):
-            for group in self.training.optimizer.param_groups:
-                group["lr"] *= self.options.factor
-            if self.ranks.first:
-                cut.unlink()
+    def _asked_to_cut(self) -> int | None:
+        """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
+        try:
+            return self.folder.cut.stat().st_mtime_ns
+        except OSError:
+            return None
 
     def _finish(self, workers: int) -> Result:
         training = self.training
@@ -275,13 +326,13 @@ class Run:
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
         facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
-        if self.ranks.first:
-            with whole(self.folder.result, durable=True) as [draft]:
-                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        self.folder.finish(facts)
         return self._result(facts)
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
+        # What a network draws as eval too: the same, however often an evaluation was broken off.
+        seed_generators(step_seed(options.seed, self.training.step, self.ranks.rank))
         ten = ten_view(self.preprocess) if options.views == 10 else None
         return evaluate(
             self.training.kept,
@@ -295,23 +346,28 @@ class Run:
             ranks=self.ranks,
         )
 
-    def _write(self, path: Path) -> None:
-        save_trained(
-            path,
-            self.training.kept,
-            network=self.subject.name,
-            options=self.subject.options,
-            classes=self.sets.classes,
-            preprocess=self.preprocess,
-            facts={
-                "command": self.command,
-                "recipe": self.options.recipe,
-                "seed": self.options.seed,
-                "data": self.sets.title,
-                "epoch": self.best["epoch"],
-                "validation": self.best["top1"],
-            },
-        )
+    def _write(self, path: Path, score: Score) -> None:
+        facts = {
+            "command": self.command,
+            "recipe": self.options.recipe,
+            "seed": self.options.seed,
+            "data": self.sets.title,
+            "epoch": self.validated,
+            "validation": score.top1,
+        }
+        try:
+            save_trained(
+                path,
+                self.training.kept,
+                network=self.subject.name,
+                options=self.subject.options,
+                classes=self.sets.classes,
+                preprocess=self.preprocess,
+                facts=facts,
+            )
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise ValueError(f"out: {one_line(os.fspath(path))}: cannot be written to ({said})") from error
 
     def _result(self, facts: dict[str, Any]) -> Result:
         return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
@@ -324,8 +380,19 @@ class Run:
         return min(8, cores // max(1, min(beside, self.ranks.count)))
 
     def _config(self) -> dict[str, Any]:
+        """What makes a run another one."""
         chosen = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in OF_THE_START}
-        return chosen | {"data": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes}
+        weights = self.subject.model.state_dict()
+        shapes = hashlib.sha256(repr([(name, list(value.shape)) for name, value in weights.items()]).encode())
+        count = sum(value.numel() for value in weights.values())
+        return chosen | {
+            "data": {"title": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes},
+            "network": f"{len(weights)} tensors of {count:,} numbers ({shapes.hexdigest()[:8]})",
+        }
+
+    def _changing(self) -> dict[str, Any]:
+        chosen = {name: getattr(self.options, name) for name in OF_THE_START}
+        return chosen | {"processes": self.ranks.count, "zfcuda": __version__, "torch": torch.__version__}
 
     def _bytes_needed(self) -> int:
         """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""

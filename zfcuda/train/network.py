@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from zfcuda.complaint import out_of_memory, reason
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.architectures.initialise import he, small_normal
+from zfcuda.models.architectures.last_layer import with_classes
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
-from zfcuda.network import evaluating, layers
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.network import layers
 from zfcuda.train.options import Options
 
 PRETRAINED = "pretrained"
@@ -50,20 +49,24 @@ def subject(options: Options, classes: int) -> Subject:
     """
     torch.manual_seed(options.seed)
     name = options.model
-    shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
     if options.weights is None:
+        shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
         if name in NAMES:
             model: nn.Module = entry(name).build(classes, **shape)  # type: ignore[call-arg]
         else:
-            model = _for_classes(find(name, num_classes=None).model, classes)[0]
+            loaded = find(name)
+            name = loaded.origin or name
+            shape = dict(loaded.options)
+            model = with_classes(loaded.model, classes)[0]
         _initialise(model, options)
-        return Subject(_prepared(model, options), name, {"num_classes": classes, **shape}, None)
+        return Subject(_prepared(model, options), name, {**shape, "num_classes": classes}, None)
     loaded = find(name, weights=None if options.weights == PRETRAINED else options.weights)
     if not loaded.trained:
         raise ValueError(f"weights: {name} has none that are installed; name a file")
     preprocess = as_ours(getattr(loaded.model, "preprocess", None))
-    model, begun = _for_classes(loaded.model, classes)
-    return Subject(_prepared(model, options), name, {"num_classes": classes, **shape}, preprocess, begun)
+    model, begun = with_classes(loaded.model, classes)
+    built = {**loaded.options, "num_classes": classes}
+    return Subject(_prepared(model, options), loaded.origin or name, built, preprocess, begun)
 
 
 def _initialise(model: nn.Module, options: Options) -> None:
@@ -83,62 +86,6 @@ def he_for_training(model: nn.Module) -> None:
     weighted = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in (*weighted[:1], *weighted[1:][-1:]):
         nn.init.normal_(layer.weight, std=_FIRST_DEVIATION)
-
-
-def _for_classes(model: nn.Module, classes: int) -> tuple[nn.Module, str | None]:
-    """The network with a last layer for so many classes: its own, or a new one of zeros, and that one's name."""
-    found = [name for name in layers(model) if isinstance(model.get_submodule(name), nn.Linear | nn.Conv2d)]
-    if not found:
-        raise ValueError("model: expected a network with a last linear layer, found none")
-    name = found[-1]
-    last = model.get_submodule(name)
-    if isinstance(last, nn.Linear):
-        if last.out_features == classes:
-            return model, None
-        fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
-    else:
-        assert isinstance(last, nn.Conv2d)
-        if last.out_channels == classes:
-            return model, None
-        fresh = nn.Conv2d(last.in_channels, classes, last.kernel_size, bias=last.bias is not None)  # type: ignore[arg-type]
-    for parameter in fresh.parameters():
-        nn.init.zeros_(parameter)
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, fresh)
-    return model, name
-
-
-def tried(subject: Subject, options: Options, classes: int) -> bool:
-    """Runs a network once, and back, before a training of it begins.
-
-    Returns:
-        whether something that may learn has no part in the answer: what processes have to tell one another then.
-
-    Raises:
-        ValueError: it cannot read images of this size, its answers are no logits, or nothing of it learns.
-    """
-    model, preprocess = subject.model, subject.preprocess if options.mean == "model" else None
-    shape = (3, options.size or 224, options.size or 224)
-    if preprocess is not None:
-        shape = (len(preprocess.mean), *preprocess.sides)
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not learning:
-        raise ValueError(f"freeze_below: expected a layer with weights at or above it, got {options.freeze_below!r}")
-    if options.crops == "close_ups" and options.close_ups:
-        without_last_pooling(model)
-    images = torch.zeros(1, *shape).contiguous(memory_format=torch.channels_last)
-    with evaluating(model), torch.enable_grad():
-        try:
-            logits = model(images)
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            size = f"{shape[1]} x {shape[2]}"
-            raise ValueError(f"model: {subject.name} cannot read images of {size} ({reason(error)})") from error
-        if not isinstance(logits, Tensor) or logits.shape != (1, classes):
-            got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"model: expected logits [1, {classes}] of {subject.name}, got {got}")
-        return None in torch.autograd.grad(logits.sum(), learning, allow_unused=True)
 
 
 def _prepared(model: nn.Module, options: Options) -> nn.Module:

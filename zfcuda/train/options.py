@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_WHOLE = ("epochs", "batch", "views", "short_side", "size", "patience")
+_WHOLE = ("epochs", "batch", "views", "teacher_views", "short_side", "size", "patience")
 _NATURAL = ("seed", "workers", "warm_up", "close_ups")
 _SHARES = ("dropout", "label_smoothing", "ema", "momentum", "colour", "distill")  # from 0 to below 1, or 1 for the last
 _POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
@@ -40,6 +40,8 @@ class Options:
         teacher: a network whose soft answers are learned beside the labels (Hinton et al. 2015).
         distill: the share of the teacher in the loss.
         temperature: of the soft answers.
+        teacher_views: how many views of each picture the teacher is asked about; later epochs see these again, and its
+            answers are kept: [teacher_views, pictures, classes] of float32. None: another view in every epoch.
         epochs: how often each picture is seen.
         batch: pictures per step, of all processes together.
         rate: the learning rate; of a cosine its largest.
@@ -85,6 +87,7 @@ class Options:
     teacher: str | None = None
     distill: float = 1.0
     temperature: float = 1.0
+    teacher_views: int | None = None
     epochs: int | None = None
     batch: int | None = None
     rate: float | None = None
@@ -141,6 +144,8 @@ class Options:
             raise ValueError("dropout: expected from 0 to below 1, got 1")
         if self.ema == 1:
             raise ValueError("ema: expected from 0 to below 1, got 1")
+        if self.teacher_views is not None and self.teacher is None:
+            raise ValueError(f"teacher_views: expected none without a teacher, got {self.teacher_views}")
         if self.views not in (None, 1, 10):
             raise ValueError(f"views: expected 1 or 10, got {self.views}")
         if self.smallest is not None and not 0 < self.smallest <= 1:

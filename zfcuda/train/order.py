@@ -21,6 +21,7 @@ class Order:
         count: of pictures.
         batch: pictures of a step, of all processes together.
         rank, ranks: which process this is, of how many.
+        views: after so many epochs pictures are seen as they were before; None: in every epoch anew.
     """
 
     seed: int
@@ -28,6 +29,7 @@ class Order:
     batch: int
     rank: int = 0
     ranks: int = 1
+    views: int | None = None
     _known: tuple[int, np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,10 +44,11 @@ class Order:
         return self.count // self.batch
 
     def keys(self, step: int) -> list[tuple[int, int]]:
-        """(epoch, index) of this process's pictures in a step of the whole run."""
+        """(view, index) of this process's pictures in a step of the whole run; a view is an epoch, modulo `views`."""
         epoch, at = divmod(step, self.steps)
         if self._known is None or self._known[0] != epoch:
             self._known = epoch, order(self.seed, epoch, self.count)
         share = self.batch // self.ranks
         start = at * self.batch + self.rank * share
-        return [(epoch, int(index)) for index in self._known[1][start : start + share]]
+        seen = epoch % self.views if self.views else epoch
+        return [(seen, int(index)) for index in self._known[1][start : start + share]]

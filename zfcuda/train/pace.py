@@ -46,8 +46,8 @@ class Pace:
         with noted() as self._came:
             try:
                 yield
-            except KeyboardInterrupt:
-                self._came.clear()  # what came while it was followed
+            except BaseException:  # what came says no more than this does
+                self._came.clear()
                 raise
 
     def agree(self, pictures: int = 0, save: bool = False) -> Agreed:

@@ -12,17 +12,15 @@ from typing import Any
 import torch.distributed as dist
 
 from zfcuda.complaint import one_line
-from zfcuda.files.drafts import synced, whole
+from zfcuda.files.drafts import whole
 from zfcuda.memory.budget import spoken_bytes
-from zfcuda.train.log import Log
+from zfcuda.train.log import Log, finite
+from zfcuda.train.run_config import check_config, write_config
 
 try:
     import fcntl
 except ImportError:  # no POSIX: nothing is locked
     fcntl = None  # type: ignore[assignment]
-
-VERSION = 1  # of the folder's files; another one is refused
-_LONGEST = 80  # characters of a value in a refusal
 
 
 def writes() -> bool:
@@ -38,8 +36,8 @@ class RunFolder:
         config: config.json, what the training is of.
         weights: weights.safetensors, the best on validation.
         last: last.safetensors, the last.
-        result: result.json, which is there when the training has ended.
         checkpoints: the folder of the checkpoints.
+        cut: a file that the user makes to cut the learning rate by hand.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -47,8 +45,9 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.weights = self.path / "weights.safetensors"
         self.last = self.path / "last.safetensors"
-        self.result = self.path / "result.json"
         self.checkpoints = self.path / "checkpoints"
+        self.cut = self.path / "cut"
+        self._result = self.path / "result.json"
         self._log = Log(self.path / "log.jsonl")
         self._lock: int | None = None
 
@@ -67,17 +66,16 @@ class RunFolder:
         """
         if not writes():
             return
-        here: dict[str, Any] = json.loads(json.dumps(dict(config)))
         self._check_files()
-        if not self.result.exists():
+        if not self._result.exists():
             self._check_space(bytes_needed)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take()
             if os.path.lexists(self.config):
-                self._compare(here)
+                check_config(self.config, config)
             else:
-                self._begin({**here, "changing": dict(changing or {})})
+                write_config(self.config, config, changing or {})
             self._log.mend()
         except OSError as error:
             raise ValueError(f"out: {self._shown}: cannot be written to ({error.strerror or error})") from error
@@ -116,6 +114,35 @@ class RunFolder:
         if writes():
             self._log.cut(epoch)
 
+    def result(self) -> dict[str, Any] | None:
+        """What `finish` was given; None before the end.
+
+        Raises:
+            ValueError: result.json was changed.
+        """
+        if not self._result.exists():
+            return None
+        try:
+            found = json.loads(self._result.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ValueError(f"out: {one_line(os.fspath(self._result))} is not that of a run")
+        return found
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Writes result.json, which says that the training has ended, and how. Numbers that are not finite become null.
+
+        Raises:
+            ValueError: the disk refuses; the training has not ended.
+        """
+        if writes():
+            try:
+                with whole(self._result, durable=True) as [draft]:
+                    draft.write_text(json.dumps(finite(facts), indent=2) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise ValueError(f"out: {self._shown}: cannot be written to ({error.strerror or error})") from error
+
     @property
     def _shown(self) -> str:
         return one_line(os.fspath(self.path))
@@ -123,10 +150,10 @@ class RunFolder:
     def _check_files(self) -> None:
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise ValueError(f"out: expected a folder, got a file, {self._shown}")
-        for file in (self.config, self._log.path, self.weights, self.last, self.result):
+        for file in (self.config, self._log.path, self.weights, self.last, self._result):
             if os.path.lexists(file) and not file.is_file():
                 raise ValueError(f"out: {one_line(os.fspath(file))} is not a regular file")
-        files = [self._log.path, self.weights, self.last, self.result, self.checkpoints]
+        files = [self._log.path, self.weights, self.last, self._result, self.checkpoints]
         if not self.config.exists() and (there := [file.name for file in files if os.path.lexists(file)]):
             raise ValueError(
                 f"out: {self._shown} holds {', '.join(there)} without the config.json of a run; take another folder"
@@ -160,43 +187,3 @@ class RunFolder:
         self._lock = descriptor
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        with whole(self.config, durable=True) as [draft]:
-            draft.write_text(json.dumps({"version": VERSION, **config}, indent=2) + "\n", encoding="utf-8")
-        synced(self.path.absolute().parent)
-
-    def _compare(self, config: dict[str, Any]) -> None:
-        shown = one_line(os.fspath(self.config))
-        try:
-            there = json.loads(self.config.read_text(encoding="utf-8"))
-            version = there.pop("version")
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise ValueError(f"out: {shown} is not that of a run; take another folder") from None
-        if version != VERSION:
-            raise ValueError(
-                f"out: {shown} is of version {_short(version)} of a run's folder, expected {VERSION}; "
-                "take another folder, or the zfcuda that made it"
-            )
-        there.pop("changing", None)
-        differences = _differences(there, config)
-        if differences:
-            raise ValueError(f"out: {self._shown} holds another run: {'; '.join(differences)}; take another folder")
-
-
-def _differences(there: Any, here: Any, at: str = "") -> list[str]:
-    """What differs between two configurations, by name, with both values."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        return [
-            said
-            for key in {**there, **here}
-            for said in _differences(there.get(key), here.get(key), f"{at}.{key}" if at else str(key))
-        ]
-    if json.dumps(there) == json.dumps(here):
-        return []
-    return [f"{at} is {_short(there)} there, {_short(here)} here"]
-
-
-def _short(value: Any) -> str:
-    text = one_line(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from zfcuda.ranks import Ranks
+from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
 from zfcuda.train.closely import Forward, without_last_pooling
 from zfcuda.train.evaluate import autocast
-from zfcuda.train.generators import generator_states, restore_generators
-from zfcuda.train.loading import Batch, Broken
+from zfcuda.train.generators import generator_states, restore_generators, seed_generators
+from zfcuda.train.loading import Batch
 from zfcuda.train.network import frozen
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
@@ -29,6 +31,7 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
     """
@@ -47,6 +50,7 @@ class Training:
         teacher: Teacher | None = None,
         unused: bool = False,
     ) -> None:
+        """unused: whether something that may learn has no part in the answer, see :func:`zfcuda.train.trial.tried`."""
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
         self.view, self.options, self.classes, self.precision = view, options, classes, precision
@@ -56,6 +60,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
         close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
@@ -81,23 +86,26 @@ class Training:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def learn(self, batch: Batch, pictures: int | None = None) -> None:
+    def learn(self, batch: Batch, keys: Sequence[tuple[int, int]], pictures: int | None = None) -> None:
         """One step.
 
         Args:
             batch: this process's part of it.
-            pictures: how many all processes have together; None: this one is alone.
+            keys: as of :meth:`Order.keys`, of the pictures of the batch and the broken ones.
+            pictures: how many whole ones all processes have together; None: this one is alone.
         """
-        pictures = len(batch.labels) if pictures is None else pictures
-        torch.manual_seed(step_seed(self.options.seed, self.step, self.ranks.rank))
+        self.whole = False
+        seed_generators(step_seed(self.options.seed, self.step, self.ranks.rank))
         self.broken.update({each.index: each for each in batch.broken})
+        pictures = len(batch.labels) if pictures is None else pictures
         if pictures:
-            self._learn(batch, pictures)
+            self._learn(batch, keys, pictures)
         if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
             self.schedule.step()
         self.step += 1
+        self.whole = True
 
-    def _learn(self, batch: Batch, pictures: int) -> None:
+    def _learn(self, batch: Batch, keys: Sequence[tuple[int, int]], pictures: int) -> None:
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
@@ -105,14 +113,19 @@ class Training:
             each.to(self.device, non_blocking=True) for each in (batch.pixels, batch.crops, batch.labels)
         )
         close = isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
+        some = len(labels) > 0
         # Where all pictures of a process are broken, it has nothing to say, but the others wait for it.
-        images = self.view.images(pixels, crops) if len(labels) else self._nothing(close)
+        images = self.view.images(pixels, crops) if some else self._nothing(close)
         with autocast(self.device, self.precision):
-            logits = self.forward(images.contiguous(memory_format=torch.channels_last), close)
+            logits = self.forward(images, close)
         logits = logits.float()
-        # The gradients of the processes are averaged, and each has its own number of pictures.
-        loss = self._loss(logits, pixels, labels).sum() if len(labels) else logits.sum() * 0
+        answers = None
+        if self.teacher is not None and some:
+            broken = {each.index for each in batch.broken}
+            answers = self.teacher.answers(pixels, [key for key in keys if key[1] not in broken])
+        loss = self._loss(logits, answers, labels).sum() if some else logits.sum() * 0
         self.optimizer.zero_grad(set_to_none=True)
+        # The gradients of the processes are averaged, and each has its own number of whole pictures.
         torch.autograd.backward(loss * self.ranks.count / pictures)
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -121,7 +134,7 @@ class Training:
             renormalise(self.network, self.options.filter_rms)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        if len(labels):
+        if some:
             self._count(loss.detach(), logits.detach(), labels)
 
     def _nothing(self, close: bool) -> Tensor:
@@ -130,7 +143,8 @@ class Training:
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 layer.eval()
         sides = (CLOSE_UP, CLOSE_UP) if close else self.view.preprocess.sides
-        return torch.zeros(2, len(self.view.preprocess.mean), *sides, device=self.device)
+        images = torch.zeros(2, len(self.view.preprocess.mean), *sides, device=self.device)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def alike(self) -> None:
         """Gives the network of every process the first one's buffers: each has its own statistics of batch norms."""
@@ -138,14 +152,14 @@ class Training:
             for buffer in [*self.network.buffers(), *(() if self.average is None else self.average.module.buffers())]:
                 torch.distributed.broadcast(buffer, 0)
 
-    def _loss(self, logits: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
-        share = self.options.distill if self.teacher is not None else 0.0
+    def _loss(self, logits: Tensor, answers: Tensor | None, labels: Tensor) -> Tensor:
+        share = self.options.distill if answers is not None else 0.0
         loss = torch.zeros(len(labels), device=self.device)
         if share < 1:
             smooth = self.options.label_smoothing or 0.0
             loss = loss + (1 - share) * F.cross_entropy(logits, labels, reduction="none", label_smoothing=smooth)
-        if self.teacher is not None and share:
-            loss = loss + share * self.teacher.loss(logits, pixels, self.options.temperature)
+        if answers is not None and share:
+            loss = loss + share * Teacher.loss(logits, answers, self.options.temperature)
         return loss
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -153,14 +167,15 @@ class Training:
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, of all processes: each has to call it. Another number of them may go on from it."""
+        """What a checkpoint keeps, of all processes: each makes the call. Any number of them may go on from it."""
         return {
             "step": self.step,
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "schedule": self.schedule.state_dict(),
             "sums": self.total(),
+            "teacher": None if self.teacher is None else self.teacher.kept,
             "broken": [[each.index, each.name, each.reason] for each in self.all_broken()],
             "random": self.ranks.gathered(generator_states()),
         }
@@ -173,17 +188,19 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.sums.copy_(torch.tensor(state["sums"]))
+        self.sums.copy_(torch.tensor(state["sums"], dtype=torch.float64))
         if not self.ranks.first:  # they are added up
             self.sums.zero_()
+        if self.teacher is not None and state["teacher"] is not None:
+            self.teacher.kept = state["teacher"]
         self.broken = {each[0]: Broken(*each) for each in state["broken"]}
         restore_generators(state["random"][self.ranks.rank % len(state["random"])])
 
     def total(self) -> list[float]:
-        """The sums of all processes; each has to call it."""
+        """The sums of all processes; each makes the call."""
         return self.ranks.summed(self.sums.tolist())
 
     def all_broken(self) -> list[Broken]:
-        """The pictures that no process could read so far; each has to call it."""
+        """The pictures that no process could read so far; each makes the call."""
         found = {each.index: each for part in self.ranks.gathered(list(self.broken.values())) for each in part}
         return [found[index] for index in sorted(found)]

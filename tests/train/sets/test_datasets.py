@@ -99,7 +99,7 @@ def test_items_that_cannot_be_read() -> None:
         ((labelled([0, 1]), labelled([0, 2])), "validation: expected labels of 0 to 1, got 2 for item 1"),
         (labelled([0, 0]), "expected two classes or more, got 1"),
         (labelled([0.5, 1.0]), "expected pairs of a picture and a label"),
-        (labelled([0, 1], (8, 8)), r"expected pictures or images \[C,H,W\], got a Tensor \[8, 8\]"),
+        (labelled([0, 1], (8, 8)), r"expected an image \[C,H,W\] of 1 or 3 channels, got a Tensor \[8, 8\]"),
         ([], "expected at least one picture, got none"),
         ((Pictures(4), Pictures(4, classes=["dog", "cat"])), "expected the classes of training, cat, dog, got dog"),
         (Pictures(4, classes=["cat", "cat"]), "two classes of the same name: cat"),

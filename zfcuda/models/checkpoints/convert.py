@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from zfcuda.files.drafts import whole
-from zfcuda.models.checkpoints.load import Loaded, UnknownNetworkError, find
+from zfcuda.models.checkpoints.load import find
+from zfcuda.models.checkpoints.loaded import Loaded, UnknownNetworkError
 from zfcuda.models.checkpoints.match import matched
 from zfcuda.models.checkpoints.read import MEAN_IMAGE, read_metadata, read_tensor, read_weights
 from zfcuda.models.checkpoints.trained import KEY

@@ -126,7 +126,7 @@ def from_python(name: str, num_classes: int | None, more: Mapping[str, Any] | No
     Args:
         name: "my_pkg.nets:make_net"; the attribute may be dotted.
         num_classes: passed on where it is given, to a callable that takes it.
-        more: what a callable is given besides; a network is as it is.
+        more: what a callable is given besides, its num_classes only where it takes that; a network is as it is.
 
     Raises:
         ValueError: no such module or attribute; it fails; it is no network, nor returns one without arguments.
@@ -140,7 +140,8 @@ def from_python(name: str, num_classes: int | None, more: Mapping[str, Any] | No
         raise ValueError(
             f"{name!r}: a {type(target).__name__}, neither a torch.nn.Module nor a function that makes one"
         )
-    options: dict[str, Any] = dict(more or {}) | ({} if num_classes is None else {"num_classes": num_classes})
+    options = {key: value for key, value in (more or {}).items() if key != "num_classes" or _takes(target, key)}
+    options |= {} if num_classes is None else {"num_classes": num_classes}
     if str(getattr(target, "__module__", "")).partition(".")[0] in PACKAGES:
         options |= without_downloads(target)
         target = plain_torchvision()(target)
@@ -157,6 +158,14 @@ def from_python(name: str, num_classes: int | None, more: Mapping[str, Any] | No
     if not isinstance(made, nn.Module):
         raise ValueError(f"{name!r}: returns a {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return True
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def attribute(name: str) -> Any:

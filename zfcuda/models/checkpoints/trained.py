@@ -124,10 +124,8 @@ def save_trained(
     if mean_image is not None:
         tensors[MEAN_IMAGE] = mean_image
     try:
-        with whole(path) as [draft]:
+        with whole(path, durable=True) as [draft]:
             save_tensors(tensors, draft, {"format": "pt", KEY: text})
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())  # before it takes the place of the earlier one
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):  # an error of its own, even for a full disk
             raise OSError(f"{path}: cannot be written ({error})") from None

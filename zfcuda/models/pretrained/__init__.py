@@ -1,1 +1,1 @@
-"""The network that comes with the package: its weights, how they were trained, and its loader."""
+"""The networks that come with the package: their weights, how they were trained, and their loader."""

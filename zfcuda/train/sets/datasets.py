@@ -18,6 +18,7 @@ from zfcuda.data.sources import ItemSource, bytes_of
 from zfcuda.models.checkpoints.external import attribute
 from zfcuda.train.seeded import seeded
 from zfcuda.train.sets.chosen import Chosen
+from zfcuda.train.sets.images import picture_of_image
 from zfcuda.train.sets.listing import first_names
 from zfcuda.train.sets.parts import PARTS, divide, tell_of_missing
 from zfcuda.train.sets.sets import Sets, as_sets
@@ -149,8 +150,11 @@ def _items(data: Any, where: str) -> Items:
             first = items.item(0)
     except Exception:  # a broken picture, which is named where it is needed
         return items
-    if isinstance(first, Tensor) and (first.dim() != 3 or not first.numel()):
-        raise ValueError(f"{where}: expected pictures or images [C,H,W], got a Tensor {list(first.shape)}")
+    if isinstance(first, Tensor):
+        try:
+            picture_of_image(first)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     return items
 
 

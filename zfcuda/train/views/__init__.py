@@ -3,6 +3,6 @@
 from zfcuda.train.views.close_ups import CloseUps
 from zfcuda.train.views.resized_crops import ResizedCrops
 from zfcuda.train.views.ten_crops import TenCrops
-from zfcuda.train.views.view import Seen, View, as_read
+from zfcuda.train.views.view import Seen, View
 
-__all__ = ["CloseUps", "ResizedCrops", "Seen", "TenCrops", "View", "as_read"]
+__all__ = ["CloseUps", "ResizedCrops", "Seen", "TenCrops", "View"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.sources import PART
-from zfcuda.train.views.view import Seen, as_read
+from zfcuda.train.views.normalised import Normalised
+from zfcuda.train.views.view import Seen
 
 CLOSE_UP = 112  # pixels: conv5's map is then as large as pool5's is for a whole picture, so fc6 fits
 _SHIFT = 16  # pixels that a whole picture is moved by, each way
@@ -35,6 +36,7 @@ class CloseUps:
 
     preprocess: Preprocess
     epochs: int
+    normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         pixels, box = np.array(picture), picture.info.get(PART)
@@ -51,7 +53,7 @@ class CloseUps:
         return Seen(torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return as_read(self.preprocess, pixels)
+        return self.normalised(self.preprocess, pixels)
 
 
 def _close_up(pixels: np.ndarray, box: _Box, dice: Dice) -> np.ndarray:

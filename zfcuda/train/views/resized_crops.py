@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageStat
 from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import INTERPOLATIONS, Preprocess
-from zfcuda.train.views.view import Seen, as_read
+from zfcuda.train.views.normalised import Normalised
+from zfcuda.train.views.view import Seen
 
+_GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue in a grey (ITU-R BT.601)
 _LONGEST = 4 / 3  # of the sides of a part, to one another
 
 
@@ -30,6 +32,7 @@ class ResizedCrops:
     preprocess: Preprocess
     smallest: float
     colour: float
+    normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         high, wide = self.preprocess.sides
@@ -38,12 +41,25 @@ class ResizedCrops:
         if dice.chance(0.5):
             seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.colour:
-            for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-                seen = change(seen).enhance(dice.between(1 - self.colour, 1 + self.colour))
+            seen = _recoloured(seen, *(dice.between(1 - self.colour, 1 + self.colour) for _ in range(3)))
         return Seen(torch.from_numpy(np.array(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        return as_read(self.preprocess, pixels)
+        return self.normalised(self.preprocess, pixels)
+
+
+def _recoloured(picture: Image.Image, brightness: float, contrast: float, saturation: float) -> Image.Image:
+    """What Pillow's ImageEnhance makes of a picture in three steps, in one: only the last result is clipped.
+
+    Contrast is that to the mean grey, saturation that to a pixel's own grey.
+    """
+    mean = brightness * ImageStat.Stat(picture.convert("L")).mean[0]
+    gain = brightness * contrast
+    matrix: list[float] = []
+    for channel in range(3):
+        matrix += [gain * ((1 - saturation) * grey + saturation * (channel == k)) for k, grey in enumerate(_GREY)]
+        matrix.append((1 - contrast) * mean)
+    return picture.convert("RGB", tuple(matrix))  # type: ignore[arg-type]
 
 
 def _box(size: tuple[int, int], smallest: float, dice: Dice) -> tuple[float, float, float, float]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess, centre_crop
-from zfcuda.train.views.view import Seen, as_read
+from zfcuda.train.views.normalised import Normalised
+from zfcuda.train.views.view import Seen
 
 COUNT = 10
 
@@ -33,7 +34,7 @@ class TenCrops:
 
     preprocess: Preprocess
     means: Tensor | None = None
-    _there: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         return self.crop(self.centre(picture), dice.below(COUNT))
@@ -51,14 +52,7 @@ class TenCrops:
         return Seen(seen.flip(2) if number >= 5 else seen, number)
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        if self.means is None:
-            return as_read(self.preprocess, pixels)
-        if pixels.device not in self._there:  # once a device, not once a step
-            std = torch.tensor([255 * v for v in self.preprocess.std]).view(1, -1, 1, 1)
-            self._there[pixels.device] = self.means.to(pixels.device), std.to(pixels.device)
-        means, std = self._there[pixels.device]
-        pixels = pixels.flip(1) if self.preprocess.order == "bgr" else pixels
-        return pixels.float().sub_(means[crops]).div_(std)
+        return self.normalised(self.preprocess, pixels, self.means, crops)
 
 
 def ten_means(mean: Tensor, size: int) -> Tensor:

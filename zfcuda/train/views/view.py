@@ -34,9 +34,7 @@ class View(Protocol):
         """What is seen of a picture in an epoch."""
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
-        """uint8 [N,C,H,W] and int64 [N] -> float32 [N,C,H,W] as the network reads it, on the device of the pixels."""
+        """uint8 [N,C,H,W] and int64 [N] -> float32 [N,C,H,W] as the network reads it, on the device of the pixels.
 
-
-def as_read(preprocess: Preprocess, pixels: Tensor) -> Tensor:
-    """uint8 [N,C,H,W] of red, green, blue -> float32 [N,C,H,W], normalised, its channels in the network's order."""
-    return preprocess.normalized(pixels.flip(1) if preprocess.order == "bgr" else pixels)
+        They are channels_last, and hold until the next call.
+        """
