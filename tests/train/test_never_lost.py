@@ -151,7 +151,7 @@ def test_a_damaged_newest_checkpoint(folder: Path, unbroken: Any, damage: Callab
 def test_a_full_disk(folder: Path, unbroken: Any) -> None:
     cwd = folder / "full"
     asked_to_cut(cwd)
-    ended = start(folder, PAPER, full_after=3, cwd=cwd)
+    ended = start(folder, PAPER, full_after=4, cwd=cwd)
     assert ended.code == 2
     [said] = [line for line in ended.err.splitlines() if line.startswith("zfcuda:")]
     assert said == (

@@ -100,6 +100,9 @@ class Training:
         pictures = len(batch.labels) if pictures is None else pictures
         if pictures:
             self._learn(batch, keys, pictures)
+        else:  # without gradients nothing is changed; the schedule goes on
+            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step()
         if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
             self.schedule.step()
         self.step += 1
