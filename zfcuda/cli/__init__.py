@@ -21,13 +21,14 @@ from zfcuda.cli import (
     patches,
     summary,
     train,
+    transfer,
     truth,
 )
 from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train),
+    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
     *(layers, summary, convert, backend),
 )
 

@@ -7,8 +7,9 @@ import hashlib
 import math
 import os
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from zfcuda.complaint import one_line
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
 from zfcuda.ranks import Ranks, own_device
+from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.finite import check_weights
 from zfcuda.train.generators import seed_generators
-from zfcuda.train.loading import Samples, batches, check_pictures
+from zfcuda.train.loading import Samples, batches, check_pictures, workers_for
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
@@ -31,14 +34,15 @@ from zfcuda.train.pace import Pace
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_defaults
+from zfcuda.train.saying import opening
+from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
 from zfcuda.train.trial import tried
+from zfcuda.train.watching import Watch
+from zfcuda.train.watching.board import check_board
 from zfcuda.version import __version__
-
-_SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,14 @@ class Result:
         validation: top-1 accuracy of them.
         test: top-1 accuracy of them on test; None where there is no such part.
         weights: the file.
+        facts: all that result.json holds: top-5, by class, the confusion matrix of the test, seconds.
     """
 
     epoch: int
     validation: float
     test: float | None
     weights: Path
-
-
-class NotFiniteError(ValueError):
-    """Raised where the loss is not finite."""
+    facts: Mapping[str, Any] = field(repr=False)
 
 
 def train(
@@ -84,6 +86,8 @@ def train(
             chosen = with_model_defaults(Options(**options))
             chosen = chosen.completed(recipe(chosen.recipe).defaults)
             chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
+            if chosen.tensorboard:
+                check_board()
             sets = read_sets(data, seed=chosen.seed, split=chosen.split)
             run = Run(sets, RunFolder(Path(out)), chosen, ranks, progress, command)
         return run.result()
@@ -123,7 +127,8 @@ class Run:
 
     def _prepare(self) -> None:
         """What takes long, and a run that is finished needs not."""
-        options, sets = self.options, self.sets
+        options = self.options
+        self.sets = sets = in_memory(self.sets, self.subject, options)
         self.preprocess = preprocess_for(
             self.subject, sets.train, options, ranks=self.ranks, workers=self._workers(), kept=self.folder.path
         )
@@ -156,8 +161,13 @@ class Run:
             if self.show:
                 print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
             return self._result(done)
+        if self.show:
+            print(self._opening(), flush=True)
         self._prepare()
         self._resume()
+        sets, show = self.sets, self.ranks.first
+        self.unread = BrokenPictures("train", sets.train.labels, sets.classes, self.training.broken, show=show)
+        self.unread_to_validate = BrokenPictures("validation", sets.validation.labels, sets.classes, {}, show=show)
         workers = self._workers()
         with self.pace.kept():
             try:
@@ -182,22 +192,23 @@ class Run:
         samples = Samples(self.sets.train, training.view, self.options.seed)
         loader = batches(samples, self.order, training.step, self.steps, workers)
         saved = time.monotonic()
-        with tqdm(total=self.steps, initial=training.step, unit="step", disable=not self.show) as bar:
+        with closing(self._watch()) as watch:
+            loader = watch.timed(loader)
             while self.validated * steps < self.steps:
                 if training.step == (self.validated + 1) * steps:
-                    self._validate(workers)
+                    self._validate(workers, watch)
                     saved = time.monotonic()
                     if (stop := self.pace.agree().stop) is not None:
                         raise stop
                     continue
                 batch = next(loader)
+                self.unread.add(batch.broken, len(batch.labels))
+                self.unread.check()
                 due = time.monotonic() - saved > 60 * self.options.save_minutes
                 agreed = self.pace.agree(len(batch.labels), due)
                 with held():
                     training.learn(batch, self.order.keys(training.step), agreed.pictures)
-                bar.update()
-                if training.step % _SHOWN == 0:
-                    self._look(bar)
+                watch.stepped()
                 if agreed.stop is not None:
                     raise agreed.stop
                 if agreed.save:
@@ -210,6 +221,16 @@ class Run:
         if epoch > self.validated:
             return f"with the validation of epoch {epoch}"
         return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
+
+    def _opening(self) -> str:
+        return opening(
+            self.subject,
+            self.options,
+            title=self.sets.title,
+            epoch_steps=self.order.steps,
+            precision=self.precision,
+            folder=self.folder.path,
+        )
 
     def _resume(self) -> None:
         found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
@@ -237,31 +258,38 @@ class Run:
             self.checkpoints.save(self.training.step, state)
 
     def _check(self) -> None:
-        loss = self.ranks.summed([float(self.training.sums[0])])[0]
-        if not math.isfinite(loss):
-            with self.ranks.alike():  # the first process alone tells
-                raise NotFiniteError(
-                    f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate "
-                    "or --clip may help"
-                )
+        with self.ranks.alike():
+            check_weights(self.training, self.folder.path)
 
-    def _look(self, bar: Any) -> None:
-        loss, right, five, count = self.training.sums.tolist()
-        self._check()
-        count = max(1.0, count)
-        bar.set_description(f"epoch {self.training.epoch + 1}", refresh=False)
-        bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
+    def _watch(self) -> Watch:
+        return Watch(
+            self.training,
+            self.sets.validation,
+            self.preprocess,
+            pictures=len(self.sets.train.names),
+            steps=self.steps,
+            folder=self.folder.path,
+            ranks=self.ranks,
+            show=self.show,
+        )
 
-    def _validate(self, workers: int) -> None:
+    def _validate(self, workers: int, watch: Watch) -> None:
         """Validates an epoch. What it changes is changed at once at the end, and saved."""
         self._check()
         training = self.training
         training.alike()
+        begun = time.monotonic()
         score = self._score(self.sets.validation, workers)
+        self.unread_to_validate.add(score.broken, score.count)
+        self.unread_to_validate.check(of_classes=False)
+        for broken in self.ranks.gathered(list(training.broken.values())):
+            self.unread.add(broken, 0)
+        self.unread.check()
+        seen = watch.epoch(self.validated + 1, training.kept, time.monotonic() - begun)
         sums = training.total()
         cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
         with held():
-            self._count(score, sums)
+            row = self._count(score, sums, seen)
             if cut is not None and cut != self.cut:
                 for group in training.optimizer.param_groups:
                     group["lr"] *= self.options.factor
@@ -269,14 +297,10 @@ class Run:
             self._save()
             if cut is not None and self.ranks.first:
                 self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
-        if self.show:
-            tqdm.write(
-                f"epoch {self.validated}: validation {score.top1:.2%} (best {self.best['top1']:.2%}, "
-                f"epoch {self.best['epoch']})"
-            )
+        watch.validated(row, self.best)
 
-    def _count(self, score: Score, sums: list[float]) -> None:
-        """Keeps what came of an epoch: the best weights, the last, a line of the log."""
+    def _count(self, score: Score, sums: list[float], seen: dict[str, Any]) -> dict[str, Any]:
+        """Keeps what came of an epoch: the best weights, the last, a line of the log, which it returns."""
         training = self.training
         loss, right, five, count = sums
         training.sums.zero_()
@@ -291,7 +315,8 @@ class Run:
             "validation_top1": score.top1,
             "validation_top5": score.top5,
             "rate": training.rate,
-            "broken": len(training.all_broken()),
+            "broken": len(training.broken),
+            **seen,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
         if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -303,7 +328,10 @@ class Run:
             if better:
                 self._write(self.folder.weights, score)
             self._write(self.folder.last, score)
+            if self.validated in (self.options.snapshots or ()):
+                self._write(self.folder.snapshot(self.validated), score)
             self.folder.log(row)
+        return row
 
     def _asked_to_cut(self) -> int | None:
         """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
@@ -322,6 +350,8 @@ class Run:
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)
+            unread = BrokenPictures("test", self.sets.test.labels, self.sets.classes, {}, show=self.ranks.first)
+            unread.add(score.broken, score.count)
             by_class = dict(zip(self.sets.classes, score.by_class, strict=True))
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
@@ -356,6 +386,7 @@ class Run:
             "validation": score.top1,
         }
         try:
+            path.parent.mkdir(exist_ok=True)
             save_trained(
                 path,
                 self.training.kept,
@@ -370,14 +401,10 @@ class Run:
             raise ValueError(f"out: {one_line(os.fspath(path))}: cannot be written to ({said})") from error
 
     def _result(self, facts: dict[str, Any]) -> Result:
-        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
+        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights, facts)
 
     def _workers(self) -> int:
-        if self.options.workers is not None:
-            return self.options.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine
-        return min(8, cores // max(1, min(beside, self.ranks.count)))
+        return workers_for(self.options.workers, self.ranks.count)
 
     def _config(self) -> dict[str, Any]:
         """What makes a run another one."""
@@ -395,7 +422,8 @@ class Run:
         return chosen | {"processes": self.ranks.count, "zfcuda": __version__, "torch": torch.__version__}
 
     def _bytes_needed(self) -> int:
-        """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""
+        """Weights, moments and average of each checkpoint kept, and one aside; the best, the last, chosen weights."""
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
-        return one * (self.options.keep + 1) + 3 * size
+        snapshots = sum(epoch <= (self.options.epochs or 1) for epoch in self.options.snapshots or ())
+        return one * (self.options.keep + 1) + (3 + snapshots) * size

@@ -31,6 +31,8 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        diverged: the first step of this start, from 1, whose loss was not finite; 0: none. On the device, so that
+            nobody waits for it.
         whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
@@ -60,6 +62,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.diverged = torch.zeros((), dtype=torch.int64, device=self.device)
         self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
@@ -167,6 +170,7 @@ class Training:
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         best = logits.topk(min(5, self.classes), 1).indices == labels[:, None]
+        self.diverged = torch.where(loss.isfinite() | (self.diverged > 0), self.diverged, self.step + 1)
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
@@ -194,9 +198,10 @@ class Training:
         self.sums.copy_(torch.tensor(state["sums"], dtype=torch.float64))
         if not self.ranks.first:  # they are added up
             self.sums.zero_()
+        self.broken.clear()
+        self.broken.update({each[0]: Broken(*each) for each in state["broken"]})
         if self.teacher is not None and state["teacher"] is not None:
             self.teacher.kept = state["teacher"]
-        self.broken = {each[0]: Broken(*each) for each in state["broken"]}
         restore_generators(state["random"][self.ranks.rank % len(state["random"])])
 
     def total(self) -> list[float]:

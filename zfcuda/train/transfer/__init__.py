@@ -1,0 +1,13 @@
+"""What a trained network's codes are worth on other pictures: linear classifiers by layer, learning curves, a choice.
+
+``parts`` are the pictures; ``layers`` and ``grid`` say whose codes, ``passes`` computes them, with ``mirrored``, and
+``kept`` keeps them; ``linear`` fits, ``probe`` makes the table and the curves of it, ``choices`` the notes' four cases;
+``measure`` does it all, ``tables``, ``drawn`` and ``written`` show it.
+"""
+
+from zfcuda.train.transfer.choices import advice
+from zfcuda.train.transfer.grid import as_pool
+from zfcuda.train.transfer.measure import Prepared, Transfer, measure, prepare
+from zfcuda.train.transfer.settings import Settings
+
+__all__ = ["Prepared", "Settings", "Transfer", "advice", "as_pool", "measure", "prepare"]
