@@ -96,7 +96,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.embed import require_sklearn
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
     from zfcuda.report import load_subject
     from zfcuda.train.sets import read_sets
     from zfcuda.train.transfer import measure, prepare

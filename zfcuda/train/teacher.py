@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.checkpoints.load import find
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.views.normalised import Normalised
 
 
 class Teacher:
@@ -33,6 +34,7 @@ class Teacher:
         if list(getattr(loaded.model, "classes", None) or []) != classes:
             raise ValueError(f"teacher: {name}: expected the classes {', '.join(classes[:10])}, got others")
         self.network.eval().requires_grad_(False)
+        self.normalised = Normalised()
         self.classes = len(classes)
         self.kept: Tensor | None = None
 
@@ -53,7 +55,7 @@ class Teacher:
         return known.to(pixels.device)
 
     def _asked(self, pixels: Tensor) -> Tensor:
-        images = self.preprocess.normalized(pixels).contiguous(memory_format=torch.channels_last)
+        images = self.normalised(self.preprocess, pixels)
         with torch.no_grad(), autocast(pixels.device, self.precision):
             return self.network(images).float()
 
