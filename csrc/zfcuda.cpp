@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "cpu/conv_patches.h"
+#include "cpu/conv_winners.h"
 #include "cpu/linear_rows.h"
 #include "cpu/tables.h"
 #include "kernels.h"
@@ -48,6 +49,10 @@ TORCH_LIBRARY(zfcuda, m) {
       "Tensor? gate=None) -> Tensor");
   m.def(
       "local_response_norm_backward(Tensor grad, Tensor input, int size, float alpha, float beta, float k) -> Tensor");
+  m.def(
+      "conv_backward_by_switch(Tensor grad, Tensor switches, Tensor gate, Tensor input, Tensor weight, int[2] stride, "
+      "int[2] padding, int[2] pool_kernel_size, int[2] pool_stride, int[2] pool_padding, bool input_wanted) -> "
+      "(Tensor grad_input, Tensor grad_weight, Tensor grad_bias)");
 }
 
 // ---------------------------------------------------------------- checks
@@ -470,8 +475,49 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   return output;
 }
 
+// conv2d(input, weight, ., stride, padding), rectified and pooled: the way back from the pooled values.
+std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, const Tensor& switches, const Tensor& gate,
+                                                           const Tensor& input, const Tensor& weight, IntArrayRef stride,
+                                                           IntArrayRef padding, IntArrayRef pool_kernel,
+                                                           IntArrayRef pool_stride, IntArrayRef pool_padding,
+                                                           bool input_wanted) {
+  check_image(input, "input");
+  const auto type = input.scalar_type();
+  TORCH_CHECK(type != at::kDouble, "input: expected float32, float16 or bfloat16, got ", type);
+  TORCH_CHECK(weight.dim() == 4 && weight.size(1) == input.size(1) && weight.numel() > 0, "weight: expected [O,",
+              input.size(1), ",kh,kw], got shape ", weight.sizes());
+  check_image(grad, "grad");
+  check_switches(switches, grad);
+  check_same(switches, "switches", grad, "grad");
+  check_gate(gate, switches, grad);
+  for (const auto& [t, name] : {std::pair(&grad, "grad"), std::pair(&weight, "weight")})
+    TORCH_CHECK(t->scalar_type() == type && t->device() == input.device(), name, ": expected input's ", type, " on ",
+                input.device(), ", got ", t->scalar_type(), " on ", t->device());
+  TORCH_CHECK(grad.size(0) == input.size(0) && grad.size(1) == weight.size(0), "grad: expected [", input.size(0), ",",
+              weight.size(0), ",Ho,Wo], got shape ", grad.sizes());
+  check_small_pair(stride, "stride", 1);
+  check_small_pair(padding, "padding", 0);
+  std::array<WindowAxis, 2> axes;
+  for (const int i : {0, 1}) {
+    const int64_t span = input.size(2 + i) + 2 * padding[i] - weight.size(2 + i);
+    TORCH_CHECK(span >= 0, "input: ", input.sizes(), " is too small for weight ", weight.sizes(), " with padding ", padding);
+    axes[i] = {input.size(2 + i), span / stride[i] + 1, weight.size(2 + i), stride[i], padding[i]};
+  }
+  const Pooling pooling = pooling_into(switches, pool_kernel, pool_stride, pool_padding,
+                                       {axes[0].outputs, axes[1].outputs}, "pool_kernel_size");
+  const auto last = MemoryFormat::ChannelsLast;
+  Tensor grad_input = input_wanted ? empty(input, input.sizes(), last, type) : at::empty({0}, input.options());
+  Tensor grad_weight = empty(weight, weight.sizes(), last, at::kFloat);
+  Tensor grad_bias = at::empty({weight.size(0)}, input.options().dtype(at::kFloat).memory_format(std::nullopt));
+  if (grad.numel() == 0) return {grad_input.zero_(), grad_weight.zero_(), grad_bias.zero_()};
+  cpu::conv_winners(grad.contiguous(last), switches.contiguous(last), gate.contiguous(last), input.contiguous(last),
+                    weight, axes[0], axes[1], pooling, grad_input, grad_weight, grad_bias);
+  return {grad_input, grad_weight, grad_bias};
+}
+
 TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   Operators<cpu::Kernels>::register_in(m);
+  m.impl("conv_backward_by_switch", conv_backward_by_switch);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
@@ -502,9 +548,9 @@ TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
                            "local_response_norm_backward", "relu_max_pool2d_lrn", "occlude"}) {
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&differentiate>());
   }
-  // The engine's own have no derivative, and refuse in both directions.
-  for (const char* name :
-       {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches", "linear_rows"}) {
+  // These have no derivative, and refuse in both directions.
+  for (const char* name : {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches",
+                           "linear_rows", "conv_backward_by_switch"}) {
     m.impl(name, torch::autograd::autogradNotImplementedFallback());
   }
 }

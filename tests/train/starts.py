@@ -101,6 +101,7 @@ def _train(folder: Path, cwd: Path, words: list[str], at: int, number: int, full
 
     from zfcuda.train.__main__ import main
 
+    multiprocessing.set_start_method("fork", force=True)  # as where a training is started by hand
     os.chdir(cwd)
     sys.path.insert(0, str(folder))
     for descriptor, name in ((1, "stdout"), (2, "stderr")):

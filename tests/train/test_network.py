@@ -71,6 +71,7 @@ def test_weights_of_the_same_classes_are_gone_on_with(tmp_path: Path) -> None:
     file, network = saved(tmp_path / "a.safetensors", ["cat", "dog", "hat"])
     found = subject(Options(model="zfnet", weights=file), 3)
     assert found.begun is None and found.preprocess == PREPROCESS
+    assert (found.name, found.options) == ("zfnet", {"num_classes": 3, "width": 0.05}), "what the next file says"
     for name, value in network.state_dict().items():
         assert torch.equal(value, found.model.state_dict()[name]), name
 
@@ -78,7 +79,7 @@ def test_weights_of_the_same_classes_are_gone_on_with(tmp_path: Path) -> None:
 def test_weights_of_other_classes_lose_their_last_layer_alone(tmp_path: Path) -> None:
     file, network = saved(tmp_path / "a.safetensors", ["cat", "dog", "hat"])
     found = subject(Options(model="zfnet", weights=file), 8)
-    assert found.begun == "fc8" and found.options["num_classes"] == 8
+    assert found.begun == "fc8" and found.options == {"num_classes": 8, "width": 0.05}
     here = found.model.state_dict()
     assert here["fc8.weight"].shape[0] == 8 and not here["fc8.weight"].any() and not here["fc8.bias"].any()
     for name, value in network.state_dict().items():
@@ -101,6 +102,23 @@ def test_a_network_of_one_s_own_gets_a_last_layer_for_the_classes(own: str) -> N
     found = subject(Options(model=own, init="keep"), 3)
     assert found.name == own and found.begun is None
     assert found.model(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
+
+
+def test_what_is_trained_of_one_s_own_is_loaded_again(own: str, tmp_path: Path) -> None:
+    found = subject(Options(model=own, init="keep"), 3)
+    known = {"network": found.name, "options": found.options, "preprocess": PREPROCESS, "facts": {}}
+    save_trained(tmp_path / "w.safetensors", found.model, classes=["cat", "dog", "hat"], **known)
+    again = zfcuda.models.load(own, weights=tmp_path / "w.safetensors")
+    assert again.classes == ["cat", "dog", "hat"] and again(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
+
+
+def test_the_network_in_the_package_is_a_zfnet() -> None:
+    found = subject(Options(model="demo", weights="pretrained"), 3)
+    assert (found.name, found.begun) == ("zfnet", "fc8") and found.options == {
+        "num_classes": 3,
+        "variant": "paper",
+        "width": 0.25,
+    }
 
 
 def test_nothing_below_a_layer_learns(own: str) -> None:

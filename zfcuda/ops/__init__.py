@@ -6,6 +6,7 @@ occlude image by image. Those of the engine alone have no derivative, and say so
 The only folder that touches ``torch.ops.zfcuda``. Arguments are checked once, in csrc/zfcuda.cpp.
 """
 
+from zfcuda.ops import conv_stage as conv_stage  # registers the way back through a pooled convolution
 from zfcuda.ops import fallback as fallback  # registers plain torch where there is no compiled kernel
 from zfcuda.ops import patches as patches  # registers what the engine alone uses
 from zfcuda.ops.lrn import local_response_norm

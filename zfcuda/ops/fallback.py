@@ -28,6 +28,7 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "pack_filters",
         "conv_patches",
         "linear_rows",
+        "conv_backward_by_switch",
     )
 }
 warned: set[str] = set()

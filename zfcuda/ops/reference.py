@@ -160,6 +160,36 @@ def relu_max_pool2d_lrn(
     return output, switches, pooled.to(input.dtype) if keep_pooled else input.new_empty(0)
 
 
+def conv_backward_by_switch(
+    grad: Tensor,
+    switches: Tensor,
+    gate: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    stride: Pair,
+    padding: Pair,
+    pool_kernel_size: Pair,
+    pool_stride: Pair,
+    pool_padding: Pair,
+    input_wanted: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The way back from max_pool2d(relu(conv2d(input, weight, bias))): grad, switches and gate (the pooled
+    values) [N,O,Ho,Wo]; input [N,C,H,W], weight [O,C,kh,kw] -> the gradients of input, or nothing, weight and bias.
+    """
+    last = torch.channels_last
+    size = [
+        (input.shape[2 + i] + 2 * padding[i] - weight.shape[2 + i]) // stride[i] + 1 for i in (0, 1)
+    ]  # of the convolution's output
+    whole = max_unpool2d(grad, switches, pool_kernel_size, pool_stride, pool_padding, size, gate)
+    geometry = (list(stride), list(padding), [1, 1], False, [0, 0], 1)
+    by_input, by_weight, _ = torch.ops.aten.convolution_backward(
+        whole, input, weight, None, *geometry, [input_wanted, True, False]
+    )
+    by_input = by_input.contiguous(memory_format=last) if input_wanted else input.new_empty(0)
+    by_bias = whole.sum((0, 2, 3), dtype=torch.float32)
+    return by_input, by_weight.to(torch.float32, memory_format=last), by_bias
+
+
 def occlude(image: Tensor, fill: Tensor, origins: Tensor, window: Pair) -> Tensor:
     """image, fill [C,H,W], origins int64 [n,2] (y, x) -> [n,C,H,W]: image i with the window at origins[i] replaced by
     fill.

@@ -53,22 +53,23 @@ class BrokenPictures:
         self._asked = self._failed = 0
 
     def add(self, broken: Sequence[Broken], read: int) -> None:
-        """Takes note of a batch. read: how many of it could be read."""
-        self._asked += read + len(broken)
-        self._failed += len(broken)
+        """Takes note of a batch. read: how many of it could be read; 0: it is what other processes have found."""
+        if read:
+            self._asked += read + len(broken)
+            self._failed += len(broken)
         for each in broken:
             if each.index not in self.found:
                 self.found[each.index] = each
                 self._lost[self._labels[each.index]] += 1
                 self._tell(each)
 
-    def check(self) -> None:
-        """Stops a run that would learn of too little.
+    def check(self, *, of_classes: bool = True) -> None:
+        """Stops a run that would learn of too little. of_classes: also where one class alone is lost.
 
         Raises:
             ValueError: all pictures of a class are broken, or more than half of all.
         """
-        for label, count in self._lost.items():
+        for label, count in self._lost.items() if of_classes else ():
             if count == self._whole[label]:
                 name = one_line(self._classes[label])
                 first = next(each for each in self.found.values() if self._labels[each.index] == label)

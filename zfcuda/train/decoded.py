@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import torch
 from PIL import Image
 
 from zfcuda.data.pictures import as_picture
@@ -26,7 +27,7 @@ class Decoded:
         source: whose.
         at_least: as of :func:`zfcuda.data.pictures.read_picture`.
         names, labels, classes, alone: the source's.
-        kept: the memory; None where there is none.
+        kept, bytes_kept: the memory, and how much it may become; None and 0 where there is none.
     """
 
     def __init__(self, source: Labelled, at_least: int | None, memory: int) -> None:
@@ -34,9 +35,11 @@ class Decoded:
         self.names, self.labels = source.names, source.labels
         self.classes, self.alone = source.classes, source.alone
         self.kept: KeptPictures | None = None
+        self.bytes_kept = 0
         needed = self._bytes_needed() if memory > 0 else 0
         if 0 < needed <= memory:
             self.kept = KeptPictures.of(len(self.names), needed)
+            self.bytes_kept = needed if self.kept is not None else 0
 
     def item(self, index: int) -> Image.Image:
         found = None if self.kept is None else self.kept.get(index)
@@ -73,7 +76,5 @@ def decoded(source: Labelled, at_least: int | None, memory: int) -> Labelled:
 
 def memory_for(share: float) -> int:
     """Bytes: a share of the memory that is free, divided among the processes that torchrun has started here."""
-    import torch
-
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return int(share * 4 * limit_of(None, torch.device("cpu"))) // max(1, int(beside) if beside.isdecimal() else 1)

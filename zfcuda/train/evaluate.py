@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.features.ranks import Ranks
 from zfcuda.network import evaluating
 from zfcuda.train.broken import Broken, broken
-from zfcuda.train.loading import Batch, collated
+from zfcuda.train.loading import Batch, collated, loader
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
 from zfcuda.train.views import Seen, TenCrops
@@ -79,11 +79,11 @@ def evaluate(
     copies = 1 if ten is None else COUNT
     most = max(1, _AT_ONCE // copies)
     chunks = [indices[i : i + most] for i in range(0, len(indices), most)]
-    loader = DataLoader(_Whole(source, ten, preprocess), batch_sampler=chunks, num_workers=workers, collate_fn=_joined)
+    batches = loader(_Whole(source, ten, preprocess), chunks, workers, _joined)
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     loss, five, lost = 0.0, 0, []
     with evaluating(network), torch.no_grad():
-        for batch in loader:
+        for batch in batches:
             lost += batch.broken
             if not len(batch.labels):
                 continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,15 +66,29 @@ def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
 
 def batches(samples: Samples, order: Order, first: int, last: int, workers: int) -> Iterator[Batch]:
     """The batches of steps first to last - 1, for this process; workers keep loading over the ends of epochs."""
-    loader = DataLoader(
-        samples,
-        batch_sampler=_Keys(order, first, last),
+    return iter(loader(samples, _Keys(order, first, last), workers, collated))
+
+
+def loader(
+    pictures: Dataset[Any], keys: Iterable[list[Any]], workers: int, collate: Callable[[Any], Any]
+) -> DataLoader[Any]:
+    """Loads batches in the background. keys: those of each batch."""
+    return DataLoader(
+        pictures,
+        batch_sampler=keys,
         num_workers=workers,
-        collate_fn=collated,
+        collate_fn=collate,
         worker_init_fn=_deaf,
         pin_memory=torch.cuda.is_available(),
     )
-    return iter(loader)
+
+
+def workers_for(asked: int | None, ranks: int) -> int:
+    """How many processes load: as asked, else as many as there are processors for each of the ranks, at most 8."""
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores // ranks)
 
 
 class _Keys:

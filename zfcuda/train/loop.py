@@ -7,8 +7,9 @@ import hashlib
 import math
 import os
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,27 @@ from zfcuda.complaint import one_line
 from zfcuda.features.ranks import Ranks
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
+from zfcuda.train.finite import check_weights
 from zfcuda.train.generators import seed_generators
-from zfcuda.train.loading import Samples, batches
+from zfcuda.train.loading import Samples, batches, workers_for
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.seeing import preprocess_for, ten_view, view_for, with_model_defaults
+from zfcuda.train.saying import opening
+from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
+from zfcuda.train.watching import Watch
+from zfcuda.train.watching.board import check_board
 from zfcuda.version import __version__
-
-_SHOWN = 10  # steps between two looks at the loss, which a GPU must be waited for
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,14 @@ class Result:
         validation: top-1 accuracy of them.
         test: top-1 accuracy of them on test; None where there is no such part.
         weights: the file.
+        facts: all that result.json holds: top-5, by class, the confusion matrix of the test, seconds.
     """
 
     epoch: int
     validation: float
     test: float | None
     weights: Path
-
-
-class NotFiniteError(ValueError):
-    """Raised where the loss is not finite."""
+    facts: Mapping[str, Any] = field(repr=False)
 
 
 def train(
@@ -78,6 +80,8 @@ def train(
     """
     chosen = with_model_defaults(Options(**options))
     chosen = chosen.completed(recipe(chosen.recipe).defaults)
+    if chosen.tensorboard:
+        check_board()
     sets = read_sets(data, seed=chosen.seed, split=chosen.split)
     return Run(sets, RunFolder(Path(out)), chosen, progress, command).result()
 
@@ -113,8 +117,9 @@ class Run:
 
     def _prepare(self) -> None:
         """What takes long, and a run that is finished needs not."""
-        options, sets = self.options, self.sets
-        self.preprocess = preprocess_for(self.subject, sets.train, options)
+        options = self.options
+        self.sets = sets = in_memory(self.sets, self.subject, options)
+        self.preprocess = preprocess_for(self.subject, sets.train, options, self._workers())
         teacher = None
         if options.teacher is not None:
             teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
@@ -141,8 +146,13 @@ class Run:
             if self.show:
                 print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
             return self._result(done)
+        if self.show:
+            print(self._opening(), flush=True)
         self._prepare()
         self._resume()
+        sets, show = self.sets, self.ranks.first
+        self.unread = BrokenPictures("train", sets.train.labels, sets.classes, self.training.broken, show=show)
+        self.unread_to_validate = BrokenPictures("validation", sets.validation.labels, sets.classes, {}, show=show)
         workers = self._workers()
         try:
             self._learn(workers)
@@ -166,18 +176,19 @@ class Run:
         samples = Samples(self.sets.train, training.view, self.options.seed)
         loader = batches(samples, self.order, training.step, self.steps, workers)
         saved = time.monotonic()
-        with tqdm(total=self.steps, initial=training.step, unit="step", disable=not self.show) as bar:
+        with closing(self._watch()) as watch:
+            loader = watch.timed(loader)
             while self.validated * steps < self.steps:
                 if training.step == (self.validated + 1) * steps:
-                    self._validate(workers)
+                    self._validate(workers, watch)
                     saved = time.monotonic()
                     continue
                 batch = next(loader)
+                self.unread.add(batch.broken, len(batch.labels))
+                self.unread.check()
                 with held():
                     training.learn(batch, self.order.keys(training.step))
-                bar.update()
-                if training.step % _SHOWN == 0:
-                    self._look(bar)
+                watch.stepped()
                 if time.monotonic() - saved > 60 * self.options.save_minutes:
                     with held():
                         self._save()
@@ -188,6 +199,16 @@ class Run:
         if epoch > self.validated:
             return f"with the validation of epoch {epoch}"
         return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
+
+    def _opening(self) -> str:
+        return opening(
+            self.subject,
+            self.options,
+            title=self.sets.title,
+            epoch_steps=self.order.steps,
+            precision=self.precision,
+            folder=self.folder.path,
+        )
 
     def _resume(self) -> None:
         found = self.checkpoints.newest()
@@ -203,7 +224,7 @@ class Run:
             tqdm.write(f"going on {self._place()}")
 
     def _save(self) -> None:
-        self._check()
+        check_weights(self.training, self.folder.path)
         if self.ranks.first:
             seconds = self.seconds + time.monotonic() - self.started
             state = {
@@ -215,30 +236,34 @@ class Run:
             }
             self.checkpoints.save(self.training.step, state)
 
-    def _check(self) -> None:
-        loss = float(self.training.sums[0])
-        if not math.isfinite(loss):
-            raise NotFiniteError(
-                f"loss: not finite after step {self.training.step}; the last checkpoint is whole; a smaller --rate or "
-                "--clip may help"
-            )
+    def _watch(self) -> Watch:
+        return Watch(
+            self.training,
+            self.sets.validation,
+            self.preprocess,
+            pictures=len(self.sets.train.names),
+            steps=self.steps,
+            folder=self.folder.path,
+            ranks=self.ranks,
+            show=self.show,
+        )
 
-    def _look(self, bar: Any) -> None:
-        loss, right, five, count = self.training.sums.tolist()
-        self._check()
-        count = max(1.0, count)
-        bar.set_description(f"epoch {self.training.epoch + 1}", refresh=False)
-        bar.set_postfix(loss=f"{loss / count:.3f}", top1=f"{right / count:.1%}", top5=f"{five / count:.1%}")
-
-    def _validate(self, workers: int) -> None:
+    def _validate(self, workers: int, watch: Watch) -> None:
         """Validates an epoch. What it changes is changed at once at the end, and saved."""
-        self._check()
+        check_weights(self.training, self.folder.path)
         training = self.training
+        begun = time.monotonic()
         score = self._score(self.sets.validation, workers)
+        self.unread_to_validate.add(score.broken, score.count)
+        self.unread_to_validate.check(of_classes=False)
+        for broken in self.ranks.gathered(list(training.broken.values())):
+            self.unread.add(broken, 0)
+        self.unread.check()
+        seen = watch.epoch(self.validated + 1, training.kept, time.monotonic() - begun)
         sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
         cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
         with held():
-            self._count(score, sums.tolist())
+            row = self._count(score, sums.tolist(), seen)
             if cut is not None and cut != self.cut:
                 for group in training.optimizer.param_groups:
                     group["lr"] *= self.options.factor
@@ -246,14 +271,10 @@ class Run:
             self._save()
             if cut is not None and self.ranks.first:
                 self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
-        if self.show:
-            tqdm.write(
-                f"epoch {self.validated}: validation {score.top1:.2%} (best {self.best['top1']:.2%}, "
-                f"epoch {self.best['epoch']})"
-            )
+        watch.validated(row, self.best)
 
-    def _count(self, score: Score, sums: list[float]) -> None:
-        """Keeps what came of an epoch: the best weights, the last, a line of the log."""
+    def _count(self, score: Score, sums: list[float], seen: dict[str, Any]) -> dict[str, Any]:
+        """Keeps what came of an epoch: the best weights, the last, a line of the log, which it returns."""
         training = self.training
         loss, right, five, count = sums
         training.sums.zero_()
@@ -269,6 +290,7 @@ class Run:
             "validation_top5": score.top5,
             "rate": training.rate,
             "broken": len(training.broken),
+            **seen,
             "seconds": round(self.seconds + time.monotonic() - self.started, 1),
         }
         if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -280,7 +302,10 @@ class Run:
             if better:
                 self._write(self.folder.weights, score)
             self._write(self.folder.last, score)
+            if self.validated in (self.options.snapshots or ()):
+                self._write(self.folder.snapshot(self.validated), score)
             self.folder.log(row)
+        return row
 
     def _asked_to_cut(self) -> int | None:
         """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
@@ -299,6 +324,8 @@ class Run:
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)
+            unread = BrokenPictures("test", self.sets.test.labels, self.sets.classes, {}, show=self.ranks.first)
+            unread.add(score.broken, score.count)
             by_class = dict(zip(self.sets.classes, score.by_class, strict=True))
             facts |= {"test": score.top1, "test_top5": score.top5, "pictures": score.count, "by_class": by_class}
             facts["confusion"] = score.confusion.tolist()
@@ -333,6 +360,7 @@ class Run:
             "validation": score.top1,
         }
         try:
+            path.parent.mkdir(exist_ok=True)
             save_trained(
                 path,
                 self.training.kept,
@@ -347,13 +375,10 @@ class Run:
             raise ValueError(f"out: {one_line(os.fspath(path))}: cannot be written to ({said})") from error
 
     def _result(self, facts: dict[str, Any]) -> Result:
-        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights)
+        return Result(facts["epoch"], facts["validation"], facts["test"], self.folder.weights, facts)
 
     def _workers(self) -> int:
-        if self.options.workers is not None:
-            return self.options.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(8, cores // self.ranks.count)
+        return workers_for(self.options.workers, self.ranks.count)
 
     def _config(self) -> dict[str, Any]:
         """What makes a run another one."""
@@ -371,7 +396,8 @@ class Run:
         return chosen | {"processes": self.ranks.count, "zfcuda": __version__, "torch": torch.__version__}
 
     def _bytes_needed(self) -> int:
-        """Weights, moments and average of each checkpoint kept, and one aside; the best and the last weights."""
+        """Weights, moments and average of each checkpoint kept, and one aside; the best, the last, chosen weights."""
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
-        return one * (self.options.keep + 1) + 3 * size
+        snapshots = sum(epoch <= (self.options.epochs or 1) for epoch in self.options.snapshots or ())
+        return one * (self.options.keep + 1) + (3 + snapshots) * size

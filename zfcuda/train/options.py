@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _WHOLE = ("epochs", "batch", "views", "teacher_views", "short_side", "size", "patience")
 _NATURAL = ("seed", "workers", "warm_up", "close_ups")
-_SHARES = ("dropout", "label_smoothing", "ema", "momentum", "colour", "distill")  # from 0 to below 1, or 1 for the last
+_SHARES = (
+    "dropout",
+    "label_smoothing",
+    "ema",
+    "momentum",
+    "colour",
+    "distill",
+    "cache",
+)  # from 0 to below 1, or 1 for the last
 _POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
 _AT_LEAST_0 = ("weight_decay", "filter_rms", "clip")
-_CHOICES = {
+#: What an option of words may be.
+CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("plateau", "cosine"),
     "init": ("normal", "he", "keep"),
@@ -71,9 +80,13 @@ class Options:
         split: the share of pictures for validation, and for test, where the data has no such parts.
         seed: of the initial weights, the split, the order, the views and dropout.
         workers: processes that load pictures, for each process that trains; None: as many as there are cores to spare.
+        cache: the largest share of the free memory that decoded pictures may take. Where they do not fit, as those of
+            ImageNet, they are read anew in every epoch. It changes no picture.
         device: where the network runs.
         keep: how many checkpoints are kept.
         save_minutes: the longest time between two of them.
+        snapshots: epochs after which the weights are kept in a file of their own, snapshots/epoch-0005.safetensors.
+        tensorboard: whether TensorBoard's files are written; needs the extra: ``pip install zfcuda[log]``.
 
     Raises:
         ValueError: naming the option that is out of range.
@@ -117,9 +130,12 @@ class Options:
     split: float = 0.1
     seed: int = 0
     workers: int | None = None
+    cache: float = 0.25
     device: str = "cpu"
     keep: int = 3
     save_minutes: float = 5.0
+    snapshots: Sequence[int] | None = None
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for names, low, high in (
@@ -137,7 +153,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in (None, *choices):
                 raise ValueError(f"{name}: expected one of {choices}, got {getattr(self, name)!r}")
         if self.dropout == 1:
@@ -156,6 +172,8 @@ class Options:
             raise ValueError(f"seed: expected below 2**32, got {self.seed}")
         if self.workers is not None and self.workers > MOST_AT_ONCE:
             raise ValueError(f"workers: expected at most {MOST_AT_ONCE}, got {self.workers}")
+        if not all(isinstance(epoch, int) and epoch >= 1 for epoch in self.snapshots or ()):
+            raise ValueError(f"snapshots: expected epochs from 1, got {self.snapshots}")
         if self.keep < 1:
             raise ValueError(f"keep: expected at least 1, got {self.keep}")
         if self.short_side is not None and self.size is not None and self.short_side < self.size:
@@ -168,4 +186,4 @@ class Options:
 
 
 #: What may differ between two starts of one run, as it changes no weight.
-OF_THE_START = ("workers", "device", "keep", "save_minutes")
+OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes", "snapshots", "tensorboard")

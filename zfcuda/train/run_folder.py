@@ -37,6 +37,7 @@ class RunFolder:
         weights: weights.safetensors, the best on validation.
         last: last.safetensors, the last.
         checkpoints: the folder of the checkpoints.
+        snapshots: the folder of the weights after chosen epochs.
         cut: a file that the user makes to cut the learning rate by hand.
     """
 
@@ -46,6 +47,7 @@ class RunFolder:
         self.weights = self.path / "weights.safetensors"
         self.last = self.path / "last.safetensors"
         self.checkpoints = self.path / "checkpoints"
+        self.snapshots = self.path / "snapshots"
         self.cut = self.path / "cut"
         self._result = self.path / "result.json"
         self._log = Log(self.path / "log.jsonl")
@@ -100,6 +102,10 @@ class RunFolder:
         """
         if writes():
             self._log.append(row)
+
+    def snapshot(self, epoch: int) -> Path:
+        """The file of the weights after an epoch."""
+        return self.snapshots / f"epoch-{epoch:04}.safetensors"
 
     def rows(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl, in order."""
@@ -161,7 +167,8 @@ class RunFolder:
 
     def _check_space(self, needed: int) -> None:
         """What lies there already counts: it is replaced."""
-        there = [self.weights, self.last, *self.checkpoints.glob("*.safetensors")]
+        kept = [*self.checkpoints.glob("*.safetensors"), *self.snapshots.glob("*.safetensors")]
+        there = [self.weights, self.last, *kept]
         needed = max(0, needed - sum(file.stat().st_size for file in there if file.is_file()))
         disk = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.is_dir())
         free = shutil.disk_usage(disk).free

@@ -29,6 +29,8 @@ class Training:
     Attributes:
         network: what learns. average: its moving average; None where there is none.
         step: how many steps are done.
+        diverged: the first step of this start, from 1, whose loss was not finite; 0: none. On the device, so that
+            nobody waits for it.
         whole: whether all that is kept here is of one moment; not so within a step, nor after one that raised.
         sums: of the epoch so far: loss, pictures classified rightly, among the five most probable, pictures.
         broken: the pictures that could not be read so far, by number.
@@ -57,6 +59,7 @@ class Training:
         self.schedule = schedule(self.optimizer, options, steps)
         self.average = average(network, options.ema) if options.ema else None
         self.step = 0
+        self.diverged = torch.zeros((), dtype=torch.int64, device=self.device)
         self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
@@ -95,6 +98,14 @@ class Training:
         count = torch.tensor(float(len(labels)), device=self.device)
         if self.ranks > 1:
             torch.distributed.all_reduce(count)  # a broken picture makes a process's share smaller
+        if not len(labels):  # all of them are broken
+            if not count:
+                self._pass()
+                return
+            # The other processes wait for gradients: those of a grey image that counts nothing.
+            self.forward.eval()
+            pixels = torch.zeros((1, 3, *self.view.preprocess.sides), dtype=torch.uint8, device=self.device)
+            crops = torch.zeros(1, dtype=torch.int64, device=self.device)
         images = self.view.images(pixels, crops)
         close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
         with autocast(self.device, self.precision):
@@ -102,22 +113,27 @@ class Training:
         logits = logits.float()
         # The gradients of the processes are averaged: the sum of each over the pictures of all is scaled for that.
         answers = None
-        if self.teacher is not None:
+        if self.teacher is not None and len(labels):
             broken = {each.index for each in batch.broken}
             answers = self.teacher.answers(pixels, [key for key in keys if key[1] not in broken])
-        loss = self._loss(logits, answers, labels).sum() * self.ranks / count
+        losses = self._loss(logits, answers, labels) if len(labels) else 0 * logits
+        loss = losses.sum() * self.ranks / count
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimizer.step()
-        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
-            self.schedule.step()
         if self.options.filter_rms:
             renormalise(self.network, self.options.filter_rms)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self._count(loss.detach() * count / self.ranks, logits.detach(), labels)
+        self._count(loss.detach() * count / self.ranks, logits.detach()[: len(labels)], labels)
+        self._pass()
+
+    def _pass(self) -> None:
+        """A step is done."""
+        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
+            self.schedule.step()
         self.step += 1
         self.whole = True
 
@@ -133,6 +149,7 @@ class Training:
 
     def _count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         best = logits.topk(min(5, self.classes), 1).indices == labels[:, None]
+        self.diverged = torch.where(loss.isfinite() | (self.diverged > 0), self.diverged, self.step + 1)
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
@@ -158,7 +175,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.sums.copy_(state["sums"])
+        self.broken.clear()
+        self.broken.update({each[0]: Broken(*each) for each in state["broken"]})
         if self.teacher is not None and state["teacher"] is not None:
             self.teacher.kept = state["teacher"]
-        self.broken = {each[0]: Broken(*each) for each in state["broken"]}
         restore_generators(state["random"])

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda import ops
+from zfcuda.ops import conv_stage
 
 
 class FusedSequential(nn.Sequential):
     """A sequence of torch.nn layers; the stages ReLU -> pooling -> normalisation run fused wherever nobody looks
-    inside.
+    inside. In training the convolution before them, and one before ReLU -> pooling, goes the same way back.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -21,7 +22,11 @@ class FusedSequential(nn.Sequential):
         x, i = input, 0
         while i < len(layers):
             stage = layers[i : i + 3]
-            if _fusible(x, stage):
+            trained = _trained_stage(x, layers[i : i + 4]) if self.training else None
+            if trained is not None:
+                x, count = trained
+                i += count
+            elif _fusible(x, stage):
                 pool: Any = stage[1]
                 norm: Any = stage[2]
                 x, _switches = ops.relu_max_pool2d_lrn(
@@ -47,8 +52,37 @@ def _fusible(x: Tensor, stage: list[nn.Module]) -> bool:
     return (
         not isinstance(x, torch.fx.Proxy)
         and tuple(map(type, stage)) == (nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm)
-        and not any(
-            layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-            for layer in stage
-        )
+        and not _hooked(stage)
+    )
+
+
+def _trained_stage(x: Tensor, layers: list[nn.Module]) -> tuple[Tensor, int] | None:
+    """What the next layers give, and how many they are, where these are a convolution, ReLU, max pooling and perhaps
+    LRN, and one way back for all of them pays.
+    """
+    if isinstance(x, torch.fx.Proxy) or tuple(map(type, layers[:3])) != (nn.Conv2d, nn.ReLU, nn.MaxPool2d):
+        return None
+    count = 4 if type(layers[-1]) is nn.LocalResponseNorm else 3
+    conv: Any = layers[0]
+    pool: Any = layers[2]
+    norm: Any = layers[3] if count == 4 else None
+    pooling = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+    plain = (
+        conv.groups == 1
+        and conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and pool.dilation in (1, (1, 1))
+        and not pool.return_indices
+    )
+    if not plain or _hooked(layers[:count]) or not conv_stage.pays(x, conv.weight, conv.bias, pooling):
+        return None
+    constants = None if norm is None else (norm.size, norm.alpha, norm.beta, norm.k)
+    return conv_stage.conv2d_stage(x, conv.weight, conv.bias, conv.stride, conv.padding, pooling, constants), count
+
+
+def _hooked(layers: list[nn.Module]) -> bool:
+    return any(
+        layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+        for layer in layers
     )

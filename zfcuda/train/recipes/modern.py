@@ -33,5 +33,6 @@ RECIPE = Recipe(
         "views": 1,
         "close_ups": 0,
         "precision": "auto",
+        "snapshots": (),
     },
 )

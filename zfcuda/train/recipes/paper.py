@@ -33,5 +33,6 @@ RECIPE = Recipe(
         "views": 10,
         "close_ups": 0,
         "precision": "float32",
+        "snapshots": (1, 2, 5, 10, 20, 30, 40, 64),  # figure 4
     },
 )

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from zfcuda.data.dice import Dice
+from zfcuda.data.preprocess import Preprocess
 
 
 class Seen(NamedTuple):
@@ -24,6 +25,10 @@ class Seen(NamedTuple):
 
 class View(Protocol):
     """A way to see pictures while training."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What the network reads."""
 
     def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
         """What is seen of a picture in an epoch."""
