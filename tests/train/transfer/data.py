@@ -22,8 +22,8 @@ def images(per_class: int, seed: int) -> Images:
     generator = torch.Generator().manual_seed(seed)
     found = Images()
     for index in range(per_class * len(CLASSES)):
-        image = 0.3 * torch.randn(3, 16, 16, generator=generator)
-        image[index % 3] += 2.0
+        image = 0.3 * torch.rand(3, 16, 16, generator=generator)
+        image[index % 3] += 0.7
         found.append((image, index % 3))
     return found
 
