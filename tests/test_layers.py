@@ -19,6 +19,7 @@ Sources = dict[str, str]
 ORDER = [
     ["_C", "_built_for"],  # made by the build
     ["_extension", "_startup", "version", "files", "complaint", "memory", "answers"],
+    ["ranks"],
     ["ops"],
     ["network", "independence", "data", "render", "sheets", "cuda_graph", "class_names", "inputs", "batches", "misfit"],
     # The families take any nn.Module, and know neither models nor one another.

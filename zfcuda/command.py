@@ -53,10 +53,11 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with this as its one line."""
+        """Ends the program with this as its one line: of the processes of torchrun, which all say it, the first."""
         choice = re.search("invalid choice: '([^']*)'", message)
         near = difflib.get_close_matches(choice[1], self._verbs, n=1) if choice else []
-        complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
+        if _speaks():
+            complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
         sys.exit(2)
 
 
@@ -106,7 +107,8 @@ def _ended(stop: KeyboardInterrupt) -> int:
 
     To take the interpreter and torch apart would let whoever pressed Ctrl-C wait for another second.
     """
-    complain("interrupted", str(stop) or "nothing was changed")
+    if _speaks():
+        complain("interrupted", str(stop) or "nothing was changed")
     code = 128 + (stop.number if isinstance(stop, Terminated) else 2)
     if is_command(sys.orig_argv):
         with suppress(OSError, ValueError):  # nobody reads on
@@ -114,6 +116,11 @@ def _ended(stop: KeyboardInterrupt) -> int:
         atexit._run_exitfuncs()
         os._exit(code)
     return code
+
+
+def _speaks() -> bool:
+    """Whether this process says what each process of torchrun has to say."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def complain(what: str, message: str) -> None:

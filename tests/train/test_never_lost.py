@@ -115,7 +115,7 @@ def test_the_command_says_how_to_go_on(folder: Path, unbroken: Any) -> None:
     """SIGTERM in the fourth step, whose end it waits for; the second process is the real command."""
     cwd = folder / "terminated"
     asked_to_cut(cwd)
-    assert start(folder, MODERN, at=60, cwd=cwd).code == -signal.SIGKILL
+    assert start(folder, MODERN, at=68, cwd=cwd).code == -signal.SIGKILL
     words = [sys.executable, "-m", "zfcuda.train", "data", "--out", "run", *shlex.split(MODERN)]
     paths = os.pathsep.join([str(ROOT), str(folder), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"SIGNAL": str(int(signal.SIGTERM)), "SIGNAL_AT": "3", "PYTHONPATH": paths}
@@ -154,7 +154,7 @@ def test_a_damaged_newest_checkpoint(folder: Path, unbroken: Any, damage: Callab
 def test_a_full_disk(folder: Path, unbroken: Any) -> None:
     cwd = folder / "full"
     asked_to_cut(cwd)
-    ended = start(folder, PAPER, full_after=3, cwd=cwd)
+    ended = start(folder, PAPER, full_after=4, cwd=cwd)
     assert ended.code == 2
     [said] = [line for line in ended.err.splitlines() if line.startswith("zfcuda:")]
     assert said == (

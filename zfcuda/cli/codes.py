@@ -41,7 +41,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import check_path, read_picture
     from zfcuda.features.code_layer import code_layer
     from zfcuda.features.codes import checked_path, codes
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
 
     if arguments.query is not None:
         check_path(arguments.query)

@@ -33,7 +33,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.features.dead_units import checked_table, dead_units
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
 
     with out_folder(Path(arguments.out).parent):
         out = checked_table(arguments.out, "--out")

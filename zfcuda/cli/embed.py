@@ -82,8 +82,8 @@ def _laid_out(arguments: argparse.Namespace, subject: Subject, pictures: Collect
     from zfcuda.features.embed import embed
     from zfcuda.features.mosaic import laid_out
     from zfcuda.features.places import places
-    from zfcuda.features.ranks import Ranks
     from zfcuda.features.scatter import scatter
+    from zfcuda.ranks import Ranks
 
     at = _indices(arguments, found, pictures)
     queries = None

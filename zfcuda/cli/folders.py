@@ -52,7 +52,7 @@ def out_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Under torchrun the first of the processes makes it, and the others find it there.
     """
     from zfcuda.cli import sheets
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
 
     ranks = Ranks()
     with sheets.folder(os.fspath(path)) if ranks.first else nullcontext():
@@ -63,7 +63,7 @@ def out_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def subject_and_pictures(arguments: argparse.Namespace) -> tuple[Subject, Collection]:
     """The network, and the pictures, which are looked for before it is loaded."""
     from zfcuda.data.collection import Collection
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
     from zfcuda.report import load_subject
 
     pictures = _pictures(arguments.pictures)

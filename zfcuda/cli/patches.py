@@ -47,7 +47,7 @@ def add(verbs: Verbs) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import Ranks
     from zfcuda.report import Folder
 
     top, units = checked_top(arguments.top), _units(arguments.units)

@@ -17,12 +17,12 @@ from zfcuda.data.collection import Collection, Pictures
 from zfcuda.features.accumulator import Accumulator, Passed
 from zfcuda.features.catching import Catching, calls_of
 from zfcuda.features.loading import Batch, Skipped, block_size, first_image, loaded, placed
-from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import Kept, StateFile, model_fingerprint
 from zfcuda.files.signals import held
 from zfcuda.inputs import checked_layer
 from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
+from zfcuda.ranks import Ranks
 
 WRITE_EVERY = 5.0  # seconds between two writes of the state
 WRITE_SHARE = 20  # a write takes one of so many seconds, at most

@@ -22,18 +22,8 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def held() -> Iterator[None]:
     """Holds back what ends a program until the block is through, in the main thread; elsewhere nothing arrives."""
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = _replaced(note)
-    try:
+    with noted():
         yield
-    finally:
-        _restored(before)
-        for number in came:
-            signal.raise_signal(number)
 
 
 @contextmanager
@@ -54,6 +44,27 @@ def raised() -> Iterator[list[KeyboardInterrupt]]:
         yield came
     finally:
         _restored(before)
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Within the block what ends a program is only noted, for a moment that all of several processes agree upon.
+
+    Yields:
+        the numbers of the signals that came. What is still there when the block is through is raised then.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = _replaced(note)
+    try:
+        yield came
+    finally:
+        _restored(before)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _replaced(handler: object) -> dict[int, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from zfcuda.models import ZFNet
 
@@ -18,3 +18,20 @@ def without_last_pooling(network: nn.Module) -> ZFNet:
     if not isinstance(network, ZFNet):
         raise ValueError(f"close_ups: expected a ZFNet, got {type(network).__name__}")
     return ZFNet(OrderedDict((name, layer) for name, layer in network.named_children() if name != "pool5"))
+
+
+class Forward(nn.Module):
+    """A network's forward, or that of its twin for close-ups: one module, so that DistributedDataParallel has both.
+
+    Args:
+        network: images [N,C,H,W] -> logits [N,K].
+        close: the same layers but for those without parameters; None: there are no close-ups.
+    """
+
+    def __init__(self, network: nn.Module, close: nn.Module | None = None) -> None:
+        super().__init__()
+        self.network, self.close = network, close
+
+    def forward(self, images: Tensor, closely: bool = False) -> Tensor:
+        logits: Tensor = self.close(images) if closely and self.close is not None else self.network(images)
+        return logits

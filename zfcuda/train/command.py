@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import shlex
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,19 +164,30 @@ def _shown(value: Any) -> str:
 
 
 def run_training(arguments: argparse.Namespace, words: Sequence[str]) -> int:
-    """Trains, and says what came of it; or draws a run."""
+    """Trains, and says what came of it; or draws a run. Of several processes the first speaks, or one that failed."""
     if arguments.plot is not None:
         return _plot(arguments)
     if arguments.data is None:
         raise CommandError("the following arguments are required: DATA, or --plot RUN")
-    from zfcuda.features.ranks import Ranks
+    from zfcuda.ranks import EndedElsewhereError, Ranks
     from zfcuda.train import train
     from zfcuda.train.saying import ending
 
     given = _given(arguments)
     out = Path(arguments.out or OUT)
-    with naming("training", "take a smaller --batch or --width"):
-        result = train(arguments.data, out, progress=True, command=shlex.join(words), **given)
+    if not Ranks(given.get("device", "cpu")).first:
+        warnings.simplefilter("ignore")
+    try:
+        with naming("training", "take a smaller --batch or --width"):
+            result = train(arguments.data, out, progress=True, command=shlex.join(words), **given)
+    except EndedElsewhereError as error:
+        if error.said:
+            return 2
+        raise
+    except KeyboardInterrupt as stop:  # torchrun ends the others when one has ended
+        if isinstance(stop.__context__, EndedElsewhereError):
+            raise stop.__context__ from None
+        raise
     if Ranks().first:
         print(ending(result.facts, out))
     return 0

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from zfcuda.data.preprocess import Preprocess
-from zfcuda.features.ranks import Ranks
 from zfcuda.network import evaluating
+from zfcuda.ranks import Ranks
 from zfcuda.train.broken import Broken, broken
 from zfcuda.train.loading import Batch, collated, loader
 from zfcuda.train.pictures import picture_of

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zfcuda.complaint import one_line
 from zfcuda.train.broken import Broken, broken
 from zfcuda.train.chance import view_dice
 from zfcuda.train.order import Order
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
 from zfcuda.train.views.view import Seen, View
+
+_LOOKED_AT = 8  # pictures, before a training begins
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,20 @@ class Samples(Dataset[Any]):
             return self.view(picture, view_dice(self.seed, epoch, index), epoch), self.labels[index]
         except Exception as error:
             return broken(index, self.names[index], error)
+
+
+def check_pictures(samples: Samples) -> None:
+    """Looks at a few pictures, from the first to the last, so that nobody trains on none.
+
+    Raises:
+        ValueError: not one of them can be read, or seen in this way.
+    """
+    count = len(samples.names)
+    tried = [samples[0, index] for index in range(0, count, -(-count // _LOOKED_AT))]
+    lost = [each for each in tried if isinstance(each, Broken)]
+    if len(lost) == len(tried):
+        said = f"{one_line(lost[0].name)}: {lost[0].reason}"
+        raise ValueError(f"data: none of {len(tried)} training pictures can be used; {said}")
 
 
 def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
@@ -88,7 +105,8 @@ def workers_for(asked: int | None, ranks: int) -> int:
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores // ranks)
+    here = min(ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)))  # on this machine
+    return min(8, cores // max(1, here))
 
 
 class _Keys:
@@ -106,6 +124,11 @@ class _Keys:
 
 
 def _deaf(worker: int) -> None:
-    """A signal from the terminal reaches the workers too: the process that trains handles it, and ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    """A signal to the group of processes is not for the workers: the one that trains handles it, and ends them.
+
+    The terminal sends Ctrl-C to its group, and torchrun SIGTERM to each group that it has made.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.setpgrp()

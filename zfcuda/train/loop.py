@@ -17,19 +17,20 @@ import torch
 from tqdm import tqdm
 
 from zfcuda.complaint import one_line
-from zfcuda.features.ranks import Ranks
 from zfcuda.files.signals import held
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.ranks import Ranks, own_device
 from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.finite import check_weights
 from zfcuda.train.generators import seed_generators
-from zfcuda.train.loading import Samples, batches, workers_for
+from zfcuda.train.loading import Samples, batches, check_pictures, workers_for
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import OF_THE_START, Options
 from zfcuda.train.order import Order
+from zfcuda.train.pace import Pace
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
@@ -38,6 +39,7 @@ from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, w
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
+from zfcuda.train.trial import tried
 from zfcuda.train.watching import Watch
 from zfcuda.train.watching.board import check_board
 from zfcuda.version import __version__
@@ -78,20 +80,27 @@ def train(
     Raises:
         ValueError: naming the option, or what is wrong with the data or the folder, before any work is done.
     """
-    chosen = with_model_defaults(Options(**options))
-    chosen = chosen.completed(recipe(chosen.recipe).defaults)
-    if chosen.tensorboard:
-        check_board()
-    sets = read_sets(data, seed=chosen.seed, split=chosen.split)
-    return Run(sets, RunFolder(Path(out)), chosen, progress, command).result()
+    ranks = Ranks(str(options.get("device", "cpu")))
+    with ranks.unbroken("the same command goes on from the last checkpoint"):
+        with ranks.alike():
+            chosen = with_model_defaults(Options(**options))
+            chosen = chosen.completed(recipe(chosen.recipe).defaults)
+            chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
+            if chosen.tensorboard:
+                check_board()
+            sets = read_sets(data, seed=chosen.seed, split=chosen.split)
+            run = Run(sets, RunFolder(Path(out)), chosen, ranks, progress, command)
+        return run.result()
 
 
 class Run:
     """One start of a run."""
 
-    def __init__(self, sets: Sets, folder: RunFolder, options: Options, progress: bool, command: str) -> None:
+    def __init__(
+        self, sets: Sets, folder: RunFolder, options: Options, ranks: Ranks, progress: bool, command: str
+    ) -> None:
         self.sets, self.folder, self.options, self.command = sets, folder, options, command
-        self.ranks = Ranks()
+        self.ranks, self.pace = ranks, Pace(ranks)
         self.show = progress and self.ranks.first
         self.precision = (
             fast_precision(options.device)
@@ -108,6 +117,7 @@ class Run:
         )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
+        self.unused = tried(self.subject, options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
         self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
         self.validated = 0  # epochs
@@ -119,29 +129,34 @@ class Run:
         """What takes long, and a run that is finished needs not."""
         options = self.options
         self.sets = sets = in_memory(self.sets, self.subject, options)
-        self.preprocess = preprocess_for(self.subject, sets.train, options, self._workers())
-        teacher = None
-        if options.teacher is not None:
-            teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
-            if options.teacher_views:
-                teacher.keep(options.teacher_views, len(sets.train.names))
+        self.preprocess = preprocess_for(
+            self.subject, sets.train, options, ranks=self.ranks, workers=self._workers(), kept=self.folder.path
+        )
+        view = view_for(self.preprocess, options)
+        with self.ranks.alike():
+            check_pictures(Samples(sets.train, view, options.seed))
+            teacher = None
+            if options.teacher is not None:
+                teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+                if options.teacher_views:
+                    teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
             self.subject.model,
-            view_for(self.preprocess, options),
+            view,
             options,
             steps=self.steps,
             epoch_steps=self.order.steps,
             classes=len(sets.classes),
             precision=self.precision,
-            rank=self.ranks.rank,
-            ranks=self.ranks.count,
+            ranks=self.ranks,
             teacher=teacher,
+            unused=self.unused,
         )
         self.checkpoints = Checkpoints(self.folder.checkpoints, options.keep)
 
     def result(self) -> Result:
         """Goes on to the end."""
-        done = self.folder.result()
+        done = self.ranks.of_first(self.folder.result() if self.ranks.first else None)
         if done is not None:
             if self.show:
                 print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
@@ -154,16 +169,17 @@ class Run:
         self.unread = BrokenPictures("train", sets.train.labels, sets.classes, self.training.broken, show=show)
         self.unread_to_validate = BrokenPictures("validation", sets.validation.labels, sets.classes, {}, show=show)
         workers = self._workers()
-        try:
-            self._learn(workers)
-        except KeyboardInterrupt as stop:
-            if self.training.whole:
-                with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
-                    self._save()
-                stop.args = (f"the same command goes on {self._place()}",)
-            else:  # a step was broken off by an error
-                stop.args = ("the same command goes on from the last checkpoint",)
-            raise
+        with self.pace.kept():
+            try:
+                self._learn(workers)
+            except KeyboardInterrupt as stop:
+                if self.training.whole:
+                    with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
+                        self._save()
+                    stop.args = (f"the same command goes on {self._place()}",)
+                else:  # a step was broken off by an error
+                    stop.args = ("the same command goes on from the last checkpoint",)
+                raise
         try:
             return self._finish(workers)
         except KeyboardInterrupt as stop:
@@ -182,14 +198,20 @@ class Run:
                 if training.step == (self.validated + 1) * steps:
                     self._validate(workers, watch)
                     saved = time.monotonic()
+                    if (stop := self.pace.agree().stop) is not None:
+                        raise stop
                     continue
                 batch = next(loader)
                 self.unread.add(batch.broken, len(batch.labels))
                 self.unread.check()
+                due = time.monotonic() - saved > 60 * self.options.save_minutes
+                agreed = self.pace.agree(len(batch.labels), due)
                 with held():
-                    training.learn(batch, self.order.keys(training.step))
+                    training.learn(batch, self.order.keys(training.step), agreed.pictures)
                 watch.stepped()
-                if time.monotonic() - saved > 60 * self.options.save_minutes:
+                if agreed.stop is not None:
+                    raise agreed.stop
+                if agreed.save:
                     with held():
                         self._save()
                     saved = time.monotonic()
@@ -211,7 +233,7 @@ class Run:
         )
 
     def _resume(self) -> None:
-        found = self.checkpoints.newest()
+        found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
         if found is None:
             self.folder.rewind(0)
             return
@@ -224,17 +246,20 @@ class Run:
             tqdm.write(f"going on {self._place()}")
 
     def _save(self) -> None:
-        check_weights(self.training, self.folder.path)
+        self._check()
+        state = {
+            "training": self.training.state(),
+            "best": self.best,
+            "seconds": self.seconds + time.monotonic() - self.started,
+            "validated": self.validated,
+            "cut": self.cut,
+        }
         if self.ranks.first:
-            seconds = self.seconds + time.monotonic() - self.started
-            state = {
-                "training": self.training.state(),
-                "best": self.best,
-                "seconds": seconds,
-                "validated": self.validated,
-                "cut": self.cut,
-            }
             self.checkpoints.save(self.training.step, state)
+
+    def _check(self) -> None:
+        with self.ranks.alike():
+            check_weights(self.training, self.folder.path)
 
     def _watch(self) -> Watch:
         return Watch(
@@ -250,8 +275,9 @@ class Run:
 
     def _validate(self, workers: int, watch: Watch) -> None:
         """Validates an epoch. What it changes is changed at once at the end, and saved."""
-        check_weights(self.training, self.folder.path)
+        self._check()
         training = self.training
+        training.alike()
         begun = time.monotonic()
         score = self._score(self.sets.validation, workers)
         self.unread_to_validate.add(score.broken, score.count)
@@ -260,10 +286,10 @@ class Run:
             self.unread.add(broken, 0)
         self.unread.check()
         seen = watch.epoch(self.validated + 1, training.kept, time.monotonic() - begun)
-        sums = torch.stack([torch.tensor(part) for part in self.ranks.gathered(training.sums.tolist())]).sum(0)
+        sums = training.total()
         cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
         with held():
-            row = self._count(score, sums.tolist(), seen)
+            row = self._count(score, sums, seen)
             if cut is not None and cut != self.cut:
                 for group in training.optimizer.param_groups:
                     group["lr"] *= self.options.factor
@@ -320,7 +346,7 @@ class Run:
         if self.sets.test is not None:
             from safetensors.torch import load_file
 
-            kept = load_file(self.folder.weights)
+            kept = self.ranks.of_first(load_file(self.folder.weights) if self.ranks.first else None)
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)

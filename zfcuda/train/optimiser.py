@@ -60,6 +60,6 @@ def average(network: nn.Module, decay: float) -> AveragedModel:
 def renormalise(network: nn.Module, radius: float) -> None:
     """Filters of convolutions whose root mean square passes the radius are scaled back to it (section 3)."""
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:  # what is frozen stays
             rms = layer.weight.square().mean((1, 2, 3), keepdim=True).sqrt_()
             layer.weight.mul_((radius / rms).clamp_(max=1.0).nan_to_num_(1.0))

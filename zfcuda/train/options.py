@@ -30,6 +30,17 @@ CHOICES = {
     "mean": ("pixel", "channel", "model"),
     "precision": ("auto", "float32", "bfloat16"),
 }
+# What has an effect where another option has this value alone: who gives it must not wait for nothing.
+_NEEDS = {
+    "momentum": ("optimizer", "sgd"),
+    "factor": ("schedule", "plateau"),
+    "patience": ("schedule", "plateau"),
+    "warm_up": ("schedule", "cosine"),
+    "initial": ("init", "normal"),
+    "smallest": ("crops", "resized"),
+    "colour": ("crops", "resized"),
+    "close_ups": ("crops", "close_ups"),
+}
 MOST_AT_ONCE = 1024  # processes: more than any machine has use for, fewer than bring one down
 
 
@@ -58,7 +69,7 @@ class Options:
         momentum: of SGD.
         weight_decay: of all weights of more than one dimension.
         schedule: "plateau": the rate is multiplied by ``factor`` where the validation error has not fallen for
-            ``patience`` epochs; "cosine": it falls to 0 along one.
+            more than ``patience`` epochs; "cosine": it falls to 0 along one.
         factor, patience: of the plateau.
         warm_up: steps in which the rate rises from 0.
         clip: the largest norm of the gradient; 0: any.
@@ -138,6 +149,10 @@ class Options:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        for name in (*_WHOLE, *_NATURAL, "keep"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise ValueError(f"{name}: expected a whole number, got {value!r}")
         for names, low, high in (
             (_WHOLE, 1, math.inf),
             (_NATURAL, 0, math.inf),
@@ -160,8 +175,14 @@ class Options:
             raise ValueError("dropout: expected from 0 to below 1, got 1")
         if self.ema == 1:
             raise ValueError("ema: expected from 0 to below 1, got 1")
-        if self.teacher_views is not None and self.teacher is None:
-            raise ValueError(f"teacher_views: expected none without a teacher, got {self.teacher_views}")
+        if self.teacher is None:
+            for name, usual in (("teacher_views", None), ("distill", 1), ("temperature", 1)):
+                if getattr(self, name) != usual:
+                    raise ValueError(f"{name}: expected none without a teacher, got {getattr(self, name)}")
+        if self.mean == "model" and self.weights is None:
+            raise ValueError("mean: expected pixel or channel where there are no weights to start from, got model")
+        if self.width not in (None, 1) and not self.model.startswith("zfnet"):
+            raise ValueError(f"width: expected none for {self.model}, which is no ZFNet, got {self.width}")
         if self.views not in (None, 1, 10):
             raise ValueError(f"views: expected 1 or 10, got {self.views}")
         if self.smallest is not None and not 0 < self.smallest <= 1:
@@ -180,9 +201,20 @@ class Options:
             raise ValueError(f"short_side: expected at least size, {self.size}, got {self.short_side}")
 
     def completed(self, defaults: Mapping[str, Any]) -> Options:
-        """These options with what is None taken from a recipe."""
+        """These options with what is None taken from a recipe.
+
+        Raises:
+            ValueError: one was given that has no effect beside the others.
+        """
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **missing)
+        whole = dataclasses.replace(self, **missing)
+        for name, (other, value) in _NEEDS.items():
+            if getattr(self, name) and getattr(whole, other) != value:
+                raise ValueError(
+                    f"{name}: expected none where {other} is {getattr(whole, other)}, not {value}, got "
+                    f"{getattr(self, name)}"
+                )
+        return whole
 
 
 #: What may differ between two starts of one run, as it changes no weight.

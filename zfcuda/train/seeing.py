@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch.utils.data import Dataset
 from zfcuda.complaint import one_line
 from zfcuda.data.preprocess import PARTS_MEAN, PARTS_STD, Preprocess, centre_crop
 from zfcuda.data.sources import PartsSource
+from zfcuda.ranks import Ranks
 from zfcuda.train.broken import broken
+from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.decoded import Decoded, decoded, memory_for
 from zfcuda.train.loading import loader
 from zfcuda.train.network import Subject
@@ -40,13 +43,25 @@ def in_memory(sets: Sets, subject: Subject, options: Options) -> Sets:
     return dataclasses.replace(sets, train=train, validation=validation)
 
 
-def preprocess_for(subject: Subject, source: Labelled, options: Options, workers: int = 0) -> Preprocess:
-    """What the network reads."""
+def preprocess_for(
+    subject: Subject,
+    source: Labelled,
+    options: Options,
+    *,
+    ranks: Ranks | None = None,
+    workers: int = 0,
+    kept: Path | None = None,
+) -> Preprocess:
+    """What the network reads. All processes make the call: they share the work of a mean of each pixel.
+
+    Args:
+        kept: a folder that keeps the mean of each pixel, for the next start.
+    """
     size, side = options.size or 224, options.short_side or 256
     if options.mean == "model" and subject.preprocess is not None:
         return subject.preprocess
     if options.mean == "pixel":
-        mean = mean_picture(source, side, workers)
+        mean = _kept_mean(source, side, ranks or Ranks(), workers, kept)
         return Preprocess(size, side, std=_BYTE, interpolation="bilinear", mean_image=mean)
     if isinstance(source.source if isinstance(source, Decoded) else source, PartsSource):
         return Preprocess(size, side, PARTS_MEAN, PARTS_STD, "bilinear")
@@ -69,12 +84,32 @@ def ten_view(preprocess: Preprocess) -> TenCrops:
     return TenCrops(preprocess, None if mean is None else ten_means(mean, preprocess.sides[0]))
 
 
-def mean_picture(source: Labelled, side: int, workers: int = 0) -> Tensor:
-    """float32 [3,side,side]: the mean of every pixel over all pictures that can be read, 0 to 255."""
+def _kept_mean(source: Labelled, side: int, ranks: Ranks, workers: int, kept: Path | None) -> Tensor:
+    """The mean picture, which takes a look at all pictures, from where an earlier start has kept it."""
+    if kept is None:
+        return mean_picture(source, side, ranks=ranks, workers=workers)
+    states = Checkpoints(kept / "mean", keep=1)
+    found = ranks.of_first(states.newest() if ranks.first else None)
+    if found is not None:
+        return found[1]["mean"]  # type: ignore[no-any-return]
+    mean = mean_picture(source, side, ranks=ranks, workers=workers)
+    if ranks.first:
+        states.save(0, {"mean": mean})
+    return mean
+
+
+def mean_picture(source: Labelled, side: int, *, ranks: Ranks | None = None, workers: int = 0) -> Tensor:
+    """float32 [3,side,side]: the mean of every pixel over all pictures that can be read, 0 to 255.
+
+    Sums of integers: any number of processes and workers gives the same bits.
+    """
+    ranks = ranks or Ranks()
     total, count = torch.zeros(side, side, 3, dtype=torch.int64), 0
-    for pixels in _centres(source, range(len(source.names)), side, workers):
-        total += pixels.sum(0, dtype=torch.int64)
+    for pixels in _centres(source, range(ranks.rank, len(source.names), ranks.count), side, workers):
+        total += pixels.sum(0, dtype=torch.int64) if len(pixels) else 0
         count += len(pixels)
+    parts = ranks.gathered((total, count))
+    total, count = torch.stack([part[0] for part in parts]).sum(0), sum(part[1] for part in parts)
     _refuse_none(count, source)
     return (total.permute(2, 0, 1).double() / count).float().contiguous()
 

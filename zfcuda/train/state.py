@@ -8,10 +8,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from zfcuda.ranks import Ranks
 from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.train.closely import Forward, without_last_pooling
 from zfcuda.train.evaluate import autocast
 from zfcuda.train.generators import generator_states, restore_generators, seed_generators
 from zfcuda.train.loading import Batch
@@ -20,7 +22,7 @@ from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
 from zfcuda.train.teacher import Teacher
 from zfcuda.train.views import View
-from zfcuda.train.views.close_ups import CloseUps
+from zfcuda.train.views.close_ups import CLOSE_UP, CloseUps
 
 
 class Training:
@@ -46,14 +48,15 @@ class Training:
         epoch_steps: int,
         classes: int,
         precision: torch.dtype,
-        rank: int = 0,
-        ranks: int = 1,
+        ranks: Ranks | None = None,
         teacher: Teacher | None = None,
+        unused: bool = False,
     ) -> None:
+        """unused: whether something that may learn has no part in the answer, see :func:`zfcuda.train.trial.tried`."""
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
         self.view, self.options, self.classes, self.precision = view, options, classes, precision
-        self.epoch_steps, self.rank, self.ranks, self.teacher = epoch_steps, rank, ranks, teacher
+        self.epoch_steps, self.ranks, self.teacher = epoch_steps, ranks or Ranks(), teacher
         self.frozen = list(frozen(network, options.freeze_below))
         self.optimizer = optimiser(network, options)
         self.schedule = schedule(self.optimizer, options, steps)
@@ -63,11 +66,13 @@ class Training:
         self.whole = True
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.broken: dict[int, Broken] = {}
-        self.close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
-        self.forward: nn.Module = network
-        if ranks > 1:
-            self.forward = nn.parallel.DistributedDataParallel(
-                network, device_ids=[self.device] if self.device.type == "cuda" else None
+        close = without_last_pooling(network) if isinstance(view, CloseUps) and view.epochs else None
+        self.forward: nn.Module = Forward(network, close)
+        if self.ranks.count > 1:
+            self.forward = DistributedDataParallel(
+                self.forward,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                find_unused_parameters=unused,
             )
 
     @property
@@ -84,42 +89,50 @@ class Training:
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def learn(self, batch: Batch, keys: Sequence[tuple[int, int]]) -> None:
-        """One step. keys: as of :meth:`Order.keys`, of the pictures of the batch and the broken ones."""
+    def learn(self, batch: Batch, keys: Sequence[tuple[int, int]], pictures: int | None = None) -> None:
+        """One step.
+
+        Args:
+            batch: this process's part of it.
+            keys: as of :meth:`Order.keys`, of the pictures of the batch and the broken ones.
+            pictures: how many whole ones all processes have together; None: this one is alone.
+        """
         self.whole = False
-        seed_generators(step_seed(self.options.seed, self.step, self.rank))
+        seed_generators(step_seed(self.options.seed, self.step, self.ranks.rank))
+        self.broken.update({each.index: each for each in batch.broken})
+        pictures = len(batch.labels) if pictures is None else pictures
+        if pictures:
+            self._learn(batch, keys, pictures)
+        else:  # without gradients nothing is changed; the schedule goes on
+            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step()
+        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
+            self.schedule.step()
+        self.step += 1
+        self.whole = True
+
+    def _learn(self, batch: Batch, keys: Sequence[tuple[int, int]], pictures: int) -> None:
         self.forward.train()
         for layer in self.frozen:
             layer.eval()
-        self.broken.update({each.index: each for each in batch.broken})
         pixels, crops, labels = (
             each.to(self.device, non_blocking=True) for each in (batch.pixels, batch.crops, batch.labels)
         )
-        count = torch.tensor(float(len(labels)), device=self.device)
-        if self.ranks > 1:
-            torch.distributed.all_reduce(count)  # a broken picture makes a process's share smaller
-        if not len(labels):  # all of them are broken
-            if not count:
-                self._pass()
-                return
-            # The other processes wait for gradients: those of a grey image that counts nothing.
-            self.forward.eval()
-            pixels = torch.zeros((1, 3, *self.view.preprocess.sides), dtype=torch.uint8, device=self.device)
-            crops = torch.zeros(1, dtype=torch.int64, device=self.device)
-        images = self.view.images(pixels, crops)
-        close = self.close is not None and isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
+        close = isinstance(self.view, CloseUps) and self.epoch < self.view.epochs
+        some = len(labels) > 0
+        # Where all pictures of a process are broken, it has nothing to say, but the others wait for it.
+        images = self.view.images(pixels, crops) if some else self._nothing(close)
         with autocast(self.device, self.precision):
-            logits = (self.close if close else self.forward)(images)  # type: ignore[misc]
+            logits = self.forward(images, close)
         logits = logits.float()
-        # The gradients of the processes are averaged: the sum of each over the pictures of all is scaled for that.
         answers = None
-        if self.teacher is not None and len(labels):
+        if self.teacher is not None and some:
             broken = {each.index for each in batch.broken}
             answers = self.teacher.answers(pixels, [key for key in keys if key[1] not in broken])
-        losses = self._loss(logits, answers, labels) if len(labels) else 0 * logits
-        loss = losses.sum() * self.ranks / count
+        loss = self._loss(logits, answers, labels).sum() if some else logits.sum() * 0
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        # The gradients of the processes are averaged, and each has its own number of whole pictures.
+        torch.autograd.backward(loss * self.ranks.count / pictures)
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimizer.step()
@@ -127,15 +140,23 @@ class Training:
             renormalise(self.network, self.options.filter_rms)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self._count(loss.detach() * count / self.ranks, logits.detach()[: len(labels)], labels)
-        self._pass()
+        if some:
+            self._count(loss.detach(), logits.detach(), labels)
 
-    def _pass(self) -> None:
-        """A step is done."""
-        if isinstance(self.schedule, torch.optim.lr_scheduler.LambdaLR):
-            self.schedule.step()
-        self.step += 1
-        self.whole = True
+    def _nothing(self, close: bool) -> Tensor:
+        """Images for a pass that changes nothing: batch norms do not learn from them either."""
+        for layer in self.network.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+        sides = (CLOSE_UP, CLOSE_UP) if close else self.view.preprocess.sides
+        images = torch.zeros(2, len(self.view.preprocess.mean), *sides, device=self.device)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def alike(self) -> None:
+        """Gives the network of every process the first one's buffers: each has its own statistics of batch norms."""
+        if self.ranks.count > 1:
+            for buffer in [*self.network.buffers(), *(() if self.average is None else self.average.module.buffers())]:
+                torch.distributed.broadcast(buffer, 0)
 
     def _loss(self, logits: Tensor, answers: Tensor | None, labels: Tensor) -> Tensor:
         share = self.options.distill if answers is not None else 0.0
@@ -153,17 +174,17 @@ class Training:
         self.sums += torch.stack([loss, best[:, 0].sum(), best.sum(), torch.tensor(len(labels))]).to(self.sums)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps, of all processes: each makes the call. Any number of them may go on from it."""
         return {
             "step": self.step,
             "network": dict(self.network.state_dict()),
             "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "sums": self.sums,
+            "sums": self.total(),
             "teacher": None if self.teacher is None else self.teacher.kept,
-            "broken": [[each.index, each.name, each.reason] for each in self.broken.values()],
-            "random": generator_states(),
+            "broken": [[each.index, each.name, each.reason] for each in self.all_broken()],
+            "random": self.ranks.gathered(generator_states()),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -174,9 +195,20 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.sums.copy_(state["sums"])
+        self.sums.copy_(torch.tensor(state["sums"], dtype=torch.float64))
+        if not self.ranks.first:  # they are added up
+            self.sums.zero_()
         self.broken.clear()
         self.broken.update({each[0]: Broken(*each) for each in state["broken"]})
         if self.teacher is not None and state["teacher"] is not None:
             self.teacher.kept = state["teacher"]
-        restore_generators(state["random"])
+        restore_generators(state["random"][self.ranks.rank % len(state["random"])])
+
+    def total(self) -> list[float]:
+        """The sums of all processes; each makes the call."""
+        return self.ranks.summed(self.sums.tolist())
+
+    def all_broken(self) -> list[Broken]:
+        """The pictures that no process could read so far; each makes the call."""
+        found = {each.index: each for part in self.ranks.gathered(list(self.broken.values())) for each in part}
+        return [found[index] for index in sorted(found)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.checkpoints.load import find
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.views.normalised import Normalised
 
 
 class Teacher:
@@ -33,6 +34,7 @@ class Teacher:
         if list(getattr(loaded.model, "classes", None) or []) != classes:
             raise ValueError(f"teacher: {name}: expected the classes {', '.join(classes[:10])}, got others")
         self.network.eval().requires_grad_(False)
+        self.normalised = Normalised()
         self.classes = len(classes)
         self.kept: Tensor | None = None
 
@@ -42,17 +44,20 @@ class Teacher:
 
     def answers(self, pixels: Tensor, keys: Sequence[tuple[int, int]]) -> Tensor:
         """Logits [N,K] for pixels uint8 [N,C,H,W]. keys: which view of which picture each is."""
+        if self.kept is None:
+            return self._asked(pixels)
         views, indices = zip(*keys, strict=True) if keys else ((), ())
-        if self.kept is not None:
-            known = self.kept[list(views), list(indices)]
-            if not bool(known.isnan().any()):
-                return known.to(pixels.device)
-        images = self.preprocess.normalized(pixels).contiguous(memory_format=torch.channels_last)
+        known = self.kept[list(views), list(indices)]
+        new = known[:, 0].isnan().nonzero().flatten()
+        if len(new):
+            known[new] = self._asked(pixels[new.to(pixels.device)]).cpu()
+            self.kept[list(views), list(indices)] = known
+        return known.to(pixels.device)
+
+    def _asked(self, pixels: Tensor) -> Tensor:
+        images = self.normalised(self.preprocess, pixels)
         with torch.no_grad(), autocast(pixels.device, self.precision):
-            found = self.network(images).float()
-        if self.kept is not None:
-            self.kept[list(views), list(indices)] = found.cpu()
-        return found
+            return self.network(images).float()
 
     @staticmethod
     def loss(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:

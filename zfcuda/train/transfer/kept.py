@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from zfcuda.data.collection import Collection
 from zfcuda.data.preprocessing import AnyPreprocess
 from zfcuda.data.sources import Source
-from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import model_fingerprint
 from zfcuda.features.stream import Stream
 from zfcuda.files.drafts import whole
 from zfcuda.files.tensors import save_tensors
+from zfcuda.ranks import Ranks
 from zfcuda.train.transfer.grid import Layer
 from zfcuda.train.transfer.linear import Coded
 from zfcuda.train.transfer.mirrored import Mirrored

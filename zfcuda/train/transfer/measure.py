@@ -15,11 +15,11 @@ from zfcuda.data.collection import Collection
 from zfcuda.data.preprocessing import AnyPreprocess, as_preprocess, preprocess_of
 from zfcuda.features.embed import require_sklearn
 from zfcuda.features.loading import first_image, placed
-from zfcuda.features.ranks import Ranks
 from zfcuda.features.stream import Stream
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import limit_of, spoken_bytes
 from zfcuda.network.graph import unwrap
+from zfcuda.ranks import Ranks
 from zfcuda.train.sets import Sets
 from zfcuda.train.transfer.choices import Choice
 from zfcuda.train.transfer.draws import usual_counts

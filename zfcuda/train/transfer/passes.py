@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zfcuda.complaint import one_line
-from zfcuda.features.ranks import Ranks
 from zfcuda.features.state import OtherStateError
 from zfcuda.features.stream import Stream
+from zfcuda.ranks import Ranks
 from zfcuda.train.transfer.grid import Layer
 
 _AT_ONCE = 256  # rows that are copied together

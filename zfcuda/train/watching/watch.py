@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from zfcuda.complaint import one_line
 from zfcuda.data.preprocess import Preprocess
-from zfcuda.features.ranks import Ranks
+from zfcuda.ranks import Ranks
 from zfcuda.train.finite import check_loss
 from zfcuda.train.loading import Batch
 from zfcuda.train.sets import Labelled
@@ -103,7 +103,8 @@ class Watch:
 
     def _look(self) -> None:
         training = self.training
-        check_loss(training, self.folder)
+        if self.ranks.count == 1:  # several processes find out together, before they save
+            check_loss(training, self.folder)
         sums = training.sums.tolist()
         before = self._before
         if self._board is not None and sums[3] > before[3]:
@@ -142,7 +143,7 @@ class Watch:
         warned = [self._told.of_runaways(far)]
         units: int | None = None
         if self._sample is not None and epoch % self._every == 0:
-            found = health.dead(network, self._sample, self._layers)
+            found = health.dead(network, self._sample, self._layers, self.training.precision)
             units = sum(len(each.units) for each in found)
             warned.append(self._told.of_dead(found, len(self._sample)))
         for text in warned:
