@@ -82,7 +82,7 @@ def test_means_are_of_all_pictures_that_can_be_read(workers: int) -> None:
     data = [(each, number % 2) for number, each in enumerate(shown)] + [("nowhere.png", 0)]
     source = read_sets((data, data[:2])).train
     values = torch.stack([torch.from_numpy(np.array(each)) for each in shown]).permute(0, 3, 1, 2).double()
-    torch.testing.assert_close(mean_picture(source, 9, workers), values.mean(0).float(), rtol=0, atol=0)
+    torch.testing.assert_close(mean_picture(source, 9, workers=workers), values.mean(0).float(), rtol=0, atol=0)
     mean, deviation = colours(source, 9, workers)
     torch.testing.assert_close(torch.tensor(mean), values.mean((0, 2, 3)).float() / 255)
     torch.testing.assert_close(torch.tensor(deviation), values.std((0, 2, 3), correction=0).float() / 255)
