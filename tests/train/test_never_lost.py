@@ -60,7 +60,8 @@ def left(cwd: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     result = json.loads((run / "result.json").read_text())
     for each in (*rows, result):
-        del each["seconds"]
+        for name in [name for name in each if name.endswith("seconds") or name == "images_per_second"]:
+            del each[name]
     weights = {name: held(run / f"{name}.safetensors") for name in ("weights", "last")}
     return {**weights, "rows": rows, "result": result, "files": sorted(os.listdir(run))}
 
@@ -82,7 +83,7 @@ def started_until_finished(
     ended: list[Ended] = []
     while not ended or ended[-1].code != 0:
         assert len(ended) < most
-        ended.append(start(folder, words, at=chance.randrange(40, 200), number=number, cwd=cwd))
+        ended.append(start(folder, words, at=chance.randrange(20, 100), number=number, cwd=cwd))
     return ended
 
 
