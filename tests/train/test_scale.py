@@ -46,7 +46,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], Any, float | None]] = {
     "frozen": ({**PAPER, "freeze_below": "3"}, "data", SGD),
     "idle weights": ({**PAPER, "model": "tiny_networks:Idle"}, "data", SGD),
     "zfnet": ({**ZFNET, "recipe": "paper"}, "data", SGD),
-    "close-ups": ({**ZFNET, "recipe": "close_ups", "epochs": 2, "close_ups": 1}, (Parts(5), 24), ADAM),
+    "close-ups": ({**ZFNET, "recipe": "close_ups", "epochs": 2, "close_ups": 1, "warm_up": 0}, (Parts(5), 24), ADAM),
     "batch norm": ({**MODERN, "model": "tiny_networks:normed"}, "data", None),
     "batch norm, shares of one": (
         {**MODERN, "model": "tiny_networks:normed", "batch": 2, "epochs": 1},
