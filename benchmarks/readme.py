@@ -170,7 +170,7 @@ STEPS = {steps.TORCH: "torch", steps.TORCH_NCHW: "torch, NCHW", steps.COMPILED: 
 
 def training(rows: Sequence[Row]) -> list[str]:
     columns = ["network", "batch", "dtype", "zfcuda, ms (quartiles)", *STEPS.values(), "zfcuda, torch.compile, ms"]
-    columns += ["pictures per second"]
+    columns += ["pictures per second", "losses of 20 steps, off torch's"]
     table = []
     for row in rows:
         compiled = row["seconds"].get(steps.OURS_COMPILED)
@@ -183,6 +183,7 @@ def training(rows: Sequence[Row]) -> list[str]:
                 *_against(row, STEPS, "ms", 1e3),
                 "-" if compiled is None else f"{compiled * 1e3:.3g}",
                 f"{row['pictures_per_second']:.0f}",
+                f"{row['curve']['difference']:.2g}" if "curve" in row else "-",
             ]
         )
     return _table(columns, table)

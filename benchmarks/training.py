@@ -1,9 +1,9 @@
 """One training step of ZFNet (forward, backward, SGD with momentum) beside the same network made of torch's layers.
 
-Loss and gradients of every side are verified before anything is timed. Weights, pictures and labels are the same, the
-pictures lie on the device, and dropout is left out: with random numbers of its own no side could be held against
-another. Sides run in channels_last unless their name says otherwise; bfloat16 is autocast. float32 is float32 here:
-TF32 is off on a GPU, and cuDNN is tuned for all.
+Loss and gradients of every side are verified before anything is timed, and so are the losses of 20 steps. Weights,
+pictures and labels are the same, the pictures lie on the device, and dropout is left out: with random numbers of its
+own no side could be held against another. Sides run in channels_last unless their name says otherwise; bfloat16 is
+autocast. float32 is float32 here: TF32 is off on a GPU, and cuDNN is tuned for all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks import opponents, zoo
 from benchmarks.measure import Run, full_float32, race, timed, tuned_convolutions
 
 BATCH = {"cpu": 8, "cuda": 128}
+CASES: tuple[tuple[float, int | None], ...] = ((1.0, None), (0.5, 32))  # width, batch (None: BATCH's)
 STEPS = {"cuda": 5}  # in one measurement, so that the device is kept busy as in training
 OURS, OURS_NCHW, OURS_COMPILED = "zfcuda", "zfcuda, NCHW", "zfcuda, torch.compile"
 TORCH, TORCH_NCHW, COMPILED = "torch", "torch, NCHW", "torch.compile"
@@ -28,24 +29,33 @@ OPPONENTS = (TORCH, TORCH_NCHW, COMPILED)
 LEARNING_RATE, MOMENTUM = 1e-4, 0.9
 # A part of the norm of a parameter's gradient; as deconvnet.TOLERANCE, but for sums over many images.
 TOLERANCE = 0.03
+# Steps of the curves, a rate at which the loss falls, and how far the losses may be apart, as a part of the first: each
+# step adds to what rounding made of the one before. With autocast twice as much is allowed as torch's own layers are
+# off by, if that is more.
+CURVE_STEPS, CURVE_RATE = 20, 1e-3
+CURVE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.03}
 
 
 def run(
-    device: torch.device, dtype: torch.dtype, quick: bool, batch: int | None = None, width: float = 1.0
+    device: torch.device, dtype: torch.dtype, quick: bool, batch: int | None = None, width: float | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One row, as soon as it is measured; none for a dtype in which nobody trains.
+    """A row for each of CASES, as soon as it is measured, or one for the batch and width that are given.
 
-    quick: a small batch, few repeats, and without torch.compile.
+    There is none for a dtype in which nobody trains.
+
+    quick: one row with a small batch, few repeats, and without torch.compile.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         return
-    batch = batch or (2 if quick else BATCH.get(device.type, 8))
-    with full_float32(), tuned_convolutions():
-        row = _row(device, dtype, quick, batch, width)
-    print(describe(row), flush=True)
-    yield row
-    if not quick:
-        torch._dynamo.reset()
+    asked = quick or batch is not None or width is not None
+    for wide, images in ((width or 1.0, batch),) if asked else CASES:
+        images = images or (2 if quick else BATCH.get(device.type, 8))
+        with full_float32(), tuned_convolutions():
+            row = _row(device, dtype, quick, images, wide)
+        print(describe(row), flush=True)
+        yield row
+        if not quick:
+            torch._dynamo.reset()
 
 
 def network(width: float) -> nn.Module:
@@ -63,11 +73,17 @@ class Side:
     """A network with its optimiser, on one batch."""
 
     def __init__(
-        self, network: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype, compiled: bool = False
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        dtype: torch.dtype,
+        compiled: bool = False,
+        rate: float = LEARNING_RATE,
     ) -> None:
         self.network, self.images, self.labels, self.dtype = network, images, labels, dtype
         self.forward: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False) if compiled else network
-        self.optimiser = torch.optim.SGD(network.parameters(), LEARNING_RATE, MOMENTUM, fused=True)
+        self.optimiser = torch.optim.SGD(network.parameters(), rate, MOMENTUM, fused=True)
 
     def backward(self) -> Tensor:
         """The loss; gradients are in .grad."""
@@ -77,10 +93,12 @@ class Side:
         loss.backward()
         return loss.detach()
 
-    def step(self) -> None:
-        self.backward()
+    def step(self) -> Tensor:
+        """The loss before the step."""
+        loss = self.backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        return loss
 
     def gradients(self) -> dict[str, Tensor]:
         """The gradients of one pass, float32, with the loss among them; none is left behind."""
@@ -96,6 +114,7 @@ def _row(device: torch.device, dtype: torch.dtype, quick: bool, batch: int, widt
     left_out = {COMPILED: "not in --quick", OURS_COMPILED: "not in --quick"} if quick else {}
     sides, expected = _sides(device, dtype, batch, width, left_out, with_compile=not quick)
     deviations = verified(sides, expected, dtype)
+    curve = curves(sides, dtype, 3 if quick else CURVE_STEPS)
     steps = 1 if quick else STEPS.get(device.type, 1)
     runs: dict[str, Run] = {
         name: lambda side=side: [side.step() for _ in range(steps)]  # type: ignore[misc]
@@ -107,10 +126,11 @@ def _row(device: torch.device, dtype: torch.dtype, quick: bool, batch: int, widt
     ours = times[OURS].median
     return {
         "network": "zfnet",
-        "title": "ZFNet",
+        "title": "ZFNet" if width == 1 else f"ZFNet, width {width:g}",
         "dtype": str(dtype).removeprefix("torch."),
         "batch": batch,
         "deviation": deviations,
+        "curve": curve,
         **timed(times),
         "ratio": {name: round(times[name].median / ours, 3) for name in OPPONENTS if name in times},
         "pictures_per_second": round(batch / ours, 1),
@@ -194,12 +214,41 @@ def verified(sides: dict[str, Side], expected: dict[str, Tensor], dtype: torch.d
     return {name: float(f"{max(deviations.values()):.2g}") for name, deviations in off.items()}
 
 
+def curves(sides: dict[str, Side], dtype: torch.dtype, steps: int) -> dict[str, Any]:
+    """The losses of ours and of torch's layers over some steps from the same weights, in channels_last.
+
+    Returns:
+        steps, both curves, their largest difference as a part of the first loss, and that of torch's own from float32.
+
+    Raises:
+        RuntimeError: the difference is more than rounding explains.
+    """
+
+    def losses(name: str, dtype: torch.dtype) -> Tensor:
+        side = sides[name]
+        learner = Side(copy.deepcopy(side.network), side.images, side.labels, dtype, rate=CURVE_RATE)
+        return torch.stack([learner.step().float() for _ in range(steps)]).cpu()
+
+    def difference(a: Tensor, b: Tensor) -> float:
+        return float(f"{float((a - b).abs().max() / b[0]):.2g}")
+
+    ours, torchs = losses(OURS, dtype), losses(TORCH, dtype)
+    own = 0.0 if dtype == torch.float32 else difference(torchs, losses(TORCH, torch.float32))
+    off = difference(ours, torchs)
+    if not off <= max(CURVE_TOLERANCE[dtype], 2 * own):
+        raise RuntimeError(f"training: the losses of {steps} steps are {off:.3g} off torch's, autocast alone {own:.3g}")
+    curve = {name: [round(loss, 5) for loss in found.tolist()] for name, found in ((OURS, ours), (TORCH, torchs))}
+    return {"steps": steps, "losses": curve, "difference": off, "autocast": own}
+
+
 def describe(row: dict[str, Any]) -> str:
     """A few lines for people."""
     kind = f"{row['dtype']} autocast" if row["settings"]["autocast"] else row["dtype"]
     lines = [
         f"a training step of {row['title']}, batch {row['batch']}, {kind}: verified, gradients off by at most "
-        f"{max(row['deviation'].values()):.2g} of their norm"
+        f"{max(row['deviation'].values()):.2g} of their norm",
+        f"  losses of {row['curve']['steps']} steps, {row['curve']['losses'][OURS][0]:.4g} to "
+        f"{row['curve']['losses'][OURS][-1]:.4g}: off torch's by at most {row['curve']['difference']:.2g} of the first",
     ]
     for name, seconds in row["seconds"].items():
         low, high = row["quartiles"][name]

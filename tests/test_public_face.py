@@ -100,7 +100,7 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend"]
+COMMANDS += ["layers", "summary", "convert", "backend", "transfer"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -24,6 +24,7 @@ from benchmarks import training as training_step
 from benchmarks.measure import Timing
 from benchmarks.zoo import randomise
 from zfcuda import ops
+from zfcuda.ops import conv_stage
 
 CPU = torch.device("cpu")
 WIDTH = 0.05
@@ -128,6 +129,26 @@ def test_training(dtype: torch.dtype) -> None:
     sound(row)
     assert row["batch"] == 2 and row["settings"]["autocast"] is (dtype != torch.float32)
     assert row["deviation"].keys() == row["seconds"].keys()
+    curve = row["curve"]
+    assert all(len(losses) == curve["steps"] for losses in curve["losses"].values())
+    assert curve["losses"]["zfcuda"][-1] < curve["losses"]["zfcuda"][0]
+    assert curve["difference"] <= max(training_step.CURVE_TOLERANCE[dtype], 2 * curve["autocast"])
+
+
+def test_curves_that_part_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = training_step.Side.step
+    steps: list[int] = []
+
+    def step(side: training_step.Side) -> Tensor:
+        steps.append(1)  # ours learns first
+        return true(side) * (1.01 if len(steps) == training_step.CURVE_STEPS else 1)
+
+    sides, _ = training_step._sides(CPU, torch.float32, 2, WIDTH, {}, with_compile=False)
+    monkeypatch.setattr(training_step, "CURVE_STEPS", 3)
+    assert training_step.curves(sides, torch.float32, 3)["difference"] < 1e-4
+    monkeypatch.setattr(training_step.Side, "step", step)
+    with pytest.raises(RuntimeError, match=r"the losses of 3 steps are .* off torch's"):
+        training_step.curves(sides, torch.float32, 3)
 
 
 def test_both_sides_of_training_take_the_same_step() -> None:
@@ -232,8 +253,9 @@ def test_a_wrong_projection_is_not_timed(side: str, place: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_wrong_training_step_is_not_timed(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = ops.relu_max_pool2d_lrn
+    right, stage = ops.relu_max_pool2d_lrn, conv_stage.conv2d_stage
     monkeypatch.setattr(ops, "relu_max_pool2d_lrn", off(right))
+    monkeypatch.setattr(conv_stage, "conv2d_stage", lambda *args: 1.2 * stage(*args))  # on few threads
     with pytest.raises(RuntimeError, match="of 'zfcuda' is off by"):
         training(dtype)
 
@@ -435,6 +457,7 @@ def synthetic(section: str) -> dict[str, Any]:
         row |= {"top": 9, "deviation": {"zfcuda": 3e-7}}
     else:
         row |= {"batch": 128, "settings": {"autocast": True}, "pictures_per_second": 1234.0}
+        row |= {"curve": {"difference": 2e-6}}
     return row
 
 
@@ -455,7 +478,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     assert "| net of deconvnet | 9 | float32 | 2 (2 to 4) | 5 | 4.0x (8 ms) | 3.0x (6 ms) | - | - | 0.5 | 50% |" in text
     assert "| net of attribution | Grad-CAM | 16 | float32 | 2 (2 to 4) | 4.0x (8 ms) | - | - | 3e-16 |" in text
-    assert "| net of training | 128 | float32 autocast | 2 (2 to 4) | 1.5x (3 ms) | - | - | - | 1234 |" in text
+    assert "| net of training | 128 | float32 autocast | 2 (2 to 4) | 1.5x (3 ms) | - | - | - | 1234 | 2e-06 |" in text
     for line in text.splitlines():  # each row has as many cells as its table has columns
         if line.startswith("|---"):
             width = line.count("|")

@@ -20,7 +20,6 @@ from zfcuda.data.preprocess import DigitPreprocess, NotedPreprocess, Preprocess
 from zfcuda.models.architectures import imagenet, registry
 from zfcuda.models.architectures.zfnet import zfnet
 from zfcuda.models.checkpoints.convert import convert
-from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.load import find, load
 from zfcuda.models.checkpoints.match import load_weights
 from zfcuda.models.checkpoints.trained import KEY, read_trained, save_trained
@@ -56,7 +55,7 @@ def same(model: nn.Module, other: nn.Module) -> bool:
 
 
 def error(*arguments: Any, **options: Any) -> str:
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(ValueError) as caught:
         load(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -132,6 +131,16 @@ def test_the_mean_picture_comes_along(tmp_path: Path, lenet: nn.Module, dtype: t
 def test_other_preprocesses(tmp_path: Path, lenet: nn.Module, seen: Any) -> None:
     model: Any = load(save(tmp_path / "w.safetensors", lenet, "lenet5", preprocess=seen))
     assert model.preprocess == seen and type(model.preprocess) is type(seen)
+
+
+def test_the_folder_of_a_training_is_its_weights(tmp_path: Path, lenet: nn.Module) -> None:
+    (tmp_path / "run").mkdir()
+    path = save(tmp_path / "run" / "weights.safetensors", lenet, "lenet5")
+    for model in (load(tmp_path / "run"), load(f"{tmp_path}/run/")):
+        assert same(model, lenet)
+    assert error(tmp_path / "run", weights=path).startswith(f"weights: {path}, but {path} holds weights already")
+    with pytest.raises(ValueError, match="a folder, not a network"):
+        load(tmp_path)
 
 
 def test_what_is_known_besides(tmp_path: Path, lenet: nn.Module) -> None:

@@ -105,6 +105,12 @@ BUGS = {
         "PLANTED || h.start >= 0 && area <= patch_rows &&",
         rf"AddressSanitizer|{WRONG}",
     ),
+    "switch_beyond_the_map_not_checked": (
+        "cpu/conv_winners_loops.inl",
+        "((at >= 0) & (value != 0.0f)",
+        "((PLANTED || at >= 0) & (value != 0.0f)",
+        rf"AddressSanitizer|{WRONG}",
+    ),
     "bias_read_beyond_its_end": (
         "cpu/gemm_tile.inl",
         "if (count >= kLanes) return load_as<FloatV>(from);",
@@ -114,7 +120,7 @@ BUGS = {
 }
 NUMBERS = {bug: i for i, bug in enumerate(BUGS, 1)}
 # Compiled from the copy: what has the bugs in it, without the halves, which would only take time.
-CHANGED = ["cpu/switches.cpp", "cpu/patches.cpp", "cpu/linear_rows.cpp"]
+CHANGED = ["cpu/switches.cpp", "cpu/patches.cpp", "cpu/linear_rows.cpp", "cpu/conv_winners.cpp"]
 NO_HALVES = ("AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, ", "AT_DISPATCH_FLOATING_TYPES(")
 PLANTED_HEADER = f"""#pragma once
 #include <cstdlib>

@@ -2,6 +2,9 @@
 
 from importlib import import_module
 
-# An optimiser imports the second at its first step, in seconds.
-for name in ("zfcuda.train.__main__", "torch._dynamo", "zfcuda.train.loop", "PIL.PngImagePlugin"):
+from PIL import Image
+
+# What a training imports late; an optimiser imports torch._dynamo at its first step, in seconds.
+for name in ("zfcuda.train.__main__", "zfcuda.train.loop", "torch._dynamo", "numpy.ma"):
     import_module(name)
+Image.init()

@@ -60,7 +60,8 @@ def left(cwd: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     result = json.loads((run / "result.json").read_text())
     for each in (*rows, result):
-        del each["seconds"]
+        for name in [name for name in each if "second" in name]:
+            del each[name]
     weights = {name: held(run / f"{name}.safetensors") for name in ("weights", "last")}
     return {**weights, "rows": rows, "result": result, "files": sorted(os.listdir(run))}
 
@@ -76,30 +77,33 @@ def held(path: Path) -> dict[str, Any]:
 
 
 def started_until_finished(
-    folder: Path, cwd: Path, words: str, chance: random.Random, number: int, most: int = 40
+    folder: Path, cwd: Path, words: str, chance: random.Random, number: int, latest: int
 ) -> list[Ended]:
     """Starts that a signal ends at random moments, until one comes to the end; returns how each ended."""
+    expected = 130 if number == signal.SIGINT else -number
     ended: list[Ended] = []
-    while not ended or ended[-1].code != 0:
-        assert len(ended) < most
-        ended.append(start(folder, words, at=chance.randrange(40, 200), number=number, cwd=cwd))
-    return ended
+    for _ in range(40):
+        ended.append(start(folder, words, at=chance.randrange(40, latest), number=number, cwd=cwd))
+        if ended[-1].code == 0:
+            return ended
+        assert ended[-1].code == expected, ended[-1].err
+    raise AssertionError("no end after 40 starts")
 
 
-@pytest.mark.parametrize("recipe", ["modern", "paper"])
-def test_killed_at_random_moments(folder: Path, unbroken: Any, recipe: str) -> None:
+@pytest.mark.parametrize(("recipe", "latest"), [("modern", 240), ("paper", 130)])
+def test_killed_at_random_moments(folder: Path, unbroken: Any, recipe: str, latest: int) -> None:
     cwd = folder / f"killed-{recipe}"
     asked_to_cut(cwd)
-    ended = started_until_finished(folder, cwd, RECIPES[recipe], random.Random(1), signal.SIGKILL)
-    assert [each.code for each in ended[:-1]] == [-signal.SIGKILL] * (len(ended) - 1) and len(ended) > 5
+    ended = started_until_finished(folder, cwd, RECIPES[recipe], random.Random(1), signal.SIGKILL, latest)
+    assert len(ended) > 5
     assert left(cwd) == unbroken(recipe)
 
 
 def test_interrupted_at_random_moments(folder: Path, unbroken: Any) -> None:
     cwd = folder / "interrupted"
     asked_to_cut(cwd)
-    ended = started_until_finished(folder, cwd, MODERN, random.Random(2), signal.SIGINT)
-    assert [each.code for each in ended[:-1]] == [130] * (len(ended) - 1) and len(ended) > 3
+    ended = started_until_finished(folder, cwd, MODERN, random.Random(2), signal.SIGINT, 240)
+    assert len(ended) > 3
     assert left(cwd) == unbroken("modern")
     for before, after in itertools.pairwise(ended):
         [said] = [line for line in before.err.splitlines() if line.startswith("zfcuda: interrupted: ")]
@@ -115,6 +119,7 @@ def test_the_command_says_how_to_go_on(folder: Path, unbroken: Any) -> None:
     words = [sys.executable, "-m", "zfcuda.train", "data", "--out", "run", *shlex.split(MODERN)]
     paths = os.pathsep.join([str(ROOT), str(folder), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"SIGNAL": str(int(signal.SIGTERM)), "SIGNAL_AT": "3", "PYTHONPATH": paths}
+    environment |= {"OMP_NUM_THREADS": "1"}  # as the other starts have it: another number adds up in another order
     ended = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 143
     lines = [line for line in ended.stderr.splitlines() if line.startswith("zfcuda:")]

@@ -78,6 +78,8 @@ def refused(run: Path, data: Path, into: Path, name: str = "clothing") -> str:
 def test_what_is_no_run_of_a_network_for_the_package(run: tuple[Path, Path], into: Path, tmp_path: Path) -> None:
     path, data = run
     assert refused(path, data, into, "cats") == "name: expected one of ('demo', 'clothing'), got 'cats'"
+    with pytest.raises(ValueError, match=r"folder: .*: no such folder"):
+        pack(path, "clothing", data, folder=tmp_path / "none", **KNOWN)
     assert refused(tmp_path, data, into).endswith("result.json: no such file; expected a run that has ended")
     other = three_parts(tmp_path / "other")
     (other / "test" / "cat" / "0.png").unlink()

@@ -164,7 +164,7 @@ def test_processes_share_the_mean() -> None:
     for rank in (0, 1):
         mean_picture(source, SIDE, ranks=One(rank))
     assert [count for _, count in shares] == [4, 3]
-    both = (shares[0][0] + shares[1][0]).double() / 7
+    both = (shares[0][0] + shares[1][0]).permute(2, 0, 1).double() / 7
     assert torch.equal(both.float(), mean_picture(source, SIDE))
 
 

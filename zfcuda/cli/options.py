@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 MODEL = (
     "a name like alexnet or vgg16; demo or clothing, the small ones in the package; a file of weights (safetensors, "
-    ".pth), a deploy prototxt or caffemodel; torchvision/NAME or timm/NAME; module:attribute of your own Python"
+    ".pth), the folder of a training, a deploy prototxt or caffemodel; torchvision/NAME or timm/NAME; "
+    "module:attribute of your own Python"
 )
 OWN_WEIGHTS = "its weights: safetensors, a state_dict in .pth, a caffemodel"
 

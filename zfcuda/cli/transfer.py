@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zfcuda.report import Subject
     from zfcuda.train.sets import Sets
     from zfcuda.train.transfer import Prepared, Settings, Transfer
+    from zfcuda.train.transfer.choices import Choice
 
 _CODES = "codes"
 
@@ -68,6 +69,18 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--runs", nargs="+", default=[], metavar="RUN", help="finished runs of zfcuda train on DATA, to put beside"
     )
+    parser.add_argument(
+        "--fine-tune",
+        type=int,
+        metavar="EPOCHS",
+        help="also fine-tune the last layers, and all, with zfcuda train, into DIR/fine-tuned-last and -all: it takes "
+        "as long as that takes, and goes on where it was broken off",
+    )
+    parser.add_argument(
+        "--freeze-below",
+        metavar="LAYER",
+        help="what the last layers are: below this one nothing learns (default: of those compared, two thirds up)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default: %(default)s)")
     parser.add_argument(
         "--split",
@@ -94,6 +107,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise CommandError(str(error)) from None
     settings = _settings(arguments)
+    _check(arguments)
     sets = read_sets(arguments.data, seed=arguments.seed, split=arguments.split)
     runs = [choice_of_run(path, sets) for path in arguments.runs]
     device = checked_device(arguments.device)
@@ -105,6 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with out_folder(arguments.out) as out:
         with naming(subject.title):
             prepared = prepare(subject.model, sets, settings, preprocess=subject.preprocess)
+        start = _start(arguments, subject, prepared)
         if first:
             _tell(sets, subject, prepared, out)
         (out / _CODES).mkdir(exist_ok=True)
@@ -112,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
             found = measure(prepared, out / _CODES, progress=True)
         finally:
             _remove_empty(out / _CODES)
+        runs += _tuned(arguments, sets, start, out)
         if found is not None:
             found.many.extend(runs)
             _show(found, arguments, sets, subject, out)
@@ -136,6 +152,55 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     except ValueError as error:
         name, _, rest = str(error).partition(": ")
         raise ValueError(f"--{name.replace('_', '-')}: {rest}") from None
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What is wrong with the options for runs, before a network is loaded."""
+    if arguments.most is not None:
+        for option, given in (("--runs", arguments.runs), ("--fine-tune", arguments.fine_tune)):
+            if given:
+                raise ValueError(f"{option}: expected none with --most, as a run takes all pictures")
+    if arguments.fine_tune is not None and arguments.fine_tune < 1:
+        raise ValueError(f"--fine-tune: expected at least 1 epoch, got {arguments.fine_tune}")
+    if arguments.freeze_below is not None and arguments.fine_tune is None:
+        raise ValueError("--freeze-below: expected --fine-tune with it")
+
+
+def _start(arguments: argparse.Namespace, subject: Subject, prepared: Prepared) -> dict[str, Any]:
+    """What fine-tuning starts from, and below which layer it freezes first; empty where nobody asked for it."""
+    if arguments.fine_tune is None:
+        return {}
+    from zfcuda.train.network import frozen
+    from zfcuda.train.transfer.tuned import start_of, usual_freeze
+
+    below = arguments.freeze_below or usual_freeze([layer.name for layer in prepared.layers])
+    try:
+        [*frozen(subject.model, below)]
+        return {**start_of(arguments.model, arguments.weights), "freeze_below": below}
+    except ValueError as error:
+        name, _, rest = str(error).partition(": ")
+        raise ValueError(f"--{name.replace('_', '-')}: {rest}") from None
+
+
+def _tuned(arguments: argparse.Namespace, sets: Sets, start: dict[str, Any], out: Path) -> list[Choice]:
+    if not start:
+        return []
+    from zfcuda.train.transfer.tuned import fine_tune
+
+    with naming("fine-tuning"):
+        return fine_tune(
+            arguments.data,
+            sets,
+            {name: value for name, value in start.items() if name != "freeze_below"},
+            out,
+            freeze_below=start["freeze_below"],
+            progress=True,
+            command=shlex.join(["zfcuda", *sys.argv[1:]]),
+            epochs=arguments.fine_tune,
+            seed=arguments.seed,
+            split=arguments.split,
+            device=arguments.device,
+        )
 
 
 def _tell(sets: Sets, subject: Subject, prepared: Prepared, out: Path) -> None:

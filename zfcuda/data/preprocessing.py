@@ -139,6 +139,11 @@ def changed(preprocess: AnyPreprocess, default: Preprocess, **settings: Any) -> 
         settings["short_side"] = max(base.short_side, size if isinstance(size, int) else max(size))
     if "mean" in settings:
         settings.setdefault("mean_image", None)
+    elif base.mean_image is not None and settings["short_side"] != base.short_side:
+        raise ValueError(
+            f"short_side: expected {base.short_side}, the side of the mean picture, got {settings['short_side']}; "
+            "a mean of one colour takes its place"
+        )
     before = f"; the rest {base.note}" if isinstance(base, NotedPreprocess) and base.note else ""
     plain = Preprocess(**{field.name: getattr(base, field.name) for field in fields(Preprocess)})
     return NotedPreprocess(**vars(replace(plain, **settings)), note=f"{words} as given{before}")

@@ -65,6 +65,8 @@ def pack(
     shown = one_line(os.fspath(run))
     if name not in DEMOS:
         raise ValueError(f"name: expected one of {tuple(DEMOS)}, got {name!r}")
+    if not folder.is_dir():
+        raise ValueError(f"folder: {one_line(os.fspath(folder))}: no such folder")
     finals = [folder / f"{name}.safetensors", folder / f"{name}.json"]
     for final in finals:
         if final.exists() and not force:

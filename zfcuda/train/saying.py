@@ -33,10 +33,11 @@ def opening(
     where = f"{str(precision).removeprefix('torch.')} on {options.device}"
     return "\n".join(
         [
-            f"{one_line(subject.name)}{width}{start}: {_count(every)} parameters{learn}; {where}",
+            f"{one_line(subject.name)}{width}{start}, {_count(every)} parameters{learn}, {where}, "
+            f"recipe {options.recipe}",
             one_line(title),
-            f"recipe {options.recipe}: {options.epochs} epochs of {epoch_steps:,} steps of {options.batch} pictures -> "
-            f"{one_line(os.fspath(folder))} (Ctrl-C stops, the same command goes on)",
+            f"{options.epochs} epochs of {epoch_steps:,} steps of {options.batch} pictures -> "
+            f"{one_line(os.fspath(folder))}; Ctrl-C stops, the same command goes on",
         ]
     )
 
@@ -62,6 +63,8 @@ def ending(facts: Mapping[str, Any], folder: Path) -> str:
         f"next: zfcuda explain PICTURE --model {weights}",
         f"      zfcuda train --plot {one_line(os.fspath(folder))}",
     ]
+    if (folder / "tensorboard").is_dir():
+        lines.append(f"      tensorboard --logdir {one_line(os.fspath(folder))}/tensorboard")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def in_memory(sets: Sets, subject: Subject, options: Options) -> Sets:
     """The same pictures, decoded as far as training needs, and kept in memory where they fit there."""
     memory = memory_for(options.cache) if (options.epochs or 1) > 1 else 0
     sides = [options.short_side or 256] + ([subject.preprocess.short_side] if subject.preprocess is not None else [])
-    train = decoded(sets.train, _DETAIL * max(sides), memory)
+    detail = _DETAIL * max(sides)
+    if options.crops == "resized":  # what the smallest part is seen at has pixels of its own
+        detail = max(detail, math.ceil((options.size or 224) / math.sqrt(0.75 * (options.smallest or 1.0))))
+    train = decoded(sets.train, detail, memory)
     # What is measured is of pictures as they are, which the written weights will be given.
     validation = decoded(sets.validation, None, memory - train.bytes_kept if isinstance(train, Decoded) else memory)
     return dataclasses.replace(sets, train=train, validation=validation)

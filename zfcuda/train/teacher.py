@@ -44,17 +44,20 @@ class Teacher:
 
     def answers(self, pixels: Tensor, keys: Sequence[tuple[int, int]]) -> Tensor:
         """Logits [N,K] for pixels uint8 [N,C,H,W]. keys: which view of which picture each is."""
+        if self.kept is None:
+            return self._asked(pixels)
         views, indices = zip(*keys, strict=True) if keys else ((), ())
-        if self.kept is not None:
-            known = self.kept[list(views), list(indices)]
-            if not bool(known.isnan().any()):
-                return known.to(pixels.device)
+        known = self.kept[list(views), list(indices)]
+        new = known[:, 0].isnan().nonzero().flatten()
+        if len(new):
+            known[new] = self._asked(pixels[new.to(pixels.device)]).cpu()
+            self.kept[list(views), list(indices)] = known
+        return known.to(pixels.device)
+
+    def _asked(self, pixels: Tensor) -> Tensor:
         images = self.normalised(self.preprocess, pixels)
         with torch.no_grad(), autocast(pixels.device, self.precision):
-            found = self.network(images).float()
-        if self.kept is not None:
-            self.kept[list(views), list(indices)] = found.cpu()
-        return found
+            return self.network(images).float()
 
     @staticmethod
     def loss(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:

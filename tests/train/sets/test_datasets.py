@@ -155,9 +155,9 @@ class Thrown(Pictures):
     own = False
 
     def __getitem__(self, index: int) -> Any:
-        noise = torch.rand(3, 4, 4) + random.random() + np.random.random()
+        noise = torch.rand(3, 4, 4) * random.random() * float(np.random.random())
         if self.own:
-            noise += self.dice.random()  # type: ignore[attr-defined]
+            noise *= self.dice.random()  # type: ignore[attr-defined]
         return noise, self.targets[index]
 
 

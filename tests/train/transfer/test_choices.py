@@ -54,9 +54,9 @@ def test_the_sentence_has_both_amounts_and_their_figures() -> None:
 
 def test_one_way_alone() -> None:
     assert "the only way that was measured" in advice([], [choice("last", 0.5)])
-    with pytest.raises(ValueError, match="^choices: expected some"):
+    with pytest.raises(ValueError, match=r"^choices: expected some"):
         recommended([])
-    with pytest.raises(ValueError, match="^choices: expected some"):
+    with pytest.raises(ValueError, match=r"^choices: expected some"):
         recommended([choice("magic", 1.0)])
 
 

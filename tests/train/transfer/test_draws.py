@@ -31,7 +31,7 @@ def test_a_draw_repeats_holds_smaller_ones_and_differs_by_fold_and_seed() -> Non
 
 
 def test_a_class_with_fewer_is_named_or_taken_whole() -> None:
-    with pytest.raises(ValueError, match="^per_class: expected at most 4, as class 0 has no more, got 5"):
+    with pytest.raises(ValueError, match=r"^per_class: expected at most 4, as class 0 has no more, got 5"):
         draw(LABELS, 5)
     assert LABELS[draw(LABELS, 5, up_to=True)].bincount().tolist() == [4, 5, 4]
 
@@ -43,9 +43,9 @@ def test_the_usual_counts() -> None:
 def test_what_cannot_be_drawn_is_refused_before_the_work() -> None:
     check_counts(LABELS, ["a", "b", "c"], [1, 4], 2)
     check_counts(LABELS, ["a", "b", "c", "unused"], [4], 2)  # a class without training pictures is drawn by nobody
-    with pytest.raises(ValueError, match="^per_class: expected at most 4, the training pictures of 'a', got 9"):
+    with pytest.raises(ValueError, match=r"^per_class: expected at most 4, the training pictures of 'a', got 9"):
         check_counts(LABELS, ["a", "b", "c"], [1, 9], 2)
-    with pytest.raises(ValueError, match="^per_class: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^per_class: expected at least 1, got 0"):
         check_counts(LABELS, ["a", "b", "c"], [0], 2)
 
 

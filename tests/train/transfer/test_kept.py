@@ -83,7 +83,7 @@ def test_codes_of_something_else_are_made_anew(kept: Callable[..., KeptCodes]) -
     first = kept()
     first.make(LAYERS)
     other = kept(model=Counting(seed=3))
-    with pytest.raises(ValueError, match="^layer: 'fc': no codes of these pictures in "):
+    with pytest.raises(ValueError, match=r"^layer: 'fc': no codes of these pictures in "):
         other.read(LAYERS[2])
     assert other.make(LAYERS) == ["relu", "conv2", "fc"]
     assert not torch.equal(other.read(LAYERS[2]).values, zfcuda.activations(first.model, images(COUNT), "fc")["fc"])

@@ -68,7 +68,7 @@ def test_a_network_inside_another_is_looked_into() -> None:
 
 
 def test_a_network_without_codes_is_refused() -> None:
-    with pytest.raises(ValueError, match="^layers: expected names, since Sequential has no layer with weights behind"):
+    with pytest.raises(ValueError, match=r"^layers: expected names, since Sequential has no layer with weights behind"):
         default_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(1, 3, 8, 8))
 
 
@@ -104,5 +104,5 @@ def test_a_code_is_the_mean_over_each_cell() -> None:
 def test_the_option() -> None:
     assert [as_pool(text) for text in ("auto", "none", "2", "2x3")] == ["auto", "none", (2, 2), (2, 3)]
     for text in ("", "0", "2x", "2x3x4", "big", "-1"):
-        with pytest.raises(ValueError, match="^pool: expected auto, none"):
+        with pytest.raises(ValueError, match=r"^pool: expected auto, none"):
             as_pool(text)

@@ -93,10 +93,10 @@ def test_codes_that_are_not_finite_are_named(part: int) -> None:
 
 def test_what_cannot_be_fitted_is_refused() -> None:
     parts = [blobs(30, 6, seed) for seed in range(3)]
-    with pytest.raises(ValueError, match="^classifier: expected one of softmax, svm, got 'tree'"):
+    with pytest.raises(ValueError, match=r"^classifier: expected one of softmax, svm, got 'tree'"):
         fit("tree", *parts)
     one = Coded(parts[0].values, torch.zeros_like(parts[0].labels))
-    with pytest.raises(ValueError, match="^training: expected pictures of at least two classes"):
+    with pytest.raises(ValueError, match=r"^training: expected pictures of at least two classes"):
         fit("softmax", one, *parts[1:])
 
 

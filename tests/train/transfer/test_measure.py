@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.transfer.data import CLASSES, Network, sets
+from tests.train.transfer.data import CLASSES, Counting, Network, sets
 from zfcuda.train.transfer import Settings, Transfer, measure, prepare, tables, written
 from zfcuda.train.transfer.parts import parts_of
 
@@ -44,7 +44,7 @@ def test_the_curves_have_exact_counts_and_folds(found: Transfer) -> None:
 
 
 def test_a_second_run_gives_the_same_and_runs_no_picture(tmp_path: Path) -> None:
-    model, settings = Network(), Settings(per_class=(2,), folds=2, classifiers=("svm",))
+    model, settings = Counting(), Settings(per_class=(2,), folds=2, classifiers=("svm",))
     first = measure(prepare(model, sets(), settings), tmp_path)
     before = model.runs
     prepared = prepare(model, sets(), settings)
@@ -98,13 +98,13 @@ def test_without_matplotlib_there_are_the_numbers(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Settings(layers=("relu9",)), "layer: Network has no layer 'relu9'; there are: conv1, relu1, conv2"),
+        (Settings(layers=("relu9",)), "layer: Counting has no layer 'relu9'; there are: conv1, relu1, conv2"),
         (Settings(curve_layers=("conv1",)), "curve_layers: expected some of the layers relu1, pool, got 'conv1'"),
         (Settings(per_class=(1, 9)), "per_class: expected at most 8, the training pictures of 'red', got 9"),
     ],
 )
 def test_what_is_refused_before_the_work(settings: Settings, said: str) -> None:
-    model = Network()
+    model = Counting()
     with pytest.raises(ValueError, match=f"^{said}"):
         prepare(model, sets(), settings)
     assert model.runs <= 2
@@ -116,7 +116,7 @@ def test_a_layer_without_a_code_is_refused() -> None:
             super().__init__()
             self.unused = self.fc.__class__(2, 2)
 
-    with pytest.raises(ValueError, match="^layer: 'unused' is not called when the model runs"):
+    with pytest.raises(ValueError, match=r"^layer: 'unused' is not called when the model runs"):
         prepare(Odd(), sets(), Settings(layers=("relu1", "unused")))
 
 

@@ -85,14 +85,21 @@ def whose(weights: Mapping[str, Tensor]) -> str:
 def _width(name: str, weights: Mapping[str, Tensor], full: Shapes) -> float | None:
     """The shortest width that gives a ZFNet's layers the sizes in the file; None: 1, or no ZFNet.
 
+    Where no width does, that of fc6, the widest layer: the shapes of others will tell what does not fit.
+
     full: the shapes of width 1, which every width scales and rounds.
     """
-    sizes = [(len(weights[key]), full[key][0]) for key in _SCALED if key in weights and key in full]
-    if not name.startswith("zfnet") or not sizes or all(size == whole for size, whole in sizes):
+    sizes = {key: (len(weights[key]), full[key][0]) for key in _SCALED if key in weights and key in full}
+    if not name.startswith("zfnet") or "fc6.bias" not in sizes:
         return None
-    low = max((size - 0.5) / whole if size > 1 else 0.0 for size, whole in sizes)
-    high = min((size + 0.5) / whole for size, whole in sizes)
-    middle = (low + high) / 2  # where low is above high no width fits, and the shapes will say so
+    if all(size == whole for size, whole in sizes.values()):
+        return None
+    low = max((size - 0.5) / whole if size > 1 else 0.0 for size, whole in sizes.values())
+    high = min((size + 0.5) / whole for size, whole in sizes.values())
+    hidden, whole = sizes["fc6.bias"]
+    if low >= high:
+        return hidden / whole if hidden not in (0, whole) else None
+    middle = (low + high) / 2
     return next((short for digits in range(1, 9) if low < (short := round(middle, digits)) < high), middle)
 
 

@@ -26,6 +26,7 @@ from zfcuda.models.pretrained.demo import DEMOS, load_demo
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _CAFFE = (".prototxt", ".caffemodel")
+_OF_A_RUN = "weights.safetensors"  # in the folder of a training
 
 
 def load(
@@ -40,8 +41,8 @@ def load(
         name_or_file: one of
             - a name of ``models.NAMES``, or "demo" or "clothing", the small trained networks in the package;
             - a file of weights (safetensors, or what ``torch.save`` wrote) of one of ``models.NAMES``, which is found
-              by its names and shapes; a file that a training wrote says which network it is of, of any width, what
-              its classes are called and how its pictures are made;
+              by its names and shapes; a file that a training wrote, or the folder of that training, says which network
+              it is of, of any width, what its classes are called and how its pictures are made;
             - Caffe's deploy prototxt, or a caffemodel beside one (needs the package protobuf);
             - "torchvision/NAME" or "timm/NAME", or the bare name where it is none of ours, if installed (even where
               torchvision's compiled operators were built for another torch: its networks are plain Python);
@@ -106,6 +107,8 @@ def _resolved(text: str, weights: Path | None, num_classes: int | None) -> Loade
         return own_network(text, weights, num_classes)
     if path.is_file():
         return _file(path, weights, num_classes)
+    if text and (path / _OF_A_RUN).is_file():
+        return _file(path / _OF_A_RUN, weights, num_classes)
     if not text or (os.sep not in text and refusal(path) != "not a regular file"):
         return _bare(text, weights, num_classes)
     raise ValueError(f"{text}: {refusal(path, 'network')}")

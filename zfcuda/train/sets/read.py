@@ -49,8 +49,9 @@ def read_sets(data: Any, *, seed: int = 0, split: float = 0.1) -> Sets:
         raise ValueError(f"split: expected a share above 0 and below 0.5, got {split!r}")
     said: list[str] = []
     sets = _read(data, seed, split, said)
-    for text in said:
-        warnings.warn(text, stacklevel=2)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, the first tells
+        for text in said:
+            warnings.warn(text, stacklevel=2)
     return sets
 
 

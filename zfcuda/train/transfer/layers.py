@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -81,9 +81,12 @@ def _outputs(model: nn.Module, image: Tensor, names: list[str]) -> list[tuple[st
             # A vector may come as a map of one place.
             shapes[name] = shape[:1] if math.prod(shape) == shape[0] else shape
 
+    def noting(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: note(name, output)
+
     watching = Watching(model)
     for name in names:
-        watching.add(model.get_submodule(name), lambda _, __, output, name=name: note(name, output))
+        watching.add(model.get_submodule(name), noting(name))
     with restoring(model), evaluating(model), torch.no_grad(), watching:
         model(image.clone())
     return list(shapes.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,51 +66,62 @@ class Fitted:
 
 
 def fit(classifier: str, training: Coded, validation: Coded, test: Coded, *, seed: int = 0) -> Fitted:
-    """Fits a linear classifier on codes. Needs the extra: ``pip install zfcuda[features]``.
+    """Fits a linear classifier on codes, as :func:`fits` does."""
+    [found] = fits([classifier], training, validation, test, seed=seed)
+    return found
+
+
+def fits(
+    classifiers: Sequence[str], training: Coded, validation: Coded, test: Coded, *, seed: int = 0
+) -> Iterator[Fitted]:
+    """Fits linear classifiers on codes. Needs the extra: ``pip install zfcuda[features]``.
 
     Each number of the codes is standardised by its mean and standard deviation over the training pictures. C is the one
     of STRENGTHS with which most validation pictures are answered rightly; the validation pictures are not trained on
     afterwards. Where codes have more numbers than there are pictures, they are turned into the space that the training
     codes span, in which the classifier is the same one.
 
-    Memory: the training codes once more, and while they are turned, twice.
+    Memory: the codes of all parts once more, and while those of training are turned, these twice.
 
     Args:
-        classifier: "softmax", the multinomial logistic regression, or "svm", one linear SVM (squared hinge) a class
-            against the rest; either with an L2 penalty.
+        classifiers: of each "softmax", the multinomial logistic regression, or "svm", one linear SVM (squared hinge)
+            a class against the rest; either with an L2 penalty.
         training, validation, test: with labels into the same classes.
         seed: decides the order in which the SVM visits pictures.
 
     Raises:
         ValueError: there is no such classifier; training has one class; codes are not finite.
     """
-    if classifier not in STRENGTHS:
-        raise ValueError(f"classifier: expected one of {', '.join(NAMES)}, got {classifier!r}")
+    for classifier in classifiers:
+        if classifier not in STRENGTHS:
+            raise ValueError(f"classifier: expected one of {', '.join(NAMES)}, got {classifier!r}")
     if len(training.labels.unique()) < 2:
         raise ValueError("training: expected pictures of at least two classes, got one")
     parts = {"training": training, "validation": validation, "test": test}
     codes = _standardised([values_of(part.values, name) for name, part in parts.items()])
     labels = [part.labels.numpy() for part in parts.values()]
+    for classifier in classifiers:
+        yield _fitted(classifier, codes, labels, seed)
+
+
+def _fitted(classifier: str, codes: Sequence[Array], labels: Sequence[Array], seed: int) -> Fitted:
+    """The best on validation of all C."""
     best: tuple[int, float, Any, bool] | None = None
-    for model, c, converged in _fits(classifier, codes[0], labels[0], seed):
+    for model, c, converged in _models(classifier, codes[0], labels[0], seed):
         right = int((model.predict(codes[1]) == labels[1]).sum())
         if best is None or right > best[0]:
             best = (right, c, _frozen(model), converged)
     assert best is not None
-    right, c, model, converged = best
-    answers = model(codes[2])
-    shares = [
-        Share(int((found == truth).sum()), len(truth))
-        for found, truth in ((model(codes[0]), labels[0]), (answers, labels[2]))
-    ]
+    right, c, answer, converged = best
+    answers = answer(codes[2])
     return Fitted(
         classifier=classifier,
         c=c,
-        training=shares[0],
+        training=Share(int((answer(codes[0]) == labels[0]).sum()), len(labels[0])),
         validation=Share(right, len(labels[1])),
-        test=shares[1],
+        test=Share(int((answers == labels[2]).sum()), len(labels[2])),
         answers=torch.from_numpy(answers),
-        truth=test.labels,
+        truth=torch.from_numpy(labels[2]),
         converged=converged,
     )
 
@@ -128,8 +139,10 @@ def _standardised(parts: list[Tensor]) -> list[Array]:
     centred = [(part - mean.float()) * scale for part in parts]
     if first.shape[1] <= len(first):
         return [part.numpy() for part in centred]
-    basis = torch.linalg.qr(centred[0].T).Q  # [D,N]
-    return [(part @ basis).numpy() for part in centred]
+    count = len(first)
+    reflectors, scales = torch.geqrf(centred[0].T)  # training^T = Q R, so that training Q is R^T
+    turned = [torch.ormqr(reflectors, scales, part.T, transpose=True)[:count].T for part in centred[1:]]
+    return [part.contiguous().numpy() for part in (reflectors[:count].triu().T, *turned)]
 
 
 def _deviation(values: Tensor, mean: Tensor) -> Tensor:
@@ -140,7 +153,7 @@ def _deviation(values: Tensor, mean: Tensor) -> Tensor:
     return (total / len(values)).sqrt()
 
 
-def _fits(classifier: str, codes: Array, labels: Array, seed: int) -> Any:
+def _models(classifier: str, codes: Array, labels: Array, seed: int) -> Iterator[tuple[Any, float, bool]]:
     """(model, C, whether it converged) with each C, the strongest regularisation first."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

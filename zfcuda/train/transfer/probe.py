@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zfcuda.train.transfer.draws import draw
 from zfcuda.train.transfer.grid import Layer
-from zfcuda.train.transfer.linear import Coded, Fitted, fit
+from zfcuda.train.transfer.linear import Coded, Fitted, fit, fits
 from zfcuda.train.transfer.shares import Share
 
 
@@ -27,7 +27,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a classifier on a layer, with the seconds that all its fits took."""
+    """A line of the table: a classifier on a layer, with its seconds; the first of a layer standardises the codes."""
 
     layer: Layer
     fitted: Fitted
@@ -69,10 +69,10 @@ class Point:
 
 def rows(codes: Codes, classifiers: Sequence[str], *, seed: int = 0) -> Iterator[Row]:
     """Fits each classifier on a layer's codes."""
-    for classifier in classifiers:
-        began = time.perf_counter()
-        fitted = fit(classifier, codes.training, codes.validation, codes.test, seed=seed)
+    began = time.perf_counter()
+    for fitted in fits(classifiers, codes.training, codes.validation, codes.test, seed=seed):
         yield Row(codes.layer, fitted, time.perf_counter() - began)
+        began = time.perf_counter()
 
 
 def check_counts(labels: Tensor, classes: Sequence[str], counts: Sequence[int], folds: int) -> None:

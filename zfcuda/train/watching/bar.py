@@ -52,7 +52,7 @@ class Bar:
         epochs = self.steps // self.epoch_steps
         to_validate = epochs - self.step // self.epoch_steps
         self.left = (self.steps - self.step) * self._pace + to_validate * validation
-        now = min(epochs, self.step // self.epoch_steps + 1)
+        now = max(0, self.step - 1) // self.epoch_steps + 1
         self._bar.set_description_str(f"epoch {now}/{epochs}", refresh=False)
         speed = images / self._pace if self._pace else 0.0
         # Not as a postfix: tqdm puts a comma before that.

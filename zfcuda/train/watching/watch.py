@@ -143,7 +143,7 @@ class Watch:
         warned = [self._told.of_runaways(far)]
         units: int | None = None
         if self._sample is not None and epoch % self._every == 0:
-            found = health.dead(network, self._sample, self._layers)
+            found = health.dead(network, self._sample, self._layers, self.training.precision)
             units = sum(len(each.units) for each in found)
             warned.append(self._told.of_dead(found, len(self._sample)))
         for text in warned:
