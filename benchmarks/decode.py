@@ -1,7 +1,7 @@
 """`python -m benchmarks.decode [FOLDER]`: pictures that one core reads, decodes and cuts for training, each second.
 
-FOLDER has class folders of pictures; without it, six photographs of scikit-image are made JPEGs of 500 x 375, ImageNet's
-usual size. Seconds of the processor, not of the clock: what else runs on the machine does not count.
+FOLDER has class folders of pictures; without it, six photographs of scikit-image are made JPEGs of 500 x 375, the usual
+size of ImageNet's. Seconds of the processor, not of the clock: what else runs on the machine does not count.
 """
 
 from __future__ import annotations
