@@ -7,28 +7,33 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from zfcuda.complaint import one_line
+from zfcuda.complaint import one_line, reason
 from zfcuda.files.signals import held
-from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.files.states import digest_of
+from zfcuda.models.checkpoints.trained import read_trained, save_trained
 from zfcuda.ranks import Ranks, own_device
 from zfcuda.train.broken import BrokenPictures
+from zfcuda.train.caller import undisturbed
 from zfcuda.train.chance import step_seed
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.finite import check_weights
 from zfcuda.train.generators import seed_generators
+from zfcuda.train.given import check_given
 from zfcuda.train.loading import Samples, batches, check_pictures, workers_for
 from zfcuda.train.network import Subject, subject
-from zfcuda.train.options import OF_THE_START, Options
+from zfcuda.train.options import OF_THE_START, Options, refuse_unknown
 from zfcuda.train.order import Order
 from zfcuda.train.pace import Pace
 from zfcuda.train.precision import fast_precision
@@ -37,6 +42,7 @@ from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.saying import opening
 from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
+from zfcuda.train.sets.tree import FolderPart
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
 from zfcuda.train.trial import tried
@@ -77,28 +83,53 @@ def train(
         command: what is written down as the command that made the weights.
         options: of :class:`Options`.
 
+    The generators of the program that calls it are left as they are.
+
     Raises:
+        TypeError: there is no such option.
         ValueError: naming the option, or what is wrong with the data or the folder, before any work is done.
     """
     ranks = Ranks(str(options.get("device", "cpu")))
-    with ranks.unbroken("the same command goes on from the last checkpoint"):
+    folder = RunFolder(Path(out))
+    with undisturbed(), closing(folder), ranks.unbroken("the same command goes on from the last checkpoint"):
         with ranks.alike():
+            refuse_unknown(options)
             chosen = with_model_defaults(Options(**options))
             chosen = chosen.completed(recipe(chosen.recipe).defaults)
             chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
             if chosen.tensorboard:
                 check_board()
             sets = read_sets(data, seed=chosen.seed, split=chosen.split)
-            run = Run(sets, RunFolder(Path(out)), chosen, ranks, progress, command)
+            _refuse_among_pictures(folder.path, sets)
+            run = Run(sets, folder, chosen, ranks, progress, command, given=options)
         return run.result()
+
+
+def _refuse_among_pictures(out: Path, sets: Sets) -> None:
+    """The next start would take the run's folder for a class."""
+    for part in (sets.train, sets.validation, sets.test):
+        if isinstance(part, FolderPart) and part.folder.resolve() in (out.resolve(), *out.resolve().parents):
+            shown = one_line(os.fspath(part.folder))
+            raise ValueError(
+                f"out: expected a folder elsewhere than beside the classes in {shown}, got {one_line(os.fspath(out))}"
+            )
 
 
 class Run:
     """One start of a run."""
 
     def __init__(
-        self, sets: Sets, folder: RunFolder, options: Options, ranks: Ranks, progress: bool, command: str
+        self,
+        sets: Sets,
+        folder: RunFolder,
+        options: Options,
+        ranks: Ranks,
+        progress: bool,
+        command: str,
+        *,
+        given: Collection[str] = (),
     ) -> None:
+        """given: the names of the options that were chosen: none of them may be in vain."""
         self.sets, self.folder, self.options, self.command = sets, folder, options, command
         self.ranks, self.pace = ranks, Pace(ranks)
         self.show = progress and self.ranks.first
@@ -117,10 +148,12 @@ class Run:
         )
         self.steps = self.order.steps * (options.epochs or 1)
         self.subject: Subject = subject(options, len(sets.classes))
+        check_given(given, options, self.subject, self.steps)
         self.unused = tried(self.subject, options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
         self.best: dict[str, Any] = {"epoch": 0, "top1": -1.0, "loss": math.inf}
         self.validated = 0  # epochs
+        self.validation = 0.0  # top-1 accuracy after the last of them
         self.cut: int | None = None  # the time of the file that cut the rate last
         self.seconds = 0.0  # of earlier starts
         self.started = time.monotonic()
@@ -156,7 +189,9 @@ class Run:
 
     def result(self) -> Result:
         """Goes on to the end."""
-        done = self.ranks.of_first(self.folder.result() if self.ranks.first else None)
+        with self.ranks.alike():
+            done = self._finished() if self.ranks.first else None
+        done = self.ranks.of_first(done)
         if done is not None:
             if self.show:
                 print(f"{one_line(os.fspath(self.folder.path))}: this run is finished")
@@ -185,6 +220,25 @@ class Run:
         except KeyboardInterrupt as stop:
             stop.args = ("all epochs are done; the same command goes on with the test",)
             raise
+
+    def _finished(self) -> dict[str, Any] | None:
+        """How the run has ended; None where it has not.
+
+        Raises:
+            ValueError: what it left is not there any more.
+        """
+        done = self.folder.result()
+        if done is None:
+            return None
+        shown = one_line(os.fspath(self.folder.path))
+        if not {"epoch", "validation", "test"} <= done.keys():
+            raise ValueError(
+                f"out: {shown}: its result.json does not say how the run ended; remove it, and the same command ends "
+                "the run again"
+            )
+        if not self.folder.weights.exists():
+            raise ValueError(f"out: {shown}: the run is finished, but its {self.folder.weights.name} is gone")
+        return done
 
     def _learn(self, workers: int) -> None:
         """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
@@ -235,13 +289,24 @@ class Run:
     def _resume(self) -> None:
         found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
         if found is None:
-            self.folder.rewind(0)
+            with self.ranks.alike():
+                self.folder.begin()
             return
         _, state = found
         self.training.load_state(state["training"])
         self.best, self.seconds = state["best"], state["seconds"]
         self.validated, self.cut = state["validated"], state["cut"]
+        self.validation = state.get("validation", self.validation)
         self.folder.rewind(self.validated)
+        with self.ranks.alike():
+            if self.ranks.first:
+                if self.training.step == self.validated * self.order.steps and "validation" in state:
+                    self._write_epoch()  # a kill may have come before it
+                if self.validated and not self.folder.weights.exists():
+                    raise ValueError(
+                        f"out: {one_line(os.fspath(self.folder.weights))}, of epoch {self.best['epoch']}, the best "
+                        "so far, is gone; put it back, or take another folder"
+                    )
         if self.show:
             tqdm.write(f"going on {self._place()}")
 
@@ -253,6 +318,7 @@ class Run:
             "seconds": self.seconds + time.monotonic() - self.started,
             "validated": self.validated,
             "cut": self.cut,
+            "validation": self.validation,
         }
         if self.ranks.first:
             self.checkpoints.save(self.training.step, state)
@@ -295,16 +361,19 @@ class Run:
                     group["lr"] *= self.options.factor
                 self.cut = cut
             self._save()
+            if self.ranks.first:
+                self._write_epoch()
             if cut is not None and self.ranks.first:
                 self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
         watch.validated(row, self.best)
 
     def _count(self, score: Score, sums: list[float], seen: dict[str, Any]) -> dict[str, Any]:
-        """Keeps what came of an epoch: the best weights, the last, a line of the log, which it returns."""
+        """Takes note of what came of an epoch, and logs it; returns the line of the log."""
         training = self.training
         loss, right, five, count = sums
         training.sums.zero_()
         self.validated += 1
+        self.validation = score.top1
         row = {
             "epoch": self.validated,
             "step": training.step,
@@ -324,14 +393,20 @@ class Run:
         better = (score.top1, -score.loss) > (self.best["top1"], -self.best["loss"])
         if better:
             self.best = {"epoch": self.validated, "top1": score.top1, "loss": score.loss}
-        if self.ranks.first:
-            if better:
-                self._write(self.folder.weights, score)
-            self._write(self.folder.last, score)
-            if self.validated in (self.options.snapshots or ()):
-                self._write(self.folder.snapshot(self.validated), score)
-            self.folder.log(row)
+        self.folder.log(row)
         return row
+
+    def _write_epoch(self) -> None:
+        """Writes the weights after an epoch, once the checkpoint that knows of them is there.
+
+        So the next start can write them again, wherever a kill came, and no earlier best is lost to one of a past that
+        nobody goes on from.
+        """
+        if self.best["epoch"] == self.validated:
+            self._write(self.folder.weights)
+        self._write(self.folder.last)
+        if self.validated in (self.options.snapshots or ()):
+            self._write(self.folder.snapshot(self.validated))
 
     def _asked_to_cut(self) -> int | None:
         """When the file was made that cuts the rate by hand, as the paper did; None where there is none."""
@@ -342,11 +417,11 @@ class Run:
 
     def _finish(self, workers: int) -> Result:
         training = self.training
+        with self.ranks.alike():
+            kept = self._best() if self.ranks.first else None
+        self.best, kept = self.ranks.of_first((self.best, kept))
         facts: dict[str, Any] = {"epoch": self.best["epoch"], "validation": self.best["top1"], "test": None}
         if self.sets.test is not None:
-            from safetensors.torch import load_file
-
-            kept = self.ranks.of_first(load_file(self.folder.weights) if self.ranks.first else None)
             own = training.kept.state_dict()
             training.kept.load_state_dict({name: kept[name].to(value) for name, value in own.items()})
             score = self._score(self.sets.test, workers)
@@ -358,6 +433,34 @@ class Run:
         facts["seconds"] = round(self.seconds + time.monotonic() - self.started, 1)
         self.folder.finish(facts)
         return self._result(facts)
+
+    def _best(self) -> dict[str, Tensor]:
+        """The weights that are the best on validation, as they were written.
+
+        Raises:
+            ValueError: they are not there any more, or damaged.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            known, weights = read_trained(self.folder.weights), load_file(self.folder.weights)
+            epoch, validation = known.facts["epoch"], known.facts["validation"]  # type: ignore[union-attr]
+            if epoch != self.best["epoch"]:
+                # A start that was lost with its checkpoints has found better ones, and this one, not bitwise as on a
+                # GPU, has not.
+                warnings.warn(
+                    f"out: {one_line(os.fspath(self.folder.weights))} is of epoch {epoch} of another start, not of "
+                    f"epoch {self.best['epoch']}: that is tested",
+                    stacklevel=2,
+                )
+                self.best = {**self.best, "epoch": epoch, "top1": validation}
+            return weights
+        except Exception as error:  # whatever is wrong with the file
+            said = reason(error)
+        raise ValueError(
+            f"out: {one_line(os.fspath(self.folder.weights))}, the best weights, which are to be tested: {said}; put "
+            "the file back, and the same command goes on"
+        )
 
     def _score(self, source: Any, workers: int) -> Score:
         options = self.options
@@ -376,14 +479,14 @@ class Run:
             ranks=self.ranks,
         )
 
-    def _write(self, path: Path, score: Score) -> None:
+    def _write(self, path: Path) -> None:
         facts = {
             "command": self.command,
             "recipe": self.options.recipe,
             "seed": self.options.seed,
             "data": self.sets.title,
             "epoch": self.validated,
-            "validation": score.top1,
+            "validation": self.validation,
         }
         try:
             path.parent.mkdir(exist_ok=True)
@@ -415,6 +518,7 @@ class Run:
         return chosen | {
             "data": {"title": self.sets.title, "fingerprint": self.sets.fingerprint, "classes": self.sets.classes},
             "network": f"{len(weights)} tensors of {count:,} numbers ({shapes.hexdigest()[:8]})",
+            "files": {name: _digest(getattr(self.options, name)) for name in ("weights", "teacher")},
         }
 
     def _changing(self) -> dict[str, Any]:
@@ -427,3 +531,10 @@ class Run:
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
         snapshots = sum(epoch <= (self.options.epochs or 1) for epoch in self.options.snapshots or ())
         return one * (self.options.keep + 1) + (3 + snapshots) * size
+
+
+def _digest(named: str | None) -> str | None:
+    """The beginning of a file's SHA-256, or of that in the folder of a run; None of what is no file."""
+    path = Path(named or "")
+    path = path / "weights.safetensors" if path.is_dir() else path
+    return digest_of(path)[:16] if named and path.is_file() else None

@@ -16,6 +16,7 @@ from zfcuda.models.architectures.last_layer import with_classes
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
 from zfcuda.network import layers
+from zfcuda.train.generators import seed_generators
 from zfcuda.train.options import Options
 
 PRETRAINED = "pretrained"
@@ -47,7 +48,7 @@ def subject(options: Options, classes: int) -> Subject:
     Raises:
         ValueError: no such network, weights of another one, a layer to freeze below that it does not have.
     """
-    torch.manual_seed(options.seed)
+    seed_generators(options.seed)  # a network of one's own may draw from any
     name = options.model
     if options.weights is None:
         shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
