@@ -147,7 +147,7 @@ class Run:
             options.teacher_views,
         )
         self.steps = self.order.steps * (options.epochs or 1)
-        self.subject: Subject = subject(options, len(sets.classes))
+        self.subject: Subject = subject(options, len(sets.classes), sets.classes)
         check_given(given, options, self.subject, self.steps)
         self.unused = tried(self.subject, options, len(sets.classes))
         self.folder.claim(self._config(), bytes_needed=self._bytes_needed(), changing=self._changing())
@@ -171,6 +171,7 @@ class Run:
             teacher = None
             if options.teacher is not None:
                 teacher = Teacher(options.teacher, sets.classes, torch.device(options.device), self.precision)
+                teacher.check(self.preprocess.sides)
                 if options.teacher_views:
                     teacher.keep(options.teacher_views, len(sets.train.names))
         self.training = Training(
@@ -530,6 +531,8 @@ class Run:
         size = sum(each.numel() * each.element_size() for each in self.subject.model.state_dict().values())
         one = size * (1 + (2 if self.options.optimizer == "adamw" else 1) + (1 if self.options.ema else 0))
         snapshots = sum(epoch <= (self.options.epochs or 1) for epoch in self.options.snapshots or ())
+        if self.options.teacher_views:  # the answers that are kept
+            one += 4 * self.options.teacher_views * len(self.sets.train.labels) * len(self.sets.classes)
         return one * (self.options.keep + 1) + (3 + snapshots) * size
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,11 @@ class Subject:
     begun: str | None = None
 
 
-def subject(options: Options, classes: int) -> Subject:
+def subject(options: Options, classes: int, names: Sequence[str] = ()) -> Subject:
     """The network that options name, for a number of classes, with its first weights drawn from the options' seed.
+
+    Args:
+        names: what the classes are called: weights of as many others lose their last layer, too. Empty: not known.
 
     Raises:
         ValueError: no such network, weights of another one, a layer to freeze below that it does not have.
@@ -65,7 +68,8 @@ def subject(options: Options, classes: int) -> Subject:
     if not loaded.trained:
         raise ValueError(f"weights: {name} has none that are installed; name a file")
     preprocess = as_ours(getattr(loaded.model, "preprocess", None))
-    model, begun = with_classes(loaded.model, classes)
+    known = getattr(loaded.model, "classes", None) or names
+    model, begun = with_classes(loaded.model, classes, anew=bool(names) and list(known) != list(names))
     built = {**loaded.options, "num_classes": classes}
     return Subject(_prepared(model, options), loaded.origin or name, built, preprocess, begun)
 
