@@ -101,6 +101,9 @@ def train(
                 check_board()
             sets = read_sets(data, seed=chosen.seed, split=chosen.split)
             _refuse_among_pictures(folder.path, sets)
+            if options.get("batch") is None:  # a recipe's batch is for more pictures than some have
+                most = max(1, len(sets.train.names) // ranks.count) * ranks.count
+                chosen = dataclasses.replace(chosen, batch=min(chosen.batch or 1, most))
             run = Run(sets, folder, chosen, ranks, progress, command, given=options)
         return run.result()
 

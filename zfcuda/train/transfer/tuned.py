@@ -61,7 +61,8 @@ def fine_tune(
     """
     found = []
     for name, frozen in ((LAST, freeze_below), (ALL, None)):
-        chosen = {**OPTIONS, **start, **options, "freeze_below": frozen}
+        batch = min(OPTIONS["batch"], len(sets.train.labels))
+        chosen = {**OPTIONS, "batch": batch, **start, **options, "freeze_below": frozen}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "dropout: ")  # nobody has asked for it
             train(data, folder / name, progress=progress, command=command, **chosen)
