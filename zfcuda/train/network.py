@@ -105,7 +105,7 @@ def _prepared(model: nn.Module, options: Options) -> nn.Module:
 
 
 def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
-    """The modules without children that run before a layer.
+    """The modules that have run, with all that they contain, before a layer does.
 
     Raises:
         ValueError: there is no such layer.
@@ -117,6 +117,4 @@ def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
     if first is None:
         raise ValueError(f"freeze_below: expected a layer of the network, got {below!r}; there are {', '.join(names)}")
     for name in names[:first]:
-        layer = model.get_submodule(name)
-        if not list(layer.children()):
-            yield layer
+        yield model.get_submodule(name)
