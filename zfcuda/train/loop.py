@@ -37,11 +37,11 @@ from zfcuda.train.options import OF_THE_START, Options, refuse_unknown
 from zfcuda.train.order import Order
 from zfcuda.train.pace import Pace
 from zfcuda.train.precision import fast_precision
-from zfcuda.train.recipes import recipe
+from zfcuda.train.recipes import OF_PARTS, USUAL, recipe
 from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.saying import opening
 from zfcuda.train.seeing import in_memory, preprocess_for, ten_view, view_for, with_model_defaults
-from zfcuda.train.sets import Sets, read_sets
+from zfcuda.train.sets import Sets, is_parts, read_sets
 from zfcuda.train.sets.tree import FolderPart
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
@@ -95,7 +95,9 @@ def train(
         with ranks.alike():
             refuse_unknown(options)
             chosen = with_model_defaults(Options(**options))
-            chosen = chosen.completed(recipe(chosen.recipe).defaults)
+            of_parts = is_parts(data) and chosen.model.startswith("zfnet")
+            taken = chosen.recipe or (OF_PARTS if of_parts else USUAL)
+            chosen = dataclasses.replace(chosen, recipe=taken).completed(recipe(taken).defaults)
             chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
             if chosen.tensorboard:
                 check_board()
@@ -222,7 +224,7 @@ class Run:
         try:
             return self._finish(workers)
         except KeyboardInterrupt as stop:
-            stop.args = ("all epochs are done; the same command goes on with the test",)
+            stop.args = (f"the same command goes on {self._place()}",)
             raise
 
     def _finished(self) -> dict[str, Any] | None:
@@ -278,6 +280,8 @@ class Run:
         epoch, step = divmod(self.training.step, self.order.steps)
         if epoch > self.validated:
             return f"with the validation of epoch {epoch}"
+        if epoch == self.options.epochs:
+            return "with the test; all epochs are done"
         return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
     def _opening(self) -> str:
