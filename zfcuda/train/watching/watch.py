@@ -126,6 +126,8 @@ class Watch:
             seconds: of the validation.
         """
         self._validation_seconds = seconds
+        if self._since:
+            self._look()
         images = self._steps * (self.training.options.batch or 1)
         row: dict[str, Any] = {
             "images_per_second": round(images / self._learning, 2) if self._learning else None,
