@@ -68,7 +68,7 @@ def test_fine_tuning_is_put_beside(run: Any, tmp_path: Path, monkeypatch: pytest
         (out / "result.json").write_text(json.dumps({"test": 0.5}))
         calls.append(given)
 
-    monkeypatch.setattr("zfcuda.train.transfer.tuned.train", train)
+    monkeypatch.setattr("zfcuda.train.transfer.fine_tuning.train", train)
     code, said, _ = run("--per-class", "0", "--fine-tune", "3", "--weights", str(_weights(tmp_path)))
     assert code == 0
     assert [(each["epochs"], each["freeze_below"], each["model"]) for each in calls] == [

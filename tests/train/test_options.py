@@ -13,9 +13,9 @@ from tests.train.pairs import make
 from zfcuda.ranks import Ranks
 from zfcuda.train.loop import Run
 from zfcuda.train.options import Options
+from zfcuda.train.preparation import with_model_defaults
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.seeing import with_model_defaults
 from zfcuda.train.sets import read_sets
 from zfcuda.train.state import Training
 

@@ -10,7 +10,7 @@ from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.chance import step_seed
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.generators import seed_generators
-from zfcuda.train.seeing import ten_view
+from zfcuda.train.preparation import ten_view
 from zfcuda.train.sets import Labelled, Sets
 from zfcuda.train.state import Training
 

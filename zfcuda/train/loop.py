@@ -17,11 +17,11 @@ from zfcuda.train.evaluate import Score
 from zfcuda.train.evaluation import Evaluation
 from zfcuda.train.finite import check_weights
 from zfcuda.train.loading import Batch, Samples, batches
+from zfcuda.train.monitoring import Monitor
 from zfcuda.train.order import Order
 from zfcuda.train.pace import Pace
 from zfcuda.train.progress import Progress
 from zfcuda.train.state import Training
-from zfcuda.train.watching import Watch
 from zfcuda.train.weights_files import WeightsFiles
 
 
@@ -63,8 +63,8 @@ class Loop:
         self.broken = BrokenPictures("train", labels, classes, self.training.broken, show=self.ranks.first)
         with self.pace.kept():
             try:
-                with closing(self._watch()) as watch:
-                    self._learn(watch)
+                with closing(self._monitor()) as monitor:
+                    self._learn(monitor)
             except KeyboardInterrupt as stop:
                 if self.training.whole:
                     with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
@@ -92,8 +92,8 @@ class Loop:
             return f"with the validation of epoch {epoch}"
         return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
-    def _watch(self) -> Watch:
-        return Watch(
+    def _monitor(self) -> Monitor:
+        return Monitor(
             self.training,
             self.evaluation.sets.validation,
             self.evaluation.preprocess,
@@ -104,21 +104,21 @@ class Loop:
             show=self.show,
         )
 
-    def _learn(self, watch: Watch) -> None:
+    def _learn(self, monitor: Monitor) -> None:
         """Learns to the end of the last epoch. Where it is interrupted, what a checkpoint keeps is of one moment."""
         training, steps = self.training, self.order.steps
-        loader = watch.timed(batches(self.samples, self.order, training.step, self.steps, self.evaluation.workers))
+        loader = monitor.timed(batches(self.samples, self.order, training.step, self.steps, self.evaluation.workers))
         saved = time.monotonic()
         while self.progress.validated * steps < self.steps:
             if training.step == (self.progress.validated + 1) * steps:
-                self._validate(watch)
+                self._validate(monitor)
                 saved = time.monotonic()
                 if (stop := self.pace.agree().stop) is not None:
                     raise stop
-            elif self._step(loader, watch, time.monotonic() - saved > 60 * self.options.save_minutes):
+            elif self._step(loader, monitor, time.monotonic() - saved > 60 * self.options.save_minutes):
                 saved = time.monotonic()
 
-    def _step(self, loader: Iterator[Batch], watch: Watch, due: bool) -> bool:
+    def _step(self, loader: Iterator[Batch], monitor: Monitor, due: bool) -> bool:
         """Does one step. due: whether this process finds it time for a checkpoint; returns whether one was saved."""
         batch = next(loader)
         self.broken.add(batch.broken, len(batch.labels))
@@ -126,7 +126,7 @@ class Loop:
         agreed = self.pace.agree(len(batch.labels), due)
         with held():
             self.training.learn(batch, self.order.keys(self.training.step), agreed.pictures)
-        watch.stepped()
+        monitor.stepped()
         if agreed.stop is not None:
             raise agreed.stop
         if agreed.save:
@@ -134,7 +134,7 @@ class Loop:
                 self._save()
         return agreed.save
 
-    def _validate(self, watch: Watch) -> None:
+    def _validate(self, monitor: Monitor) -> None:
         """Validates an epoch. What it changes is changed at once at the end, and saved."""
         self._check_weights()
         training = self.training
@@ -144,7 +144,7 @@ class Loop:
         for broken in self.ranks.gathered(list(training.broken.values())):
             self.broken.add(broken, 0)
         self.broken.check()
-        figures = watch.epoch(self.progress.validated + 1, training.kept, time.monotonic() - begun)
+        figures = monitor.epoch(self.progress.validated + 1, training.kept, time.monotonic() - begun)
         sums = training.total()
         cut = self.ranks.of_first(self._asked_to_cut()) if self.options.schedule == "plateau" else None
         with held():
@@ -156,7 +156,7 @@ class Loop:
             self._save()
             if cut is not None and self.ranks.first:
                 self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
-        watch.validated(row, self.progress.best)
+        monitor.validated(row, self.progress.best)
 
     def _count(self, score: Score, sums: list[float], figures: dict[str, Any]) -> dict[str, Any]:
         """Keeps what came of an epoch: its weights and a line of the log, which it returns.

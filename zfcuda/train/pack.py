@@ -25,7 +25,7 @@ from zfcuda.models.checkpoints.trained import Trained, read_trained, save_traine
 from zfcuda.models.pretrained.demo import DEMOS, FOLDER
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.options import Options
-from zfcuda.train.seeing import ten_view
+from zfcuda.train.preparation import ten_view
 from zfcuda.train.sets import read_sets
 
 LARGEST = 8_000_000  # bytes of a network in the package

@@ -11,7 +11,7 @@ from typing import Any
 
 from zfcuda.complaint import one_line
 from zfcuda.files.drafts import whole
-from zfcuda.train.labels import spread
+from zfcuda.train.label_placement import spread
 from zfcuda.train.run_folder import RunFolder
 
 _TRAINING, _VALIDATION, _GREY = "#c2571a", "#1f5fa8", "#555555"

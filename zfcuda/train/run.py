@@ -11,25 +11,25 @@ import torch
 
 from zfcuda.complaint import one_line
 from zfcuda.ranks import Ranks, own_device
+from zfcuda.train.dry_run import dry_run
 from zfcuda.train.evaluation import Evaluation
 from zfcuda.train.identity import bytes_needed, circumstances, identity
 from zfcuda.train.loading import Samples, check_pictures, workers_for
 from zfcuda.train.loop import Loop
+from zfcuda.train.messages import opening
+from zfcuda.train.monitoring.board import check_board
 from zfcuda.train.network import Subject, subject
 from zfcuda.train.options import Options
 from zfcuda.train.order import Order
 from zfcuda.train.precision import precision_of
+from zfcuda.train.preparation import in_memory, preprocess_for, view_for, with_model_defaults
 from zfcuda.train.progress import Progress
 from zfcuda.train.recipes import recipe
 from zfcuda.train.result import Result
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.saying import opening
-from zfcuda.train.seeing import in_memory, preprocess_for, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
-from zfcuda.train.trial import tried
-from zfcuda.train.watching.board import check_board
 from zfcuda.train.weights_files import WeightsFiles
 
 
@@ -74,7 +74,7 @@ class Run:
             options.seed, len(sets.train.names), options.batch or 1, ranks.rank, ranks.count, options.teacher_views
         )
         self.subject: Subject = subject(options, len(sets.classes))
-        self.unused = tried(self.subject, options, len(sets.classes))
+        self.unused = dry_run(self.subject, options, len(sets.classes))
         model = self.subject.model
         folder.claim(
             identity(options, sets, model),

@@ -23,8 +23,8 @@ from zfcuda.files.tensors import save_tensors
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.external import PACKAGES
+from zfcuda.models.checkpoints.preprocess_settings import as_preprocess, as_settings
 from zfcuda.models.checkpoints.read import MEAN_IMAGE, read_metadata, read_tensor
-from zfcuda.models.checkpoints.seen import as_preprocess, as_settings
 from zfcuda.network.graph import unwrap
 
 KEY = "zfcuda.trained"

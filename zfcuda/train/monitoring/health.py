@@ -95,8 +95,8 @@ def runaways(network: nn.Module) -> list[Runaway]:
     return found
 
 
-class Told:
-    """What is said of a network, once: again where it has become twice as bad."""
+class HealthWarnings:
+    """Warnings of dead units and of filters that run away: each is given once, and again where it is twice as bad."""
 
     def __init__(self, at_first: Iterable[Runaway]) -> None:
         """at_first: filters that were large when training began are nobody's mistake."""
