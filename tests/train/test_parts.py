@@ -45,3 +45,11 @@ def test_the_network_of_close_ups_is_the_same_but_for_its_last_pooling() -> None
     assert close(torch.zeros(1, 3, 112, 112)).shape == (1, 12)
     with pytest.raises(ValueError, match="close_ups: expected a ZFNet, got Sequential"):
         without_last_pooling(zfcuda.models.load("alexnet", num_classes=2))
+
+
+def test_a_recipe_s_batch_is_smaller_where_there_are_fewer_pictures(tmp_path: Path) -> None:
+    options = {name: value for name, value in OPTIONS.items() if name != "batch"} | {"epochs": 1, "close_ups": 0}
+    train((Parts(1), 13), tmp_path / "run", **options)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["batch"] == 13
+    with pytest.raises(ValueError, match="batch: expected at most the number of training pictures, 13, got 14"):
+        train((Parts(1), 13), tmp_path / "other", **options, batch=14)

@@ -58,6 +58,9 @@ def train(
             if chosen.tensorboard:
                 check_board()
             sets = read_sets(data, seed=chosen.seed, split=chosen.split)
+            if options.get("batch") is None:  # a recipe's batch is for more pictures than some have
+                most = max(1, len(sets.train.names) // ranks.count) * ranks.count
+                chosen = dataclasses.replace(chosen, batch=min(chosen.batch or 1, most))
             run = Run(sets, RunFolder(Path(out)), chosen, ranks, show=progress and ranks.first)
         return run.result(command)
 

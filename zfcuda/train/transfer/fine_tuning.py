@@ -60,7 +60,8 @@ def fine_tune(
     """
     found = []
     for name, frozen in ((LAST, freeze_below), (ALL, None)):
-        chosen = {**OPTIONS, **start, **options, "freeze_below": frozen}
+        batch = min(OPTIONS["batch"], len(sets.train.labels))
+        chosen = {**OPTIONS, "batch": batch, **start, **options, "freeze_below": frozen}
         train(data, folder / name, progress=progress, command=command, **chosen)
         found.append(choice_of_run(folder / name, sets))
     return found
