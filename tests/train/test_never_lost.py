@@ -80,29 +80,27 @@ def broken_off(
     folder: Path, cwd: Path, words: str, chance: random.Random, number: int, latest: int, times: int
 ) -> list[Ended]:
     """Starts that a signal ends at random moments, so many, and one that comes to the end; returns how each ended."""
+    moments = [chance.randrange(40, latest) for _ in range(times)]
+    ended = [start(folder, words, at=at, number=number, cwd=cwd) for at in (*moments, 0)]
     expected = 130 if number == signal.SIGINT else -number
-    ended = []
-    for _ in range(times):
-        ended.append(start(folder, words, at=chance.randrange(40, latest), number=number, cwd=cwd))
-        assert ended[-1].code == expected, ended[-1].err
-    ended.append(start(folder, words, cwd=cwd))
-    assert ended[-1].code == 0, ended[-1].err
+    assert [each.code for each in ended] == [expected] * times + [0], "\n".join(each.err for each in ended)
     return ended
 
 
-# An unbroken run has 650 moments, of the paper's recipe 410: the signals reach from its beginning to near its end.
-@pytest.mark.parametrize(("recipe", "latest", "times"), [("modern", 280, 5), ("paper", 180, 4)])
+# A run of the modern recipe has 650 moments, of the paper's 410, and a start repeats what came after the last checkpoint:
+# five kills come near the end, in step 7 or 8 of 9, and do not reach it.
+@pytest.mark.parametrize(("recipe", "latest", "times"), [("modern", 180, 5), ("paper", 120, 5)])
 def test_killed_at_random_moments(folder: Path, unbroken: Any, recipe: str, latest: int, times: int) -> None:
     cwd = folder / f"killed-{recipe}"
     asked_to_cut(cwd)
-    broken_off(folder, cwd, RECIPES[recipe], random.Random(1), signal.SIGKILL, latest, times)
+    broken_off(folder, cwd, RECIPES[recipe], random.Random(3), signal.SIGKILL, latest, times)
     assert left(cwd) == unbroken(recipe)
 
 
 def test_interrupted_at_random_moments(folder: Path, unbroken: Any) -> None:
     cwd = folder / "interrupted"
     asked_to_cut(cwd)
-    ended = broken_off(folder, cwd, MODERN, random.Random(2), signal.SIGINT, 280, 3)
+    ended = broken_off(folder, cwd, MODERN, random.Random(2), signal.SIGINT, 240, 3)
     assert left(cwd) == unbroken("modern")
     for before, after in itertools.pairwise(ended):
         [said] = [line for line in before.err.splitlines() if line.startswith("zfcuda: interrupted: ")]
