@@ -87,7 +87,7 @@ def broken_off(
     return ended
 
 
-# A run of the modern recipe has 650 moments, of the paper's 410, and a start repeats what came after the last checkpoint:
+# A run of the modern recipe has 650 moments, of the paper's 410, and a start repeats what no checkpoint has:
 # five kills come near the end, in step 7 or 8 of 9, and do not reach it.
 @pytest.mark.parametrize(("recipe", "latest", "times"), [("modern", 180, 5), ("paper", 120, 5)])
 def test_killed_at_random_moments(folder: Path, unbroken: Any, recipe: str, latest: int, times: int) -> None:

@@ -170,12 +170,13 @@ def build_trained(trained: Trained, file: Path) -> nn.Module:
     """
     build: Any = entry(trained.network).build
     try:
-        return build(**trained.options)  # type: ignore[no-any-return]
+        network: nn.Module = build(**trained.options)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         said = one_line(reason(error))
         raise WeightsError(
             f"{file}: {trained.network} cannot be built with {dict(trained.options)!r:.200} ({said})"
         ) from None
+    return network
 
 
 def _named(network: Any, options: Any) -> tuple[str, dict[str, Any]]:

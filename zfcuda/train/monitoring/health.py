@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class HealthWarnings:
 
 
 def at_chance(
-    epoch: int, epoch_steps: int, best: float, labels: Sequence[int], chosen: Mapping[str, object]
+    epoch: int, epoch_steps: int, best: float, labels: Sequence[int], chosen: Mapping[str, Any]
 ) -> str | None:
     """A hint, at the end of one epoch, where validation is no better than always answering the commonest class.
 
@@ -148,7 +148,7 @@ def at_chance(
     chance = max(Counter(labels).values()) / len(labels)
     if best > chance + 2 * math.sqrt(chance * (1 - chance) / len(labels)):
         return None
-    rate = float(chosen["rate"])  # type: ignore[arg-type]
+    rate = float(chosen["rate"])
     init = ", or --init he," if chosen.get("init") == "normal" else ""
     return (
         f"after {epoch} epochs validation is no better than chance: {best:.1%} at best, and always the commonest "
