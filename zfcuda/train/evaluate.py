@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +94,8 @@ def evaluate(
             logits = logits.float().cpu()
             labels = batch.labels[::copies]
             if copies > 1:
-                logits = logits.softmax(1).unflatten(0, (-1, copies)).mean(1).log()
+                # The log of the mean probability; where that is too small for a float its log is not.
+                logits = logits.log_softmax(1).unflatten(0, (-1, copies)).logsumexp(1) - math.log(copies)
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             best = logits.topk(min(5, classes), 1).indices
             five += int((best == labels[:, None]).any(1).sum())

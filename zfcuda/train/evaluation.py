@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.ranks import Ranks
@@ -34,15 +36,12 @@ class Evaluation:
         self.broken.check(of_classes=False)
         return score
 
-    def test(self, weights: Path) -> Score | None:
-        """Scores a file of weights, which the network has afterwards; None where there are no test pictures."""
+    def test(self, weights: Mapping[str, Tensor]) -> Score | None:
+        """Scores these weights, which the network has afterwards; None where there are no test pictures."""
         if self.sets.test is None:
             return None
-        from safetensors.torch import load_file
-
         network = self.training.kept
-        best = self.ranks.of_first(load_file(weights) if self.ranks.first else None)
-        network.load_state_dict({name: best[name].to(value) for name, value in network.state_dict().items()})
+        network.load_state_dict({name: weights[name].to(value) for name, value in network.state_dict().items()})
         score = self._score(self.sets.test)
         broken = BrokenPictures("test", self.sets.test.labels, self.sets.classes, {}, show=self.ranks.first)
         broken.add(score.broken, score.count)

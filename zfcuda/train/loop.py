@@ -77,12 +77,18 @@ class Loop:
     def _resume(self) -> None:
         found = self.ranks.of_first(self.checkpoints.newest() if self.ranks.first else None)
         if found is None:
-            self.folder.rewind(0)
+            with self.ranks.alike():
+                self.folder.begin()
             return
         _, state = found
         self.training.load_state(state["training"])
         self.progress.load_state(state)
         self.folder.rewind(self.progress.validated)
+        with self.ranks.alike():
+            if self.ranks.first:
+                if self.training.step == self.progress.validated * self.order.steps and "validation" in state:
+                    self.files.save(self.training.kept, self.progress)  # a kill may have come before it
+                self.files.check(self.progress)
         if self.show:
             tqdm.write(f"going on {self._place()}")
 
@@ -154,12 +160,14 @@ class Loop:
                     group["lr"] *= self.options.factor
                 self.progress.cut = cut
             self._save()
+            if self.ranks.first:
+                self.files.save(training.kept, self.progress)
             if cut is not None and self.ranks.first:
                 self.folder.cut.unlink(missing_ok=True)  # now that it is known to have been followed
         monitor.validated(row, self.progress.best)
 
     def _count(self, score: Score, sums: list[float], figures: dict[str, Any]) -> dict[str, Any]:
-        """Keeps what came of an epoch: its weights and a line of the log, which it returns.
+        """Takes note of what came of an epoch, and logs it; returns the line of the log.
 
         Args:
             sums: of loss, pictures classified rightly, among the five most probable, and pictures, of all processes.
@@ -167,7 +175,7 @@ class Loop:
         """
         training, progress = self.training, self.progress
         training.sums.zero_()
-        best = progress.validate(score)
+        progress.validate(score)
         loss, top1, top5 = (each / max(1, sums[3]) for each in sums[:3])
         row = {
             "epoch": progress.validated,
@@ -185,9 +193,7 @@ class Loop:
         }
         if isinstance(training.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             training.schedule.step(1 - score.top1)
-        if self.ranks.first:
-            self.files.save(training.kept, progress.validated, score.top1, best=best)
-            self.folder.log(row)
+        self.folder.log(row)
         return row
 
     def _asked_to_cut(self) -> int | None:

@@ -73,7 +73,14 @@ def view_for(preprocess: Preprocess, options: Options) -> View:
 
 
 def ten_view(preprocess: Preprocess) -> TenCrops:
-    """The ten sub-crops of a picture."""
+    """The ten sub-crops of a picture.
+
+    Raises:
+        ValueError: the network reads no squares.
+    """
+    high, wide = preprocess.sides
+    if high != wide:
+        raise ValueError(f"crops, views: expected a network of square images for ten sub-crops, got {high} x {wide}")
     mean = preprocess.mean_image
     return TenCrops(preprocess, None if mean is None else ten_means(mean, preprocess.sides[0]))
 

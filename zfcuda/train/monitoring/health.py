@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfcuda.data.pictures import as_picture
+from zfcuda.complaint import out_of_memory
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.features.dead_units import dead_units
 from zfcuda.features.rectifiers import rectified_layers
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
 
 SAMPLE = 72  # validation pictures that units are looked for with
@@ -56,9 +57,10 @@ def sample_of(source: Labelled, preprocess: Preprocess, count: int = SAMPLE) -> 
     images = []
     for index in spread.tolist():
         try:
-            images.append(preprocess(as_picture(source.item(index))))  # type: ignore[arg-type]
-        except (ValueError, TypeError, OSError):  # named by the validation
-            continue
+            images.append(preprocess(picture_of(source, index, index)))
+        except Exception as error:  # named by the validation
+            if out_of_memory(error):
+                raise
     return torch.cat(images) if images else None
 
 

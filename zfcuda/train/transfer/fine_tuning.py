@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def fine_tune(
     for name, frozen in ((LAST, freeze_below), (ALL, None)):
         batch = min(OPTIONS["batch"], len(sets.train.labels))
         chosen = {**OPTIONS, "batch": batch, **start, **options, "freeze_below": frozen}
-        train(data, folder / name, progress=progress, command=command, **chosen)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "dropout: ")  # nobody has asked for it
+            train(data, folder / name, progress=progress, command=command, **chosen)
         found.append(choice_of_run(folder / name, sets))
     return found
 
