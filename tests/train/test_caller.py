@@ -16,8 +16,8 @@ from tests.train import tiny
 from tests.train.sets.trees import picture, tree
 from tests.train.tiny import OPTIONS, WISE
 from zfcuda.train import train
+from zfcuda.train.monitoring.health import sample_of
 from zfcuda.train.sets import read_sets
-from zfcuda.train.watching.health import sample_of
 
 
 @pytest.fixture

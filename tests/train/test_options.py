@@ -11,13 +11,12 @@ import torch
 
 from tests.train.pairs import make
 from zfcuda.ranks import Ranks
-from zfcuda.train.loop import Run
 from zfcuda.train.options import Options
+from zfcuda.train.preparation import with_model_defaults
 from zfcuda.train.recipes import recipe
+from zfcuda.train.run import Run
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.seeing import with_model_defaults
 from zfcuda.train.sets import read_sets
-from zfcuda.train.state import Training
 
 TINY = {"model": "tiny_networks:plain", "size": 24, "short_side": 28, "batch": 6, "workers": 0}
 MODERN = {**TINY, "precision": "float32"}
@@ -84,27 +83,26 @@ def effects(folder: Path, out: Path, **given: Any) -> list[Any]:
     options = with_model_defaults(Options(**given))
     options = options.completed(recipe(options.recipe).defaults)
     data = folder / "data" / "train"
-    run = Run(read_sets(data, seed=options.seed, split=options.split), RunFolder(out), options, Ranks(), False, "")
-    run._prepare()
-    training: Training = run.training
-    from zfcuda.train.loading import Samples, collated
+    run = Run(read_sets(data, seed=options.seed, split=options.split), RunFolder(out), options, Ranks())
+    loop = run.prepared("")
+    training = loop.training
+    from zfcuda.train.loading import collated
 
-    samples = Samples(run.sets.train, training.view, options.seed)
     for step in range(2):
         keys = run.order.keys(step)
-        training.learn(collated([samples[key] for key in keys]), keys)
+        training.learn(collated([loop.samples[key] for key in keys]), keys)
     schedule = training.schedule
     return [
-        run.steps,
-        run._workers(),
-        run.checkpoints.keep,
+        loop.steps,
+        loop.evaluation.workers,
+        loop.checkpoints.keep,
         run.precision,
         type(schedule),
         [getattr(schedule, name, None) for name in ("factor", "patience")],
         training.rate,
         [value.double().sum().item() for value in training.network.state_dict().values()],
         [value.double().sum().item() for value in training.kept.state_dict().values()],
-        run.preprocess,
+        loop.evaluation.preprocess,
         type(training.view),
     ]
 

@@ -11,7 +11,7 @@ import torch
 import zfcuda
 from zfcuda.data import Parts
 from zfcuda.train import train
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.train.close_up_network import without_last_pooling
 from zfcuda.train.sets import is_parts
 
 OPTIONS = {"recipe": "close_ups", "width": 0.04, "epochs": 2, "close_ups": 1, "batch": 8, "workers": 0, "warm_up": 0}

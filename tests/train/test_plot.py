@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from zfcuda.train.labels import spread
+from zfcuda.train.label_placement import spread
 from zfcuda.train.plot import draw, plot
 
 

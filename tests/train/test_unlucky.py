@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from tests.train.sets.trees import tree
 from tests.train.tiny import MODEL, OPTIONS, WISE, Tiny
 from zfcuda.models.checkpoints.trained import read_trained, save_trained
-from zfcuda.ranks import Ranks
 from zfcuda.train import train
-from zfcuda.train.loop import Run
+from zfcuda.train.identity import identity
 from zfcuda.train.options import Options
 from zfcuda.train.recipes import recipe
 from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.sets import read_sets
 from zfcuda.train.teacher import Teacher
+from zfcuda.train.weights_files import WeightsFiles
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def run(data: Path, tmp_path: Path) -> Path:
 def test_lost_best_weights_are_told_before_the_run_goes_on(
     data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "_write_epoch", lambda self: None)  # it may have been the last epoch that was best
+    monkeypatch.setattr(WeightsFiles, "save", lambda *arguments: None)  # it may have been the last epoch that was best
     (run / "weights.safetensors").unlink()
     with pytest.raises(ValueError, match=r"out: .*weights.safetensors.* is gone; put it back"):
         train(data, run, **OPTIONS)
 
 
 def test_a_damaged_best_is_named_at_the_end(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Run, "_write_epoch", lambda self: None)
+    monkeypatch.setattr(WeightsFiles, "save", lambda *arguments: None)
     with (run / "weights.safetensors").open("r+b") as stream:
         stream.truncate(200)
     with pytest.raises(ValueError, match=r"out: .*weights.safetensors, the best weights, .* put the file back"):
@@ -76,16 +76,16 @@ def test_weights_that_a_kill_came_before_are_written_by_the_next_start(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(data, tmp_path / "whole", **OPTIONS)
-    write, written = Run._write_epoch, 0
+    write, written = WeightsFiles.save, 0
 
-    def killed(self: Run) -> None:
+    def killed(*arguments: Any) -> None:
         nonlocal written
         written += 1
         if written == 1:
             raise KeyboardInterrupt
-        write(self)
+        write(*arguments)
 
-    monkeypatch.setattr(Run, "_write_epoch", killed)
+    monkeypatch.setattr(WeightsFiles, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         train(data, tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run" / "weights.safetensors").exists()
@@ -108,7 +108,7 @@ def test_best_weights_of_a_lost_start_are_tested_as_what_they_are(data: Path, ru
         facts={"epoch": other, "validation": 0.125},
     )
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match=f"is of epoch {other} of another"):
-        patch.setattr(Run, "_write_epoch", lambda self: None)
+        patch.setattr(WeightsFiles, "save", lambda *arguments: None)
         result = train(data, run, **OPTIONS)
     assert (result.epoch, result.validation) == (other, 0.125)
 
@@ -182,8 +182,8 @@ def test_the_teacher_s_file_is_part_of_a_run(data: Path, tmp_path: Path) -> None
     options = Options(**OPTIONS, teacher=file).completed(recipe("modern").defaults)
     for content in (b"wise", b"wiser"):
         file.write_bytes(content)
-        run = Run(read_sets(data), RunFolder(tmp_path / content.decode()), options, Ranks(), False, "")
-        assert run._config()["files"] == {"weights": None, "teacher": hashlib.sha256(content).hexdigest()[:16]}
+        files = identity(options, read_sets(data), Tiny())["files"]
+        assert files == {"weights": None, "teacher": hashlib.sha256(content).hexdigest()[:16]}
 
 
 @pytest.mark.parametrize("at", [3, 4, 7])

@@ -91,7 +91,7 @@ def test_pictures_of_the_figures(found: Transfer, tmp_path: Path) -> None:
 def test_without_matplotlib_there_are_the_numbers(
     found: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zfcuda.train.transfer.drawn.find_spec", lambda name: None)
+    monkeypatch.setattr("zfcuda.train.transfer.plot.find_spec", lambda name: None)
     assert [file.name for file in written.write(found, tmp_path, "title", {})] == ["transfer.json"]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from zfcuda.models.checkpoints.load import find
 from zfcuda.models.checkpoints.trained import read_trained
-from zfcuda.train.loop import train
 from zfcuda.train.network import PRETRAINED
+from zfcuda.train.run import train
 from zfcuda.train.sets import Sets
 from zfcuda.train.transfer.choices import Choice
 from zfcuda.train.transfer.runs import choice_of_run

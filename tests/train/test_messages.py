@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zfcuda.train.saying import by_class, ending
+from zfcuda.train.messages import by_class, ending
 
 
 def test_the_table_of_classes() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from zfcuda.train.watching import health
-from zfcuda.train.watching.health import Dead, Runaway, Told
+from zfcuda.train.monitoring import health
+from zfcuda.train.monitoring.health import Dead, HealthWarnings, Runaway
 
 
 def network() -> nn.Sequential:
@@ -49,7 +49,7 @@ def test_a_filter_far_above_its_layers_median_is_found() -> None:
 
 def test_runaways_are_told_once_and_those_of_the_start_never() -> None:
     old, new = Runaway("conv1", 2, 3.0, 0.1), Runaway("conv2", 7, 0.512, 0.05)
-    told = Told([old])
+    told = HealthWarnings([old])
     assert told.of_runaways([old]) is None
     said = told.of_runaways([old, new])
     assert said == (
@@ -60,7 +60,7 @@ def test_runaways_are_told_once_and_those_of_the_start_never() -> None:
 
 
 def test_dead_units_are_told_again_where_they_are_twice_as_many() -> None:
-    told = Told([])
+    told = HealthWarnings([])
     few, more, many = (Dead("relu1", list(range(count)), 96) for count in (3, 5, 6))
     said = told.of_dead([few, Dead("relu7", [1, 2], 4096)], 72)  # 2 of 4096 are not worth a word
     assert said == (
@@ -72,7 +72,7 @@ def test_dead_units_are_told_again_where_they_are_twice_as_many() -> None:
 
 
 def test_of_many_layers_three_are_named() -> None:
-    said = Told([]).of_dead([Dead(f"relu{i}", [0] * (10 - i), 10) for i in range(5)], 9)
+    said = HealthWarnings([]).of_dead([Dead(f"relu{i}", [0] * (10 - i), 10) for i in range(5)], 9)
     assert said is not None and "relu2" in said and "relu3" not in said and "and of 2 layers more" in said
 
 

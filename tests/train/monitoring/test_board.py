@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zfcuda.train import train
-from zfcuda.train.watching import board
+from zfcuda.train.monitoring import board
 
 ROW = {
     **{"epoch": 1, "step": 7, "loss": 1.0, "top1": 0.5, "top5": 0.9, "rate": 0.01, "images_per_second": 3.0},

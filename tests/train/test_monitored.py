@@ -157,7 +157,7 @@ def log_there(folder: Path) -> bool:
 
 
 def test_dead_units_and_runaways_are_warned_of(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zfcuda.train.watching import health
+    from zfcuda.train.monitoring import health
 
     monkeypatch.setattr(health, "every", lambda pictures, sample: 1)
     inner = torch.optim.AdamW.step
@@ -184,7 +184,7 @@ def test_dead_units_and_runaways_are_warned_of(data: Path, tmp_path: Path, monke
 def test_warnings_stand_above_the_bar_in_lines_that_fit(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zfcuda.train.watching import health
+    from zfcuda.train.monitoring import health
 
     monkeypatch.setattr(health, "at_chance", lambda *given: "word " * 60 if given[0] == 1 else None)
     assert main([str(data), "--out", str(tmp_path / "run"), "--epochs", "2", *WORDS]) == 0

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from zfcuda.train.watching.bar import Bar, shown, spoken_time
+from zfcuda.train.monitoring.bar import Bar, shown, spoken_time
 
 
 class Terminal(io.StringIO):
