@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
-
-import torch
 
 
 def whole(name: str, value: Any) -> int:
@@ -42,7 +41,8 @@ def text(name: str, value: Any) -> str:
     Raises:
         ValueError: naming the option.
     """
-    if isinstance(value, torch.device):
+    torch = sys.modules.get("torch")  # a command's --help does without
+    if torch is not None and isinstance(value, torch.device):
         return str(value)
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(found, str):
