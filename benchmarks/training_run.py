@@ -28,7 +28,7 @@ from zfcuda.train.options import Options
 from zfcuda.train.order import Order
 from zfcuda.train.precision import fast_precision
 from zfcuda.train.preparation import preprocess_for, view_for, with_model_defaults
-from zfcuda.train.recipes import recipe
+from zfcuda.train.recipes import USUAL, recipe
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 
@@ -39,7 +39,7 @@ WARM_UP = 2  # steps that are not measured
 def measured(sets: Sets, workers: int, steps: int, **options: Any) -> dict[str, Any]:
     """A row: so many steps of a run, after two that are not measured."""
     chosen = with_model_defaults(Options(**options))
-    chosen = chosen.completed(recipe(chosen.recipe).defaults)
+    chosen = chosen.completed(recipe(chosen.recipe or USUAL).defaults)
     precision = (
         fast_precision(chosen.device) if chosen.precision == "auto" else getattr(torch, chosen.precision or "float32")
     )

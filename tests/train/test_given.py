@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import zfcuda
 from tests.train import tiny
@@ -16,6 +18,26 @@ from zfcuda.models.checkpoints.trained import save_trained
 from zfcuda.train import train
 from zfcuda.train.network import subject
 from zfcuda.train.options import Options
+
+
+class Block(nn.Module):
+    """Has a weight of its own beside a layer, as those of ConvNeXt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+        self.conv = nn.Conv2d(3, 4, 12)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * self.conv(images)
+
+
+def scaled(num_classes: int = 2) -> nn.Module:
+    parts = {"block": Block(), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": nn.Linear(4, num_classes)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+SCALED = f"{__name__}:scaled"
 
 
 @pytest.fixture
@@ -55,6 +77,16 @@ def test_what_was_chosen_in_vain_is_told(data: Path, file: Path, tmp_path: Path)
             train(data, tmp_path / "run", **given)
     with pytest.warns(UserWarning, match="dropout: .* has no dropout layers: 0.2 has no effect"):
         train(data, tmp_path / "plain", **OPTIONS | {"model": f"{tiny.__name__}:plain", "dropout": 0.2, "epochs": 1})
+
+
+def test_a_block_s_own_weights_are_frozen_with_it() -> None:
+    model = subject(Options(model=SCALED, freeze_below="head"), 2).model
+    assert {name for name, value in model.named_parameters() if value.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_a_frozen_nothing_is_told(data: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="freeze_below: no weights are below 0: all of them learn"):
+        train(data, tmp_path / "run", **OPTIONS | {"freeze_below": "0", "epochs": 1})
 
 
 def test_weights_of_as_many_other_classes_lose_their_last_layer(file: Path) -> None:

@@ -12,6 +12,7 @@ import zfcuda
 from zfcuda.data import Parts
 from zfcuda.train import train
 from zfcuda.train.close_up_network import without_last_pooling
+from zfcuda.train.sets import is_parts
 
 OPTIONS = {"recipe": "close_ups", "width": 0.04, "epochs": 2, "close_ups": 1, "batch": 8, "workers": 0, "warm_up": 0}
 
@@ -52,3 +53,20 @@ def test_a_recipe_s_batch_is_smaller_where_there_are_fewer_pictures(tmp_path: Pa
     assert json.loads((tmp_path / "run" / "config.json").read_text())["batch"] == 13
     with pytest.raises(ValueError, match="batch: expected at most the number of training pictures, 13, got 14"):
         train((Parts(1), 13), tmp_path / "other", **options, batch=14)
+
+
+def test_a_zfnet_on_parts_is_trained_on_close_ups_where_no_recipe_is_named(tmp_path: Path) -> None:
+    few = {name: value for name, value in OPTIONS.items() if name != "recipe"}
+    for name, named, recipe, crops in (("a", {}, "close_ups", "close_ups"), ("b", {"recipe": "paper"}, "paper", "ten")):
+        options = {**few, **named} if not named else {"width": 0.04, "epochs": 1, "workers": 0, "batch": 8, **named}
+        train((Parts(1), 24), tmp_path / name, **options)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["recipe"], config["crops"]) == (recipe, crops)
+
+
+def test_what_is_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_parts("parts") and is_parts(Parts(1)) and is_parts((Parts(1), 24))
+    assert not is_parts(str(tmp_path)) and not is_parts("mine:parts") and not is_parts(([], []))
+    (tmp_path / "parts").mkdir()
+    assert not is_parts("parts")

@@ -286,6 +286,25 @@ def test_a_cosine_after_a_warm_up() -> None:
     assert step.param_groups[0]["lr"] == pytest.approx(0)
 
 
+def test_a_rise_takes_half_of_few_steps() -> None:
+    step = optimiser(network(), MODERN)
+    cosine = schedule(step, changed(MODERN, warm_up=100), 8)
+    rates = [step.param_groups[0]["lr"]]
+    for _ in range(7):
+        step.step()
+        cosine.step()  # type: ignore[call-arg]
+        rates.append(step.param_groups[0]["lr"])
+    assert rates.index(max(rates)) == 3 and max(rates) > 0.6e-3
+
+
+def test_the_short_side_follows_the_size() -> None:
+    def short_side(recipe: str, **options: int) -> int | None:
+        return Options(**options).completed(RECIPES[recipe].defaults).short_side  # type: ignore[arg-type]
+
+    assert short_side("modern", size=112) == 128 and short_side("close_ups", size=112) == 112
+    assert short_side("modern", size=32, short_side=64) == 64 and short_side("modern") == 256
+
+
 def test_weights_alone_decay() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
     groups = optimiser(model, MODERN).param_groups

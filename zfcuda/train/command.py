@@ -13,7 +13,7 @@ from typing import Any
 
 from zfcuda.complaint import CommandError, naming
 from zfcuda.train.options import CHOICES, Options
-from zfcuda.train.recipes import RECIPES
+from zfcuda.train.recipes import OF_PARTS, RECIPES, USUAL
 
 OUT = "out/train"
 
@@ -32,7 +32,10 @@ def _epochs(text: str) -> tuple[int, ...]:
 _OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     "pictures": {
         "split": (float, "share of the pictures for validation, and for test, where DATA has no such parts"),
-        "short_side": (int, "what the short side of pictures is scaled to, in pixels"),
+        "short_side": (
+            int,
+            "what the short side of pictures is scaled to, in pixels; beside another --size in proportion",
+        ),
         "size": (int, "the side of what the network sees, in pixels"),
         "crops": (str, "how pictures are seen: one of ten sub-crops, a random part, close-ups of Parts"),
         "smallest": (float, "smallest share of the picture's area that a resized crop has"),
@@ -65,7 +68,7 @@ _OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "schedule": (str, "the rate falls where validation stands still, or along a cosine"),
         "factor": (float, "what a plateau multiplies the rate by"),
         "patience": (int, "epochs that the validation error may stand still on a plateau"),
-        "warm_up": (int, "steps in which the rate rises, before a cosine"),
+        "warm_up": (int, "steps in which the rate rises, before a cosine; half of all steps at most"),
         "clip": (float, "largest norm of the gradient; 0: any"),
         "dropout": (float, "the share that dropout layers drop"),
         "label_smoothing": (float, "the share of a label that is spread over all classes"),
@@ -106,7 +109,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
-        help=f"whose values hold for all that is not given (default: {Options.recipe})",
+        help=f"whose values hold for all that is not given (default: {USUAL}; {OF_PARTS} for a ZFNet on `parts`)",
     )
     parser.add_argument(
         "--plot", metavar="RUN", help="draw the curves of a run, RUN/curves.png or --out FILE.png, and do nothing else"
@@ -150,7 +153,7 @@ def _default(name: str) -> str:
     """What holds where an option is not given: by default, and in the recipes where that is another value."""
     values = {recipe: _shown(found.defaults[name]) for recipe, found in RECIPES.items() if name in found.defaults}
     default = next(each.default for each in dataclasses.fields(Options) if each.name == name)
-    said = values.get(Options.recipe, _shown(default))
+    said = values.get(USUAL, _shown(default))
     others = "".join(f"; {recipe}: {value}" for recipe, value in values.items() if value != said)
     return f" (default: {said}{others})" if values or default is not None else ""
 

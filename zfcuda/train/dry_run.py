@@ -38,7 +38,8 @@ def dry_run(subject: Subject, options: Options, classes: int) -> bool:
             if out_of_memory(error):
                 raise
             size = f"{shape[1]} x {shape[2]}"
-            raise ValueError(f"model: {subject.name} cannot read images of {size} ({reason(error)})") from error
+            hint = "; try size 224" if preprocess is None and shape[1] < 224 else ""
+            raise ValueError(f"model: {subject.name} cannot read images of {size}{hint} ({reason(error)})") from error
         if not isinstance(logits, Tensor) or logits.shape != (1, classes):
             got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"model: expected logits [1, {classes}] of {subject.name}, got {got}")

@@ -52,7 +52,7 @@ class Score:
     @property
     def by_class(self) -> list[float]:
         """The share of each class's pictures that are classified rightly; NaN of a class without pictures."""
-        return (self.confusion.diag() / self.confusion.sum(1)).tolist()
+        return (self.confusion.diag().double() / self.confusion.sum(1)).tolist()
 
 
 def evaluate(

@@ -24,7 +24,7 @@ def check_given(given: Collection[str], options: Options, subject: Subject, step
         ValueError: naming the first such option.
 
     Warns:
-        of dropout in a network without such layers, which may have a way of its own.
+        of dropout in a network without such layers, which may have a way of its own, and of nothing that is frozen.
     """
     seen = subject.preprocess if options.mean == "model" else None
     if "mean" in given and options.mean == "model" and seen is None:
@@ -47,5 +47,7 @@ def check_given(given: Collection[str], options: Options, subject: Subject, step
         raise ValueError(f"width: expected none for {options.model}, which has its own, got {options.width}")
     if "warm_up" in given and (options.warm_up or 0) >= steps:
         raise ValueError(f"warm_up: expected fewer than the {steps:,} steps of the run, got {options.warm_up}")
+    if options.freeze_below is not None and all(each.requires_grad for each in subject.model.parameters()):
+        warnings.warn(f"freeze_below: no weights are below {options.freeze_below}: all of them learn", stacklevel=2)
     if "dropout" in given and options.dropout and not any(isinstance(m, nn.Dropout) for m in subject.model.modules()):
         warnings.warn(f"dropout: {subject.name} has no dropout layers: {options.dropout} has no effect", stacklevel=2)

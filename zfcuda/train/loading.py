@@ -21,6 +21,7 @@ from zfcuda.train.sets import Labelled
 from zfcuda.train.views.view import Cropped, View
 
 _CHECKED = 8  # pictures, before a training begins
+_GRACE = 10  # seconds that a worker outlives SIGTERM
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,15 @@ class _Keys:
 def _deaf(worker: int) -> None:
     """A signal to the group of processes is not for the workers: the one that trains handles it, and ends them.
 
-    The terminal sends Ctrl-C to its group, and torchrun SIGTERM to each group that it has made.
+    The terminal sends Ctrl-C to its group, timeout and the schedulers of clusters SIGTERM to all, and torchrun to each
+    group that it has made. A worker that died of it would break off the step that is to be saved: it lives a little
+    longer, and ends of itself only where nobody has ended it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE) and None)
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         os.setpgrp()

@@ -69,7 +69,7 @@ class Loop:
                 if self.training.whole:
                     with suppress(KeyboardInterrupt), held():  # who presses Ctrl-C twice waits all the same
                         self._save()
-                    stop.args = (f"the same command goes on {self._place()}",)
+                    stop.args = (f"the same command goes on {self.place()}",)
                 else:  # a step was broken off by an error
                     stop.args = ("the same command goes on from the last checkpoint",)
                 raise
@@ -90,12 +90,15 @@ class Loop:
                     self.files.save(self.training.kept, self.progress)  # a kill may have come before it
                 self.files.check(self.progress)
         if self.show:
-            tqdm.write(f"going on {self._place()}")
+            tqdm.write(f"going on {self.place()}")
 
-    def _place(self) -> str:
+    def place(self) -> str:
+        """Where the next start goes on."""
         epoch, step = divmod(self.training.step, self.order.steps)
         if epoch > self.progress.validated:
             return f"with the validation of epoch {epoch}"
+        if epoch == self.options.epochs:
+            return "with the test; all epochs are done"
         return f"in epoch {epoch + 1} of {self.options.epochs}, after step {step} of {self.order.steps}"
 
     def _monitor(self) -> Monitor:

@@ -37,7 +37,8 @@ def opening(
             f"{one_line(subject.name)}{width}{start}, {_count(every)} parameters{learn}, {where}, "
             f"recipe {options.recipe}",
             one_line(title),
-            f"{options.epochs} epochs of {epoch_steps:,} steps of {options.batch} pictures -> "
+            f"{_several(options.epochs or 1, 'epoch')} of {_several(epoch_steps, 'step')} of "
+            f"{_several(options.batch or 1, 'picture')} -> "
             f"{one_line(os.fspath(folder))}; Ctrl-C stops, the same command goes on",
         ]
     )
@@ -56,8 +57,9 @@ def ending(facts: Mapping[str, Any], folder: Path) -> str:
         if facts.get("confusion"):
             lines += [*by_class(list(facts["by_class"]), facts["confusion"]), ""]
         test = f"; test {facts['test']:.2%}"
-        if "test_top5" in facts:
-            test += f" (top-5 {facts['test_top5']:.2%}) of {facts['pictures']:,} pictures"
+        if "test_top5" in facts and len(facts.get("by_class", ())) > 5:
+            test += f" (top-5 {facts['test_top5']:.2%})"
+        test += f" of {facts['pictures']:,} pictures" if "pictures" in facts else ""
     lines += [
         f"validation {facts['validation']:.2%}, best in epoch {facts['epoch']}{test}",
         f"weights: {weights}",
@@ -94,6 +96,10 @@ def by_class(classes: list[str], confusion: list[list[int]]) -> list[str]:
 
 def _count(number: int) -> str:
     return f"{number / 1e6:.1f} million" if number >= 1e5 else f"{number:,}"
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _short(name: str) -> str:

@@ -15,6 +15,7 @@ from zfcuda.models.architectures.initialise import he, small_normal
 from zfcuda.models.architectures.last_layer import with_classes
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
+from zfcuda.models.checkpoints.loaded import Loaded
 from zfcuda.network import layers
 from zfcuda.train.generators import seed_generators
 from zfcuda.train.options import Options
@@ -58,13 +59,13 @@ def subject(options: Options, classes: int, names: Sequence[str] = ()) -> Subjec
         if name in NAMES:
             model: nn.Module = entry(name).build(classes, **shape)  # type: ignore[call-arg]
         else:
-            loaded = find(name)
+            loaded = _found(name)
             name = loaded.origin or name
             shape = dict(loaded.options)
             model = with_classes(loaded.model, classes)[0]
         _initialise(model, options)
         return Subject(_prepared(model, options), name, {**shape, "num_classes": classes}, None)
-    loaded = find(name, weights=None if options.weights == PRETRAINED else options.weights)
+    loaded = _found(name, None if options.weights == PRETRAINED else options.weights)
     if not loaded.trained:
         raise ValueError(f"weights: {name} has none that are installed; name a file")
     preprocess = as_ours(getattr(loaded.model, "preprocess", None))
@@ -72,6 +73,15 @@ def subject(options: Options, classes: int, names: Sequence[str] = ()) -> Subjec
     model, begun = with_classes(loaded.model, classes, anew=bool(names) and list(known) != list(names))
     built = {**loaded.options, "num_classes": classes}
     return Subject(_prepared(model, options), loaded.origin or name, built, preprocess, begun)
+
+
+def _found(name: str, weights: str | None = None) -> Loaded:
+    """What a name names; an error begins with the option that is wrong."""
+    try:
+        return find(name, weights=weights)
+    except ValueError as error:
+        option = "model" if weights is None else "weights"
+        raise ValueError(f"{option}: {str(error).removeprefix('name: ')}") from error
 
 
 def _initialise(model: nn.Module, options: Options) -> None:
@@ -105,7 +115,7 @@ def _prepared(model: nn.Module, options: Options) -> nn.Module:
 
 
 def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
-    """The modules without children that run before a layer.
+    """The modules that have run, with all that they contain, before a layer does.
 
     Raises:
         ValueError: there is no such layer.
@@ -117,6 +127,4 @@ def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
     if first is None:
         raise ValueError(f"freeze_below: expected a layer of the network, got {below!r}; there are {', '.join(names)}")
     for name in names[:first]:
-        layer = model.get_submodule(name)
-        if not list(layer.children()):
-            yield layer
+        yield model.get_submodule(name)

@@ -30,10 +30,10 @@ def optimiser(network: nn.Module, options: Options) -> torch.optim.Optimizer:
 
 
 def schedule(optimizer: torch.optim.Optimizer, options: Options, steps: int) -> LambdaLR | ReduceLROnPlateau:
-    """How the rate changes over a run of so many steps."""
+    """How the rate changes over a run of so many steps. It rises in half of them at most."""
     if options.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, factor=options.factor or 0.1, patience=options.patience or 0, threshold=0.0)
-    rising = options.warm_up or 0
+    rising = min(options.warm_up or 0, steps // 2)
 
     def share(step: int) -> float:
         warm = min(1.0, (step + 1) / rising) if rising else 1.0

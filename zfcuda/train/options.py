@@ -61,7 +61,7 @@ class Options:
     Every recipe has a default for what is None here; see :mod:`zfcuda.train.recipes`.
 
     Attributes:
-        recipe: whose defaults hold.
+        recipe: whose defaults hold; None: close_ups for a ZFNet on Parts, else modern.
         model: a name of ``zfcuda.models.NAMES`` or "module:attribute".
         width: of a ZFNet, see ``zfcuda.models.zfnet``; 1 is the paper's. Other networks have none.
         weights: a file that the network starts from; None: it starts from ``init``. A classifier for other classes is
@@ -73,7 +73,7 @@ class Options:
         teacher_views: how many views of each picture the teacher is asked about; later epochs see these again, and its
             answers are kept: [teacher_views, pictures, classes] of float32. None: another view in every epoch.
         epochs: how often each picture is seen.
-        batch: pictures per step, of all processes together.
+        batch: pictures per step, of all processes together; None: the recipe's, or all where there are fewer.
         rate: the learning rate; of a cosine its largest.
         optimizer: "sgd" with momentum, or "adamw".
         momentum: of SGD.
@@ -81,7 +81,7 @@ class Options:
         schedule: "plateau": the rate is multiplied by ``factor`` where the validation error has not fallen for
             more than ``patience`` epochs; "cosine": it falls to 0 along one.
         factor, patience: of the plateau.
-        warm_up: steps in which the rate rises from 0.
+        warm_up: steps in which the rate rises from 0; half of all at most.
         clip: the largest norm of the gradient; 0: any.
         dropout: the share that every dropout layer drops; None: as the network has it.
         label_smoothing: the share of the label that is spread over all classes.
@@ -90,6 +90,7 @@ class Options:
         init: "normal" with deviation ``initial``, biases 0; "he"; "keep": as the network is built.
         initial: the deviation of "normal".
         short_side, size: the picture's short side is scaled to the first, and what the network sees has the second.
+            Where the second alone is given, the first keeps the recipe's proportion to it.
         crops: "ten": one of ten sub-crops of the centre; "resized": a random part, scaled; "close_ups": of Parts.
         smallest: of "resized", the smallest share of the picture's area.
         colour: of "resized", how far brightness, contrast and saturation are changed.
@@ -113,7 +114,7 @@ class Options:
         ValueError: naming the option that is out of range.
     """
 
-    recipe: str = "modern"
+    recipe: str | None = None
     model: str = "zfnet"
     width: float | None = None
     weights: str | None = None
@@ -216,6 +217,8 @@ class Options:
             ValueError: one was given that has no effect beside the others.
         """
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        if self.size is not None and "short_side" in missing:
+            missing["short_side"] = round(self.size * defaults["short_side"] / defaults["size"])
         whole = dataclasses.replace(self, **missing)
         for name, (other, value) in _NEEDS.items():
             if getattr(self, name) and getattr(whole, other) != value:

@@ -29,10 +29,10 @@ from zfcuda.train.order import Order
 from zfcuda.train.precision import precision_of
 from zfcuda.train.preparation import in_memory, preprocess_for, view_for, with_model_defaults
 from zfcuda.train.progress import Progress
-from zfcuda.train.recipes import recipe
+from zfcuda.train.recipes import OF_PARTS, USUAL, recipe
 from zfcuda.train.result import Result
 from zfcuda.train.run_folder import RunFolder
-from zfcuda.train.sets import Sets, read_sets
+from zfcuda.train.sets import Sets, is_parts, read_sets
 from zfcuda.train.sets.tree import FolderPart
 from zfcuda.train.state import Training
 from zfcuda.train.teacher import Teacher
@@ -64,7 +64,9 @@ def train(
         with ranks.alike():
             refuse_unknown(options)
             chosen = with_model_defaults(Options(**options))
-            chosen = chosen.completed(recipe(chosen.recipe).defaults)
+            of_parts = is_parts(data) and chosen.model.startswith("zfnet")
+            taken = chosen.recipe or (OF_PARTS if of_parts else USUAL)
+            chosen = dataclasses.replace(chosen, recipe=taken).completed(recipe(taken).defaults)
             chosen = dataclasses.replace(chosen, device=own_device(chosen.device))
             if chosen.tensorboard:
                 check_board()
@@ -138,7 +140,7 @@ class Run:
         try:
             return self._finish(loop)
         except KeyboardInterrupt as stop:
-            stop.args = ("all epochs are done; the same command goes on with the test",)
+            stop.args = (f"the same command goes on {loop.place()}",)
             raise
 
     def _finished(self) -> dict[str, Any] | None:

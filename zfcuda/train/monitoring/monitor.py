@@ -112,7 +112,9 @@ class Monitor:
         self._before = sums
         loss, right, five, count = sums
         count = max(1.0, count)
-        figures = f"loss {loss / count:.3f}, top-1 {right / count:.1%}, top-5 {five / count:.1%}"
+        figures = f"loss {loss / count:.3f}, top-1 {right / count:.1%}"
+        if training.classes > 5:
+            figures += f", top-5 {five / count:.1%}"
         images = float(training.options.batch or 1)
         self._bar.tell(figures, self._seconds / max(1, self._since), images, self._validation_seconds)
         self._seconds, self._since = 0.0, 0
@@ -161,10 +163,11 @@ class Monitor:
             self._board.epoch(row)
         if self.show:
             mark = "the best so far" if best["epoch"] == epoch else f"best: {best['top1']:.1%}, epoch {best['epoch']}"
+            five = f"top-5 {row['validation_top5']:.1%}; " if training.classes > 5 else ""
             tqdm.write(
                 f"epoch {epoch}: loss {row['loss']:.3f}, top-1 {row['top1']:.1%}; "
                 f"validation {row['validation_loss']:.3f}, {row['validation_top1']:.1%} "
-                f"(top-5 {row['validation_top5']:.1%}; {mark})"
+                f"({five}{mark})"
             )
         chosen = {"rate": training.options.rate, "init": training.options.init}
         hint = health.at_chance(epoch, training.epoch_steps, best["top1"], self._validation.labels, chosen)

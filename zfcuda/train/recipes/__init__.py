@@ -8,12 +8,15 @@ from importlib import import_module
 
 from zfcuda.train.recipes.recipe import Recipe
 
-__all__ = ["RECIPES", "Recipe", "recipe"]
+__all__ = ["OF_PARTS", "RECIPES", "USUAL", "Recipe", "recipe"]
 
 _FILES = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "recipe")
 _FOUND = [import_module(f"{__name__}.{name}").RECIPE for name in _FILES]
 #: The recipes by name.
 RECIPES: dict[str, Recipe] = {found.name: found for found in _FOUND}
+
+#: Those that are taken where none is named: and for a ZFNet on Parts, whose defining part a random crop may cut off.
+USUAL, OF_PARTS = "modern", "close_ups"
 
 
 def recipe(name: str) -> Recipe:

@@ -55,18 +55,22 @@ def read_sets(data: Any, *, seed: int = 0, split: float = 0.1) -> Sets:
     return sets
 
 
+def is_parts(data: Any) -> bool:
+    """Whether data, as :func:`read_sets` takes it, is Parts: a folder of the name `parts` is not."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data) == "parts" and not is_folder(data)
+    return isinstance(data, Parts) or (isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Parts))
+
+
 def _read(data: Any, seed: int, split: float, said: list[str]) -> Sets:
-    if isinstance(data, Parts):
-        return sets_of_parts(data, COUNT, split)
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Parts):
-        return sets_of_parts(data[0], data[1], split)
+    if is_parts(data):
+        parts, count = data if isinstance(data, tuple) else (data, COUNT)
+        return sets_of_parts(parts if isinstance(parts, Parts) else Parts(SEED), count, split)
     if not isinstance(data, str | os.PathLike):
         return sets_of_data(data, type(data).__name__, seed, split, said)
     if is_folder(data):
         return sets_of_folder(Path(data), seed, split, said)
     text = os.fspath(data)
-    if text == "parts":
-        return sets_of_parts(Parts(SEED), COUNT, split)
     if os.path.lexists(text):
         raise ValueError(f"data: {one_line(text)}: expected {_EXPECTED}, got a file")
     if ":" in text and "/" not in text:
