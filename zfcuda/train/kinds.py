@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-import torch
-
 
 def whole(name: str, value: Any) -> int:
     """A whole number, NumPy's too.
@@ -42,9 +40,12 @@ def text(name: str, value: Any) -> str:
     Raises:
         ValueError: naming the option.
     """
-    if isinstance(value, torch.device):
-        return str(value)
-    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(value, str | os.PathLike):
+        import torch  # late: the command's --help needs none
+
+        found = str(value) if isinstance(value, torch.device) else None
+    else:
+        found = os.fspath(value)
     if not isinstance(found, str):
         raise ValueError(f"{name}: expected a name or a path, got {value!r:.100}")
     return found
