@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend", "transfer"]
+COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer"]
 
 
 def bare(function: Callable[..., Any]) -> str:
@@ -128,6 +129,17 @@ def test_one_import_is_enough() -> None:
     """In an interpreter of its own, where no other test has imported anything."""
     code = "import zfcuda; zfcuda.ops, zfcuda.models, zfcuda.data, zfcuda.network, zfcuda.occlusion_map, zfcuda.project"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+def test_training() -> None:
+    from zfcuda import train
+
+    assert train.__all__ == ["RECIPES", "Options", "Result", "train"]
+    assert bare(train.train) == "(data, out, *, progress=False, command='', **options)"
+    assert {"modern", "paper"} <= set(train.RECIPES)
+    assert [field.name for field in fields(train.Result)] == ["epoch", "validation", "test", "weights", "facts"]
+    options = {"recipe", "model", "width", "weights", "epochs", "batch", "dropout", "seed", "workers", "device"}
+    assert options <= {field.name for field in fields(train.Options)}
 
 
 @pytest.fixture

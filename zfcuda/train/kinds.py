@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -41,10 +40,12 @@ def text(name: str, value: Any) -> str:
     Raises:
         ValueError: naming the option.
     """
-    torch = sys.modules.get("torch")  # a command's --help does without
-    if torch is not None and isinstance(value, torch.device):
-        return str(value)
-    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(value, str | os.PathLike):
+        import torch  # late: the command's --help needs none
+
+        found = str(value) if isinstance(value, torch.device) else None
+    else:
+        found = os.fspath(value)
     if not isinstance(found, str):
         raise ValueError(f"{name}: expected a name or a path, got {value!r:.100}")
     return found
