@@ -48,13 +48,14 @@ def test_the_network_of_close_ups_is_the_same_but_for_its_last_pooling() -> None
         without_last_pooling(zfcuda.models.load("alexnet", num_classes=2))
 
 
-def test_a_zfnet_on_parts_is_trained_on_close_ups_where_no_recipe_is_named(tmp_path: Path) -> None:
-    few = {name: value for name, value in OPTIONS.items() if name != "recipe"}
+def test_a_zfnet_on_parts_has_close_ups_where_no_recipe_is_named(tmp_path: Path) -> None:
+    few = {name: value for name, value in OPTIONS.items() if name not in ("recipe", "batch")}
     for name, named, recipe, crops in (("a", {}, "close_ups", "close_ups"), ("b", {"recipe": "paper"}, "paper", "ten")):
-        options = {**few, **named} if not named else {"width": 0.04, "epochs": 1, "workers": 0, "batch": 8, **named}
+        options = {**few, **named} if not named else {"width": 0.04, "epochs": 1, "workers": 0, **named}
         train((Parts(1), 24), tmp_path / name, **options)
         config = json.loads((tmp_path / name / "config.json").read_text())
         assert (config["recipe"], config["crops"]) == (recipe, crops)
+        assert config["batch"] == 24  # all there are: fewer than the recipe's
 
 
 def test_what_is_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
