@@ -135,9 +135,9 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
 
 
 def test_an_error_begins_with_the_option() -> None:
-    with pytest.raises(ValueError, match="^model: no network 'resnet81'; did you mean"):
+    with pytest.raises(ValueError, match=r"^model: no network .resnet81.; did you mean"):
         subject(Options(model="resnet81"), 2)
-    with pytest.raises(ValueError, match="^weights: nowhere.pth: no such file"):
+    with pytest.raises(ValueError, match=r"^weights: nowhere\.pth: no such file"):
         subject(Options(weights="nowhere.pth"), 2)
 
 
