@@ -1,7 +1,7 @@
 """`python -m benchmarks.decode [FOLDER]`: pictures that one core reads, decodes and cuts for training, each second.
 
-FOLDER has class folders of pictures; without it, six photographs of scikit-image are made JPEGs of 500 x 375, ImageNet's
-usual size. Seconds of the processor, not of the clock: what else runs on the machine does not count.
+FOLDER has class folders of pictures; without it, six photographs of scikit-image are made JPEGs of 500 x 375, the usual
+size of ImageNet's. Seconds of the processor, not of the clock: what else runs on the machine does not count.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -45,7 +46,8 @@ def main() -> None:
 
 def rate(files: list[Path], view: View) -> float:
     """Pictures per second of one processor."""
-    samples = Samples(decoded(FileSource(files, labels=[0] * len(files), classes=["a"]), 512, 0), view, seed=0)
+    source: Any = FileSource(files, labels=[0] * len(files), classes=["a"])
+    samples = Samples(decoded(source, 512, 0), view, seed=0)
     best = 0.0
     for epoch in range(3):
         begun = time.process_time()

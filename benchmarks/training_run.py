@@ -27,8 +27,8 @@ from zfcuda.train.network import subject
 from zfcuda.train.options import Options
 from zfcuda.train.order import Order
 from zfcuda.train.precision import fast_precision
+from zfcuda.train.preparation import preprocess_for, view_for, with_model_defaults
 from zfcuda.train.recipes import USUAL, recipe
-from zfcuda.train.seeing import preprocess_for, view_for, with_model_defaults
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.state import Training
 

@@ -482,8 +482,7 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, c
                                                            IntArrayRef pool_stride, IntArrayRef pool_padding,
                                                            bool input_wanted) {
   check_image(input, "input");
-  const auto type = input.scalar_type();
-  TORCH_CHECK(type != at::kDouble, "input: expected float32, float16 or bfloat16, got ", type);
+  check_float(input, "input");
   TORCH_CHECK(weight.dim() == 4 && weight.size(1) == input.size(1) && weight.numel() > 0, "weight: expected [O,",
               input.size(1), ",kh,kw], got shape ", weight.sizes());
   check_image(grad, "grad");
@@ -491,7 +490,7 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, c
   check_same(switches, "switches", grad, "grad");
   check_gate(gate, switches, grad);
   for (const auto& [t, name] : {std::pair(&grad, "grad"), std::pair(&weight, "weight")})
-    TORCH_CHECK(t->scalar_type() == type && t->device() == input.device(), name, ": expected input's ", type, " on ",
+    TORCH_CHECK(t->scalar_type() == at::kFloat && t->device() == input.device(), name, ": expected float32 on ",
                 input.device(), ", got ", t->scalar_type(), " on ", t->device());
   TORCH_CHECK(grad.size(0) == input.size(0) && grad.size(1) == weight.size(0), "grad: expected [", input.size(0), ",",
               weight.size(0), ",Ho,Wo], got shape ", grad.sizes());
@@ -506,9 +505,9 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, c
   const Pooling pooling = pooling_into(switches, pool_kernel, pool_stride, pool_padding,
                                        {axes[0].outputs, axes[1].outputs}, "pool_kernel_size");
   const auto last = MemoryFormat::ChannelsLast;
-  Tensor grad_input = input_wanted ? empty(input, input.sizes(), last, type) : at::empty({0}, input.options());
+  Tensor grad_input = input_wanted ? empty(input, input.sizes(), last, at::kFloat) : at::empty({0}, input.options());
   Tensor grad_weight = empty(weight, weight.sizes(), last, at::kFloat);
-  Tensor grad_bias = at::empty({weight.size(0)}, input.options().dtype(at::kFloat).memory_format(std::nullopt));
+  Tensor grad_bias = at::empty({weight.size(0)}, input.options().memory_format(std::nullopt));
   if (grad.numel() == 0) return {grad_input.zero_(), grad_weight.zero_(), grad_bias.zero_()};
   cpu::conv_winners(grad.contiguous(last), switches.contiguous(last), gate.contiguous(last), input.contiguous(last),
                     weight, axes[0], axes[1], pooling, grad_input, grad_weight, grad_bias);

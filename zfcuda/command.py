@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
@@ -30,15 +30,6 @@ EPILOG = f"{DEBUG}=1 in the environment shows the Python traceback of an error a
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._verbs: Mapping[str, Parser] = {}
-
-    def add_subparsers(self, **options: Any) -> Any:
-        verbs = super().add_subparsers(**options)
-        self._verbs = verbs.choices
-        return verbs
-
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses options that it does not know, here and not one level up, where nobody knows what is near them."""
         found, unknown = super().parse_known_args(args, namespace)
@@ -54,8 +45,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with this as its one line: of the processes of torchrun, which all say it, the first."""
-        choice = re.search("invalid choice: '([^']*)'", message)
-        near = difflib.get_close_matches(choice[1], self._verbs, n=1) if choice else []
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        near = difflib.get_close_matches(choice[1], re.findall(r"[^\s,']+", choice[2]), n=1) if choice else []
         if _speaks():
             complain("error", message + (f"; did you mean {near[0]}?" if near else ""))
         sys.exit(2)

@@ -78,7 +78,8 @@ class Ranks:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(sums, group=self._group)
-        return sums.tolist()  # type: ignore[no-any-return]
+        summed: list[float] = sums.tolist()
+        return summed
 
     @contextmanager
     def alike(self) -> Iterator[None]:

@@ -22,40 +22,31 @@ void conv_winners(const at::Tensor& grad, const at::Tensor& switches, const at::
 #endif
   const int64_t outputs = pooling.channels, channels = input.size(1), run = x.kernel * channels;
   const int64_t pitch = (run + lanes - 1) / lanes * lanes, runs = outputs * y.kernel, batch = pooling.batch;
-  const auto options = weight.options().dtype(at::kFloat).memory_format(std::nullopt);
+  const auto options = weight.options().memory_format(std::nullopt);
   at::Tensor filters = at::zeros({runs, pitch}, options);
   filters.narrow(1, 0, run).copy_(weight.permute({0, 2, 3, 1}).reshape({runs, run}));
-  // The images are shared out among the threads, and what each has summed is added up in their order.
+  // The images are shared out among the threads, and what each has summed is added up in their order: for one number of
+  // threads always the same, for another the last bits of the filters' gradient differ.
   const int64_t parts = std::min<int64_t>(at::get_num_threads(), batch);
   at::Tensor sums = at::empty({parts, runs, pitch}, options), biases = at::empty({parts, outputs}, options.dtype(at::kDouble));
   if (grad_input.numel() > 0) use_huge_pages(grad_input);
 
-  const auto go_back = [&](auto zero) {
-    using T = decltype(zero);
-    const WinnersConv<T> p{grad.const_data_ptr<T>(),
-                           gate.const_data_ptr<T>(),
-                           switches.const_data_ptr<uint8_t>(),
-                           input.const_data_ptr<T>(),
-                           grad_input.numel() > 0 ? grad_input.mutable_data_ptr<T>() : nullptr,
-                           filters.const_data_ptr<float>(),
-                           sums.mutable_data_ptr<float>(),
-                           biases.mutable_data_ptr<double>(),
-                           channels,
-                           y,
-                           x,
-                           pooling,
-                           pitch};
-    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        ZFCUDA_ISA_CALL(winners_part(p, i, i * batch / parts, (i + 1) * batch / parts));
-    });
-  };
-  if (input.scalar_type() == at::kFloat)
-    go_back(float{});
-  else if (input.scalar_type() == at::kHalf)
-    go_back(c10::Half{});
-  else
-    go_back(c10::BFloat16{});
+  const WinnersConv p{grad.const_data_ptr<float>(),
+                      gate.const_data_ptr<float>(),
+                      switches.const_data_ptr<uint8_t>(),
+                      input.const_data_ptr<float>(),
+                      grad_input.numel() > 0 ? grad_input.mutable_data_ptr<float>() : nullptr,
+                      filters.const_data_ptr<float>(),
+                      sums.mutable_data_ptr<float>(),
+                      biases.mutable_data_ptr<double>(),
+                      channels,
+                      y,
+                      x,
+                      pooling,
+                      pitch};
+  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) ZFCUDA_ISA_CALL(winners_part(p, i, i * batch / parts, (i + 1) * batch / parts));
+  });
 
   const float* const summed = sums.const_data_ptr<float>();
   float* const to = grad_weight.mutable_data_ptr<float>();

@@ -55,27 +55,13 @@ def test_what_it_writes_and_prints(run: Any, tmp_path: Path) -> None:
     assert code == 0 and "the network was not run" in said and "a class" not in said
 
 
-def test_fine_tuning_is_put_beside(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-
-    def train(data: Any, out: Path, **given: Any) -> None:
-        from zfcuda.train.sets import read_sets
-
-        sets = read_sets(data, seed=given["seed"], split=given["split"])
-        out.mkdir(parents=True)
-        config = {"fingerprint": sets.fingerprint, "data": sets.title, **given}
-        (out / "config.json").write_text(json.dumps(config))
-        (out / "result.json").write_text(json.dumps({"test": 0.5}))
-        calls.append(given)
-
-    monkeypatch.setattr("zfcuda.train.transfer.tuned.train", train)
-    code, said, _ = run("--per-class", "0", "--fine-tune", "3", "--weights", str(_weights(tmp_path)))
-    assert code == 0
-    assert [(each["epochs"], each["freeze_below"], each["model"]) for each in calls] == [
-        (3, "pool", NETWORK),
-        (3, None, NETWORK),
-    ]
+def test_fine_tuning_is_put_beside(run: Any, tmp_path: Path) -> None:
+    code, said, error = run("--per-class", "0", "--fine-tune", "1", "--weights", str(_weights(tmp_path)))
+    assert code == 0, error
     assert "fine-tuning the last layers" in said and "frozen below pool" in said
+    for name, below in (("last", "pool"), ("all", None)):
+        config = json.loads((tmp_path / "out" / f"fine-tuned-{name}" / "config.json").read_text())
+        assert (config["epochs"], config["freeze_below"], config["model"]) == (1, below, NETWORK)
     ways = [row["way"] for row in json.loads((tmp_path / "out" / "transfer.json").read_text())["cases"][0]["measured"]]
     assert ways == ["last", "earlier", "fine-tune last", "fine-tune all"]
     run_folder = str(tmp_path / "out" / "fine-tuned-all")

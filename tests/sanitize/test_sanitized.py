@@ -107,8 +107,8 @@ BUGS = {
     ),
     "switch_beyond_the_map_not_checked": (
         "cpu/conv_winners_loops.inl",
-        "((at >= 0) & (value != 0.0f)",
-        "((PLANTED || at >= 0) & (value != 0.0f)",
+        "if (at < 0 || grad[c] == 0.0f",
+        "if ((at < 0 && !PLANTED) || grad[c] == 0.0f",
         rf"AddressSanitizer|{WRONG}",
     ),
     "bias_read_beyond_its_end": (

@@ -93,7 +93,7 @@ def run(folder: Path, jobs: list[Job], count: int = 2) -> list[list[str]]:
 def _work(folder: Path, jobs: list[Job], rank: int, count: int, port: int) -> None:
     import torch
 
-    from zfcuda.train.loop import train
+    from zfcuda.train import train
 
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "TORCHELASTIC_RUN_ID": "test"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(count)}

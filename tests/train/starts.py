@@ -118,7 +118,7 @@ def _signalled(at: int, number: int) -> None:
     """Makes the process send itself a signal at a moment: a picture is read, a tensor is written, and the like."""
     import torch
 
-    from zfcuda.train import log, loop, state
+    from zfcuda.train import evaluation, log, state, weights_files
     from zfcuda.train.loading import Samples
 
     left = [at]
@@ -139,8 +139,8 @@ def _signalled(at: int, number: int) -> None:
     counted(torch.optim.AdamW, "step")
     counted(torch.optim.SGD, "step")
     counted(torch.Tensor, "resolve_conj")
-    counted(loop, "evaluate")
-    counted(loop, "save_trained")
+    counted(evaluation, "evaluate")
+    counted(weights_files, "save_trained")
     counted(log.Log, "append")
     for name in ("fsync", "replace", "link", "unlink"):
         counted(os, name)
@@ -148,9 +148,9 @@ def _signalled(at: int, number: int) -> None:
 
 def _full(after: int) -> None:
     """Makes the disk take no file beyond a few bytes, once so many checkpoints have their place."""
-    from zfcuda.train import loop
+    from zfcuda.train.checkpoints import Checkpoints
 
-    inner = loop.Checkpoints.save
+    inner = Checkpoints.save
     left = [after]
 
     def save(*arguments: Any) -> Path:
@@ -159,4 +159,4 @@ def _full(after: int) -> None:
         left[0] -= 1
         return inner(*arguments)
 
-    loop.Checkpoints.save = save  # type: ignore[method-assign]
+    Checkpoints.save = save  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from zfcuda.train.loading import collated
 from zfcuda.train.options import Options
 from zfcuda.train.recipes import recipe
 from zfcuda.train.state import Training
-from zfcuda.train.views import ResizedCrops, Seen
+from zfcuda.train.views import Cropped, ResizedCrops
 
 
 def network(num_classes: int = 2) -> nn.Module:
@@ -91,7 +91,7 @@ def test_a_step_of_broken_pictures_learns_nothing() -> None:
     learning.learn(collated([]), [])
     assert learning.step == 1 and learning.sums.tolist() == [0, 0, 0, 0]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    seen = Seen(torch.zeros(3, 12, 12, dtype=torch.uint8))
+    seen = Cropped(torch.zeros(3, 12, 12, dtype=torch.uint8))
     learning.learn(collated([(seen, 0), (seen, 1)]), [(0, 0), (0, 1)])
     assert learning.step == 2 and learning.sums[3] == 2
     assert not torch.equal(model[4].bias, before["4.bias"])  # type: ignore[index]

@@ -15,9 +15,9 @@ from tests.train.sets.trees import picture, tree
 from zfcuda.data import Parts
 from zfcuda.data.pictures import read_picture
 from zfcuda.data.sources import PART, PartsSource
-from zfcuda.train import kept
+from zfcuda.train import picture_cache
 from zfcuda.train.decoded import Decoded, decoded, memory_for
-from zfcuda.train.kept import KeptPictures
+from zfcuda.train.picture_cache import PictureCache
 from zfcuda.train.sets import Labelled, read_sets
 
 PLENTY = 1 << 24
@@ -58,13 +58,13 @@ def test_pictures_that_do_not_fit_are_not_kept(source: Labelled) -> None:
 
 
 def test_a_full_memory_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = KeptPictures.of(3, 700)
+    room = PictureCache.of(3, 700)
     assert room is not None
     for index in range(3):
         room.put(index, picture(index, (10, 10)))
     assert [room.get(index) is not None for index in range(3)] == [True, True, False]
     # Who dies with the lock in hand does not hold up the others for long.
-    monkeypatch.setattr(kept, "_PATIENCE", 0.01)
+    monkeypatch.setattr(picture_cache, "_PATIENCE", 0.01)
     room._lock.acquire()
     assert room.get(0) is None
     room.put(2, picture(2, (2, 2)))

@@ -22,7 +22,7 @@ from zfcuda.train.loading import Batch, Samples, batches, collated, loader
 from zfcuda.train.order import Order
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled, read_sets
-from zfcuda.train.views import ResizedCrops, Seen
+from zfcuda.train.views import Cropped, ResizedCrops
 
 VIEW = ResizedCrops(Preprocess(16, 18, (0.5,) * 3, (0.25,) * 3), 0.3, 0.3)
 
@@ -155,7 +155,7 @@ def test_memory_that_runs_out_is_no_broken_picture() -> None:
 
 
 def test_a_batch_has_its_channels_last() -> None:
-    seen = [(Seen(torch.full((4, 5, 3), k, dtype=torch.uint8).permute(2, 0, 1), k), k) for k in range(3)]
+    seen = [(Cropped(torch.full((4, 5, 3), k, dtype=torch.uint8).permute(2, 0, 1), k), k) for k in range(3)]
     batch: Batch = collated(list(itertools.chain(seen)))
     assert batch.pixels.shape == (3, 3, 4, 5) and batch.pixels.is_contiguous(memory_format=torch.channels_last)
     assert batch.pixels[:, 0, 0, 0].tolist() == batch.crops.tolist() == batch.labels.tolist() == [0, 1, 2]

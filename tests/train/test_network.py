@@ -13,9 +13,9 @@ from torch import nn
 
 import zfcuda
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.messages import ending
 from zfcuda.train.network import frozen, subject
 from zfcuda.train.options import Options
-from zfcuda.train.saying import ending
 
 PREPROCESS = zfcuda.Preprocess(224, 240, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 

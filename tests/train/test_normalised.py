@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.train.sets.trees import picture
 from zfcuda.data import Preprocess
-from zfcuda.train.seeing import colours, mean_picture, ten_view
+from zfcuda.train.picture_statistics import colours, mean_picture
+from zfcuda.train.preparation import ten_view
 from zfcuda.train.sets import read_sets
 from zfcuda.train.views.normalised import Normalised
 from zfcuda.train.views.resized_crops import _recoloured

@@ -11,7 +11,7 @@ import torch
 import zfcuda
 from zfcuda.data import Parts
 from zfcuda.train import train
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.train.close_up_network import without_last_pooling
 from zfcuda.train.sets import is_parts
 
 OPTIONS = {"recipe": "close_ups", "width": 0.04, "epochs": 2, "close_ups": 1, "batch": 8, "workers": 0, "warm_up": 0}
@@ -48,14 +48,21 @@ def test_the_network_of_close_ups_is_the_same_but_for_its_last_pooling() -> None
         without_last_pooling(zfcuda.models.load("alexnet", num_classes=2))
 
 
-def test_a_zfnet_on_parts_has_close_ups_where_no_recipe_is_named(tmp_path: Path) -> None:
-    few = {name: value for name, value in OPTIONS.items() if name not in ("recipe", "batch")}
+def test_a_recipe_s_batch_is_smaller_where_there_are_fewer_pictures(tmp_path: Path) -> None:
+    options = {name: value for name, value in OPTIONS.items() if name != "batch"} | {"epochs": 1, "close_ups": 0}
+    train((Parts(1), 13), tmp_path / "run", **options)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["batch"] == 13
+    with pytest.raises(ValueError, match="batch: expected at most the number of training pictures, 13, got 14"):
+        train((Parts(1), 13), tmp_path / "other", **options, batch=14)
+
+
+def test_a_zfnet_on_parts_is_trained_on_close_ups_where_no_recipe_is_named(tmp_path: Path) -> None:
+    few = {name: value for name, value in OPTIONS.items() if name != "recipe"}
     for name, named, recipe, crops in (("a", {}, "close_ups", "close_ups"), ("b", {"recipe": "paper"}, "paper", "ten")):
-        options = {**few, **named} if not named else {"width": 0.04, "epochs": 1, "workers": 0, **named}
+        options = {**few, **named} if not named else {"width": 0.04, "epochs": 1, "workers": 0, "batch": 8, **named}
         train((Parts(1), 24), tmp_path / name, **options)
         config = json.loads((tmp_path / name / "config.json").read_text())
         assert (config["recipe"], config["crops"]) == (recipe, crops)
-        assert config["batch"] == 24  # all there are: fewer than the recipe's
 
 
 def test_what_is_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,9 @@ from zfcuda.train.loading import Batch
 from zfcuda.train.network import subject
 from zfcuda.train.optimiser import average, optimiser, renormalise, schedule
 from zfcuda.train.options import Options
+from zfcuda.train.picture_statistics import mean_picture
+from zfcuda.train.preparation import preprocess_for, ten_view, view_for
 from zfcuda.train.recipes import RECIPES
-from zfcuda.train.seeing import mean_picture, preprocess_for, ten_view, view_for
 from zfcuda.train.state import Training
 from zfcuda.train.views import TenCrops
 

@@ -45,7 +45,7 @@ def said_in_child(work: Callable[[], object]) -> str:
 
 def test_a_new_folder_and_the_same_once_more(tmp_path: Path) -> None:
     path = tmp_path / "a" / "run"
-    claimed(path, changing={"workers": 4}).release()
+    claimed(path, changing={"workers": 4}).close()
     written = (path / "config.json").read_text()
     assert json.loads(written)["recipe"] == "paper" and json.loads(written)["changing"] == {"workers": 4}
     claimed(path, changing={"workers": 0})
@@ -63,7 +63,7 @@ def test_a_new_folder_and_the_same_once_more(tmp_path: Path) -> None:
     ],
 )
 def test_another_run_is_refused_by_name(tmp_path: Path, other: dict[str, Any], said: str) -> None:
-    claimed(tmp_path).release()
+    claimed(tmp_path).close()
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError, match=f"^out: {tmp_path} holds another run: .*{re.escape(said)}"):
         claimed(tmp_path, CONFIG | other)
@@ -79,7 +79,7 @@ def test_another_config_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    claimed(tmp_path).release()
+    claimed(tmp_path).close()
     monkeypatch.setattr(run_config, "VERSION", 2)
     with pytest.raises(ValueError, match=r"config\.json is of version 1 of a run's folder, expected 2"):
         claimed(tmp_path)
@@ -108,7 +108,7 @@ def test_too_little_space_is_said_with_the_figure(tmp_path: Path) -> None:
 
 
 def test_what_the_run_holds_already_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    claimed(tmp_path).release()
+    claimed(tmp_path).close()
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 400}))
     with pytest.raises(ValueError, match="needs 1,000 bytes, its disk has 400 bytes free"):
         claimed(tmp_path)
@@ -122,7 +122,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     folder = claimed(tmp_path)
     said = said_in_child(lambda: claimed(tmp_path))
     assert said == f"out: {tmp_path}: another process ({os.getpid()}) is training in it"
-    folder.release()
+    folder.close()
     assert said_in_child(lambda: claimed(tmp_path)) == ""
 
 

@@ -171,7 +171,7 @@ def _start(arguments: argparse.Namespace, subject: Subject, prepared: Prepared) 
     if arguments.fine_tune is None:
         return {}
     from zfcuda.train.network import frozen
-    from zfcuda.train.transfer.tuned import start_of, usual_freeze
+    from zfcuda.train.transfer.fine_tuning import start_of, usual_freeze
 
     below = arguments.freeze_below or usual_freeze([layer.name for layer in prepared.layers])
     try:
@@ -185,7 +185,7 @@ def _start(arguments: argparse.Namespace, subject: Subject, prepared: Prepared) 
 def _tuned(arguments: argparse.Namespace, sets: Sets, start: dict[str, Any], out: Path) -> list[Choice]:
     if not start:
         return []
-    from zfcuda.train.transfer.tuned import fine_tune
+    from zfcuda.train.transfer.fine_tuning import fine_tune
 
     with naming("fine-tuning"):
         return fine_tune(
@@ -226,8 +226,8 @@ def _show(found: Transfer, arguments: argparse.Namespace, sets: Sets, subject: S
     import torch
 
     from zfcuda.data.preprocess_facts import facts
-    from zfcuda.train.transfer import advice, tables, written
-    from zfcuda.train.transfer.drawn import can_draw
+    from zfcuda.train.transfer import advice, output, tables
+    from zfcuda.train.transfer.plot import can_draw
     from zfcuda.version import __version__
 
     if not found.ran:
@@ -250,7 +250,7 @@ def _show(found: Transfer, arguments: argparse.Namespace, sets: Sets, subject: S
         },
     }
     try:
-        files = written.write(found, out, f"{subject.title} on {sets.title.partition(':')[0]}", known)
+        files = output.write(found, out, f"{subject.title} on {sets.title.partition(':')[0]}", known)
     except OSError as error:
         raise CommandError(f"--out {out}: {error.strerror or error}") from None
     if not can_draw():

@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zfcuda.train.loop import Result, train
     from zfcuda.train.options import Options
     from zfcuda.train.recipes import RECIPES
+    from zfcuda.train.result import Result
+    from zfcuda.train.run import train
 
 __all__ = ["RECIPES", "Options", "Result", "train"]
-_HOMES = {"RECIPES": "recipes", "Options": "options", "Result": "loop", "train": "loop"}
+_HOMES = {"RECIPES": "recipes", "Options": "options", "Result": "result", "train": "run"}
 
 
 def __getattr__(name: str) -> Any:  # the command's --help needs no torch

@@ -174,7 +174,7 @@ def run_training(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         raise CommandError("the following arguments are required: DATA, or --plot RUN")
     from zfcuda.ranks import EndedElsewhereError, Ranks
     from zfcuda.train import train
-    from zfcuda.train.saying import ending
+    from zfcuda.train.messages import ending
 
     given = _given(arguments)
     out = Path(arguments.out or OUT)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from zfcuda.data.pictures import as_picture
 from zfcuda.memory.budget import limit_of
-from zfcuda.train.kept import KeptPictures
+from zfcuda.train.picture_cache import PictureCache
 from zfcuda.train.sets import Labelled
-from zfcuda.train.sets.chosen import Chosen
+from zfcuda.train.sets.subset import Subset
 
 _SAMPLED = 12  # pictures that tell how much memory all of them take
 _ROOM = 1.1  # and what is reckoned with on top
@@ -34,11 +34,11 @@ class Decoded:
         self.source, self.at_least = source, at_least
         self.names, self.labels = source.names, source.labels
         self.classes, self.alone = source.classes, source.alone
-        self.kept: KeptPictures | None = None
+        self.kept: PictureCache | None = None
         self.bytes_kept = 0
         needed = self._bytes_needed() if memory > 0 else 0
         if 0 < needed <= memory:
-            self.kept = KeptPictures.of(len(self.names), needed)
+            self.kept = PictureCache.of(len(self.names), needed)
             self.bytes_kept = needed if self.kept is not None else 0
 
     def item(self, index: int) -> Image.Image:
@@ -71,7 +71,7 @@ def decoded(source: Labelled, at_least: int | None, memory: int) -> Labelled:
     Args:
         memory: bytes that pictures may take; they are kept where all of them fit.
     """
-    return source if isinstance(source, Chosen) else Decoded(source, at_least, memory)
+    return source if isinstance(source, Subset) else Decoded(source, at_least, memory)
 
 
 def memory_for(share: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from zfcuda.train.broken import Broken, broken
 from zfcuda.train.loading import Batch, collated, loader
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
-from zfcuda.train.views import Seen, TenCrops
+from zfcuda.train.views import Cropped, TenCrops
 from zfcuda.train.views.normalised import Normalised
 from zfcuda.train.views.ten_crops import COUNT
 
@@ -51,7 +52,7 @@ class Score:
     @property
     def by_class(self) -> list[float]:
         """The share of each class's pictures that are classified rightly; NaN of a class without pictures."""
-        return (self.confusion.diag() / self.confusion.sum(1)).tolist()
+        return (self.confusion.diag().double() / self.confusion.sum(1)).tolist()
 
 
 def evaluate(
@@ -93,7 +94,8 @@ def evaluate(
             logits = logits.float().cpu()
             labels = batch.labels[::copies]
             if copies > 1:
-                logits = logits.softmax(1).unflatten(0, (-1, copies)).mean(1).log()
+                # The log of the mean probability; where that is too small for a float its log is not.
+                logits = logits.log_softmax(1).unflatten(0, (-1, copies)).logsumexp(1) - math.log(copies)
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             best = logits.topk(min(5, classes), 1).indices
             five += int((best == labels[:, None]).any(1).sum())
@@ -133,14 +135,14 @@ class _Whole(Dataset[Any]):
         self.source, self.ten, self.preprocess = source, ten, preprocess
         self.names, self.labels = source.names, source.labels
 
-    def __getitem__(self, index: int) -> list[tuple[Seen, int]] | Broken:
+    def __getitem__(self, index: int) -> list[tuple[Cropped, int]] | Broken:
         try:
             picture = picture_of(self.source, index, index)
             label = self.labels[index]
             if self.ten is not None:
                 centre = self.ten.centre(picture)
                 return [(self.ten.crop(centre, number), label) for number in range(COUNT)]
-            return [(Seen(_pixels(self.preprocess.crop(picture))), label)]
+            return [(Cropped(_pixels(self.preprocess.crop(picture))), label)]
         except Exception as error:
             return broken(index, self.names[index], error)
 
@@ -151,8 +153,8 @@ def _pixels(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def _joined(samples: Sequence[list[tuple[Seen, int]] | Broken]) -> Batch:
-    flat: list[tuple[Seen, int] | Broken] = []
+def _joined(samples: Sequence[list[tuple[Cropped, int]] | Broken]) -> Batch:
+    flat: list[tuple[Cropped, int] | Broken] = []
     for sample in samples:
         flat += [sample] if isinstance(sample, Broken) else sample
     return collated(flat)

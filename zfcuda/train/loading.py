@@ -18,9 +18,9 @@ from zfcuda.train.chance import view_dice
 from zfcuda.train.order import Order
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
-from zfcuda.train.views.view import Seen, View
+from zfcuda.train.views.view import Cropped, View
 
-_LOOKED_AT = 8  # pictures, before a training begins
+_CHECKED = 8  # pictures, before a training begins
 _GRACE = 10  # seconds that a worker outlives SIGTERM
 
 
@@ -30,7 +30,7 @@ class Batch:
 
     Attributes:
         pixels: uint8 [n,C,H,W], channels_last.
-        crops: int64 [n], as of :class:`Seen`.
+        crops: int64 [n], as of :class:`Cropped`.
         labels: int64 [n].
         broken: the pictures that were left out.
     """
@@ -48,7 +48,7 @@ class Samples(Dataset[Any]):
         self.source, self.view, self.seed = source, view, seed
         self.names, self.labels = source.names, source.labels
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Seen, int] | Broken:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Cropped, int] | Broken:
         epoch, index = key
         try:
             picture = picture_of(self.source, index, self.seed, epoch, index)
@@ -64,14 +64,14 @@ def check_pictures(samples: Samples) -> None:
         ValueError: not one of them can be read, or seen in this way.
     """
     count = len(samples.names)
-    tried = [samples[0, index] for index in range(0, count, -(-count // _LOOKED_AT))]
+    tried = [samples[0, index] for index in range(0, count, -(-count // _CHECKED))]
     lost = [each for each in tried if isinstance(each, Broken)]
     if len(lost) == len(tried):
         said = f"{one_line(lost[0].name)}: {lost[0].reason}"
         raise ValueError(f"data: none of {len(tried)} training pictures can be used; {said}")
 
 
-def collated(samples: Sequence[tuple[Seen, int] | Broken]) -> Batch:
+def collated(samples: Sequence[tuple[Cropped, int] | Broken]) -> Batch:
     """One batch of what could be read."""
     whole = [sample for sample in samples if not isinstance(sample, Broken)]
     # Pictures have their channels last, and so have the images of the network.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.load import find
 from zfcuda.models.checkpoints.loaded import Loaded
 from zfcuda.network import layers
+from zfcuda.train.generators import seed_generators
 from zfcuda.train.options import Options
 
 PRETRAINED = "pretrained"
@@ -42,13 +43,16 @@ class Subject:
     begun: str | None = None
 
 
-def subject(options: Options, classes: int) -> Subject:
+def subject(options: Options, classes: int, names: Sequence[str] = ()) -> Subject:
     """The network that options name, for a number of classes, with its first weights drawn from the options' seed.
+
+    Args:
+        names: what the classes are called: weights of as many others lose their last layer, too. Empty: not known.
 
     Raises:
         ValueError: no such network, weights of another one, a layer to freeze below that it does not have.
     """
-    torch.manual_seed(options.seed)
+    seed_generators(options.seed)  # a network of one's own may draw from any
     name = options.model
     if options.weights is None:
         shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
@@ -65,7 +69,8 @@ def subject(options: Options, classes: int) -> Subject:
     if not loaded.trained:
         raise ValueError(f"weights: {name} has none that are installed; name a file")
     preprocess = as_ours(getattr(loaded.model, "preprocess", None))
-    model, begun = with_classes(loaded.model, classes)
+    known = getattr(loaded.model, "classes", None) or names
+    model, begun = with_classes(loaded.model, classes, anew=bool(names) and list(known) != list(names))
     built = {**loaded.options, "num_classes": classes}
     return Subject(_prepared(model, options), loaded.origin or name, built, preprocess, begun)
 
@@ -110,7 +115,7 @@ def _prepared(model: nn.Module, options: Options) -> nn.Module:
 
 
 def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
-    """The modules without children that run before a layer.
+    """The modules that have run, with all that they contain, before a layer does.
 
     Raises:
         ValueError: there is no such layer.
@@ -122,6 +127,4 @@ def frozen(model: nn.Module, below: str | None) -> Iterator[nn.Module]:
     if first is None:
         raise ValueError(f"freeze_below: expected a layer of the network, got {below!r}; there are {', '.join(names)}")
     for name in names[:first]:
-        layer = model.get_submodule(name)
-        if not list(layer.children()):
-            yield layer
+        yield model.get_submodule(name)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from zfcuda.train import kinds
 
 _WHOLE = ("epochs", "batch", "views", "teacher_views", "short_side", "size", "patience")
 _NATURAL = ("seed", "workers", "warm_up", "close_ups")
@@ -21,6 +24,13 @@ _SHARES = (
 )  # from 0 to below 1, or 1 for the last
 _POSITIVE = ("rate", "width", "factor", "initial", "temperature", "save_minutes")
 _AT_LEAST_0 = ("weight_decay", "filter_rms", "clip")
+_KINDS: dict[Any, tuple[str, ...]] = {
+    kinds.whole: (*_WHOLE, *_NATURAL, "keep"),
+    kinds.number: (*_SHARES, *_POSITIVE, *_AT_LEAST_0, "smallest", "split"),
+    kinds.text: ("recipe", "model", "weights", "freeze_below", "teacher", "device"),
+    kinds.truth: ("tensorboard",),
+    kinds.epochs: ("snapshots",),
+}
 #: What an option of words may be.
 CHOICES = {
     "optimizer": ("sgd", "adamw"),
@@ -150,10 +160,7 @@ class Options:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*_WHOLE, *_NATURAL, "keep"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-                raise ValueError(f"{name}: expected a whole number, got {value!r}")
+        kinds.checked(self, _KINDS)
         for names, low, high in (
             (_WHOLE, 1, math.inf),
             (_NATURAL, 0, math.inf),
@@ -162,7 +169,7 @@ class Options:
         ):
             for name in names:
                 value = getattr(self, name)
-                if value is not None and not low <= value <= high:
+                if value is not None and not (low <= value <= high and value < math.inf):
                     wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
                     raise ValueError(f"{name}: expected {wanted}, got {value}")
         for name in _POSITIVE:
@@ -176,6 +183,10 @@ class Options:
             raise ValueError("dropout: expected from 0 to below 1, got 1")
         if self.ema == 1:
             raise ValueError("ema: expected from 0 to below 1, got 1")
+        if self.factor is not None and self.factor >= 1:
+            raise ValueError(f"factor: expected above 0 and below 1, got {self.factor}")
+        if self.teacher is not None and self.distill == 0:
+            raise ValueError("distill: expected above 0, as there is a teacher to learn of, got 0")
         if self.teacher is None:
             for name, usual in (("teacher_views", None), ("distill", 1), ("temperature", 1)):
                 if getattr(self, name) != usual:
@@ -194,8 +205,6 @@ class Options:
             raise ValueError(f"seed: expected below 2**32, got {self.seed}")
         if self.workers is not None and self.workers > MOST_AT_ONCE:
             raise ValueError(f"workers: expected at most {MOST_AT_ONCE}, got {self.workers}")
-        if not all(isinstance(epoch, int) and epoch >= 1 for epoch in self.snapshots or ()):
-            raise ValueError(f"snapshots: expected epochs from 1, got {self.snapshots}")
         if self.keep < 1:
             raise ValueError(f"keep: expected at least 1, got {self.keep}")
         if self.short_side is not None and self.size is not None and self.short_side < self.size:
@@ -217,8 +226,30 @@ class Options:
                     f"{name}: expected none where {other} is {getattr(whole, other)}, not {value}, got "
                     f"{getattr(self, name)}"
                 )
+        if self.teacher is not None:
+            if self.label_smoothing and self.distill == 1:
+                raise ValueError(
+                    "label_smoothing: expected none where distill is 1, as no label is learned then, got "
+                    f"{self.label_smoothing}"
+                )
+            if whole.crops == "close_ups" and whole.close_ups:
+                raise ValueError(f"teacher: expected none where close_ups is {whole.close_ups}, got {self.teacher}")
         return whole
 
 
 #: What may differ between two starts of one run, as it changes no weight.
 OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes", "snapshots", "tensorboard")
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Refuses options that there are not.
+
+    Raises:
+        TypeError: naming the first, and what may be meant.
+    """
+    known = [field.name for field in dataclasses.fields(Options)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{name}: no such option; {meant}")

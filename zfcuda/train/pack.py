@@ -25,7 +25,7 @@ from zfcuda.models.checkpoints.trained import Trained, read_trained, save_traine
 from zfcuda.models.pretrained.demo import DEMOS, FOLDER
 from zfcuda.train.evaluate import Score, evaluate
 from zfcuda.train.options import Options
-from zfcuda.train.seeing import ten_view
+from zfcuda.train.preparation import ten_view
 from zfcuda.train.sets import read_sets
 
 LARGEST = 8_000_000  # bytes of a network in the package
@@ -63,14 +63,7 @@ def pack(
     """
     run, folder = Path(run), Path(folder)
     shown = one_line(os.fspath(run))
-    if name not in DEMOS:
-        raise ValueError(f"name: expected one of {tuple(DEMOS)}, got {name!r}")
-    if not folder.is_dir():
-        raise ValueError(f"folder: {one_line(os.fspath(folder))}: no such folder")
-    finals = [folder / f"{name}.safetensors", folder / f"{name}.json"]
-    for final in finals:
-        if final.exists() and not force:
-            raise ValueError(f"name: {final} exists already; --force overwrites it")
+    finals = _finals(folder, name, force)
     result, config = (_read(run / file) for file in ("result.json", "config.json"))
     trained = read_trained(run / "weights.safetensors")
     if trained is None or not trained.network.startswith("zfnet"):
@@ -104,6 +97,19 @@ def pack(
         card["data"] = {"name": source, "license": license, "pictures": sets.title}
         beside.write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return card
+
+
+def _finals(folder: Path, name: str, force: bool) -> list[Path]:
+    """The files of a network's weights and card, which may be written."""
+    if name not in DEMOS:
+        raise ValueError(f"name: expected one of {tuple(DEMOS)}, got {name!r}")
+    if not folder.is_dir():
+        raise ValueError(f"folder: {one_line(os.fspath(folder))}: no such folder")
+    finals = [folder / f"{name}.safetensors", folder / f"{name}.json"]
+    for final in finals:
+        if final.exists() and not force:
+            raise ValueError(f"name: {final} exists already; --force overwrites it")
+    return finals
 
 
 def _card(trained: Trained, config: dict[str, Any], result: dict[str, Any], score: Score) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from torch import Tensor
 from zfcuda.data.pictures import as_picture
 from zfcuda.train.seeded import seeded
 from zfcuda.train.sets import Labelled
-from zfcuda.train.sets.chosen import Chosen
 from zfcuda.train.sets.images import picture_of_image
+from zfcuda.train.sets.subset import Subset
 
 
 def picture_of(source: Labelled, index: int, *key: int) -> Image.Image:
@@ -22,7 +22,7 @@ def picture_of(source: Labelled, index: int, *key: int) -> Image.Image:
     Raises:
         Exception: whatever a broken file or the data set raises.
     """
-    if isinstance(source, Chosen):
+    if isinstance(source, Subset):
         with seeded(*key):
             item = source.item(index)
     else:

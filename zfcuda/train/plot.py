@@ -11,7 +11,7 @@ from typing import Any
 
 from zfcuda.complaint import one_line
 from zfcuda.files.drafts import whole
-from zfcuda.train.labels import spread
+from zfcuda.train.label_placement import spread
 from zfcuda.train.run_folder import RunFolder
 
 _TRAINING, _VALIDATION, _GREY = "#c2571a", "#1f5fa8", "#555555"
@@ -75,37 +75,13 @@ def draw(rows: Sequence[Mapping[str, Any]], *, title: str = "", test: float | No
         raise ImportError("plot: expected matplotlib, which is not installed: pip install zfcuda[plot]") from None
     figure = Figure(figsize=(9, 8.5))  # pyplot would ask for a screen, and remember the figure
     FigureCanvasAgg(figure)
-    losses, shares, rate = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3.6, 1])
+    losses, shares, rate = axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3.6, 1])
     figure.subplots_adjust(left=_LEFT, right=_RIGHT, top=0.9, bottom=0.07, hspace=0.13)
     figure.suptitle(title, x=_LEFT, y=0.975, ha="left", fontsize=11, fontweight="bold", parse_math=False)
-    epochs = [row["epoch"] for row in rows]
-
-    def line(axis: Any, key: str, colour: str, style: str = "-") -> list[float]:
-        values = _values(rows, key)
-        dots = "o" if len(rows) <= _DOTTED else ""
-        axis.plot(epochs, values, color=colour, linestyle=style, linewidth=1.8, marker=dots, markersize=4)
-        return values
-
-    ends = [
-        ("training", line(losses, "loss", _TRAINING), _TRAINING),
-        ("validation", line(losses, "validation_loss", _VALIDATION), _VALIDATION),
-    ]
-    losses.set_ylabel("loss (nats)")
-    losses.set_ylim(
-        0, 1.05 * max([each for _, values, _ in ends for each in values if math.isfinite(each)], default=1.0)
-    )
-    _label(losses, [(name, values[-1], f"{values[-1]:.3f}", colour) for name, values, colour in ends])
-    ends = [
-        ("training top-1", line(shares, "top1", _TRAINING), _TRAINING),
-        ("training top-5", line(shares, "top5", _TRAINING, "--"), _TRAINING),
-        ("validation top-1", line(shares, "validation_top1", _VALIDATION), _VALIDATION),
-        ("validation top-5", line(shares, "validation_top5", _VALIDATION, "--"), _VALIDATION),
-    ]
-    shares.set_ylabel("classified rightly")
-    shares.set_ylim(0, 1.03)
+    _draw_losses(losses, rows)
     shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    _label(shares, [(name, values[-1], f"{values[-1]:.1%}", colour) for name, values, colour in ends])
-    rates = line(rate, "rate", _GREY)
+    _draw_shares(shares, rows)
+    rates = _line(rate, rows, "rate", _GREY)
     if min(rates) > 0 and max(rates) > 5 * min(rates):
         rate.set_yscale("log")
     else:
@@ -117,16 +93,45 @@ def draw(rows: Sequence[Mapping[str, Any]], *, title: str = "", test: float | No
     _label(rate, [("rate", rates[-1], f"{rates[-1]:.2g}", _GREY)])
     rate.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     alone = len(rows) == 1
-    rate.set_xlim(epochs[0] - alone, epochs[-1] + alone)
-    for axis in (losses, shares, rate):
+    rate.set_xlim(rows[0]["epoch"] - alone, rows[-1]["epoch"] + alone)
+    for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.7)
         axis.set_axisbelow(True)
         axis.yaxis.set_label_coords(-0.125, 0.5)
+    _mark_best(axes, rows, test)
+    return figure
 
+
+def _draw_losses(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    ends = [
+        ("training", _line(axis, rows, "loss", _TRAINING), _TRAINING),
+        ("validation", _line(axis, rows, "validation_loss", _VALIDATION), _VALIDATION),
+    ]
+    axis.set_ylabel("loss (nats)")
+    axis.set_ylim(0, 1.05 * max([each for _, values, _ in ends for each in values if math.isfinite(each)], default=1.0))
+    _label(axis, [(name, values[-1], f"{values[-1]:.3f}", colour) for name, values, colour in ends])
+
+
+def _draw_shares(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    ends = [
+        ("training top-1", _line(axis, rows, "top1", _TRAINING), _TRAINING),
+        ("training top-5", _line(axis, rows, "top5", _TRAINING, "--"), _TRAINING),
+        ("validation top-1", _line(axis, rows, "validation_top1", _VALIDATION), _VALIDATION),
+        ("validation top-5", _line(axis, rows, "validation_top5", _VALIDATION, "--"), _VALIDATION),
+    ]
+    axis.set_ylabel("classified rightly")
+    axis.set_ylim(0, 1.03)
+    _label(axis, [(name, values[-1], f"{values[-1]:.1%}", colour) for name, values, colour in ends])
+
+
+def _mark_best(axes: Sequence[Any], rows: Sequence[Mapping[str, Any]], test: float | None) -> None:
+    """Marks the epoch whose weights are kept."""
+    losses, shares, _ = axes
+    epochs = [row["epoch"] for row in rows]
     top, loss = _values(rows, "validation_top1"), _values(rows, "validation_loss")
     best = max(range(len(rows)), key=lambda at: (_or(top[at], -1), -_or(loss[at], math.inf)))
-    for axis in (losses, shares, rate):
+    for axis in axes:
         axis.axvline(epochs[best], color=_GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
     shares.plot(epochs[best], top[best], "o", color=_VALIDATION, markersize=8, clip_on=False)
     late = epochs[best] > (epochs[0] + epochs[-1]) / 2
@@ -139,7 +144,15 @@ def draw(rows: Sequence[Mapping[str, Any]], *, title: str = "", test: float | No
         ha="right" if late else "left",
         color=_VALIDATION,
     )
-    return figure
+
+
+def _line(axis: Any, rows: Sequence[Mapping[str, Any]], key: str, colour: str, style: str = "-") -> list[float]:
+    """Draws a curve over the epochs; returns its values."""
+    values = _values(rows, key)
+    dots = "o" if len(rows) <= _DOTTED else ""
+    epochs = [row["epoch"] for row in rows]
+    axis.plot(epochs, values, color=colour, linestyle=style, linewidth=1.8, marker=dots, markersize=4)
+    return values
 
 
 def _label(axis: Any, ends: Sequence[tuple[str, float, str, str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,33 @@ class RunFolder:
         except OSError as error:
             raise ValueError(f"out: {self._shown}: cannot be written to ({error.strerror or error})") from error
 
-    def release(self) -> None:
+    def begin(self) -> None:
+        """Begins anew, where there is no checkpoint to go on from.
+
+        Raises:
+            ValueError: the best weights of an earlier start would be overwritten. Nothing was changed.
+
+        Warns:
+            of what is lost: checkpoints that are there, but not whole, and lines of the log.
+        """
+        if not writes():
+            return
+        if self.weights.exists():
+            raise ValueError(
+                f"out: {self._shown} holds {self.weights.name}, but no whole checkpoint to go on from, and to begin "
+                f"anew would overwrite it; take another folder, or move {self.weights.name} away"
+            )
+        lines = len(self.rows())
+        damaged = len(list(self.checkpoints.glob("*.safetensors")))
+        if damaged or lines > 1:  # one alone may be logged before the first checkpoint
+            warnings.warn(
+                f"out: {self._shown}: none of {damaged} checkpoints is whole: the run begins anew, and {lines:,} "
+                "epochs in its log are lost",
+                stacklevel=2,
+            )
+        self.rewind(0)
+
+    def close(self) -> None:
         """Lets another process have the folder, before this one ends."""
         if self._lock is not None:
             os.close(self._lock)
@@ -133,7 +160,10 @@ class RunFolder:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ValueError(f"out: {one_line(os.fspath(self._result))} is not that of a run")
+            raise ValueError(
+                f"out: {one_line(os.fspath(self._result))} is not that of a run; remove it, and the same command ends "
+                "the run again"
+            )
         return found
 
     def finish(self, facts: Mapping[str, Any]) -> None:
@@ -156,6 +186,9 @@ class RunFolder:
     def _check_files(self) -> None:
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise ValueError(f"out: expected a folder, got a file, {self._shown}")
+        for folder in (self.checkpoints, self.snapshots):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise ValueError(f"out: expected a folder, got a file, {one_line(os.fspath(folder))}")
         for file in (self.config, self._log.path, self.weights, self.last, self._result):
             if os.path.lexists(file) and not file.is_file():
                 raise ValueError(f"out: {one_line(os.fspath(file))} is not a regular file")

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from zfcuda.ranks import Ranks
 from zfcuda.train.broken import Broken
 from zfcuda.train.chance import step_seed
-from zfcuda.train.closely import Forward, without_last_pooling
+from zfcuda.train.close_up_network import Forward, without_last_pooling
 from zfcuda.train.evaluate import autocast
 from zfcuda.train.generators import generator_states, restore_generators, seed_generators
 from zfcuda.train.loading import Batch
@@ -52,7 +52,7 @@ class Training:
         teacher: Teacher | None = None,
         unused: bool = False,
     ) -> None:
-        """unused: whether something that may learn has no part in the answer, see :func:`zfcuda.train.trial.tried`."""
+        """unused: whether something that may learn has no part in the answer, as `dry_run` returns it."""
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
         self.view, self.options, self.classes, self.precision = view, options, classes, precision

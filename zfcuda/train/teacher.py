@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfcuda.complaint import one_line, out_of_memory, reason
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.checkpoints.load import find
 from zfcuda.train.evaluate import autocast
@@ -24,6 +25,7 @@ class Teacher:
     """
 
     def __init__(self, name: str, classes: list[str], device: torch.device, precision: torch.dtype) -> None:
+        self.name = name
         loaded = find(name)
         self.network: nn.Module = loaded.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = precision
@@ -37,6 +39,26 @@ class Teacher:
         self.normalised = Normalised()
         self.classes = len(classes)
         self.kept: Tensor | None = None
+
+    def check(self, sides: tuple[int, int]) -> None:
+        """Asks it about nothing, before any work is done.
+
+        Raises:
+            ValueError: it cannot read what the student sees, pixels of these sides, or its answers are no logits.
+        """
+        device = next(self.network.parameters()).device
+        try:
+            answers = self._asked(torch.zeros(2, 3, *sides, dtype=torch.uint8, device=device))
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            said = f"{sides[0]} x {sides[1]} pixels, which are what the student sees ({reason(error)})"
+            raise ValueError(f"teacher: {one_line(self.name)}: cannot read {said}") from error
+        if answers.shape != (2, self.classes) or not answers.isfinite().all():
+            raise ValueError(
+                f"teacher: {one_line(self.name)}: expected finite logits [2, {self.classes}] of two pictures, got "
+                f"{list(answers.shape)}"
+            )
 
     def keep(self, views: int, pictures: int) -> None:
         """Keeps the answers for so many views of so many pictures: a view that comes again costs nothing."""

@@ -78,7 +78,7 @@ def run(folder: Path, config: dict[str, Any], result: dict[str, Any] | None) -> 
 )
 def test_a_run_says_what_it_was(tmp_path: Path, given: dict[str, Any], way: str) -> None:
     data = sets()
-    config = {"fingerprint": data.fingerprint, "data": data.title, "model": "zfnet", **given}
+    config = {"data": {"fingerprint": data.fingerprint, "title": data.title}, "model": "zfnet", **given}
     found = choice_of_run(run(tmp_path / "run", config, {"test": 0.75}), data)
     assert found.way == way and found.accuracy == 0.75 and 0 < found.standard_error < 0.2
     assert found.pictures == len(data.train.labels)
@@ -87,14 +87,14 @@ def test_a_run_says_what_it_was(tmp_path: Path, given: dict[str, Any], way: str)
 @pytest.mark.parametrize(
     ("config", "result", "said"),
     [
-        ({"fingerprint": "other", "data": "birds"}, {"test": 0.5}, "is of other pictures: birds, not"),
+        ({"data": {"fingerprint": "other", "title": "birds"}}, {"test": 0.5}, "is of other pictures: birds, not"),
         ({}, None, "result.json: its run is not finished"),
         ({}, {"test": None}, "has no test accuracy"),
     ],
 )
 def test_other_runs_are_refused(tmp_path: Path, config: dict[str, Any], result: Any, said: str) -> None:
     data = sets()
-    folder = run(tmp_path / "run", {"fingerprint": data.fingerprint, **config}, result)
+    folder = run(tmp_path / "run", {"data": {"fingerprint": data.fingerprint}, **config}, result)
     with pytest.raises(ValueError, match=f"^runs: .*{said}"):
         choice_of_run(folder, data)
     with pytest.raises(ValueError, match=r"^runs: .*config.json"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.transfer.data import CLASSES, Counting, Network, sets
-from zfcuda.train.transfer import Settings, Transfer, measure, prepare, tables, written
+from zfcuda.train.transfer import Settings, Transfer, measure, output, prepare, tables
 from zfcuda.train.transfer.parts import parts_of
 
 pytest.importorskip("sklearn")
@@ -52,7 +52,7 @@ def test_a_second_run_gives_the_same_and_runs_no_picture(tmp_path: Path) -> None
     again = measure(prepared, tmp_path)
     assert first is not None and again is not None
     assert model.runs == looked and looked - before <= 4 and again.ran == []
-    one, other = (written.numbers(each) for each in (first, again))
+    one, other = (output.numbers(each) for each in (first, again))
     for each in (one, other):
         for row in [*each["by_layer"], each["best_on_validation"]]:
             row.pop("seconds")
@@ -60,7 +60,7 @@ def test_a_second_run_gives_the_same_and_runs_no_picture(tmp_path: Path) -> None
 
 
 def test_what_is_written_and_printed(found: Transfer, tmp_path: Path) -> None:
-    files = written.write(found, tmp_path, "a network on colours", {"command": "zfcuda transfer"})
+    files = output.write(found, tmp_path, "a network on colours", {"command": "zfcuda transfer"})
     numbers = json.loads(files[0].read_text())
     assert numbers["command"] == "zfcuda transfer" and numbers["pictures"] == {
         "training": 24,
@@ -81,7 +81,7 @@ def test_pictures_of_the_figures(found: Transfer, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    names = [file.name for file in written.write(found, tmp_path, "title", {})]
+    names = [file.name for file in output.write(found, tmp_path, "title", {})]
     assert names == ["transfer.json", "by-layer.png", "curves.png"]
     for name in names[1:]:
         with Image.open(tmp_path / name) as picture:
@@ -91,8 +91,8 @@ def test_pictures_of_the_figures(found: Transfer, tmp_path: Path) -> None:
 def test_without_matplotlib_there_are_the_numbers(
     found: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zfcuda.train.transfer.drawn.find_spec", lambda name: None)
-    assert [file.name for file in written.write(found, tmp_path, "title", {})] == ["transfer.json"]
+    monkeypatch.setattr("zfcuda.train.transfer.plot.find_spec", lambda name: None)
+    assert [file.name for file in output.write(found, tmp_path, "title", {})] == ["transfer.json"]
 
 
 @pytest.mark.parametrize(

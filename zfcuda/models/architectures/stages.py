@@ -13,7 +13,8 @@ from zfcuda.ops import conv_stage
 
 class FusedSequential(nn.Sequential):
     """A sequence of torch.nn layers; the stages ReLU -> pooling -> normalisation run fused wherever nobody looks
-    inside. In training the convolution before them, and one before ReLU -> pooling, goes the same way back.
+    inside. In float32 training on a CPU the convolution before them, and one before ReLU -> pooling, joins the
+    stage, for the way back.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -51,6 +52,7 @@ def _fusible(x: Tensor, stage: list[nn.Module]) -> bool:
     """Whether the next three layers are ReLU, max pooling, LRN, with no hook that would miss its call."""
     return (
         not isinstance(x, torch.fx.Proxy)
+        and x.dim() == 4
         and tuple(map(type, stage)) == (nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm)
         and not _hooked(stage)
     )
@@ -82,7 +84,13 @@ def _trained_stage(x: Tensor, layers: list[nn.Module]) -> tuple[Tensor, int] | N
 
 
 def _hooked(layers: list[nn.Module]) -> bool:
-    return any(
-        layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    """Whether somebody is called with what goes into a layer or comes out, or in its stead."""
+    everywhere = nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return everywhere or any(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or "forward" in vars(layer)
         for layer in layers
     )

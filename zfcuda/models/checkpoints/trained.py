@@ -23,8 +23,8 @@ from zfcuda.files.tensors import save_tensors
 from zfcuda.models.architectures.registry import NAMES, entry
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.external import PACKAGES
+from zfcuda.models.checkpoints.preprocess_settings import as_preprocess, as_settings
 from zfcuda.models.checkpoints.read import MEAN_IMAGE, read_metadata, read_tensor
-from zfcuda.models.checkpoints.seen import as_preprocess, as_settings
 from zfcuda.network.graph import unwrap
 
 KEY = "zfcuda.trained"
@@ -170,12 +170,13 @@ def build_trained(trained: Trained, file: Path) -> nn.Module:
     """
     build: Any = entry(trained.network).build
     try:
-        return build(**trained.options)  # type: ignore[no-any-return]
+        network: nn.Module = build(**trained.options)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         said = one_line(reason(error))
         raise WeightsError(
             f"{file}: {trained.network} cannot be built with {dict(trained.options)!r:.200} ({said})"
         ) from None
+    return network
 
 
 def _named(network: Any, options: Any) -> tuple[str, dict[str, Any]]:

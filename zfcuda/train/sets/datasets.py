@@ -17,11 +17,11 @@ from zfcuda.data.pictures import PICTURES
 from zfcuda.data.sources import ItemSource, bytes_of
 from zfcuda.models.checkpoints.external import attribute
 from zfcuda.train.seeded import seeded
-from zfcuda.train.sets.chosen import Chosen
 from zfcuda.train.sets.images import picture_of_image
 from zfcuda.train.sets.listing import first_names
 from zfcuda.train.sets.parts import PARTS, divide, tell_of_missing
 from zfcuda.train.sets.sets import Sets, as_sets
+from zfcuda.train.sets.subset import Subset
 
 
 class Items(ItemSource):
@@ -78,11 +78,11 @@ def sets_of_data(given: Any, name: str, seed: int, split: float, warnings: list[
     items = {part: _items(data, f"data: {one_line(name)}: {part}") for part, data in given.items()}
     labels = {part: _labels(each, f"data: {one_line(name)}: {part}", warnings) for part, each in items.items()}
     classes = _classes(items, labels)
-    parts: dict[str, Chosen] = {}
+    parts: dict[str, Subset] = {}
     for part, own in labels.items():
         _check(own, classes, items[part], part)
         kept = [index for index, label in enumerate(own) if label >= 0]
-        parts[part] = Chosen(items[part], kept, [own[index] for index in kept], classes)
+        parts[part] = Subset(items[part], kept, [own[index] for index in kept], classes)
     note = divide(parts, split, seed, whole=whole)
     tell_of_missing(parts, classes, warnings)
     return as_sets(one_line(name), [parts.get(part) for part in PARTS], classes, note=note)

@@ -18,7 +18,7 @@ PARTS = {
 
 
 class Divisible(Labelled, Protocol):
-    def chosen(self: Part, indices: Sequence[int]) -> Part:
+    def subset(self: Part, indices: Sequence[int]) -> Part:
         """Some of the pictures."""
 
 
@@ -47,7 +47,7 @@ def divide(parts: dict[str, Part], split: float, seed: int, *, whole: bool) -> s
             "data: expected classes of three pictures or more, to divide them, got too few to set any aside"
         )
     for part, indices in zip(PARTS, groups, strict=False):
-        parts[part] = train.chosen(indices)
+        parts[part] = train.subset(indices)
     return f", split by seed {seed}"
 
 

@@ -11,7 +11,7 @@ from zfcuda.complaint import one_line
 from zfcuda.data import Parts
 from zfcuda.data.folders import is_folder
 from zfcuda.train.sets.datasets import sets_of_data, sets_of_name
-from zfcuda.train.sets.drawn import COUNT, SEED, sets_of_parts
+from zfcuda.train.sets.drawings import COUNT, SEED, sets_of_parts
 from zfcuda.train.sets.sets import Sets
 from zfcuda.train.sets.tree import sets_of_folder
 

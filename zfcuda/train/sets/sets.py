@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
-
-from zfcuda.data.pictures import Picture
+from zfcuda.data.sources import Source
 
 
-class Labelled(Protocol):
-    """Numbered pictures of known classes: a :class:`zfcuda.data.sources.Source` with a label for every picture.
-
-    Attributes:
-        classes: the names of the classes by label.
-        alone: only one thread at a time may ask for an item.
-    """
-
-    classes: list[str]
-    alone: bool
-
-    @property
-    def names(self) -> list[str]:
-        """What to call each picture."""
+class Labelled(Source, Protocol):
+    """A :class:`zfcuda.data.sources.Source` with a label for every picture."""
 
     @property
     def labels(self) -> list[int]:
         """The class of each picture, 0 to len(classes) - 1."""
-
-    def item(self, index: int) -> Picture | Tensor:
-        """A picture, or an image [C,H,W]."""
-
-    def stamps(self) -> Iterator[bytes]:
-        """What changes where a picture does, and stays where a folder is moved; without reading all of them."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from zfcuda.complaint import one_line
 from zfcuda.data.pictures import Picture
+from zfcuda.train.sets.duplicates import warn_of_duplicates
 from zfcuda.train.sets.listing import Listing, first_names, folders_of, listing
 from zfcuda.train.sets.parts import PARTS, divide, tell_of_missing
 from zfcuda.train.sets.sets import Sets, as_sets
 from zfcuda.train.sets.spelling import in_words, key, refuse_two_spellings, shown
-from zfcuda.train.sets.twins import tell_of_twins
 
 
 class FolderPart:
@@ -36,7 +36,7 @@ class FolderPart:
             yield os.fsencode(name)
             yield f"{label} {size}".encode()
 
-    def chosen(self, indices: Sequence[int]) -> FolderPart:
+    def subset(self, indices: Sequence[int]) -> FolderPart:
         """Some of the pictures."""
         return FolderPart(
             self.folder,
@@ -69,7 +69,7 @@ def sets_of_folder(folder: Path, seed: int, split: float, warnings: list[str]) -
     parts = {part: _part(found, names, classes) for part, found in lists.items()}
     note = divide(parts, split, seed, whole=places["train"] == folder)
     tell_of_missing(parts, classes, warnings)
-    tell_of_twins(parts, warnings)
+    warn_of_duplicates(parts, warnings)
     title = one_line(folder.absolute().name or str(folder.absolute()))
     return as_sets(title, [parts.get(part) for part in PARTS], classes, note=note)
 

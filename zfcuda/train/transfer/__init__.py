@@ -1,8 +1,8 @@
 """What a trained network's codes are worth on other pictures: linear classifiers by layer, learning curves, a choice.
 
 ``parts`` are the pictures; ``layers`` and ``grid`` say whose codes, ``passes`` computes them, with ``mirrored``, and
-``kept`` keeps them; ``linear`` fits, ``probe`` makes the table and the curves of it, ``choices`` the notes' four cases;
-``measure`` does it all, ``tables``, ``drawn`` and ``written`` show it.
+``stored_codes`` keeps them; ``linear`` fits, ``probe`` makes the table and the curves of it, ``choices`` weighs the
+ways of the notes; ``fine_tuning`` is the other way; ``measure`` does it all, ``tables``, ``plot``, ``output`` show it.
 """
 
 from zfcuda.train.transfer.choices import advice

@@ -38,7 +38,7 @@ class Coded:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def chosen(self, indices: Tensor) -> Coded:
+    def subset(self, indices: Tensor) -> Coded:
         """Some of them."""
         return Coded(self.values[indices], self.labels[indices])
 

@@ -22,13 +22,13 @@ from zfcuda.network.graph import unwrap
 from zfcuda.ranks import Ranks
 from zfcuda.train.sets import Sets
 from zfcuda.train.transfer.choices import Choice
-from zfcuda.train.transfer.draws import usual_counts
 from zfcuda.train.transfer.grid import Layer, as_layer
-from zfcuda.train.transfer.kept import KeptCodes
 from zfcuda.train.transfer.layers import default_layers
 from zfcuda.train.transfer.parts import Parts, parts_of
 from zfcuda.train.transfer.probe import Codes, Point, Row, check_counts, curve, rows
+from zfcuda.train.transfer.sampling import usual_counts
 from zfcuda.train.transfer.settings import Settings
+from zfcuda.train.transfer.stored_codes import StoredCodes
 
 _FEW = 5  # pictures of each class: what the notes' "few" is measured with, or with the least that a curve has
 
@@ -134,7 +134,7 @@ def measure(prepared: Prepared, folder: Path, *, progress: bool = False) -> Tran
     """
     settings, kept, ran = prepared.settings, {}, set()
     for name, source in prepared.parts.items():
-        kept[name] = KeptCodes(prepared.model, source, prepared.preprocess, folder, name, settings.mirror)
+        kept[name] = StoredCodes(prepared.model, source, prepared.preprocess, folder, name, settings.mirror)
         ran |= {*kept[name].make(prepared.layers, progress=progress)}
     if not Ranks().first:
         return None
@@ -156,11 +156,11 @@ def measure(prepared: Prepared, folder: Path, *, progress: bool = False) -> Tran
     )
 
 
-def _codes(kept: dict[str, KeptCodes], layer: Layer) -> Codes:
+def _codes(kept: dict[str, StoredCodes], layer: Layer) -> Codes:
     return Codes(layer, *(kept[name].read(layer) for name in ("training", "validation", "test")))
 
 
-def _points(prepared: Prepared, kept: dict[str, KeptCodes], found: Sequence[Row], progress: bool) -> list[Point]:
+def _points(prepared: Prepared, kept: dict[str, StoredCodes], found: Sequence[Row], progress: bool) -> list[Point]:
     """The learning curves, each with the classifier that does best on validation with all pictures."""
     settings, points = prepared.settings, []
     if not prepared.counts:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from zfcuda.train.sets import Labelled, Sets
-from zfcuda.train.sets.chosen import Chosen
-from zfcuda.train.transfer.draws import draw
+from zfcuda.train.sets.subset import Subset
+from zfcuda.train.transfer.sampling import draw
 
 _ASIDE = 10  # one of so many training pictures is set aside where there is no part to test on
 
@@ -72,4 +72,4 @@ def _one_in(pictures: Labelled, seed: int) -> list[int]:
 
 
 def _some(pictures: Labelled, indices: list[int]) -> Labelled:
-    return Chosen(pictures, indices, [pictures.labels[index] for index in indices], pictures.classes)
+    return Subset(pictures, indices, [pictures.labels[index] for index in indices], pictures.classes)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from zfcuda.train.transfer.draws import draw
 from zfcuda.train.transfer.grid import Layer
 from zfcuda.train.transfer.linear import Coded, Fitted, fit, fits
+from zfcuda.train.transfer.sampling import draw
 from zfcuda.train.transfer.shares import Share
 
 
@@ -109,7 +109,7 @@ def curve(
     for per_class in counts:
         shares: list[Share] = []
         for fold in range(folds):
-            some = codes.training.chosen(draw(codes.training.labels, per_class, fold=fold, seed=seed))
+            some = codes.training.subset(draw(codes.training.labels, per_class, fold=fold, seed=seed))
             shares.append(fit(classifier, some, codes.validation, codes.test, seed=seed).test)
             last = fold + 1 == folds
             point = Point(codes.layer.name, classifier, per_class, tuple(shares)) if last else None

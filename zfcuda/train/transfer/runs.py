@@ -22,8 +22,10 @@ def choice_of_run(path: str | os.PathLike[str], sets: Sets) -> Choice:
     """
     shown = one_line(os.fspath(path))
     config, result = (_read(Path(path) / name, shown) for name in ("config.json", "result.json"))
-    if config.get("fingerprint") != sets.fingerprint:
-        raise ValueError(f"runs: {shown} is of other pictures: {one_line(str(config.get('data')))}, not {sets.title}")
+    data = config.get("data")
+    data = data if isinstance(data, dict) else {}
+    if data.get("fingerprint") != sets.fingerprint:
+        raise ValueError(f"runs: {shown} is of other pictures: {one_line(str(data.get('title')))}, not {sets.title}")
     count = len(sets.test.labels) if sets.test is not None else 0
     test = result.get("test")
     if test is None or not count:

@@ -3,6 +3,6 @@
 from zfcuda.train.views.close_ups import CloseUps
 from zfcuda.train.views.resized_crops import ResizedCrops
 from zfcuda.train.views.ten_crops import TenCrops
-from zfcuda.train.views.view import Seen, View
+from zfcuda.train.views.view import Cropped, View
 
-__all__ = ["CloseUps", "ResizedCrops", "Seen", "TenCrops", "View"]
+__all__ = ["CloseUps", "Cropped", "ResizedCrops", "TenCrops", "View"]

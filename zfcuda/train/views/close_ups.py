@@ -13,7 +13,7 @@ from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.sources import PART
 from zfcuda.train.views.normalised import Normalised
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Cropped
 
 CLOSE_UP = 112  # pixels: conv5's map is then as large as pool5's is for a whole picture, so fc6 fits
 _SHIFT = 16  # pixels that a whole picture is moved by, each way
@@ -38,7 +38,7 @@ class CloseUps:
     epochs: int
     normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
-    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
+    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Cropped:
         pixels, box = np.array(picture), picture.info.get(PART)
         if box is None:
             raise ValueError("crops: expected pictures of Parts for close_ups, got one whose part is not known")
@@ -50,7 +50,7 @@ class CloseUps:
             seen = seen[:, ::-1]
         if dice.chance(0.5):
             seen = seen.transpose(1, 0, 2)
-        return Seen(torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1))
+        return Cropped(torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
         return self.normalised(self.preprocess, pixels)

@@ -13,7 +13,7 @@ from torch import Tensor
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import INTERPOLATIONS, Preprocess
 from zfcuda.train.views.normalised import Normalised
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Cropped
 
 _GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue in a grey (ITU-R BT.601)
 _LONGEST = 4 / 3  # of the sides of a part, to one another
@@ -34,7 +34,7 @@ class ResizedCrops:
     colour: float
     normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
-    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
+    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Cropped:
         high, wide = self.preprocess.sides
         box = _box(picture.size, self.smallest, dice)
         seen = picture.resize((wide, high), INTERPOLATIONS["bilinear"], box=box, reducing_gap=2.0)
@@ -42,7 +42,7 @@ class ResizedCrops:
             seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.colour:
             seen = _recoloured(seen, *(dice.between(1 - self.colour, 1 + self.colour) for _ in range(3)))
-        return Seen(torch.from_numpy(np.array(seen)).permute(2, 0, 1))
+        return Cropped(torch.from_numpy(np.array(seen)).permute(2, 0, 1))
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
         return self.normalised(self.preprocess, pixels)

@@ -12,7 +12,7 @@ from torch import Tensor
 from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess, centre_crop
 from zfcuda.train.views.normalised import Normalised
-from zfcuda.train.views.view import Seen
+from zfcuda.train.views.view import Cropped
 
 COUNT = 10
 
@@ -36,7 +36,7 @@ class TenCrops:
     means: Tensor | None = None
     normalised: Normalised = field(default_factory=Normalised, repr=False, compare=False)
 
-    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
+    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Cropped:
         return self.crop(self.centre(picture), dice.below(COUNT))
 
     def centre(self, picture: Image.Image) -> Image.Image:
@@ -44,12 +44,12 @@ class TenCrops:
         side = self.preprocess.short_side
         return centre_crop(picture, (side, side), side, self.preprocess.interpolation)
 
-    def crop(self, centre: Image.Image, number: int) -> Seen:
+    def crop(self, centre: Image.Image, number: int) -> Cropped:
         """One of the ten: 0 to 4 as :func:`corners` has them, 5 to 9 mirrored."""
         high, wide = self.preprocess.sides
         top, left = corners(self.preprocess.short_side, high)[number % 5]
         seen = torch.from_numpy(np.array(centre.crop((left, top, left + wide, top + high)))).permute(2, 0, 1)
-        return Seen(seen.flip(2) if number >= 5 else seen, number)
+        return Cropped(seen.flip(2) if number >= 5 else seen, number)
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:
         return self.normalised(self.preprocess, pixels, self.means, crops)

@@ -11,7 +11,7 @@ from zfcuda.data.dice import Dice
 from zfcuda.data.preprocess import Preprocess
 
 
-class Seen(NamedTuple):
+class Cropped(NamedTuple):
     """What a worker hands on of a picture: bytes, a quarter of what floats take.
 
     Attributes:
@@ -30,7 +30,7 @@ class View(Protocol):
     def preprocess(self) -> Preprocess:
         """What the network reads."""
 
-    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Seen:
+    def __call__(self, picture: Image.Image, dice: Dice, epoch: int) -> Cropped:
         """What is seen of a picture in an epoch."""
 
     def images(self, pixels: Tensor, crops: Tensor) -> Tensor:

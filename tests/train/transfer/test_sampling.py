@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from zfcuda.train.transfer.draws import draw, usual_counts
 from zfcuda.train.transfer.probe import Point, check_counts
+from zfcuda.train.transfer.sampling import draw, usual_counts
 from zfcuda.train.transfer.settings import Settings
 from zfcuda.train.transfer.shares import Share
 

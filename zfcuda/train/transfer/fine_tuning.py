@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zfcuda.models.checkpoints.load import find
 from zfcuda.models.checkpoints.trained import read_trained
-from zfcuda.train.loop import train
 from zfcuda.train.network import PRETRAINED
+from zfcuda.train.run import train
 from zfcuda.train.sets import Sets
 from zfcuda.train.transfer.choices import Choice
 from zfcuda.train.transfer.runs import choice_of_run
@@ -60,8 +61,11 @@ def fine_tune(
     """
     found = []
     for name, frozen in ((LAST, freeze_below), (ALL, None)):
-        chosen = {**OPTIONS, **start, **options, "freeze_below": frozen}
-        train(data, folder / name, progress=progress, command=command, **chosen)
+        batch = min(OPTIONS["batch"], len(sets.train.labels))
+        chosen = {**OPTIONS, "batch": batch, **start, **options, "freeze_below": frozen}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "dropout: ")  # nobody has asked for it
+            train(data, folder / name, progress=progress, command=command, **chosen)
         found.append(choice_of_run(folder / name, sets))
     return found
 

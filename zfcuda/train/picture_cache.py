@@ -14,7 +14,7 @@ from zfcuda.data.sources import PART
 _PATIENCE = 1.0  # seconds for a lock; who died with it in hand never gives it back
 
 
-class KeptPictures:
+class PictureCache:
     """Room for RGB pictures by number, filled by whoever has one first, until it is full.
 
     Pages are taken when they are written to, not before. A worker that is started in another way than by fork gets none
@@ -30,11 +30,11 @@ class KeptPictures:
         self._lock: Any = lock
 
     @staticmethod
-    def of(count: int, size: int) -> KeptPictures | None:
+    def of(count: int, size: int) -> PictureCache | None:
         """Room for `count` pictures of `size` bytes together; None where processes do not fork, or it is not given."""
         try:
             context = multiprocessing.get_context("fork")
-            return KeptPictures(count, size, context.Lock())
+            return PictureCache(count, size, context.Lock())
         except (ValueError, OSError):
             return None
 

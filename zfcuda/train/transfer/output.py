@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zfcuda.files.drafts import whole
-from zfcuda.train.transfer import drawn
+from zfcuda.train.transfer import plot
 from zfcuda.train.transfer.choices import advice, cases
 from zfcuda.train.transfer.measure import Transfer
 from zfcuda.train.transfer.probe import Point, Row
@@ -29,7 +29,7 @@ def write(found: Transfer, folder: Path, title: str, facts: Mapping[str, Any]) -
         OSError: the disk refuses; what was there stays.
     """
     names = [JSON]
-    if drawn.can_draw():
+    if plot.can_draw():
         names += [LAYERS, *([CURVES] if found.points else [])]
     files = [folder / name for name in names]
     with whole(*files) as drafts:
@@ -37,9 +37,9 @@ def write(found: Transfer, folder: Path, title: str, facts: Mapping[str, Any]) -
             if name == JSON:
                 draft.write_text(json.dumps({**facts, **numbers(found)}, indent=1) + "\n", encoding="utf-8")
             elif name == LAYERS:
-                drawn.draw_layers(found.rows, found.chance, title, draft)
+                plot.draw_layers(found.rows, found.chance, title, draft)
             else:
-                drawn.draw_curves(found.points, found.chance, title, draft)
+                plot.draw_curves(found.points, found.chance, title, draft)
     return files
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfcuda.data.pictures import as_picture
+from zfcuda.complaint import out_of_memory
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.features.dead_units import dead_units
 from zfcuda.features.rectifiers import rectified_layers
 from zfcuda.train.evaluate import autocast
+from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled
 
 SAMPLE = 72  # validation pictures that units are looked for with
@@ -56,9 +57,10 @@ def sample_of(source: Labelled, preprocess: Preprocess, count: int = SAMPLE) -> 
     images = []
     for index in spread.tolist():
         try:
-            images.append(preprocess(as_picture(source.item(index))))  # type: ignore[arg-type]
-        except (ValueError, TypeError, OSError):  # named by the validation
-            continue
+            images.append(preprocess(picture_of(source, index, index)))
+        except Exception as error:  # named by the validation
+            if out_of_memory(error):
+                raise
     return torch.cat(images) if images else None
 
 
@@ -95,8 +97,8 @@ def runaways(network: nn.Module) -> list[Runaway]:
     return found
 
 
-class Told:
-    """What is said of a network, once: again where it has become twice as bad."""
+class HealthWarnings:
+    """Warnings of dead units and of filters that run away: each is given once, and again where it is twice as bad."""
 
     def __init__(self, at_first: Iterable[Runaway]) -> None:
         """at_first: filters that were large when training began are nobody's mistake."""
@@ -135,7 +137,7 @@ class Told:
 
 
 def at_chance(
-    epoch: int, epoch_steps: int, best: float, labels: Sequence[int], chosen: Mapping[str, object]
+    epoch: int, epoch_steps: int, best: float, labels: Sequence[int], chosen: Mapping[str, Any]
 ) -> str | None:
     """A hint, at the end of one epoch, where validation is no better than always answering the commonest class.
 
@@ -148,7 +150,7 @@ def at_chance(
     chance = max(Counter(labels).values()) / len(labels)
     if best > chance + 2 * math.sqrt(chance * (1 - chance) / len(labels)):
         return None
-    rate = float(chosen["rate"])  # type: ignore[arg-type]
+    rate = float(chosen["rate"])
     init = ", or --init he," if chosen.get("init") == "normal" else ""
     return (
         f"after {epoch} epochs validation is no better than chance: {best:.1%} at best, and always the commonest "

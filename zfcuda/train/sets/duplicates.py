@@ -19,7 +19,7 @@ class Files(Protocol):
     sizes: list[int]
 
 
-def tell_of_twins(parts: Mapping[str, Files], warnings: list[str]) -> None:
+def warn_of_duplicates(parts: Mapping[str, Files], warnings: list[str]) -> None:
     """Warns of files of validation and test whose content is also in training; files of equal size alone are read."""
     if sum(len(part.names) for part in parts.values()) > _MOST:
         return

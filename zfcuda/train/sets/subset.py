@@ -10,7 +10,7 @@ from zfcuda.data.pictures import Picture
 from zfcuda.data.sources import Source
 
 
-class Chosen:
+class Subset:
     """Some pictures of a source.
 
     Attributes:
@@ -36,7 +36,7 @@ class Chosen:
         yield repr(self.labels).encode()
         yield from self.source.stamps()
 
-    def chosen(self, indices: Sequence[int]) -> Chosen:
+    def subset(self, indices: Sequence[int]) -> Subset:
         """Some of these."""
         inside, labels = ([each[index] for index in indices] for each in (self.indices, self.labels))
-        return Chosen(self.source, inside, labels, self.classes)
+        return Subset(self.source, inside, labels, self.classes)

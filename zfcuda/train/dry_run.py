@@ -7,12 +7,12 @@ from torch import Tensor
 
 from zfcuda.complaint import out_of_memory, reason
 from zfcuda.network import evaluating
-from zfcuda.train.closely import without_last_pooling
+from zfcuda.train.close_up_network import without_last_pooling
 from zfcuda.train.network import Subject
 from zfcuda.train.options import Options
 
 
-def tried(subject: Subject, options: Options, classes: int) -> bool:
+def dry_run(subject: Subject, options: Options, classes: int) -> bool:
     """Runs a network once, and back, before a training of it begins.
 
     Returns:

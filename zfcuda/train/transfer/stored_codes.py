@@ -31,7 +31,7 @@ _MARK = "zfcuda.train.transfer 1"
 
 
 @dataclass(frozen=True)
-class KeptCodes:
+class StoredCodes:
     """The codes of the pictures of one part of a data set, in files of a folder.
 
     Attributes:

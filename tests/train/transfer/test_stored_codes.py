@@ -15,7 +15,7 @@ import zfcuda
 from tests.features.small import Net, images
 from zfcuda.data.sources import ItemSource
 from zfcuda.train.transfer.grid import as_layer
-from zfcuda.train.transfer.kept import KeptCodes
+from zfcuda.train.transfer.stored_codes import StoredCodes
 
 COUNT = 9
 LAYERS = [as_layer("relu", (7, 3, 3), (2, 2)), as_layer("conv2", (7, 3, 3), "none"), as_layer("fc", (4,))]
@@ -39,16 +39,16 @@ def items(seed: int = 1) -> list[tuple[Tensor, int]]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Callable[..., KeptCodes]:
+def kept(tmp_path: Path) -> Callable[..., StoredCodes]:
     model = Counting()
 
-    def make(seed: int = 1, model: Counting = model, **given: Any) -> KeptCodes:
-        return KeptCodes(model, ItemSource(items(seed)), None, tmp_path, "training", **given)
+    def make(seed: int = 1, model: Counting = model, **given: Any) -> StoredCodes:
+        return StoredCodes(model, ItemSource(items(seed)), None, tmp_path, "training", **given)
 
     return make
 
 
-def test_codes_are_what_the_layers_give(kept: Callable[..., KeptCodes]) -> None:
+def test_codes_are_what_the_layers_give(kept: Callable[..., StoredCodes]) -> None:
     codes = kept()
     assert codes.make(LAYERS) == ["relu", "conv2", "fc"]
     found = {layer.name: codes.read(layer) for layer in LAYERS}
@@ -61,7 +61,7 @@ def test_codes_are_what_the_layers_give(kept: Callable[..., KeptCodes]) -> None:
     assert all(each.labels.tolist() == [0, 1, 2] * 3 for each in found.values())
 
 
-def test_a_second_call_runs_no_picture(kept: Callable[..., KeptCodes]) -> None:
+def test_a_second_call_runs_no_picture(kept: Callable[..., StoredCodes]) -> None:
     first = kept()
     first.make(LAYERS)
     fresh = [first.read(layer).values for layer in LAYERS]
@@ -79,7 +79,7 @@ def test_a_second_call_runs_no_picture(kept: Callable[..., KeptCodes]) -> None:
     ]
 
 
-def test_codes_of_something_else_are_made_anew(kept: Callable[..., KeptCodes]) -> None:
+def test_codes_of_something_else_are_made_anew(kept: Callable[..., StoredCodes]) -> None:
     first = kept()
     first.make(LAYERS)
     other = kept(model=Counting(seed=3))
@@ -91,7 +91,7 @@ def test_codes_of_something_else_are_made_anew(kept: Callable[..., KeptCodes]) -
     assert pictures.make(LAYERS) == ["relu", "conv2", "fc"]
 
 
-def test_a_damaged_file_is_made_anew(kept: Callable[..., KeptCodes]) -> None:
+def test_a_damaged_file_is_made_anew(kept: Callable[..., StoredCodes]) -> None:
     codes = kept()
     codes.make(LAYERS)
     before = codes.read(LAYERS[0]).values.clone()  # those that were read lie in the file
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_made_anew(kept: Callable[..., KeptCodes]) -> None:
     assert codes.make(LAYERS) == ["relu"]
 
 
-def test_mirrored_codes_are_the_mean_of_both(kept: Callable[..., KeptCodes]) -> None:
+def test_mirrored_codes_are_the_mean_of_both(kept: Callable[..., StoredCodes]) -> None:
     codes = kept(mirror=True)
     codes.make(LAYERS)
     both = [zfcuda.activations(codes.model, x, "fc")["fc"] for x in (images(COUNT), images(COUNT).flip(-1))]
@@ -112,7 +112,7 @@ def test_mirrored_codes_are_the_mean_of_both(kept: Callable[..., KeptCodes]) -> 
     assert kept().make(LAYERS) == []  # those of the pictures as they are, are there too
 
 
-def test_a_killed_pass_goes_on(kept: Callable[..., KeptCodes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_pass_goes_on(kept: Callable[..., StoredCodes], monkeypatch: pytest.MonkeyPatch) -> None:
     from zfcuda.features import stream
 
     class Killed(Counting):
@@ -133,14 +133,14 @@ def test_a_killed_pass_goes_on(kept: Callable[..., KeptCodes], monkeypatch: pyte
     assert not (codes.folder / "training.state").exists()
 
 
-def test_broken_pictures_are_left_out(kept: Callable[..., KeptCodes], tmp_path: Path) -> None:
+def test_broken_pictures_are_left_out(kept: Callable[..., StoredCodes], tmp_path: Path) -> None:
     class Broken(ItemSource):
         def item(self, index: int) -> Any:
             if index == 4:
                 raise OSError("torn")
             return super().item(index)
 
-    codes = KeptCodes(Counting(), Broken(items()), None, tmp_path, "test")
+    codes = StoredCodes(Counting(), Broken(items()), None, tmp_path, "test")
     labels = [0, 1, 2, 0, 2, 0, 1, 2]
     with pytest.warns(UserWarning, match="1 of 9 left out: item 4"):
         codes.make(LAYERS)
@@ -153,7 +153,7 @@ def test_broken_pictures_are_left_out(kept: Callable[..., KeptCodes], tmp_path: 
 
 def test_pictures_of_another_size_are_left_out(tmp_path: Path) -> None:
     mixed = [*items(), (images(1, 5, (13, 21))[0], 1)]
-    codes = KeptCodes(Counting(), ItemSource(mixed), None, tmp_path, "test")
+    codes = StoredCodes(Counting(), ItemSource(mixed), None, tmp_path, "test")
     with pytest.warns(UserWarning, match="1 left out, whose codes have another length than the first's: item 9"):
         codes.make(LAYERS)
     assert len(codes.read(LAYERS[1])) == COUNT

@@ -1,4 +1,4 @@
-"""Whoever watches a run: the loop calls it at a few points."""
+"""Shows how a run goes while it goes, and warns: the loop calls it at a few points."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from zfcuda.data.preprocess import Preprocess
 from zfcuda.ranks import Ranks
 from zfcuda.train.finite import check_loss
 from zfcuda.train.loading import Batch
+from zfcuda.train.monitoring import health
+from zfcuda.train.monitoring.bar import Bar
+from zfcuda.train.monitoring.board import Board
 from zfcuda.train.sets import Labelled
 from zfcuda.train.state import Training
-from zfcuda.train.watching import health
-from zfcuda.train.watching.bar import Bar
-from zfcuda.train.watching.board import Board
 
 COLUMNS = 100  # of a terminal that messages fit
 _LOOK = 0.5  # seconds between two looks at the loss, for which a GPU is waited for
 
 
-class Watch:
+class Monitor:
     """Shows how a run goes, and warns. Under several processes the first one speaks; all have to make the same calls.
 
     Args:
@@ -58,7 +58,7 @@ class Watch:
         self._layers = health.rectified(training.network, training.frozen)
         self._sample = health.sample_of(validation, preprocess) if self._layers else None
         self._every = health.every(pictures, 0 if self._sample is None else len(self._sample))
-        self._told = health.Told(health.runaways(training.network))
+        self._told = health.HealthWarnings(health.runaways(training.network))
         self._above = ExitStack()
         if self.show:
             self._above.enter_context(_above_the_bar())
@@ -128,6 +128,8 @@ class Watch:
             seconds: of the validation.
         """
         self._validation_seconds = seconds
+        if self._since:
+            self._look()
         images = self._steps * (self.training.options.batch or 1)
         row: dict[str, Any] = {
             "images_per_second": round(images / self._learning, 2) if self._learning else None,

@@ -30,6 +30,7 @@ def opening(
     width = f" of width {subject.options['width']:g}" if "width" in subject.options else ""
     learn = f", of which {_count(learning)} learn" if learning < every else ""
     start = f" from {one_line(options.weights)}" if options.weights else ""
+    start += f" ({subject.begun} begun anew, for these classes)" if subject.begun else ""
     where = f"{str(precision).removeprefix('torch.')} on {options.device}"
     return "\n".join(
         [
