@@ -151,7 +151,6 @@ def test_what_is_out_of_range_is_refused(given: dict[str, Any], said: str) -> No
         ({"recipe": "paper", "warm_up": 5}, "warm_up: expected none where schedule is plateau, not cosine, got 5"),
         ({"recipe": "paper", "colour": 0.2}, "colour: expected none where crops is ten, not resized, got 0.2"),
         ({"close_ups": 2}, "close_ups: expected none where crops is resized, not close_ups, got 2"),
-        ({"size": 300}, "short_side: expected at least size, 300, got 256"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(given: dict[str, Any], said: str) -> None:
