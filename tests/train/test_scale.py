@@ -23,7 +23,7 @@ from zfcuda.data import Parts
 from zfcuda.ranks import EndedElsewhereError, Ranks, own_device
 from zfcuda.train.network import subject
 from zfcuda.train.options import Options
-from zfcuda.train.recipes import recipe
+from zfcuda.train.recipes import USUAL, recipe
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 
@@ -95,7 +95,7 @@ def test_two_processes_reach_the_weights_of_one(ended: Path, monkeypatch: pytest
     chosen = Options(**options)
     last = load_file(one / "last.safetensors")
     classes = len(last["fc8.weight"]) if "fc8.weight" in last else 3
-    begun = subject(chosen.completed(recipe(chosen.recipe).defaults), classes)
+    begun = subject(chosen.completed(recipe(chosen.recipe or USUAL).defaults), classes)
     moved = {key: float((value - last[key]).abs().max()) for key, value in begun.model.state_dict().items()}
     assert max(moved.values()) > 20 * tolerance * max(float(last[key].abs().max()) for key in moved)
     for row, same in zip(rows(one), rows(two), strict=True):
