@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from torch.utils.data import Dataset
 from tests.train.sets.trees import picture, tree
 from zfcuda.data import Preprocess
 from zfcuda.train.decoded import Decoded
-from zfcuda.train.loading import Batch, Samples, batches, collated
+from zfcuda.train.loading import Batch, Samples, batches, collated, loader
 from zfcuda.train.order import Order
 from zfcuda.train.pictures import picture_of
 from zfcuda.train.sets import Labelled, read_sets
@@ -157,3 +159,13 @@ def test_a_batch_has_its_channels_last() -> None:
     batch: Batch = collated(list(itertools.chain(seen)))
     assert batch.pixels.shape == (3, 3, 4, 5) and batch.pixels.is_contiguous(memory_format=torch.channels_last)
     assert batch.pixels[:, 0, 0, 0].tolist() == batch.crops.tolist() == batch.labels.tolist() == [0, 1, 2]
+
+
+def test_a_worker_outlives_a_signal_to_all_processes(tmp_path: Path) -> None:
+    source = folder(tmp_path)
+    samples = Samples(source, VIEW, 4)
+    loaded = iter(loader(samples, [[(0, index)] for index in range(12)], 1, collated))
+    first = next(loaded)
+    [worker] = loaded._workers  # type: ignore[attr-defined]
+    os.kill(worker.pid, signal.SIGTERM)
+    assert [len(batch.labels) for batch in (first, *loaded)].count(1) >= 11  # one picture is none

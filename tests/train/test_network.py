@@ -13,6 +13,7 @@ from torch import nn
 
 import zfcuda
 from zfcuda.models.checkpoints.trained import save_trained
+from zfcuda.train.messages import ending
 from zfcuda.train.network import frozen, subject
 from zfcuda.train.options import Options
 
@@ -131,3 +132,16 @@ def test_nothing_below_a_layer_learns(own: str) -> None:
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"freeze_below: expected a layer .* got 'conv9'; there are conv1, "):
         subject(Options(width=0.05, freeze_below="conv9"), 2)
+
+
+def test_an_error_begins_with_the_option() -> None:
+    with pytest.raises(ValueError, match=r"^model: no network .resnet81.; did you mean"):
+        subject(Options(model="resnet81"), 2)
+    with pytest.raises(ValueError, match=r"^weights: nowhere\.pth: no such file"):
+        subject(Options(weights="nowhere.pth"), 2)
+
+
+def test_what_to_try_next_names_python_of_ones_own_again() -> None:
+    facts = {"validation": 0.5, "epoch": 1}
+    assert "--model mine:net --weights run/weights.safetensors" in ending(facts, Path("run"), "mine:net")
+    assert "--model run/weights.safetensors" in ending(facts, Path("run"), "alexnet")

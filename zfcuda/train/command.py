@@ -192,7 +192,7 @@ def run_training(arguments: argparse.Namespace, words: Sequence[str]) -> int:
             raise stop.__context__ from None
         raise
     if Ranks().first:
-        print(ending(result.facts, out))
+        print(ending(result.facts, out, arguments.model))
     return 0
 
 

@@ -44,13 +44,15 @@ def opening(
     )
 
 
-def ending(facts: Mapping[str, Any], folder: Path) -> str:
+def ending(facts: Mapping[str, Any], folder: Path, model: str | None = None) -> str:
     """The accuracies, by class, where the weights lie and what to try next.
 
     Args:
         facts: as result.json has them.
+        model: as the command names it; Python of somebody's own has to be named again.
     """
     weights = one_line(os.fspath(folder / "weights.safetensors"))
+    own = f"{one_line(model)} --weights " if model is not None and ":" in model else ""
     lines = []
     test = ""
     if facts.get("test") is not None:
@@ -63,7 +65,7 @@ def ending(facts: Mapping[str, Any], folder: Path) -> str:
     lines += [
         f"validation {facts['validation']:.2%}, best in epoch {facts['epoch']}{test}",
         f"weights: {weights}",
-        f"next: zfcuda explain PICTURE --model {weights}",
+        f"next: zfcuda explain PICTURE --model {own}{weights}",
         f"      zfcuda train --plot {one_line(os.fspath(folder))}",
     ]
     if (folder / "tensorboard").is_dir():

@@ -34,7 +34,7 @@ def draw_layers(rows: Sequence[Row], chance: float, title: str, draft: Path) -> 
         )
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_xlabel("layer whose codes are classified")
-    _finish(figure, axes, chance, title, draft)
+    _finish(figure, axes, chance, title, draft, "one standard error")
 
 
 def draw_curves(points: Sequence[Point], chance: float, title: str, draft: Path) -> None:
@@ -56,7 +56,7 @@ def draw_curves(points: Sequence[Point], chance: float, title: str, draft: Path)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("training pictures of each class")
-    _finish(figure, axes, chance, title, draft)
+    _finish(figure, axes, chance, title, draft, "deviation of the draws")
 
 
 def _axes(width: float) -> tuple[Any, Any]:
@@ -66,9 +66,10 @@ def _axes(width: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _finish(figure: Any, axes: Any, chance: float, title: str, draft: Path) -> None:
+def _finish(figure: Any, axes: Any, chance: float, title: str, draft: Path, bars: str) -> None:
     axes.axhline(chance, color="#999999", linestyle=":", label=f"always the most frequent class, {chance:.1%}")
-    axes.set_ylabel("accuracy on the test pictures")
+    axes.set_ylabel(f"classified rightly on test\n(bars: {bars})")
+    axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.25)
     axes.set_title(title, fontsize=10)
