@@ -118,9 +118,9 @@ class _Stage(torch.autograd.Function):
         wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # to be differentiated again
             # By other names: the input may itself depend on the weight, where one layer runs twice.
-            named = [None if x is None else x.view_as(x) for x in (input, weight, bias)]
+            named: list[Any] = [None if x is None else x.view_as(x) for x in (input, weight, bias)]
             with torch.autocast(input.device.type, enabled=False):
-                own = _parts(*named, stride, padding, pool, norm)
+                own = _parts(named[0], named[1], named[2], stride, padding, pool, norm)
             asked = [x for x, needed in zip(named, wanted, strict=True) if needed]
             found = iter(torch.autograd.grad(own, asked, grad, create_graph=True))
             return *[next(found) if needed else None for needed in wanted], None, None, None, None
