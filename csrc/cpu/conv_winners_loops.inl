@@ -121,8 +121,8 @@ inline void add_filter(const Winners& winners, float* map, int64_t map_pitch, co
   FloatV held[R][V];
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) held[r][v] = load_as<FloatV>(filter + r * pitch + v * kWinnerLanes);
-  // Every other one, then the rest: neighbours' patches overlap, and what was just stored is slow to load. Without it the
-  // way back through conv5 takes up to a sixth longer, that through conv2 a twelfth.
+  // Every other one, then the rest: neighbours' patches overlap, and what was just stored is slow to load. In their order
+  // ZFNet's conv2 and conv5 took a fifth and a third longer to go back through.
   for (int64_t n = 0; n < winners.count; ++n) {
     const int64_t i = 2 * n < winners.count ? 2 * n : 2 * (n - (winners.count + 1) / 2) + 1;
     const FloatV value = winners.values[i] - FloatV{};

@@ -118,7 +118,7 @@ class _Stage(torch.autograd.Function):
         wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # to be differentiated again
             # By other names: the input may itself depend on the weight, where one layer runs twice.
-            named: Any = [None if x is None else x.view_as(x) for x in (input, weight, bias)]
+            named: list[Any] = [None if x is None else x.view_as(x) for x in (input, weight, bias)]
             with torch.autocast(input.device.type, enabled=False):
                 own = _parts(named[0], named[1], named[2], stride, padding, pool, norm)
             asked = [x for x, needed in zip(named, wanted, strict=True) if needed]
