@@ -1,7 +1,8 @@
-"""What trainings gave: `python -m benchmarks.trained RUN ... --json FILE` puts results of run folders into one file.
+"""What trainings gave: `python -m benchmarks.trained FOLDER ... --json FILE` puts results of folders into one file.
 
-A run is named as its folder. What is written is what the run itself has measured: its command, its options, the curves,
-the accuracy on test with its standard error, by class, and the seconds that it took.
+FOLDER is that of a run of `zfcuda train` or of `zfcuda transfer`, and gives the name. What is written is what the run
+itself has measured: its command, its options, the curves, the accuracy on test with its standard error, by class, and
+the seconds that it took. A run is a line.
 """
 
 from __future__ import annotations
@@ -27,16 +28,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args(argv)
-    held = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {"runs": {}}
+    held = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
     held["device"] = device_name(torch.device("cpu"))
     for run in arguments.runs:
-        held["runs"][run.name] = found(run)
+        transfer = run / "transfer.json"
+        kind = "transfers" if transfer.exists() else "runs"
+        held.setdefault(kind, {})[run.name] = json.loads(transfer.read_text("utf-8")) if kind != "runs" else found(run)
     draft = arguments.json.with_suffix(".draft")
-    draft.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(_lines(held), encoding="utf-8")
     os.replace(draft, arguments.json)
-    for name, row in sorted(held["runs"].items()):
+    for name, row in sorted(held.get("runs", {}).items()):
         print(f"{name:24} validation {row['validation']:.4f}  test {row['test']:.4f} +- {row['test_error']:.4f}")
     return 0
+
+
+def _lines(held: dict[str, Any]) -> str:
+    """JSON with a line for each run."""
+    parts = [f' "device": {json.dumps(held["device"])}']
+    for kind in sorted(set(held) - {"device"}):
+        rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in sorted(held[kind].items()))
+        parts.append(f' "{kind}": {{\n{rows}\n }}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def found(run: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def side_by_side(
     """
     found = []
     # Within a with statement: an error must not be printed behind a bar that still stands.
-    with tqdm(names, f"{one_line(p.name)}: methods", unit="method", disable=not progress, leave=False) as bar:
+    with tqdm(names, f"{one_line(p.name)}: methods", unit="method", disable=not (progress and names), leave=False) as bar:
         for name in bar:
             one = method(name)
             if one.name == "occlusion":
