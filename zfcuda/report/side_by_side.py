@@ -37,7 +37,8 @@ def side_by_side(
     """
     found = []
     # Within a with statement: an error must not be printed behind a bar that still stands.
-    with tqdm(names, f"{one_line(p.name)}: methods", unit="method", disable=not (progress and names), leave=False) as bar:
+    show = progress and bool(names)
+    with tqdm(names, f"{one_line(p.name)}: methods", unit="method", disable=not show, leave=False) as bar:
         for name in bar:
             one = method(name)
             if one.name == "occlusion":

@@ -5,10 +5,10 @@ from zfcuda.train.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     "close_ups",
-    "for Parts: five epochs on close-ups of the defining part, five on whole pictures",
+    "for Parts: five epochs on close-ups of the defining part, nine on whole pictures",
     {
         **MODERN.defaults,
-        "epochs": 10,
+        "epochs": 14,
         "close_ups": 5,
         "rate": 7e-4,
         "weight_decay": 0.01,
