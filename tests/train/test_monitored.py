@@ -107,7 +107,7 @@ def test_the_terminal_says_what_is_done_and_what_came_of_it(
     assert [line.split()[0] for line in lines[6:9]] == ["blue", "green", "red"]
     assert lines[-3:] == [
         "weights: run/weights.safetensors",
-        "next: zfcuda explain PICTURE --model run/weights.safetensors",
+        "next: zfcuda explain PICTURE --model watched_network:network --weights run/weights.safetensors",
         "      zfcuda train --plot run",
     ]
     assert all(len(line) <= 100 for line in lines)
