@@ -240,7 +240,7 @@ def curves(sides: dict[str, Side], dtype: torch.dtype, steps: int) -> dict[str, 
     if not off <= max(CURVE_TOLERANCE[dtype], 2 * own):
         raise RuntimeError(f"training: the losses of {steps} steps are {off:.3g} off torch's, its own {own:.3g}")
     curve = {name: [round(loss, 5) for loss in found.tolist()] for name, found in ((OURS, ours), (TORCH, torchs))}
-    return {"steps": steps, "losses": curve, "difference": off, "autocast": own}
+    return {"steps": steps, "losses": curve, "difference": off, "own": own}
 
 
 def describe(row: dict[str, Any]) -> str:

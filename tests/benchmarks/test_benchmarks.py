@@ -132,7 +132,7 @@ def test_training(dtype: torch.dtype) -> None:
     curve = row["curve"]
     assert all(len(losses) == curve["steps"] for losses in curve["losses"].values())
     assert curve["losses"]["zfcuda"][-1] < curve["losses"]["zfcuda"][0]
-    assert curve["difference"] <= max(training_step.CURVE_TOLERANCE[dtype], 2 * curve["autocast"])
+    assert curve["difference"] <= max(training_step.CURVE_TOLERANCE[dtype], 2 * curve["own"])
 
 
 def test_curves_that_part_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
