@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
-from zfcuda.backward.walk import deterministic
 from zfcuda.data import Parts, Preprocess
 from zfcuda.faithfulness import deletion, insertion, part_importance, randomization
 from zfcuda.models.accounts.memory import memory_need
 from zfcuda.network import evaluating, layers, receptive_field, trace
-from zfcuda.network.intact import restoring
+from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
 
@@ -62,6 +61,7 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "part_importance": lambda model: part_importance(model, Parts(size=32), 0, preprocess=Preprocess.parts(12)),
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+    "maximize": lambda model: zfcuda.maximize(model, "body.0:1", size=12, steps=2),
     "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)

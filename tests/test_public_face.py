@@ -84,6 +84,8 @@ SIGNATURES = {
     "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
     "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
+    "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
+    "seed=0, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -101,7 +103,7 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer"]
+COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "maximize"]
 
 
 def bare(function: Callable[..., Any]) -> str:

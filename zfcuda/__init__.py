@@ -10,7 +10,7 @@ from zfcuda.version import __version__
 _startup.end_quietly()  # before torch is imported
 
 if TYPE_CHECKING:
-    from zfcuda import data, faithfulness, models, network, ops, render
+    from zfcuda import data, faithfulness, models, network, ops, render, synthesis
     from zfcuda._extension import backend
     from zfcuda.backward.deconvnet import project
     from zfcuda.backward.grad_cam import grad_cam
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
+    from zfcuda.synthesis.maximize import maximize
 
 __all__ = [
     "Codes",
@@ -54,6 +55,7 @@ __all__ = [
     "gradient",
     "guided_backprop",
     "integrated_gradients",
+    "maximize",
     "models",
     "mosaic",
     "nearest",
@@ -65,6 +67,7 @@ __all__ = [
     "saliency",
     "smooth_grad",
     "strongest_patches",
+    "synthesis",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -89,6 +92,7 @@ _HOMES = {
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
+    "maximize": "zfcuda.synthesis.maximize",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
     "nearest": "zfcuda.features.nearest",
@@ -100,6 +104,7 @@ _HOMES = {
     "saliency": "zfcuda.backward.saliency",
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
+    "synthesis": "zfcuda.synthesis",
 }
 
 

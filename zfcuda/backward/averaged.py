@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import check_finite, derivative, differentiating, leaf_of, logits_of
+from zfcuda.autograd import check_finite, derivative, differentiating, leaf_of, logits_of
 from zfcuda.backward.entry import Entry, entry_of
 from zfcuda.backward.gradient import gradients_at
 from zfcuda.backward.together import together

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Strongest, UnitSelection, strongest_units
-from zfcuda.backward.walk import BackwardPath, deterministic, followed
+from zfcuda.backward.walk import BackwardPath, followed
 from zfcuda.inputs import integer
 from zfcuda.network import Network
+from zfcuda.network.intact import deterministic
 
 
 def project(

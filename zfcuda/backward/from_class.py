@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.answers import scores_of
-from zfcuda.backward.autograd import check_finite
+from zfcuda.autograd import check_finite
 from zfcuda.backward.many import walk_each
 from zfcuda.backward.rules import Rules
 from zfcuda.batches import BatchTarget, class_targets, part_of, scores

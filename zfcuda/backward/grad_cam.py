@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import check_finite, derivative, differentiating, leaf_of, logits_of, module_of
+from zfcuda.autograd import check_finite, derivative, differentiating, leaf_of, logits_of, module_of
 from zfcuda.backward.maps import is_map, maps, no_map
 from zfcuda.backward.together import together
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets, part_of, scores

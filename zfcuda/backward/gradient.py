@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import (
+from zfcuda.autograd import (
     check_finite,
     derivative,
     differentiating,

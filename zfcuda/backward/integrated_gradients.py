@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import module_of
+from zfcuda.autograd import module_of
 from zfcuda.backward.averaged import logits_of_images, weighted_gradients
 from zfcuda.batches import BatchTarget, Targets, check_count, checked_images, class_targets, scores
 from zfcuda.inputs import check_plain, integer, number

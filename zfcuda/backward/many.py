@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from zfcuda.backward.held import Key, keep, key_of, recalled
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.walk import BackwardPath, ForwardPass, check_finite, deterministic, followed
+from zfcuda.backward.walk import BackwardPath, ForwardPass, check_finite, followed
 from zfcuda.batches import BatchTarget, check_count
 from zfcuda.independence import coupling
 from zfcuda.network import Network
+from zfcuda.network.intact import deterministic
 from zfcuda.network.trace import RECORDING
 
 # The activations [n,K,h,w] or [n,K] of some of the images, and which they are -> a seed for each.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.answers import spoken
-from zfcuda.backward.autograd import differentiating, run
+from zfcuda.autograd import differentiating, run
 from zfcuda.network.graph import submodules
 from zfcuda.network.remembered import remembered
 

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from zfcuda.backward.deconvnet import deconvnet_rules, project, warn_of_silence
 from zfcuda.backward.units import UnitSelection
-from zfcuda.backward.walk import BackwardPath, check_finite, deterministic, followed
+from zfcuda.backward.walk import BackwardPath, check_finite, followed
 from zfcuda.cuda_graph import Replay
 from zfcuda.inputs import same_size
 from zfcuda.network import Network
+from zfcuda.network.intact import deterministic
 from zfcuda.network.own import off, own_value, refuse_if_off
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import module_of
+from zfcuda.autograd import module_of
 from zfcuda.backward.averaged import logits_of_images, weighted_gradients
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets
 from zfcuda.inputs import integer, number

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.autograd import logits_of, run
+from zfcuda.autograd import logits_of, run
 from zfcuda.batches import scores
 from zfcuda.independence import coupling
 from zfcuda.memory.budget import budget_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from zfcuda.inputs import checked_image
 from zfcuda.misfit import misfit
 from zfcuda.network import Network, Node, evaluating, trace
 from zfcuda.network.graph import first_line, spoken_shape
-from zfcuda.network.intact import Shared
+from zfcuda.network.intact import deterministic
 from zfcuda.network.own import off, own_value, refuse_if_off
 
 
@@ -252,22 +252,3 @@ def _spoken(layer: str, node: Node) -> Iterator[None]:
         raise UnprojectableError(
             f"{what} cannot be projected, because {node.label} lies between it and the pixels{reason}"
         ) from None
-
-
-@contextmanager
-def _in_one_order() -> Iterator[None]:
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
-
-
-_DETERMINISTIC = Shared(_in_one_order)
-
-
-def deterministic() -> AbstractContextManager[None]:
-    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
-    return _DETERMINISTIC

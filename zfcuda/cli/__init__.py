@@ -18,6 +18,7 @@ from zfcuda.cli import (
     explain,
     filters,
     layers,
+    maximize,
     patches,
     summary,
     train,
@@ -29,6 +30,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
+    *(maximize,),
     *(layers, summary, convert, backend),
 )
 

@@ -201,6 +201,26 @@ class Shared(AbstractContextManager[None]):
 
 _EAGER = Shared(lambda: torch.compiler.set_stance("force_eager"))
 
+
+@contextmanager
+def _in_one_order() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+_DETERMINISTIC = Shared(_in_one_order)
+
+
+def deterministic() -> AbstractContextManager[None]:
+    """Makes cuDNN's transposed convolutions add in one order, which otherwise changes from run to run."""
+    return _DETERMINISTIC
+
+
 # ---------------------------------------------------------------- hooks
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from zfcuda import render
 from zfcuda.backward.deconvnet import deconvnet_rules, depends_on_image
 from zfcuda.backward.rules import Rules
-from zfcuda.backward.walk import BackwardPath, deterministic
+from zfcuda.backward.walk import BackwardPath
 from zfcuda.data.collection import Collection
 from zfcuda.features.loading import placed
 from zfcuda.features.strongest_patches import StrongestPatches
 from zfcuda.network import Network, trace
+from zfcuda.network.intact import deterministic
 from zfcuda.report.attempt import attempted
 from zfcuda.report.explanation import Form
 from zfcuda.report.patches.drawing import cut_out, framed, shown_box, tile

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from zfcuda.answers import scores_of
-from zfcuda.backward.walk import deterministic
 from zfcuda.misfit import misfit
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line, submodules, unwrap
-from zfcuda.network.intact import Watching, restoring
+from zfcuda.network.intact import Watching, deterministic, restoring
 
 _ADVICE = "; a module around the model that returns scores of its answer can be explained"
 

@@ -1,0 +1,26 @@
+"""Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
+
+from zfcuda.synthesis.objectives import (
+    Objective,
+    content,
+    direction,
+    l2,
+    layer,
+    logit,
+    total_variation,
+    unit,
+)
+from zfcuda.synthesis.optimise import Optimised, optimise
+
+__all__ = [
+    "Objective",
+    "Optimised",
+    "content",
+    "direction",
+    "l2",
+    "layer",
+    "logit",
+    "optimise",
+    "total_variation",
+    "unit",
+]

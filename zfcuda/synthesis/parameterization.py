@@ -1,0 +1,89 @@
+"""What stands for the images while they are made: their pixels, or their spectrum in colours without correlation.
+
+Adding one is adding a class with what :class:`Parameterization` says.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.pixel_range import PixelRange
+
+
+class Parameterization(Protocol):
+    """Numbers that images are made of.
+
+    Attributes:
+        parameters: leaves, of float32.
+    """
+
+    parameters: list[Tensor]
+
+    def images(self) -> Tensor:
+        """The images that they stand for, [N,C,H,W] float32, differentiable."""
+
+    def project(self) -> None:
+        """Brings them back to where they may be, after a step."""
+
+
+class Pixels:
+    """The images themselves, in the network's input units, kept within its range.
+
+    Args:
+        start: [N,C,H,W].
+    """
+
+    def __init__(self, start: Tensor, pixel_range: PixelRange) -> None:
+        self._range = pixel_range
+        self._pixels = pixel_range.clamp(start.detach().float().clone()).requires_grad_()
+        self.parameters = [self._pixels]
+
+    def images(self) -> Tensor:
+        return self._pixels
+
+    def project(self) -> None:
+        self._pixels.copy_(self._range.clamp(self._pixels))
+
+
+class Fourier:
+    """The spectrum of each colour, scaled as photographs' is, in colours without correlation.
+
+    Steps then change all frequencies alike, where those on pixels change the highest alone. Source: Olah, Mordvintsev
+    & Schubert, "Feature Visualization", Distill 2017.
+
+    Args:
+        shape: (N, C, H, W).
+        contrast: the standard deviation of the start's spectrum.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], dice: Dice, pixel_range: PixelRange, contrast: float) -> None:
+        _, channels, high, wide = shape
+        self._size = (high, wide)
+        self._range = pixel_range
+        fy, fx = torch.fft.fftfreq(high)[:, None], torch.fft.rfftfreq(wide)[None]
+        frequency = (fy.square() + fx.square()).sqrt().clamp_min(1 / max(high, wide))
+        self._scale = ((high * wide) ** 0.5 / 4 / frequency).to(dice.device)
+        self._spectrum = (dice.normal(channels, *frequency.shape, 2) * contrast).requires_grad_()
+        self.parameters = [self._spectrum]
+        self._colours = _COLOURS.to(dice.device) if channels == 3 else None
+
+    def images(self) -> Tensor:
+        spectrum = torch.view_as_complex(self._spectrum) * self._scale
+        values = torch.fft.irfft2(spectrum, s=self._size)
+        if self._colours is not None:
+            order = self._colours.flip(0) if self._range.reversed else self._colours
+            values = torch.einsum("nchw,dc->ndhw", values, order)
+        return self._range.of_unit(values.sigmoid() if self._range.low is not None else values)
+
+    def project(self) -> None:
+        """Every spectrum is one of an image within the range."""
+
+
+# The square root of the covariance of colours of photographs (red, green, blue), scaled so that its longest column is
+# 1 long; Olah et al. 2017.
+_COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+_COLOURS = _COLOURS / _COLOURS.norm(dim=0).max()

@@ -1,0 +1,103 @@
+"""The values that pixels can have in a network's own input units, and the way to pictures and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from zfcuda import render
+from zfcuda.data.preprocessing import preprocess_of
+from zfcuda.data.transforms import image_of
+
+_SIDE = 64  # of the black, white and red pictures that a preprocess is asked about
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """What black and white pixels are to a network.
+
+    Attributes:
+        low, high: float32 [C,1,1] or [C,H,W]; None: there is no limit.
+        reversed: whether blue is the first channel.
+    """
+
+    low: Tensor | None = None
+    high: Tensor | None = None
+    reversed: bool = False
+
+    @staticmethod
+    def of(model: nn.Module, limits: Any = None, preprocess: Any = None) -> PixelRange:
+        """The range of a model's images.
+
+        Args:
+            model: unwrapped.
+            limits: (low, high), each a number or a tensor [C]; None: what the model's preprocess makes of black and
+                white, and no limit where it has none.
+            preprocess: picture -> Tensor [1,C,H,W]; None: the model's own.
+
+        Raises:
+            TypeError, ValueError: limits is no such pair, or a low one is not below its high one.
+        """
+        preprocess = preprocess_of(model) if preprocess is None else preprocess
+        black = white = None
+        is_reversed = False
+        if preprocess is not None:
+            size = (_SIDE, _SIDE)
+            black, white, red = (
+                image_of(preprocess, Image.new("RGB", size, colour), "model: its preprocess")[0].float()
+                for colour in ("black", "white", "red")
+            )
+            share = (red - black).flatten(1).mean(1) / (white - black).flatten(1).mean(1)
+            is_reversed = len(share) == 3 and bool(share[2] > share[0])
+        if limits is not None:
+            low, high = _pair(limits)
+            return PixelRange(low, high, is_reversed)
+        if black is None or white is None:
+            return PixelRange()
+        low, high = torch.minimum(black, white), torch.maximum(black, white)
+        return PixelRange(low.amin((1, 2), keepdim=True), high.amax((1, 2), keepdim=True), is_reversed)
+
+    def to(self, images: Tensor) -> PixelRange:
+        """The same on the device of images."""
+        if self.low is None or self.high is None:
+            return self
+        return PixelRange(self.low.to(images.device), self.high.to(images.device), self.reversed)
+
+    def clamp(self, images: Tensor) -> Tensor:
+        """Images [N,C,H,W] with what is outside set to the nearest value inside."""
+        if self.low is None or self.high is None:
+            return images
+        return images.maximum(self.low.to(images)).minimum(self.high.to(images))
+
+    def of_unit(self, values: Tensor) -> Tensor:
+        """Values of 0 to 1 [N,C,H,W] as images; as they are where there is no limit."""
+        if self.low is None or self.high is None:
+            return values
+        return self.low.to(values) + (self.high - self.low).to(values) * values
+
+    def unit(self, images: Tensor) -> Tensor:
+        """Images as values of 0 to 1; without limits their smallest and largest value are 0 and 1."""
+        if self.low is None or self.high is None:
+            low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+            return (images - low) / (high - low).clamp_min(1e-12)
+        return (images - self.low.to(images)) / (self.high - self.low).to(images)
+
+    def picture(self, image: Tensor) -> Image.Image:
+        """An image [C,H,W] as people see it, each value rounded to the nearest of 256."""
+        values = self.unit(image.detach().float()[None])[0]
+        return render.picture(values.flip(0) if self.reversed else values)
+
+
+def _pair(limits: Any) -> tuple[Tensor, Tensor]:
+    try:
+        low, high = (torch.as_tensor(limit, dtype=torch.float32).detach() for limit in limits)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"limits: expected a pair (low, high) of numbers or tensors [C], got {limits!r}") from None
+    low, high = (limit.reshape(-1, 1, 1) if limit.ndim < 2 else limit for limit in (low, high))
+    if not (low < high).all():
+        raise ValueError(f"limits: expected every low below its high, got {limits!r}")
+    return low, high

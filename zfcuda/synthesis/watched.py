@@ -1,0 +1,132 @@
+"""A model that an image is made for: what its layers say of images, run no further than is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from zfcuda.autograd import differentiating, logits_of, run
+from zfcuda.inputs import checked_layer
+from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
+
+
+class _Enough(BaseException):
+    """Ends a forward behind the last layer that is asked for; a model's own `except Exception` does not see it."""
+
+
+@dataclass
+class Seen:
+    """What a model says of a batch of images, for objectives.
+
+    Attributes:
+        images: [N,C,H,W], before any transform; what priors look at.
+        layers: by name, maps [N,K,h,w] or vectors [N,K], of the images as they were transformed.
+        logits: [N,classes]; None where no objective asks for them.
+        classes: the model's `.classes`, where it has some.
+        step: the number of the step, from 0.
+    """
+
+    images: Tensor
+    layers: dict[str, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None
+    classes: Any = None
+    step: int = 0
+
+    def scores(self) -> Tensor:
+        """The logits, of a pass that computed them."""
+        assert self.logits is not None, "an objective that reads logits says so"
+        return self.logits
+
+
+class Watched:
+    """Runs a model and keeps the outputs of layers; see :func:`watching`."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str], logits: bool) -> None:
+        self._model, self._names, self._logits = model, tuple(names), logits
+        self._kept: dict[str, Tensor] = {}
+        self._calls: dict[str, int] = {}
+        self._expected: dict[str, int] = {}  # how often each layer is called; known after the first run
+
+    def __call__(self, images: Tensor, *, of: Tensor | None = None, step: int = 0) -> Seen:
+        """Runs the model on images [N,C,H,W].
+
+        Args:
+            of: the images before they were transformed; None: the same.
+
+        Raises:
+            ValueError: a layer is never called, or is no map and no vector of floating numbers for each image; the
+                images do not fit; the answer is asked for and is no scores.
+        """
+        logits = None
+        self._kept.clear()
+        self._calls.clear()
+        try:
+            if self._logits:
+                logits = logits_of(self._model, images)
+            elif self._names:
+                run(self._model, images)
+        except _Enough:
+            pass
+        except Exception:  # what fails behind the layers does not matter: a head may not fit images of this size
+            if self._logits or len(self._kept) < len(self._names):
+                raise
+        for name in self._names:
+            if name not in self._kept:
+                raise ValueError(f"layer: {name!r} is never called by the model's forward")
+            _check(name, self._kept[name], len(images))
+        self._expected = dict(self._calls)
+        classes = getattr(self._model, "classes", None)
+        return Seen(images if of is None else of, dict(self._kept), logits, classes, step)
+
+    def hook(self, name: str) -> Callable[..., Any]:
+        """Keeps a layer's output, as of its last call, and ends the forward where nothing more is needed."""
+
+        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            self._kept[name] = output
+            self._calls[name] = self._calls.get(name, 0) + 1
+            if not self._logits and self._calls == self._expected:
+                raise _Enough
+            return output.clone() if isinstance(output, Tensor) else None  # what follows may write to it
+
+        return keep
+
+
+@contextmanager
+def watching(model: nn.Module, names: Sequence[str], *, logits: bool) -> Iterator[Watched]:
+    """Keeps layers of a model while it runs within the block, as in eval and with gradients; then it is as it was.
+
+    Args:
+        model: unwrapped.
+        names: layers, as :func:`checked_names` returns them.
+        logits: whether its answer is needed.
+    """
+    there = submodules(model)
+    with differentiating(model) as hooks:
+        watched = Watched(model, names, logits)
+        for name in names:
+            hooks.add(there[name], watched.hook(name))
+        yield watched
+
+
+def checked_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> tuple[str, ...]:
+    """Layers by the model's own names, each once.
+
+    Args:
+        wrapped: the model as it was given, maybe in a wrapper.
+
+    Raises:
+        TypeError, ValueError: as :func:`zfcuda.inputs.checked_layer`.
+    """
+    return tuple(dict.fromkeys(checked_layer(layer, model, wrapper_of(wrapped)) for layer in layers))
+
+
+def _check(name: str, value: Any, count: int) -> None:
+    if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != count:
+        kind = spoken_shape(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"layer: expected a map [N,K,h,w] or a vector [N,K], got {kind} from {name!r}")
+    if not value.is_floating_point():
+        raise ValueError(f"layer: expected floating values, got {value.dtype} from {name!r}")
