@@ -1,5 +1,6 @@
 """Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
 
+from zfcuda.synthesis.gram import gram, grams, style
 from zfcuda.synthesis.objectives import (
     Objective,
     content,
@@ -17,10 +18,13 @@ __all__ = [
     "Optimised",
     "content",
     "direction",
+    "gram",
+    "grams",
     "l2",
     "layer",
     "logit",
     "optimise",
+    "style",
     "total_variation",
     "unit",
 ]

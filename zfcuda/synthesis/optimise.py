@@ -166,5 +166,6 @@ def _evaluate(
 
 def _differentiated(value: Tensor, parameters: list[Tensor]) -> bool:
     for parameter in parameters:
-        parameter.grad = derivative(value, torch.ones_like(value), parameter)
+        found = derivative(value, torch.ones_like(value), parameter)
+        parameter.grad = None if found is None else found.contiguous()  # torch's L-BFGS reads it as one row
     return all(parameter.grad is not None for parameter in parameters)
