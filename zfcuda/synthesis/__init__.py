@@ -12,10 +12,12 @@ from zfcuda.synthesis.objectives import (
     unit,
 )
 from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.style_network import StyleNetwork
 
 __all__ = [
     "Objective",
     "Optimised",
+    "StyleNetwork",
     "content",
     "direction",
     "gram",
