@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda import render
+from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.data.preprocessing import preprocess_of
 from zfcuda.data.transforms import image_of
 
@@ -85,6 +87,24 @@ class PixelRange:
             low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
             return (images - low) / (high - low).clamp_min(1e-12)
         return (images - self.low.to(images)) / (self.high - self.low).to(images)
+
+    def image(self, picture: Picture) -> Tensor:
+        """A picture in its full size as an image [1,C,H,W], float32, not scaled and not cut.
+
+        Args:
+            picture: a PIL picture, a path or an array uint8 [H,W,C].
+
+        Raises:
+            TypeError, ValueError: it is none that can be read; the range is not known.
+        """
+        if self.low is None:
+            raise ValueError(
+                "image: expected a Tensor, since the model has no .preprocess that says what its pixels are, got a "
+                "picture"
+            )
+        shown = as_picture(picture, "image").convert("L" if len(self.low) == 1 else "RGB")
+        pixels = torch.from_numpy(np.atleast_3d(np.array(shown))).permute(2, 0, 1)[None].float() / 255
+        return self.of_unit(pixels.flip(1) if self.reversed else pixels)
 
     def picture(self, image: Tensor) -> Image.Image:
         """An image [C,H,W] as people see it, each value rounded to the nearest of 256."""
