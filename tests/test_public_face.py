@@ -86,6 +86,11 @@ SIGNATURES = {
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
     "seed=0, progress=False)",
+    "transfer_style": "(model, content, style, *, content_layer=None, style_layers=None, content_weight=1.0, "
+    "style_weight=1000.0, style_size=None, limits=None, steps=150, progress=False)",
+    "synthesis.gram": "(maps)",
+    "synthesis.grams": "(model, images, layers)",
+    "synthesis.style": "(targets, weights=None)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

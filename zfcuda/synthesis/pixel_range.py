@@ -81,6 +81,13 @@ class PixelRange:
             return values
         return self.low.to(values) + (self.high - self.low).to(values) * values
 
+    def span(self, images: Tensor) -> Tensor:
+        """How far high is above low, [C,1,1] or [C,H,W]; without limits, as for :meth:`unit`, of the images' own values."""
+        if self.low is None or self.high is None:
+            low, high = images.aminmax()
+            return (high - low).reshape(1, 1, 1)
+        return self.high - self.low
+
     def unit(self, images: Tensor) -> Tensor:
         """Images as values of 0 to 1; without limits their smallest and largest value are 0 and 1."""
         if self.low is None or self.high is None:
