@@ -51,18 +51,24 @@ class Evaluation:
         with Opened() if opened else nullcontext():
             if len(parts) > 1 and self._objective.together:
                 return self._together(images, shown, step, parts)
-            each = [self._part(images[part], shown[part], step) for part in parts]
+            each = [self._part(images[part], shown[part], step, part.start, len(images)) for part in parts]
         said, by_shown, by_images = zip(*each, strict=True)
         return torch.cat(said), _joined(by_shown), _joined(by_images)
 
     def value(self, images: Tensor) -> Tensor:
         """What is said of images as they are, [N], without any gradient."""
+        at_once = self._at_once or len(images)
         with torch.no_grad():
-            return self._value(self._seen(images, self._as_shown(images), 0)).detach()
+            each = [self._seen(part, self._as_shown(part), 0) for part in images.split(at_once)]
+            logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each])
+            layers = {name: torch.cat([seen.layers[name] for seen in each]) for name in each[0].layers}
+            return self._value(replace(each[0], images=images, layers=layers, logits=logits, total=len(images)))
 
-    def _part(self, images: Tensor, shown: Tensor, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _part(
+        self, images: Tensor, shown: Tensor, step: int, first: int, total: int
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         images, shown = images.detach().requires_grad_(), self._as_shown(shown).requires_grad_()
-        said = self._value(self._seen(images, shown, step))
+        said = self._value(replace(self._seen(images, shown, step), first=first, total=total))
         by_shown, by_images = derivatives([said], [torch.ones_like(said)], [shown, images])
         return said.detach(), by_shown, by_images
 
@@ -78,7 +84,7 @@ class Evaluation:
         leaves = {name: torch.cat([seen.layers[name] for seen in each]).requires_grad_() for name in names}
         logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each]).requires_grad_()
         of = images.detach().requires_grad_()
-        said = self._value(replace(each[0], images=of, layers=leaves, logits=logits))
+        said = self._value(replace(each[0], images=of, layers=leaves, logits=logits, total=len(of)))
         inner = [*leaves.values(), *([] if logits is None else [logits])]
         *seeds, by_images = derivatives([said], [torch.ones_like(said)], [*inner, of])
         by_shown = []

@@ -135,7 +135,7 @@ def maximized(
         kind.start((count, *example.shape[1:]), dice, pixel_range),
         steps=steps,
         stepper=kind.stepper(pixel_range),
-        transforms=[Affine(jitter=side / 14, scale=0.1, degrees=5)],
+        transforms=[Affine(jitter=side / 14, zoom=(0.8, 1.6), degrees=10)],
         dice=dice,
         after=film,
         described=described,
@@ -170,7 +170,7 @@ class _Kind:
 
 
 def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
-    return Fourier(shape, dice, pixel_range, contrast=0.01)
+    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=1.5)
 
 
 def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:

@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -199,6 +199,30 @@ def direction(layer: str, vector: Tensor) -> Objective:
         return torch.einsum("nk...,k->n...", found, vector.to(found)).flatten(1).mean(1)
 
     return Objective(value, (layer,), text=f"direction in {layer}")
+
+
+def each(objectives: Sequence[Objective]) -> Objective:
+    """For each image of a batch an objective of its own, such as nine units in one run.
+
+    Raises:
+        ValueError: there are none; (when it is first looked at) there are not as many as there are images.
+    """
+    if not objectives:
+        raise ValueError("objectives: expected at least one, got none")
+    ours = tuple(objectives)
+
+    def value(seen: Seen) -> Tensor:
+        if len(ours) != seen.total:
+            raise ValueError(f"objectives: expected one for each of {seen.total} images, got {len(ours)}")
+        return torch.cat([ours[seen.first + image].value(seen.of(image)) for image in range(len(seen.images))])
+
+    return Objective(
+        value,
+        tuple(dict.fromkeys(layer for one in ours for layer in one.layers)),
+        any(one.logits for one in ours),
+        ", ".join(dict.fromkeys(one.text for one in ours)),
+        any(one.together for one in ours),
+    )
 
 
 def _place(position: Any) -> tuple[int, int]:

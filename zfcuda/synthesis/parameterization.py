@@ -64,15 +64,28 @@ class Fourier:
     Args:
         shape: (N, C, H, W).
         contrast: the standard deviation of the start's spectrum.
+        exponent: frequencies f are scaled by 1 / f**exponent, the whole as strong as with 1; photographs have 1, larger
+            ones give larger shapes.
+        gain: of all frequencies.
     """
 
-    def __init__(self, shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange, contrast: float) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dice: Dice,
+        pixel_range: PixelRange,
+        contrast: float,
+        exponent: float = 1.0,
+        gain: float = 1.0,
+    ) -> None:
         _, channels, high, wide = shape
         self._size = (high, wide)
         self._range = pixel_range
         fy, fx = torch.fft.fftfreq(high)[:, None], torch.fft.rfftfreq(wide)[None]
         frequency = (fy.square() + fx.square()).sqrt().clamp_min(1 / max(high, wide))
-        self._scale = ((high * wide) ** 0.5 / 4 / frequency).to(dice.device)
+        steep = frequency.pow(-exponent)
+        steep = steep * (frequency.reciprocal().norm() / steep.norm())
+        self._scale = (steep * gain * (high * wide) ** 0.5 / 4).to(dice.device)
         self._spectrum = (dice.normal(channels, *frequency.shape, 2) * contrast).requires_grad_()
         self.parameters = [self._spectrum]
         self._colours = _COLOURS.to(dice.device) if channels == 3 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class Seen:
         logits: [N,classes], float32 at least; None where no objective asks for them.
         classes: the model's `.classes`, where it has some.
         step: the number of the step, from 0.
+        first: the number of the first of these images in the whole batch, of which they may be a part.
+        total: how many images the batch has.
     """
 
     images: Tensor
@@ -35,11 +37,24 @@ class Seen:
     logits: Tensor | None = None
     classes: Any = None
     step: int = 0
+    first: int = 0
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self.total = self.total or len(self.images)
 
     def scores(self) -> Tensor:
         """The logits, of a pass that computed them."""
         assert self.logits is not None, "an objective that reads logits says so"
         return self.logits
+
+    def of(self, image: int) -> Seen:
+        """What the model says of one image of the batch."""
+        one = slice(image, image + 1)
+        layers = {name: value[one] for name, value in self.layers.items()}
+        return replace(
+            self, images=self.images[one], layers=layers, logits=None if self.logits is None else self.logits[one]
+        )
 
 
 class Watched:
