@@ -104,6 +104,7 @@ SIGNATURES = {
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
 COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "maximize"]
+COMMANDS += ["style"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -20,6 +20,7 @@ from zfcuda.cli import (
     layers,
     maximize,
     patches,
+    style,
     summary,
     train,
     transfer,
@@ -30,7 +31,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize,),
+    *(maximize, style),
     *(layers, summary, convert, backend),
 )
 

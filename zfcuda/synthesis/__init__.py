@@ -1,5 +1,6 @@
 """Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
 
+from zfcuda.synthesis.gram import gram, grams, style
 from zfcuda.synthesis.objectives import (
     Objective,
     content,
@@ -13,18 +14,23 @@ from zfcuda.synthesis.objectives import (
     unit,
 )
 from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.style_network import StyleNetwork
 
 __all__ = [
     "Objective",
     "Optimised",
+    "StyleNetwork",
     "content",
     "direction",
     "diversity",
     "each",
+    "gram",
+    "grams",
     "l2",
     "layer",
     "logit",
     "optimise",
+    "style",
     "total_variation",
     "unit",
 ]
