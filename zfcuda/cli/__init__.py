@@ -17,6 +17,7 @@ from zfcuda.cli import (
     embed,
     explain,
     filters,
+    fool,
     layers,
     maximize,
     patches,
@@ -30,7 +31,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize,),
+    *(maximize, fool),
     *(layers, summary, convert, backend),
 )
 
