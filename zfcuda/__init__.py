@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
+    from zfcuda.synthesis.adversarial import adversarial
+    from zfcuda.synthesis.fool import fool
     from zfcuda.synthesis.maximize import maximize
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Projector",
     "__version__",
     "activations",
+    "adversarial",
     "backend",
     "codes",
     "completeness_gap",
@@ -51,6 +54,7 @@ __all__ = [
     "explain",
     "faithfulness",
     "filters",
+    "fool",
     "grad_cam",
     "gradient",
     "guided_backprop",
@@ -79,6 +83,7 @@ _HOMES = {
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
+    "adversarial": "zfcuda.synthesis.adversarial",
     "backend": "zfcuda._extension",
     "codes": "zfcuda.features.codes",
     "completeness_gap": "zfcuda.backward.integrated_gradients",
@@ -88,6 +93,7 @@ _HOMES = {
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
     "filters": "zfcuda.features.filters",
+    "fool": "zfcuda.synthesis.fool",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",

@@ -17,6 +17,7 @@ from zfcuda.cli import (
     embed,
     explain,
     filters,
+    fool,
     layers,
     maximize,
     patches,
@@ -31,7 +32,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize, style),
+    *(maximize, fool, style),
     *(layers, summary, convert, backend),
 )
 
