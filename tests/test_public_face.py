@@ -86,6 +86,7 @@ SIGNATURES = {
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
     "seed=0, progress=False)",
+    "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -103,7 +104,7 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "maximize"]
+COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "maximize", "texture"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
     from zfcuda.synthesis.maximize import maximize
+    from zfcuda.synthesis.texture import texture
 
 __all__ = [
     "Codes",
@@ -68,6 +69,7 @@ __all__ = [
     "smooth_grad",
     "strongest_patches",
     "synthesis",
+    "texture",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -105,6 +107,7 @@ _HOMES = {
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
+    "texture": "zfcuda.synthesis.texture",
 }
 
 

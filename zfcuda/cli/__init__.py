@@ -21,6 +21,7 @@ from zfcuda.cli import (
     maximize,
     patches,
     summary,
+    texture,
     train,
     transfer,
     truth,
@@ -30,7 +31,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize,),
+    *(maximize, texture),
     *(layers, summary, convert, backend),
 )
 
