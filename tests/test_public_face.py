@@ -92,6 +92,7 @@ SIGNATURES = {
     "synthesis.adversaries": "(model, images, *, target=None, method='pgd', norm='inf', epsilon=None, steps=10, "
     "limits=None, seed=0, rounded=False, progress=False)",
     "synthesis.pixel_values": "(model, count=1.0, *, limits=None)",
+    "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zfcuda.synthesis.adversarial import adversarial
     from zfcuda.synthesis.fool import fool
     from zfcuda.synthesis.maximize import maximize
+    from zfcuda.synthesis.texture import texture
 
 __all__ = [
     "Codes",
@@ -72,6 +73,7 @@ __all__ = [
     "smooth_grad",
     "strongest_patches",
     "synthesis",
+    "texture",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -111,6 +113,7 @@ _HOMES = {
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
+    "texture": "zfcuda.synthesis.texture",
 }
 
 

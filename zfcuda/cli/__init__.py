@@ -23,6 +23,7 @@ from zfcuda.cli import (
     patches,
     style,
     summary,
+    texture,
     train,
     transfer,
     truth,
@@ -32,7 +33,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize, fool, style),
+    *(maximize, fool, texture, style),
     *(layers, summary, convert, backend),
 )
 
