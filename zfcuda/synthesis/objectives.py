@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,3 +143,26 @@ def direction(layer: str, vector: Tensor) -> Objective:
         return torch.einsum("nk...,k->n...", found, vector.to(found)).flatten(1).mean(1)
 
     return Objective(value, (layer,), text=f"direction in {layer}")
+
+
+def each(objectives: Sequence[Objective]) -> Objective:
+    """For each image of a batch an objective of its own, such as nine units in one run.
+
+    Raises:
+        ValueError: there are none; (when it is first looked at) there are not as many as there are images.
+    """
+    if not objectives:
+        raise ValueError("objectives: expected at least one, got none")
+    ours = tuple(objectives)
+
+    def value(seen: Seen) -> Tensor:
+        if len(ours) != len(seen.images):
+            raise ValueError(f"objectives: expected one for each of {len(seen.images)} images, got {len(ours)}")
+        return torch.cat([one.value(seen.of(image)) for image, one in enumerate(ours)])
+
+    return Objective(
+        value,
+        tuple(dict.fromkeys(layer for one in ours for layer in one.layers)),
+        any(one.logits for one in ours),
+        ", ".join(one.text for one in ours),
+    )

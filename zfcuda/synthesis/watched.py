@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +40,14 @@ class Seen:
         """The logits, of a pass that computed them."""
         assert self.logits is not None, "an objective that reads logits says so"
         return self.logits
+
+    def of(self, image: int) -> Seen:
+        """What the model says of one image of the batch."""
+        one = slice(image, image + 1)
+        layers = {name: value[one] for name, value in self.layers.items()}
+        return replace(
+            self, images=self.images[one], layers=layers, logits=None if self.logits is None else self.logits[one]
+        )
 
 
 class Watched:
