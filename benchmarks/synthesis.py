@@ -11,15 +11,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import zfcuda
-from benchmarks import zoo
 from benchmarks.failures import Failures
 from benchmarks.measure import Run, full_float32, race, timed
+from zfcuda.data import HELD_OUT_SEED, Parts
 
 BATCH, RUNS = "nine in one batch", "nine runs"
 REQUIRED = 1.2  # times as fast as nine runs
@@ -46,17 +47,15 @@ CASES = (
     Case("demo", "the demo network", "relu4", zfcuda.models.load_demo),
 )
 
-# What is timed of a method: (network, image [1,3,H,W], case, keyword arguments that make it quick) -> a call.
-METHODS: dict[str, Callable[[nn.Module, Tensor, Case, bool], Run]] = {
-    "maximize": lambda model, image, case, quick: (
-        lambda: zfcuda.maximize(model, f"{case.layer}:1", size=image.shape[-1], **_steps(quick))
+# What is timed of a method: (network, image [1,3,H,W], case, keyword arguments) -> a call.
+METHODS: dict[str, Callable[[nn.Module, Tensor, Case, dict[str, Any]], Run]] = {
+    "maximize": lambda model, image, case, few: partial(
+        zfcuda.maximize, model, f"{case.layer}:1", size=image.shape[-1], **few
     ),
-    "fool": lambda model, image, case, quick: lambda: _public("fool")(model, image, 1, **_steps(quick)),
-    "adversarial": lambda model, image, case, quick: lambda: _public("adversarial")(model, image, **_steps(quick)),
-    "deep_dream": lambda model, image, case, quick: (
-        lambda: _public("deep_dream")(model, image, case.layer, **_steps(quick))
-    ),
-    "invert": lambda model, image, case, quick: lambda: _public("invert")(model, image, case.layer, **_steps(quick)),
+    "fool": lambda model, image, case, few: partial(_public("fool"), model, image, _other(model, image), **few),
+    "adversarial": lambda model, image, case, few: partial(_public("adversarial"), model, image, **few),
+    "deep_dream": lambda model, image, case, few: partial(_public("deep_dream"), model, image, case.layer, **few),
+    "invert": lambda model, image, case, few: partial(_public("invert"), model, image, case.layer, **few),
 }
 
 
@@ -68,7 +67,8 @@ def run(device: torch.device, dtype: torch.dtype, quick: bool) -> Iterator[dict[
             warnings.simplefilter("ignore")  # random weights
             network = case.build().to(device, dtype).eval()
         side = 64 if quick and case.network != "demo" else SIDE
-        image = zoo.picture(seed=0).to(device, dtype)[..., :side, :side]
+        image = network.preprocess(Parts(seed=HELD_OUT_SEED)[0].image)  # type: ignore[operator]
+        image = image.to(device, dtype)[..., :side, :side].contiguous()
         row = None
         with failures.noted(f"{case.title}, nine units"), full_float32():
             row = _nine(case, network, side, device, dtype, quick)
@@ -81,7 +81,8 @@ def run(device: torch.device, dtype: torch.dtype, quick: bool) -> Iterator[dict[
             row = None
             with failures.noted(f"{case.title}, {name}"), full_float32(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of few steps, and of images that excite nothing
-                row = _alone(case.title, name, method(network, image, case, quick), device, dtype, quick, side)
+                call = method(network, image, case, {"steps": 2} if quick else {})
+                row = _alone(case.title, name, call, device, dtype, quick, side)
             if row is not None:
                 print(describe(row), flush=True)
                 yield row
@@ -135,8 +136,7 @@ def _styled(device: torch.device, dtype: torch.dtype, quick: bool) -> dict[str, 
     side = 64 if quick else STYLED
     torch.manual_seed(0)
     network = synthesis.StyleNetwork().to(device, dtype).eval()
-    image = zoo.picture(seed=0).to(device, dtype)
-    image = image.repeat(1, 1, 3, 3)[..., :side, :side].contiguous()
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     times = race({"stylize": lambda: network.stylize(image)}, device, repeats=2 if quick else 9, warmup=1)
     return _row("StyleNetwork", "stylize", side, dtype, times)
 
@@ -146,8 +146,11 @@ def _row(title: str, what: str, side: int, dtype: torch.dtype, times: dict[str, 
     return {"title": title, "what": what, "side": side, "dtype": name, **timed(times), "ratio": {}, "left_out": {}}
 
 
-def _steps(quick: bool) -> dict[str, Any]:
-    return {"steps": 2} if quick else {}
+def _other(model: nn.Module, image: Tensor) -> int:
+    """A class that the network does not say."""
+    with torch.inference_mode():
+        logits = model(image)
+    return (int(logits.argmax()) + 1) % logits.shape[1]
 
 
 def _public(name: str) -> Callable[..., Any]:
