@@ -165,8 +165,8 @@ def diversity(bench: Bench) -> dict[str, Any]:
 
 
 def grey(bench: Bench) -> dict[str, Any]:
-    """Units whose image has no contrast, or does not excite them, though nothing was said."""
-    rows = {}
+    """Units whose image has no contrast, or does not excite them; silent: of layers of which nothing was said."""
+    rows: dict[str, dict[str, Any]] = {}
     for model, layers in ((bench.model, LAYERS), (bench.demo, DEMO_LAYERS)):
         for layer in layers:
             with warnings.catch_warnings(record=True) as said:
@@ -175,15 +175,23 @@ def grey(bench: Bench) -> dict[str, Any]:
             flat = torch.tensor([_contrast(picture) for picture in pictures_of(model, images)]) < _GREY
             values = strongest(_Answering(model), list(images), [layer])[0][layer]
             still = values[range(len(units)), units] <= 0
+            failed = flat | still
             rows[layer] = {
                 "units": len(units),
                 "flat": int(flat.sum()),
                 "not excited": int(still.sum()),
-                "warned": len(said),
+                "failed": int(failed.sum()),
+                "warnings": [str(one.message) for one in said],
             }
-    total = sum(row["units"] for row in rows.values())
-    failed = sum(max(row["flat"], row["not excited"]) for row in rows.values())
-    return {"steps": UNIT_STEPS, "units": total, "failed": failed, "share": round(failed / total, 4), "layers": rows}
+    total, failures = (sum(row[name] for row in rows.values()) for name in ("units", "failed"))
+    return {
+        "steps": UNIT_STEPS,
+        "units": total,
+        "failed": failures,
+        "share": round(failures / total, 4),
+        "silent": sum(row["failed"] for row in rows.values() if not row["warnings"]),
+        "layers": rows,
+    }
 
 
 PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {

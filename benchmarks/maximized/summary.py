@@ -48,7 +48,10 @@ def sentences(result: dict[str, Any]) -> list[str]:
         )
     if "grey" in result:
         row = result["grey"]
-        said.append(f"Of {row['units']} units {row['failed']} get a grey image or one that does not excite them")
+        said.append(
+            f"Of {row['units']} units {row['failed']} get a grey image or one that does not excite them, "
+            f"{row['silent']} of these without a warning"
+        )
     return said
 
 
