@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import random
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 SETTINGS = ("notebook", "defaults")
 _MEAN, _DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 _SEED = 17  # the notebook's
+_library: torch.library.Library | None = None  # lives as long as what is defined in it
 
 
 def missing() -> str:
@@ -28,10 +30,26 @@ def missing() -> str:
     return ", ".join(absent)
 
 
+def _import_torchvision() -> None:
+    """Imports it, also where its compiled operators are of another build: its transforms, which are needed, are not
+    among them."""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        global _library
+        _library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):  # which it gives shapes of results to
+            _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        importlib.import_module("torchvision")
+
+
 class Opponent:
     """Makes images of classes with one of SETTINGS, of the network's own size."""
 
     def __init__(self, model: Any, setting: str) -> None:
+        _import_torchvision()
         self._package: Any = importlib.import_module("dreamlens")
         self._size, self._setting = model.preprocess.size, setting
         own = model.preprocess
