@@ -14,9 +14,11 @@ from zfcuda.cli import (
     convert,
     dead,
     demo,
+    dream,
     embed,
     explain,
     filters,
+    invert,
     layers,
     maximize,
     patches,
@@ -30,7 +32,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize,),
+    *(maximize, dream, invert),
     *(layers, summary, convert, backend),
 )
 
