@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
     from zfcuda.synthesis.adversarial import adversarial
+    from zfcuda.synthesis.deep_dream import deep_dream
     from zfcuda.synthesis.fool import fool
+    from zfcuda.synthesis.invert import invert
     from zfcuda.synthesis.maximize import maximize
     from zfcuda.synthesis.texture import texture
 
@@ -51,6 +53,7 @@ __all__ = [
     "completeness_gap",
     "data",
     "dead_units",
+    "deep_dream",
     "embed",
     "explain",
     "faithfulness",
@@ -60,6 +63,7 @@ __all__ = [
     "gradient",
     "guided_backprop",
     "integrated_gradients",
+    "invert",
     "maximize",
     "models",
     "mosaic",
@@ -91,6 +95,7 @@ _HOMES = {
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "dead_units": "zfcuda.features.dead_units",
+    "deep_dream": "zfcuda.synthesis.deep_dream",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
@@ -100,6 +105,7 @@ _HOMES = {
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
+    "invert": "zfcuda.synthesis.invert",
     "maximize": "zfcuda.synthesis.maximize",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",

@@ -14,10 +14,12 @@ from zfcuda.cli import (
     convert,
     dead,
     demo,
+    dream,
     embed,
     explain,
     filters,
     fool,
+    invert,
     layers,
     maximize,
     patches,
@@ -33,7 +35,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize, fool, texture, style),
+    *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )
 
