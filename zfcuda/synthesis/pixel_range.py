@@ -93,7 +93,7 @@ class PixelRange:
         return low + (high - low) * values
 
     def span(self, images: Tensor) -> Tensor:
-        """How far high is above low, [C,1,1] or [C,H,W]; without limits, as in :meth:`unit`, by the images' own values."""
+        """How far high is above low, [C,1,1] or [C,H,W]; without limits, by the images' own values, as in unit."""
         if self.low is None or self.high is None:
             low, high = images.aminmax()
             return (high - low).reshape(1, 1, 1)
@@ -107,6 +107,24 @@ class PixelRange:
             return (images - low) / (high - low).clamp_min(1e-12)
         low, high = reversed(ends) if self.inverted else ends
         return (images - low) / (high - low)
+
+    def image(self, picture: Picture) -> Tensor:
+        """A picture in its full size as an image [1,C,H,W], float32, not scaled and not cut.
+
+        Args:
+            picture: a PIL picture, a path or an array uint8 [H,W,C].
+
+        Raises:
+            TypeError, ValueError: it is none that can be read; the range is not known.
+        """
+        if self.low is None:
+            raise ValueError(
+                "image: expected a Tensor, since the model has no .preprocess that says what its pixels are, got a "
+                "picture"
+            )
+        shown = as_picture(picture, "image").convert("L" if len(self.low) == 1 else "RGB")
+        pixels = torch.from_numpy(np.atleast_3d(np.array(shown))).permute(2, 0, 1)[None].float() / 255
+        return self.of_unit(pixels.flip(1) if self.reversed else pixels)
 
     def image(self, picture: Picture) -> Tensor:
         """A picture in its full size as an image [1,C,H,W], float32, not scaled and not cut.

@@ -1,4 +1,4 @@
-"""An objective of an image of any size, looked at tile by tile: it takes the memory of one tile, however large it is."""
+"""An objective of an image of any size, looked at tile by tile, in the memory of one tile."""
 
 from __future__ import annotations
 
