@@ -126,24 +126,6 @@ class PixelRange:
         pixels = torch.from_numpy(np.atleast_3d(np.array(shown))).permute(2, 0, 1)[None].float() / 255
         return self.of_unit(pixels.flip(1) if self.reversed else pixels)
 
-    def image(self, picture: Picture) -> Tensor:
-        """A picture in its full size as an image [1,C,H,W], float32, not scaled and not cut.
-
-        Args:
-            picture: a PIL picture, a path or an array uint8 [H,W,C].
-
-        Raises:
-            TypeError, ValueError: it is none that can be read; the range is not known.
-        """
-        if self.low is None:
-            raise ValueError(
-                "image: expected a Tensor, since the model has no .preprocess that says what its pixels are, got a "
-                "picture"
-            )
-        shown = as_picture(picture, "image").convert("L" if len(self.low) == 1 else "RGB")
-        pixels = torch.from_numpy(np.atleast_3d(np.array(shown))).permute(2, 0, 1)[None].float() / 255
-        return self.of_unit(pixels.flip(1) if self.reversed else pixels)
-
     def picture(self, image: Tensor) -> Image.Image:
         """An image [C,H,W] as people see it, each value rounded to the nearest of 256."""
         values = self.unit(image.detach().float()[None])[0]
