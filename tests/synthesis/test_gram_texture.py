@@ -53,5 +53,5 @@ def test_bad_input_is_named() -> None:
         gram_texture(sample, (20, 20), vectors, ["4"], 0)
     bare = network()
     del bare.preprocess
-    with pytest.raises(ValueError, match="no .preprocess"):
+    with pytest.raises(ValueError, match=r"no \.preprocess"):
         gram_texture(sample, (20, 20), bare, None, 0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.priors import Regularizers
 
 
 class Parameterization(Protocol):
@@ -35,10 +36,11 @@ class Pixels:
 
     Args:
         start: [N,C,H,W].
+        regularizers: what is done to them after each step.
     """
 
-    def __init__(self, start: Tensor, pixel_range: PixelRange) -> None:
-        self._range = pixel_range
+    def __init__(self, start: Tensor, pixel_range: PixelRange, regularizers: Regularizers | None = None) -> None:
+        self._range, self._regularizers, self._step = pixel_range, regularizers, 0
         self._pixels = pixel_range.clamp(start.detach().float().clone()).requires_grad_()
         self.parameters = [self._pixels]
 
@@ -46,7 +48,11 @@ class Pixels:
         return self._pixels
 
     def project(self) -> None:
-        self._pixels.copy_(self._range.clamp(self._pixels))
+        pixels: Tensor = self._pixels
+        if self._regularizers is not None:
+            pixels = self._regularizers(pixels, self._pixels.grad, self._step)
+            self._step += 1
+        self._pixels.copy_(self._range.clamp(pixels))
 
 
 class Fourier:
