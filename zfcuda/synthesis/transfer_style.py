@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,9 @@ from zfcuda.synthesis.style_choice import style_choice
 from zfcuda.synthesis.watched import checked_names, watching
 
 STYLE_WEIGHT = 1000.0
-STEPS = 150
+STEPS = 100
+_COARSEST = 96  # pixels of the short side, where it begins
+_LEVELS = 3
 
 
 def transfer_style(
@@ -45,7 +48,8 @@ def transfer_style(
 ) -> Tensor:
     """An image with the content of one and the style of another.
 
-    It begins as the content, and L-BFGS changes its spectrum, in colours without correlation, until
+    It begins as the content, on a small scale, where large strokes come from; the change goes on to the next scale,
+    twice as large. L-BFGS changes the spectrum, in colours without correlation, until
 
         content_weight * |F - P|^2 / |P|^2  +  style_weight * mean over style layers of |G - A|^2 / |A|^2
 
@@ -64,14 +68,14 @@ def transfer_style(
         style: the same; it may have another size.
         content_layer: the name of the layer that tells content. None: the last rectifier whose map has an eighth of the
             image's sides, or nearly.
-        style_layers: names of layers that give maps, or how much each weighs. None: the last rectifier of each size of
+        style_layers: names of layers that give maps, or how much each weighs. None: the first rectifier of each size of
             map, down to a sixteenth of the sides.
         content_weight, style_weight: how much each matters; 0 for not at all.
         style_size: how long the short side of the style is made, in pixels: small for fine strokes, large for coarse
             ones. None: as the content's.
         limits: (low, high), each a number or [C], what pixels can be; None: what the model's preprocess makes of black
             and white, and no limit where it has none.
-        steps: how many, at most.
+        steps: on each scale.
         progress: whether there is a bar.
 
     Returns:
@@ -128,17 +132,48 @@ def transferred(
         chosen, others = style_choice(inner, shown)
         content_layer = chosen if content_layer is None else content_layer
         style_layers = others if style_layers is None else style_layers
-    weights = dict(style_layers) if isinstance(style_layers, Mapping) else None
     if isinstance(style_layers, str) or not style_layers:
         raise TypeError(f"style_layers: expected names of layers, got {style_layers!r}")
+    weights = dict(style_layers) if isinstance(style_layers, Mapping) else None
     [layer] = checked_names(inner, [content_layer], model)
-    wanted = in_style_of(grams(model, manner, tuple(style_layers)), weights) * of_style
-    code = _code(inner, shown, layer)
-    size = float(code.float().square().mean()) or 1.0
-    wanted = wanted + as_content_of(layer, code) * (of_content / size)
-    image = Fourier(tuple(shown.shape), Dice(0, 1, shown.device), pixel_range, contrast=0.0, exponent=0.5)
-    image.start_at(pixel_range.clamp(shown.float()))
-    return optimise(inner, wanted, image, steps=steps, stepper=LBFGS(history=20), progress=progress)
+    change: Tensor | None = None
+    made: Optimised | None = None
+    for level in reversed(range(_levels(shown, manner))):
+        here, of_manner = _shrunk(shown, level), _shrunk(manner, level)
+        wanted = in_style_of(grams(inner, of_manner, tuple(style_layers)), weights) * of_style
+        code = _code(inner, here, layer)
+        size = float(code.float().square().mean()) or 1.0
+        wanted = wanted + as_content_of(layer, code) * (of_content / size)
+        base = pixel_range.clamp(here.float())
+        image = Fourier(tuple(here.shape), Dice(0, 1, here.device), pixel_range, contrast=0.0, exponent=0.5)
+        image.start_at(base if change is None else pixel_range.clamp(base + scaled(change, _sides_of(base))))
+        described = "{1} x {0}".format(*_sides_of(here))
+        stepper = LBFGS(history=20)
+        made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+        change = made.images - base
+        if made.stopped:
+            break
+    assert made is not None and change is not None
+    full = shown.float()
+    if made.images.shape != full.shape:
+        made = replace(made, images=pixel_range.clamp(full + scaled(change, _sides_of(full))))
+    return made
+
+
+def _levels(content: Tensor, style: Tensor) -> int:
+    """How many sizes it is drawn in, each half as large as the one before."""
+    short = min(*_sides_of(content), *_sides_of(style))
+    return min(_LEVELS, 1 + int(math.log2(max(1.0, short / _COARSEST))))
+
+
+def _shrunk(images: Tensor, level: int) -> Tensor:
+    """Images with sides 2**level times as short, rounded up."""
+    high, wide = _sides_of(images)
+    return scaled(images.float(), (math.ceil(high / 2**level), math.ceil(wide / 2**level))).to(images.dtype)
+
+
+def _sides_of(images: Tensor) -> tuple[int, int]:
+    return images.shape[2], images.shape[3]
 
 
 @torch.no_grad()

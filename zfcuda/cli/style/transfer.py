@@ -47,7 +47,9 @@ def add(verbs: Verbs) -> None:
         metavar="LAYER,...",
         help="the layers that tell style, with commas between them (default: by the sizes)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="how many steps (default: 150)")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="how many steps on each of up to three scales (default: 100)"
+    )
     add_making(parser, "out/style", cut=False)
     parser.set_defaults(run=_run)
 
