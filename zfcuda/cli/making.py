@@ -54,17 +54,18 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
-def add_making(parser: argparse.ArgumentParser, out: str) -> None:
+def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True) -> None:
     """--model, --weights, --out, --seed, --device and the options of preprocessing.
 
     Args:
         out: the folder where none is named.
+        cut: as :func:`add_preprocessing` takes it.
     """
     add_model(parser)
     parser.add_argument("--out", default=out, metavar="DIR", help="where the pictures go (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
-    add_preprocessing(parser)
+    add_preprocessing(parser, cut=cut)
 
 
 @contextmanager
