@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,23 @@ def test_bad_input(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_sizes(size: Any) -> None:
     with pytest.raises(ValueError, match=r"size: expected \(width, height\), two positive integers, got"):
         zfcuda.texture(picture(20, 20), size)
+
+
+def test_gram_is_asked_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gives what it gives in "RGB", with why it ended."""
+    asked: list[Any] = []
+    stop = KeyboardInterrupt()
+
+    def gram_textured(*arguments: Any, **options: Any) -> Any:
+        asked.append((*arguments, options))
+        return SimpleNamespace(picture=Image.new("L", (8, 6), 7), stopped="so", interrupted=stop)
+
+    name = "zfcuda.synthesis.gram_texture"
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(gram_textured=gram_textured))
+    sample = picture(20, 20)
+    made = textured(sample, (8, 6), method="gram", model=NET, layers=["0"], seed=4, progress=True)
+    assert asked == [(sample, (8, 6), NET, ["0"], 4, {"progress": True})]
+    assert made.picture.getcolors() == [(48, (7, 7, 7))] and (made.stopped, made.interrupted) == ("so", stop)
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
