@@ -74,4 +74,4 @@ def test_ctrl_c_writes_the_picture_so_far(
     monkeypatch.setattr(tree_texture.Level, "choose", interrupted)
     assert cli.main(["texture", str(sample), "--size", "18x11", "--out", str(tmp_path / "out"), *NO_TREE]) == 130
     assert Image.open(tmp_path / "out" / "some_stones_exhaustive.png").size == (18, 11)
-    assert "the picture so far" in capsys.readouterr().err
+    assert f"interrupted: {tmp_path}/out/some_stones_exhaustive.png is the picture so far" in capsys.readouterr().err
