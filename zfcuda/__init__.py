@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
     from zfcuda.synthesis.adversarial import adversarial
+    from zfcuda.synthesis.deep_dream import deep_dream
     from zfcuda.synthesis.fool import fool
+    from zfcuda.synthesis.invert import invert
     from zfcuda.synthesis.maximize import maximize
+    from zfcuda.synthesis.texture import texture
 
 __all__ = [
     "Codes",
@@ -50,6 +53,7 @@ __all__ = [
     "completeness_gap",
     "data",
     "dead_units",
+    "deep_dream",
     "embed",
     "explain",
     "faithfulness",
@@ -59,6 +63,7 @@ __all__ = [
     "gradient",
     "guided_backprop",
     "integrated_gradients",
+    "invert",
     "maximize",
     "models",
     "mosaic",
@@ -72,6 +77,7 @@ __all__ = [
     "smooth_grad",
     "strongest_patches",
     "synthesis",
+    "texture",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -89,6 +95,7 @@ _HOMES = {
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "dead_units": "zfcuda.features.dead_units",
+    "deep_dream": "zfcuda.synthesis.deep_dream",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
@@ -98,6 +105,7 @@ _HOMES = {
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
+    "invert": "zfcuda.synthesis.invert",
     "maximize": "zfcuda.synthesis.maximize",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
@@ -111,6 +119,7 @@ _HOMES = {
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
+    "texture": "zfcuda.synthesis.texture",
 }
 
 
