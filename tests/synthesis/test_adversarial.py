@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -255,6 +256,33 @@ def test_what_is_rounded_is_what_a_png_says(norm: str, tmp_path: Path) -> None:
         assert changed.abs().max() > 0.999
 
 
+class Negative:
+    """A preprocess for which black is the highest value."""
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        return 1 - torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+MEAN = torch.randint(0, 256, (3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize(
+    "preprocess", [Negative(), Preprocess(6, 8, mean_image=MEAN)], ids=["negative", "mean picture"]
+)
+def test_other_preprocesses(preprocess: Any, norm: str) -> None:
+    model = linear()
+    model.preprocess = preprocess
+    start = picture(2) if isinstance(preprocess, Negative) else picture(2, 8)
+    made = zfcuda.adversarial(model, start, norm=norm, rounded=True)
+    pixels = PixelRange.of(model)
+    before, after = (np.array(pixels.picture(image)).astype(int) for image in (preprocess(start)[0], made.image[0]))
+    change = after - before
+    assert abs(change).max() == 4 if norm == "inf" else 0.5 < (change**2).mean() <= 1
+    values = 255 * pixels.unit(made.image)
+    torch.testing.assert_close(values, values.round(), rtol=0, atol=2e-3)
+
+
 def test_the_smallest_of_rounded_ones_is_whole() -> None:
     model = with_preprocess()
     made = zfcuda.adversarial(model, picture(1), method="fgsm", epsilon="smallest", rounded=True)
@@ -281,8 +309,8 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "seed": ({"seed": "a"}, TypeError, "seed: expected an integer"),
     "class": ({"target": 2}, ValueError, "target: the model has classes 0 to 1, got 2"),
     "callable": ({"target": lambda scores: scores[:, 0]}, TypeError, "target: expected a class index or name"),
-    "limits": ({"limits": (0.0, 0.5)}, ValueError, "image: expected values within the limits.*0 to 0.5, got"),
-    "reversed": ({"limits": (1.0, 0.0)}, ValueError, "limits: expected every low below its high"),
+    "limits": ({"limits": (0.0, 0.5)}, ValueError, "image: expected values within the limits of the channels, 0/0/0 to 0.5/0.5/0.5, got"),
+    "reversed": ({"limits": (1.0, 0.0)}, ValueError, "limits: expected .*every low below its high"),
     "rounded": ({"rounded": True}, ValueError, "rounded: expected a model with a .preprocess, or limits"),
     "several": ({"image": torch.zeros(2, *SHAPE)}, ValueError, "got 2 of them; zfcuda.synthesis.adversaries"),
     "list": ({"image": [IMAGE]}, ValueError, "image: expected .* or one picture, got 1 of them"),
