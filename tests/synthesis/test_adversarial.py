@@ -309,7 +309,11 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "seed": ({"seed": "a"}, TypeError, "seed: expected an integer"),
     "class": ({"target": 2}, ValueError, "target: the model has classes 0 to 1, got 2"),
     "callable": ({"target": lambda scores: scores[:, 0]}, TypeError, "target: expected a class index or name"),
-    "limits": ({"limits": (0.0, 0.5)}, ValueError, "image: expected values within the limits of the channels, 0/0/0 to 0.5/0.5/0.5, got"),
+    "limits": (
+        {"limits": (0.0, 0.5)},
+        ValueError,
+        "image: expected values within the limits of the channels, 0/0/0 to 0.5/0.5/0.5, got",
+    ),
     "reversed": ({"limits": (1.0, 0.0)}, ValueError, "limits: expected .*every low below its high"),
     "rounded": ({"rounded": True}, ValueError, "rounded: expected a model with a .preprocess, or limits"),
     "several": ({"image": torch.zeros(2, *SHAPE)}, ValueError, "got 2 of them; zfcuda.synthesis.adversaries"),
