@@ -68,8 +68,9 @@ def test_the_file_that_is_written_is_what_is_said(
 
 
 def test_up_to_a_class_and_the_smallest(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codes = [run(here, tmp_path, "--method", "ascend", "--target", str(i), "--steps", "300") for i in range(3)]
+    codes = [run(here, tmp_path, "--target", str(i), "--steps", "300") for i in range(3)]
     said = capsys.readouterr()
+    assert said.out.count("; ascend, ") == 2
     assert sorted(codes) == [0, 0, 2] and said.err.count("says already") == 1
     assert said.out.count("after:") == 2 and "not fooled" not in said.out
     assert run(here, tmp_path, "--smallest") == 0
