@@ -15,8 +15,6 @@ from zfcuda import cli
 from zfcuda.models.architectures.lenet import lenet5
 from zfcuda.synthesis import maximize as module
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -67,7 +65,6 @@ def test_what_is_refused_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_picture_so_far_is_written(
     number: int,
