@@ -65,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
             for file in setting.write({each: sheet(made.images, setting.pixel_range)}):
                 print(file, flush=True)
-            if setting.animation and not made.interrupted:
+            if setting.animation:
                 print(setting.animation, flush=True)
             _tell(each, made, setting)
             passed_on(made)

@@ -179,7 +179,7 @@ def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Pa
 def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
     noise = 0.05 * dice.normal(*shape[1:])
     start = noise if pixel_range.low is None else pixel_range.of_unit(0.5 + noise)
-    return Pixels(start, pixel_range, Regularizers(decay=0.01, blur=1.0, blur_every=4))
+    return Pixels(start, pixel_range, Regularizers(decay=0.002, blur=1.0, blur_every=4))
 
 
 def _width(pixel_range: PixelRange) -> float:
@@ -193,7 +193,7 @@ def _width(pixel_range: PixelRange) -> float:
 
 _KINDS = {
     "fourier": _Kind(_spectrum, lambda _: Adam(0.05), lambda wanted, _: wanted),
-    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.01 * _width(pixel_range)), lambda wanted, _: wanted),
+    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.03 * _width(pixel_range)), lambda wanted, _: wanted),
 }
 
 
