@@ -58,7 +58,7 @@ def add(verbs: Verbs) -> None:
         metavar="N",
         help="longest side that the network is shown at once, which is what memory depends on (default: %(default)s)",
     )
-    add_making(parser, "out/dream", cut=False)
+    add_making(parser, "out/dream", cut=False, animation=True)
     parser.set_defaults(run=_run)
 
 
