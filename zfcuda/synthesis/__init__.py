@@ -1,5 +1,7 @@
 """Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
 
+from zfcuda.synthesis.inversions import FromLayer, Survival, inversions
+from zfcuda.synthesis.invert import Inversion
 from zfcuda.synthesis.objectives import (
     Objective,
     content,
@@ -13,10 +15,14 @@ from zfcuda.synthesis.objectives import (
 from zfcuda.synthesis.optimise import Optimised, optimise
 
 __all__ = [
+    "FromLayer",
+    "Inversion",
     "Objective",
     "Optimised",
+    "Survival",
     "content",
     "direction",
+    "inversions",
     "l2",
     "layer",
     "logit",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import module_of
+from zfcuda.autograd import leaf_of, module_of, no_gradient
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content
@@ -95,7 +95,7 @@ def invert(
     inner = module_of(model)
     (name,) = checked_names(inner, (layer,), model)
     given = checked_image(image, inner)
-    code0 = code_of(inner, given, name)
+    code0 = code_of(inner, given, name, needed=True)
     size = float(code0.square().mean())
     if not math.isfinite(size):
         raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
@@ -108,21 +108,28 @@ def invert(
         if weight:
             wanted = wanted - weight * prior(pixel_range, start)
     made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
-    found = made.images.to(given.dtype)
+    found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
     code = code_of(inner, found, name)
     error = float((code - code0).norm() / code0.norm())
     return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+def code_of(model: nn.Module, image: Tensor, layer: str, needed: bool = False) -> Tensor:
     """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
 
     Args:
         model: unwrapped.
         layer: by the model's own name.
+        needed: whether it has to depend on the image by gradients.
+
+    Raises:
+        ValueError: it does not; or the layer does not take the image, or gives no map and no vector.
     """
-    with watching(model, (layer,), logits=False) as watched, torch.no_grad():
-        code = watched(image).layers[layer].detach().clone()
+    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(needed):
+        found = watched(leaf_of(image) if needed else image).layers[layer]
+        if needed and not found.requires_grad:
+            raise no_gradient(model, image, f"layer: {layer!r}")
+        code = found.detach().clone()
     return code.float() if code.dtype.itemsize < 4 else code
 
 
