@@ -85,7 +85,7 @@ SIGNATURES = {
     "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
-    "seed=0, progress=False)",
+    "seed=0, progress=False, animation=None)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

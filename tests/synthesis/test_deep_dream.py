@@ -41,7 +41,7 @@ def test_the_layer_says_more_afterwards() -> None:
     found = dreamed(model, image, "3", octaves=2, steps=4, jitter=2, limits=(0, 1))
     before, after = (zfcuda.activations(model, each, ["3"])["3"].square().mean() for each in (image, found.images))
     assert after > 1.05 * before and found.values.shape == (8, 1) and found.stopped == ""
-    assert 0 <= float(found.images.min()) and float(found.images.max()) <= 1
+    assert float(found.images.min()) >= 0 and float(found.images.max()) <= 1
 
 
 @pytest.mark.parametrize("size", [(31, 57), (8, 8), (64, 19)])
@@ -112,7 +112,7 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
     [
         ({"layer": "conv9"}, "'conv9'"),
         ({"layer": "3:9"}, "unit: layer '3' has units 0 to 4, got 9"),
-        ({"layer": 3.5}, "objective: expected an integer, got 3.5"),
+        ({"layer": 3.5}, "objective: expected a string, a class index"),
         ({"octaves": 0}, "octaves: expected at least 1, got 0"),
         ({"octaves": 1.5}, "octaves: expected an integer, got 1.5"),
         ({"octave_scale": 1}, "octave_scale: expected a number above 1, got 1"),
@@ -121,7 +121,7 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
         ({"jitter": -1}, "jitter: expected at least 0, got -1"),
         ({"rate": 0}, "rate: expected a number above 0, got 0"),
         ({"tile": 0}, "tile: expected at least 1, got 0"),
-        ({"limits": (1, 0)}, "limits: expected every low below its high"),
+        ({"limits": (1, 0)}, "limits: expected"),
         ({"image": torch.rand(2, 3, 9, 9)}, "image: expected"),
         ({"image": torch.zeros(1, 3, 9, 9)}, "image: expected more than one value"),
         ({"image": torch.rand(1, 4, 9, 9)}, "image"),

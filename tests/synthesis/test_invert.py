@@ -1,4 +1,4 @@
-"""Inversion: an orthogonal layer gives the image itself, priors choose, and every mistake is one line before the work."""
+"""Inversion: an orthogonal layer gives the image itself, priors choose, every mistake is one line before the work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_within_limits_too_where_pixels_are_black_and_white() -> None:
     model.preprocess = zfcuda.Preprocess(12, 12, (0.5,) * 3, (0.5,) * 3)  # type: ignore[assignment]
     image = torch.randn(1, 3, 12, 12).clamp(-1, 1)
     found = zfcuda.invert(model, image, "0", tv=0, steps=100)
-    assert found.error < 1e-4 and -1 <= float(found.image.min()) and float(found.image.max()) <= 1
+    assert found.error < 1e-4 and float(found.image.min()) >= -1 and float(found.image.max()) <= 1
 
 
 def test_the_error_is_what_it_says() -> None:

@@ -27,7 +27,9 @@ def add_preprocessing(parser: argparse.ArgumentParser, *, cut: bool = True) -> N
         group.add_argument(
             "--size", type=_sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre"
         )
-        group.add_argument("--short-side", type=_side, metavar="N", help="length that the short side is scaled to before")
+        group.add_argument(
+            "--short-side", type=_side, metavar="N", help="length that the short side is scaled to before"
+        )
         group.add_argument("--interpolation", metavar="NAME", help="how it is scaled: bicubic, bilinear, lanczos, ...")
     group.add_argument(
         "--preprocess",

@@ -20,8 +20,8 @@ from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import Ascent
-from zfcuda.synthesis.tiles import Tiling, tiled
-from zfcuda.synthesis.watched import Watched, checked_names, watching
+from zfcuda.synthesis.tiles import Look, Tiling, tiled
+from zfcuda.synthesis.watched import called_names, watching
 
 
 def deep_dream(
@@ -117,8 +117,8 @@ def dreamed(
     if not 0 < rate < float("inf"):
         raise ValueError(f"rate: expected a number above 0, got {rate:g}")
     inner = module_of(model)
-    wanted = objective_of(layer, inner)
-    names = checked_names(inner, wanted.layers, model)
+    wanted = objective_of(layer, model)
+    called = called_names(inner, wanted.layers, model)
     pixel_range = PixelRange.of(inner, limits)
     if isinstance(image, PICTURES):
         start = pixel_range.image(image).to(example_image(inner, (1, 1, 1)).device)
@@ -131,16 +131,17 @@ def dreamed(
     if not change > 0:
         raise ValueError("image: expected more than one value, since its range is the scale of a step (or limits)")
     dice = Dice(seed, 1, start.device)
-    with watching(inner, names, logits=wanted.logits) as watched:
-        sizes = _sizes(watched, inner, wanted, start, octaves, octave_scale, tile)
+    with watching(inner, tuple(dict.fromkeys(called.values())), logits=wanted.logits) as watched:
+        look = Look(watched, inner, wanted, called)
+        sizes = _sizes(look, start, octaves, octave_scale, tile)
         detail = torch.zeros_like(start)
         values = []
         for number_of, size in enumerate(sizes):
             base = _resized(start, size)
-            tiling = Tiling.of(inner, wanted, base, tile)
+            tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
             made = optimise(
                 inner,
-                tiled(watched, inner, wanted, tiling, dice, jitter),
+                tiled(look, tiling, dice, jitter),
                 Pixels(base + _resized(detail, size), pixel_range),
                 steps=steps,
                 stepper=Ascent(change),
@@ -155,9 +156,7 @@ def dreamed(
     return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
 
 
-def _sizes(
-    watched: Watched, model: nn.Module, objective: Objective, start: Tensor, octaves: int, scale: float, tile: int
-) -> list[tuple[int, int]]:
+def _sizes(look: Look, start: Tensor, octaves: int, scale: float, tile: int) -> list[tuple[int, int]]:
     """The sizes of octaves, smallest first, without those that the network cannot take.
 
     Raises:
@@ -165,13 +164,13 @@ def _sizes(
     """
     high, wide = start.shape[2:]
     sizes = [(high, wide)]
-    _try(watched, model, objective, start, (min(high, tile), min(wide, tile)))
+    _try(look, start, (min(high, tile), min(wide, tile)))
     for octave in range(1, octaves):
         size = (round(high / scale**octave), round(wide / scale**octave))
         try:
             if min(size) < 1:
                 raise ValueError("there is no pixel left")
-            _try(watched, model, objective, start, (min(size[0], tile), min(size[1], tile)))
+            _try(look, start, (min(size[0], tile), min(size[1], tile)))
         except ValueError as error:
             warnings.warn(
                 f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}",
@@ -182,11 +181,10 @@ def _sizes(
     return sizes
 
 
-def _try(watched: Watched, model: nn.Module, objective: Objective, start: Tensor, size: tuple[int, int]) -> None:
+def _try(look: Look, start: Tensor, size: tuple[int, int]) -> None:
     """Asks an objective once, of an image of that size."""
     with torch.no_grad():
-        image = start[:, :, : size[0], : size[1]]
-        objective.value(watched(image.to(image_dtypes(model)[0]), of=image))
+        look(start[:, :, : size[0], : size[1]], 0)
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -55,7 +55,7 @@ def inversions(
     layers: Sequence[str],
     *,
     steps: int = 400,
-    tv: float = 1.0,
+    tv: float = 3.0,
     seed: int = 0,
     grid: int = 4,
     norm: float | None = None,
@@ -87,9 +87,7 @@ def inversions(
     pixel_range = PixelRange.of(inner, limits).to(given)
     found = []
     for layer in layers:
-        made = invert(
-            model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress
-        )
+        made = invert(model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress)
         original, image_now = (pixel_range.unit(each.float()) for each in (given, made.image))
         found.append(FromLayer(made, survival(original, image_now, made.code0, made.code, grid)))
         if made.interrupted is not None:
@@ -167,9 +165,7 @@ def _correlation(part: Tensor, within: Tensor) -> Tensor:
     wanted, places = (part - part.mean()).double(), (within - within.mean()).double()
     spectrum = torch.fft.rfft2(places) * torch.fft.rfft2(wanted, s=shape).conj()
     products = torch.fft.irfft2(spectrum, s=shape)[: shape[0] - part.shape[0] + 1, : shape[1] - part.shape[1] + 1]
-    mean, square = (
-        F.avg_pool2d(each[None, None], tuple(part.shape), 1)[0, 0] for each in (places, places.square())
-    )
+    mean, square = (F.avg_pool2d(each[None, None], tuple(part.shape), 1)[0, 0] for each in (places, places.square()))
     spread = ((square - mean.square()).clamp_min(0) * size).sqrt() * wanted.norm()
     return torch.where(spread > 1e-9, products / spread.clamp_min(1e-9), torch.zeros_like(products)).float()
 

@@ -63,8 +63,8 @@ class LBFGS:
             lr=1.0,
             max_iter=self.inner,
             history_size=self.history,
-            # Without room for a line search it stays where a first try is worse, and tries the same for ever. Who runs the
-            # loop says when it is enough.
+            # Without room for a line search it stays where a first try is worse, and tries the same for ever. Who runs
+            # the loop says when it is enough.
             max_eval=_LINE_SEARCH * self.inner,
             tolerance_grad=0.0,
             tolerance_change=1e-12,
