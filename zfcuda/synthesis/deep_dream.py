@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from zfcuda.autograd import module_of
 from zfcuda.data.pictures import PICTURES
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.network.example import example_image, image_dtypes
+from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
@@ -37,6 +39,7 @@ def deep_dream(
     rate: float = 1.5,
     tile: int = 512,
     limits: Any = None,
+    animation: Any = None,
     progress: bool = False,
 ) -> Tensor:
     """A picture in which a layer sees more of what it sees in it already.
@@ -65,6 +68,7 @@ def deep_dream(
         tile: the longest side that the network is shown at once, in pixels.
         limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
             white pixels, else none, and `rate` is of the range of the image's own values.
+        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none.
         progress: whether there is a bar.
 
     Returns:
@@ -86,6 +90,7 @@ def deep_dream(
         rate=rate,
         tile=tile,
         limits=limits,
+        animation=animation,
         progress=progress,
     ).images
 
@@ -104,6 +109,7 @@ def dreamed(
     rate: float = 1.5,
     tile: int = 512,
     limits: Any = None,
+    animation: Any = None,
     progress: bool = False,
 ) -> Optimised:
     """The same with what the objective said, octave by octave, and why it ended; the arguments are deep_dream's."""
@@ -134,9 +140,12 @@ def dreamed(
     with watching(inner, tuple(dict.fromkeys(called.values())), logits=wanted.logits) as watched:
         look = Look(watched, inner, wanted, called)
         sizes = _sizes(look, start, octaves, octave_scale, tile)
+        film = None
+        if animation is not None:
+            film = Animation(animation, steps=steps * len(sizes), picture=lambda images: pixel_range.picture(images[0]))
         detail = torch.zeros_like(start)
-        values = []
-        for number_of, size in enumerate(sizes):
+        values: list[Tensor] = []
+        for octave, size in enumerate(sizes):
             base = _resized(start, size)
             tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
             made = optimise(
@@ -145,7 +154,8 @@ def dreamed(
                 Pixels(base + _resized(detail, size), pixel_range),
                 steps=steps,
                 stepper=Ascent(change),
-                described=f"octave {number_of + 1} of {len(sizes)}",
+                after=None if film is None else partial(_shoot, film, steps * octave),
+                described=f"octave {octave + 1} of {len(sizes)}",
                 progress=progress,
             )
             detail = made.images - base
@@ -153,7 +163,14 @@ def dreamed(
             if made.stopped:
                 break
     whole = pixel_range.clamp(start + _resized(detail, sizes[-1]))
+    if film is not None:
+        film.write(whole)
     return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
+
+
+def _shoot(film: Animation, before: int, step: int, images: Tensor, said: Tensor) -> None:
+    """Shows a film a step of an octave, so many steps after the first one began."""
+    film(before + step, images)
 
 
 def _sizes(look: Look, start: Tensor, octaves: int, scale: float, tile: int) -> list[tuple[int, int]]:
