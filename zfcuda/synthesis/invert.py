@@ -96,15 +96,10 @@ def invert(
     inner = module_of(model)
     (name,) = checked_names(inner, (layer,), model)
     given = checked_image(image, inner)
-    code0 = code_of(inner, given, name, needed=True)
-    size = float(code0.square().mean())
-    if not math.isfinite(size):
-        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
-    if size == 0:
-        raise ValueError(f"layer: {layer!r} is zero for this image, and every image that it is zero for is the same")
+    code0 = checked_code(inner, given, name)
     start = given.float()
     pixel_range = PixelRange.of(inner, limits).to(start)
-    wanted = (1 / size) * content(name, code0)
+    wanted = (1 / float(code0.square().mean())) * content(name, code0)
     for weight, prior in ((tv, _roughness), (norm, _brightness)):
         if weight:
             wanted = wanted - weight * prior(_of_unit(pixel_range, start))
@@ -115,23 +110,35 @@ def invert(
     return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str, needed: bool = False) -> Tensor:
+def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """The same as code_of, of a layer that can be inverted.
+
+    Raises:
+        ValueError: it does not depend on the image by gradients, or is zero or not finite for it; the layer does not
+            take the image, or gives no map and no vector.
+    """
+    code = code_of(model, image, layer, gradients=True)
+    if not code.requires_grad:
+        raise no_gradient(model, image, f"layer: {layer!r}")
+    size = float(code.detach().square().mean())
+    if not math.isfinite(size):
+        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
+    if size == 0:
+        raise ValueError(f"layer: {layer!r} is zero for this image, as for many others: there is nothing to invert")
+    return code.detach()
+
+
+def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
     """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
 
     Args:
         model: unwrapped.
         layer: by the model's own name.
-        needed: whether it has to depend on the image by gradients.
-
-    Raises:
-        ValueError: it does not; or the layer does not take the image, or gives no map and no vector.
+        gradients: whether it has a history.
     """
-    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(needed):
-        found = watched(leaf_of(image) if needed else image).layers[layer]
-        if needed and not found.requires_grad:
-            raise no_gradient(model, image, f"layer: {layer!r}")
-        code = found.detach().clone()
-    return code.float() if code.dtype.itemsize < 4 else code
+    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(gradients):
+        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
+        return code.float() if code.dtype.itemsize < 4 else code
 
 
 def _found(
