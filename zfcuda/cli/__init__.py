@@ -18,11 +18,14 @@ from zfcuda.cli import (
     embed,
     explain,
     filters,
+    fool,
     invert,
     layers,
     maximize,
     patches,
+    style,
     summary,
+    texture,
     train,
     transfer,
     truth,
@@ -32,7 +35,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize, dream, invert),
+    *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )
 

@@ -1,5 +1,9 @@
 """Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
 
+from zfcuda.synthesis.adversarial import adversaries
+from zfcuda.synthesis.adversary import Adversarial
+from zfcuda.synthesis.epsilon import pixel_values
+from zfcuda.synthesis.gram import gram, grams, style
 from zfcuda.synthesis.inversions import FromLayer, Survival, inversions
 from zfcuda.synthesis.invert import Inversion
 from zfcuda.synthesis.objectives import (
@@ -15,22 +19,30 @@ from zfcuda.synthesis.objectives import (
     unit,
 )
 from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.style_network import StyleNetwork
 
 __all__ = [
+    "Adversarial",
     "FromLayer",
     "Inversion",
     "Objective",
     "Optimised",
+    "StyleNetwork",
     "Survival",
+    "adversaries",
     "content",
     "direction",
     "diversity",
     "each",
+    "gram",
+    "grams",
     "inversions",
     "l2",
     "layer",
     "logit",
     "optimise",
+    "pixel_values",
+    "style",
     "total_variation",
     "unit",
 ]

@@ -112,3 +112,30 @@ class Ascent:
                 parameter.sub_(self.rate * parameter.grad / size.view(-1, *[1] * (parameter.ndim - 1)))
 
         return step
+
+
+@dataclass(frozen=True)
+class Steepest:
+    """Steps of a given length, down as steeply as a norm allows: along signs (inf), or along the gradient (2).
+
+    Attributes:
+        length: broadcast to the parameters, how long a step is in each of their units.
+    """
+
+    length: Tensor
+    norm: str = "inf"
+
+    def start(self, parameters: list[Tensor]) -> Callable[[Evaluate], None]:
+        def step(evaluate: Evaluate) -> None:
+            evaluate()
+            for parameter in parameters:
+                assert parameter.grad is not None
+                if self.norm == "inf":
+                    way = parameter.grad.sign()
+                else:
+                    way = parameter.grad * self.length
+                    size = way.flatten(1).norm(dim=1).clamp_min(torch.finfo(way.dtype).tiny)
+                    way = way / size.view(-1, *[1] * (parameter.ndim - 1))
+                parameter.sub_(self.length * way)
+
+        return step
