@@ -58,9 +58,6 @@ def add(verbs: Verbs) -> None:
         metavar="N",
         help="longest side that the network is shown at once, which is what memory depends on (default: %(default)s)",
     )
-    parser.add_argument(
-        "--animation", metavar="FILE", help="write how it comes to be, too: a .gif, .png (APNG) or .webp"
-    )
     add_making(parser, "out/dream", cut=False)
     parser.set_defaults(run=_run)
 
@@ -89,14 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
             rate=arguments.rate,
             tile=arguments.tile,
             limits=setting.limits,
-            animation=arguments.animation,
+            animation=setting.animation,
             progress=True,
         )
         name = f"{Path(arguments.picture).stem}_{layer}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
-        if arguments.animation is not None:
-            print(arguments.animation, flush=True)
+        if setting.animation is not None:
+            print(setting.animation, flush=True)
         passed_on(made)
     return 0
 

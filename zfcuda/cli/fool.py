@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
     bound.add_argument("--epsilon", type=float, metavar="N", help="at most so much, of 255 (default: 4; of norm 2: 1)")
     bound.add_argument("--smallest", action="store_true", help="find the smallest epsilon that is enough")
     parser.add_argument("--steps", type=int, metavar="N", help="at most so many (default: 10 of pgd, 100 of ascend)")
-    add_making(parser, "out/fool")
+    add_making(parser, "out/fool", animated=False)
     parser.set_defaults(run=_run)
 
 
