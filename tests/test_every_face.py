@@ -25,6 +25,7 @@ from zfcuda.network import evaluating, layers, receptive_field, trace
 from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
+from zfcuda.synthesis import inversions
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.stack([IMAGE, IMAGE.flip(2)])
@@ -73,6 +74,9 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
     "maximize": lambda model: zfcuda.maximize(model, "body.0:1", size=12, steps=2),
+    "deep_dream": lambda model: zfcuda.deep_dream(model, IMAGE, "body.0", octaves=2, steps=2),
+    "invert": lambda model: zfcuda.invert(model, IMAGE, "body.0", steps=3),
+    "inversions": lambda model: inversions(model, IMAGE, ["body.0", "body.3"], steps=2),
     "fool": lambda model: _fooled(model),
     "adversarial": lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.01, steps=2),
     "adversaries": lambda model: zfcuda.synthesis.adversaries(model, IMAGES, method="fgsm", epsilon="smallest"),

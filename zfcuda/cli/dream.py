@@ -86,11 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
             rate=arguments.rate,
             tile=arguments.tile,
             limits=setting.limits,
+            animation=setting.animation,
             progress=True,
         )
         name = f"{Path(arguments.picture).stem}_{layer}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
+        if setting.animation is not None:
+            print(setting.animation, flush=True)
         passed_on(made)
     return 0
 
