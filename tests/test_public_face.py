@@ -98,6 +98,11 @@ SIGNATURES = {
     "limits=None, seed=0, rounded=False, progress=False)",
     "synthesis.pixel_values": "(model, count=1.0, *, limits=None)",
     "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
+    "transfer_style": "(model, content, style, *, content_layer=None, style_layers=None, content_weight=1.0, "
+    "style_weight=1000.0, style_size=None, limits=None, steps=100, progress=False)",
+    "synthesis.gram": "(maps)",
+    "synthesis.grams": "(model, images, layers)",
+    "synthesis.style": "(targets, weights=None)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
