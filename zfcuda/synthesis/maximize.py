@@ -170,7 +170,7 @@ class _Kind:
 
 
 def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
-    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=1.5)
+    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=2.0, gain=3.0)
 
 
 def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:

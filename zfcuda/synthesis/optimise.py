@@ -213,7 +213,7 @@ def _differentiated(
     pairs = [(value, -by) for value, by in ((shown, by_shown), (images, by_images)) if by is not None]
     seeds = [by.to(value.dtype) for value, by in pairs]
     for parameter, by in zip(parameters, derivatives([value for value, _ in pairs], seeds, parameters), strict=True):
-        parameter.grad = by
+        parameter.grad = None if by is None else by.contiguous()
     return all(parameter.grad is not None for parameter in parameters)
 
 
