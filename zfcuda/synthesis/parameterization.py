@@ -98,6 +98,15 @@ class Fourier:
             values = torch.einsum("nchw,dc->ndhw", values, order)
         return self._range.of_unit(values.sigmoid() if self._range.low is not None else values)
 
+    def start_at(self, images: Tensor) -> None:
+        """Makes it stand for images [N,C,H,W], for those within the range up to a fiftieth of it."""
+        values = self._range.unit(images).clamp(0.02, 0.98).logit() if self._range.low is not None else images
+        if self._colours is not None:
+            order = self._colours.flip(0) if self._range.reversed else self._colours
+            values = torch.einsum("nchw,dc->ndhw", values, order.inverse())
+        with torch.no_grad():
+            self._spectrum.copy_(torch.view_as_real(torch.fft.rfft2(values.float()) / self._scale))
+
     def project(self) -> None:
         """Every spectrum is one of an image within the range."""
 

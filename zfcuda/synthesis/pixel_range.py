@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda import render
 from zfcuda.data.mean_image import centre
+from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.preprocessing import preprocess_of
 from zfcuda.data.transforms import image_of
@@ -90,6 +92,13 @@ class PixelRange:
         low, high = reversed(ends) if self.inverted else ends
         return low + (high - low) * values
 
+    def span(self, images: Tensor) -> Tensor:
+        """How far high is above low, [C,1,1] or [C,H,W]; without limits, by the images' own values, as in unit."""
+        if self.low is None or self.high is None:
+            low, high = images.aminmax()
+            return (high - low).reshape(1, 1, 1)
+        return self.high - self.low
+
     def unit(self, images: Tensor) -> Tensor:
         """Images as values of 0, black, to 1; without limits their smallest and largest value are 0 and 1."""
         ends = self._ends(images)
@@ -98,6 +107,24 @@ class PixelRange:
             return (images - low) / (high - low).clamp_min(1e-12)
         low, high = reversed(ends) if self.inverted else ends
         return (images - low) / (high - low)
+
+    def image(self, picture: Picture) -> Tensor:
+        """A picture in its full size as an image [1,C,H,W], float32, not scaled and not cut.
+
+        Args:
+            picture: a PIL picture, a path or an array uint8 [H,W,C].
+
+        Raises:
+            TypeError, ValueError: it is none that can be read; the range is not known.
+        """
+        if self.low is None:
+            raise ValueError(
+                "image: expected a Tensor, since the model has no .preprocess that says what its pixels are, got a "
+                "picture"
+            )
+        shown = as_picture(picture, "image").convert("L" if len(self.low) == 1 else "RGB")
+        pixels = torch.from_numpy(np.atleast_3d(np.array(shown))).permute(2, 0, 1)[None].float() / 255
+        return self.of_unit(pixels.flip(1) if self.reversed else pixels)
 
     def picture(self, image: Tensor) -> Image.Image:
         """An image [C,H,W] as people see it, each value rounded to the nearest of 256."""
