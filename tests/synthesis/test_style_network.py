@@ -215,7 +215,7 @@ def test_a_picture_in_its_own_size(tmp_path: Path) -> None:
     found = network.draw(tmp_path / "noise.png")
     assert found.size == (19, 30) and found.mode == "RGB"
     assert found.tobytes() == network.draw(picture).tobytes()
-    with pytest.raises(ValueError, match="none.png"):
+    with pytest.raises(ValueError, match=r"none\.png"):
         network.draw(tmp_path / "none.png")
 
 
