@@ -1,5 +1,5 @@
-"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|all] [--device D] [--dtype T ...] [--quick]
-[--json F] [--plot DIR]`.
+"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|synthesis|all] [--device D] [--dtype T ...]
+[--quick] [--json F] [--plot DIR]`.
 
 All takes some two hours on a CPU, most of it the brute force that occlusion maps are compared with, and what
 torch.compile compiles.
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution, deconvnet, occlusion, operators, plot, training
+from benchmarks import attribution, deconvnet, occlusion, operators, plot, synthesis, training
 from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
 from benchmarks.failures import Failures
@@ -82,6 +82,8 @@ def _runs(
         return [deconvnet.run(device, dtype, quick, networks) for dtype in dtypes]
     if section == "attribution":
         return [attribution.run(device, dtype, quick, networks) for dtype in dtypes]
+    if section == "synthesis":
+        return [synthesis.run(device, dtype, quick) for dtype in dtypes]
     return [training.run(device, dtype, quick) for dtype in dtypes]
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from benchmarks import attribution as methods
 from benchmarks import deconvnet as projections
 from benchmarks import occlusion as maps
+from benchmarks import synthesis as made
 from benchmarks import training as steps
+from benchmarks.maximized import summary as summary_of_images
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -189,12 +191,35 @@ def training(rows: Sequence[Row]) -> list[str]:
     return _table(columns, table)
 
 
+def synthesis(rows: Sequence[Row]) -> list[str]:
+    columns = ["network", "what", "pixels", "dtype", "s (quartiles)", "nine runs", "its images off by"]
+    table = []
+    for row in rows:
+        name = next(iter(row["seconds"]))
+        low, high = row["quartiles"][name]
+        off = f"{row['deviation']:.2g}" if "deviation" in row else "-"
+        seconds = f"{row['seconds'][name]:.3g} ({low:.3g} to {high:.3g})"
+        table.append(
+            [
+                row["title"],
+                name if row["ratio"] else row["what"],
+                f"{row['side']} x {row['side']}",
+                row["dtype"],
+                seconds,
+                *_against(row, {made.RUNS: "nine runs"}, "s", 1),
+                off,
+            ]
+        )
+    return _table(columns, table)
+
+
 SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "operators": operators,
     "occlusion": occlusion,
     "deconvnet": deconvnet,
     "attribution": attribution,
     "training": training,
+    "synthesis": synthesis,
 }
 
 
@@ -286,6 +311,17 @@ def truth() -> str:
     )
 
 
+def maximized() -> str:
+    """Whether another network sees in made images what they were made for."""
+    path = RESULTS / "synthesis.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "photographs" not in result:
+        return NOT_MEASURED
+    lines = _table(summary_of_images.COLUMNS, summary_of_images.rows(result))
+    measured = _measured(result["photographs"]["environment"])
+    return "\n".join([f"{measured}.", "", *lines, "", *(f"- {said}." for said in summary_of_images.sentences(result))])
+
+
 def _plain(figure: Mapping[str, float]) -> str:
     return f"{round(figure['value'], 2) + 0.0:.2f}"  # no minus before a zero
 
@@ -313,7 +349,7 @@ def pages() -> dict[str, dict[str, str]]:
     """File -> name of a block -> its table."""
     return {
         "README.md": {"speed": summary()},
-        "docs/benchmarks.md": {name: block(name) for name in SECTIONS} | {"truth": truth()},
+        "docs/benchmarks.md": {name: block(name) for name in SECTIONS} | {"truth": truth(), "maximized": maximized()},
     }
 
 

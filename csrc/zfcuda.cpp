@@ -9,6 +9,7 @@
 #include "cpu/conv_winners.h"
 #include "cpu/linear_rows.h"
 #include "cpu/tables.h"
+#include "cpu/texture.h"
 #include "kernels.h"
 
 namespace zfcuda {
@@ -43,6 +44,9 @@ TORCH_LIBRARY(zfcuda, m) {
   m.def(
       "pool_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, int[2] kernel_size, "
       "int[2] stride, int[2] padding, int[2] dilation, bool sum) -> Tensor");
+  m.def(
+      "texture_pixels(Tensor(a!) output, Tensor(b!) chosen, Tensor? coarser, Tensor values, Tensor windows, Tensor order, "
+      "Tensor centres, Tensor nodes, int radius, int leaves, int first, int last) -> ()");
   // Their gradients.
   m.def(
       "gather_by_switch(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
@@ -514,12 +518,69 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, c
   return {grad_input, grad_weight, grad_bias};
 }
 
+void check_table(const Tensor& t, const char* name, at::ScalarType type, IntArrayRef shape) {
+  TORCH_CHECK(t.scalar_type() == type && t.sizes() == shape && t.is_contiguous(), name, ": expected ", type, " ", shape,
+              ", contiguous, got ", t.scalar_type(), " ", t.sizes());
+}
+
+void texture_pixels(const Tensor& output, const Tensor& chosen, const std::optional<Tensor>& coarser, const Tensor& values,
+                  const Tensor& windows, const Tensor& order, const Tensor& centres, const Tensor& nodes, int64_t radius,
+                  int64_t leaves, int64_t first, int64_t last) {
+  const bool two = coarser.has_value();
+  TORCH_CHECK(output.dim() == 3 && output.numel() > 0, "output: expected [H,W,C], got shape ", output.sizes());
+  TORCH_CHECK(!two || (coarser->dim() == 3 && coarser->numel() > 0), "coarser: expected [h,w,C], got shape ",
+              two ? coarser->sizes() : IntArrayRef{});
+  TORCH_CHECK(windows.dim() == 2 && windows.size(0) > 0 && nodes.dim() == 2 && nodes.size(0) > 0,
+              "windows, nodes: expected [N,P] and [M,4], got shapes ", windows.sizes(), " and ", nodes.sizes());
+  TORCH_CHECK(radius >= 1 && radius < 64, "radius: expected 1 to 63, got ", radius);
+  TORCH_CHECK(leaves >= 1, "leaves: expected at least 1, got ", leaves);
+  const int64_t height = output.size(0), width = output.size(1), channels = output.size(2), n = windows.size(0);
+  TORCH_CHECK(channels <= 4, "output: expected at most 4 channels, got ", channels);  // distances have 32 bits
+  TORCH_CHECK(0 <= first && first <= last && last <= height * width, "first, last: expected pixels of ",
+              height * width, ", got ", first,
+              ", ", last);
+  check_table(output, "output", at::kByte, {height, width, channels});
+  check_table(chosen, "chosen", at::kLong, {height, width});
+  if (two) check_table(*coarser, "coarser", at::kByte, {coarser->size(0), coarser->size(1), channels});
+  const int64_t pitch = windows.size(1), count = nodes.size(0);
+  check_table(values, "values", at::kByte, {n, channels});
+  check_table(windows, "windows", at::kByte, {n, pitch});
+  check_table(order, "order", at::kLong, {n});
+  check_table(centres, "centres", at::kByte, {count, pitch});
+  check_table(nodes, "nodes", at::kLong, {count, 4});
+  const cpu::Texture texture{{output.mutable_data_ptr<uint8_t>(), height, width},
+                             chosen.mutable_data_ptr<int64_t>(),
+                             two ? cpu::TexturePicture{coarser->mutable_data_ptr<uint8_t>(), coarser->size(0), coarser->size(1)}
+                                 : cpu::TexturePicture{nullptr, 0, 0},
+                             values.const_data_ptr<uint8_t>(),
+                             windows.const_data_ptr<uint8_t>(),
+                             order.const_data_ptr<int64_t>(),
+                             centres.const_data_ptr<uint8_t>(),
+                             reinterpret_cast<const cpu::TextureNode*>(nodes.const_data_ptr<int64_t>()),
+                             channels, pitch, radius, leaves};
+  const int64_t size = texture.size();
+  TORCH_CHECK(pitch % 64 == 0 && pitch >= size && pitch < size + 64, "windows: expected ", size,
+              " values, up to a multiple of 64, got ", pitch);
+  TORCH_CHECK(pitch <= 32768, "radius: windows of ", size, " values are too large for distances of 32 bits");
+  for (int64_t i = 0; i < n; ++i)
+    TORCH_CHECK(texture.order[i] >= 0 && texture.order[i] < n, "order: expected less than ", n, ", got ", texture.order[i]);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto [child, children, begin, end] = texture.nodes[i];
+    // Children stand behind their parent, so that there is no circle.
+    TORCH_CHECK(children == 0 || (children > 0 && children <= cpu::kMostChildren && child > i && child <= count - children),
+                "nodes: node ", i, " of ", count, " has ", children, " children at ", child);
+    TORCH_CHECK(0 <= begin && begin < end && end <= n, "nodes: node ", i, " has windows ", begin, " to ", end);
+  }
+  cpu::texture_pixels(texture, first, last);
+}
+
 TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   Operators<cpu::Kernels>::register_in(m);
   m.impl("conv_backward_by_switch", conv_backward_by_switch);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
   m.impl("linear_rows", linear_rows);
+  m.impl("texture_pixels", texture_pixels);
 }
 
 // Where nothing is differentiated a call goes straight on to its kernel, without Python; else to the operator's twin
@@ -549,7 +610,7 @@ TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
   }
   // These have no derivative, and refuse in both directions.
   for (const char* name : {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches",
-                           "linear_rows", "conv_backward_by_switch"}) {
+                           "linear_rows", "texture_pixels", "conv_backward_by_switch"}) {
     m.impl(name, torch::autograd::autogradNotImplementedFallback());
   }
 }

@@ -30,6 +30,17 @@ IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.stack([IMAGE, IMAGE.flip(2)])
 WINDOWS: dict[str, Any] = {"window": 6, "stride": 6}
 
+
+def _fooled(model: nn.Module) -> Any:
+    """Fools it into one of two classes, of which it says one already at most."""
+    try:
+        return zfcuda.fool(model, IMAGE, 0, steps=2)
+    except ValueError as error:
+        if "already" not in str(error):
+            raise
+        return zfcuda.fool(model, IMAGE, 1, steps=2)
+
+
 # Each runs a model whose layer "body.0" is a convolution, on IMAGE.
 FACES: dict[str, Callable[[nn.Module], Any]] = {
     "occlusion_map": lambda model: zfcuda.occlusion_map(model, IMAGE, **WINDOWS),
@@ -62,6 +73,9 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
     "maximize": lambda model: zfcuda.maximize(model, "body.0:1", size=12, steps=2),
+    "fool": lambda model: _fooled(model),
+    "adversarial": lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.01, steps=2),
+    "adversaries": lambda model: zfcuda.synthesis.adversaries(model, IMAGES, method="fgsm", epsilon="smallest"),
     "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)

@@ -85,7 +85,14 @@ SIGNATURES = {
     "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
-    "seed=0, progress=False)",
+    "seed=0, progress=False, animation=None)",
+    "fool": "(model, image, target, *, steps=100, limits=None, seed=0, rounded=False, progress=False)",
+    "adversarial": "(model, image, *, target=None, method='pgd', norm='inf', epsilon=None, steps=10, limits=None, "
+    "seed=0, rounded=False, progress=False)",
+    "synthesis.adversaries": "(model, images, *, target=None, method='pgd', norm='inf', epsilon=None, steps=10, "
+    "limits=None, seed=0, rounded=False, progress=False)",
+    "synthesis.pixel_values": "(model, count=1.0, *, limits=None)",
+    "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",
@@ -103,8 +110,8 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "maximize"]
-COMMANDS += ["style"]
+COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer"]
+COMMANDS += ["maximize", "fool", "dream", "invert", "texture", "style"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
+    from zfcuda.synthesis.adversarial import adversarial
+    from zfcuda.synthesis.deep_dream import deep_dream
+    from zfcuda.synthesis.fool import fool
+    from zfcuda.synthesis.invert import invert
     from zfcuda.synthesis.maximize import maximize
+    from zfcuda.synthesis.texture import texture
 
 __all__ = [
     "Codes",
@@ -42,19 +47,23 @@ __all__ = [
     "Projector",
     "__version__",
     "activations",
+    "adversarial",
     "backend",
     "codes",
     "completeness_gap",
     "data",
     "dead_units",
+    "deep_dream",
     "embed",
     "explain",
     "faithfulness",
     "filters",
+    "fool",
     "grad_cam",
     "gradient",
     "guided_backprop",
     "integrated_gradients",
+    "invert",
     "maximize",
     "models",
     "mosaic",
@@ -68,6 +77,7 @@ __all__ = [
     "smooth_grad",
     "strongest_patches",
     "synthesis",
+    "texture",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -79,19 +89,23 @@ _HOMES = {
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
+    "adversarial": "zfcuda.synthesis.adversarial",
     "backend": "zfcuda._extension",
     "codes": "zfcuda.features.codes",
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "dead_units": "zfcuda.features.dead_units",
+    "deep_dream": "zfcuda.synthesis.deep_dream",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
     "filters": "zfcuda.features.filters",
+    "fool": "zfcuda.synthesis.fool",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
+    "invert": "zfcuda.synthesis.invert",
     "maximize": "zfcuda.synthesis.maximize",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
@@ -105,6 +119,7 @@ _HOMES = {
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
+    "texture": "zfcuda.synthesis.texture",
 }
 
 

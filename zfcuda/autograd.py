@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -92,16 +92,26 @@ def derivative(values: Tensor, seeds: Tensor, of: Tensor | GradientEdge) -> Tens
     Raises:
         ValueError: autograd cannot differentiate this.
     """
-    if not values.requires_grad or (isinstance(of, Tensor) and not of.requires_grad):
-        return None
+    return derivatives([values], [seeds], [of])[0]
+
+
+def derivatives(
+    values: Sequence[Tensor], seeds: Sequence[Tensor], of: Sequence[Tensor | GradientEdge]
+) -> list[Tensor | None]:
+    """The same of several values, whose weighted sums add up, by each of several tensors."""
+    pairs = [(value, seed) for value, seed in zip(values, seeds, strict=True) if value.requires_grad]
+    asked: Any = [each for each in of if not isinstance(each, Tensor) or each.requires_grad]
+    if not pairs or not asked:
+        return [None] * len(of)
     try:
-        return torch.autograd.grad(values, of, seeds, allow_unused=True)[0]
+        found = iter(torch.autograd.grad([v for v, _ in pairs], asked, [s for _, s in pairs], allow_unused=True))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
             raise
         raise ValueError(f"model: autograd cannot differentiate it: {first_line(error)}") from error
+    return [next(found) if not isinstance(each, Tensor) or each.requires_grad else None for each in of]
 
 
 def check_finite(values: Tensor, what: str) -> None:

@@ -68,6 +68,11 @@ class Scene:
     def photograph(self) -> Image.Image:
         return _photograph(PHOTOGRAPH)
 
+    @staticmethod
+    def picture(name: str) -> Image.Image:
+        """One of scikit-image's, by its name there."""
+        return _photograph(name)
+
     @cached_property
     def target(self) -> int:
         """The class that every method is asked about: the most probable one."""

@@ -14,14 +14,18 @@ from zfcuda.cli import (
     convert,
     dead,
     demo,
+    dream,
     embed,
     explain,
     filters,
+    fool,
+    invert,
     layers,
     maximize,
     patches,
     style,
     summary,
+    texture,
     train,
     transfer,
     truth,
@@ -31,7 +35,7 @@ from zfcuda.version import __version__
 
 _VERBS = (
     *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
-    *(maximize, style),
+    *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from zfcuda.cli.answering import answering
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from zfcuda.cli.options import Verbs
 
 
@@ -52,21 +51,10 @@ def _run(arguments: argparse.Namespace) -> int:
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
         tell_of_assumed(subject)
         image = subject.view(read_picture(arguments.picture))[0].to(device)
-        layers = list(dict.fromkeys(arguments.layer or _answering(subject.model, image)))
+        layers = list(dict.fromkeys(arguments.layer or answering(subject.model, image)))
         values = activations(subject.model, image, layers)
         drawn = {layer: activation_sheet(values[layer][0], layer) for layer in layers}
         files = sheets.write({layer: sheet.picture for layer, sheet in drawn.items()}, out)
     for sheet, file in zip(drawn.values(), files, strict=True):
         print(f"{'; '.join(sheet.said)}: {file}", flush=True)
     return 0
-
-
-def _answering(model: nn.Module, image: Tensor) -> list[str]:
-    """Names the layers that rectify, or where there are none the convolutions that run; a few, evenly spaced."""
-    from zfcuda.features.rectifiers import rectified_layers
-    from zfcuda.report.layers import chosen, conv_layers
-
-    layers = chosen(rectified_layers(model)) or [layer.name for layer in chosen(conv_layers(model, image)[0])]
-    if not layers:
-        raise ValueError(f"--layer: expected a name, since {type(model).__name__} has no ReLU and no convolution")
-    return layers

@@ -15,6 +15,7 @@ from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_a
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
     from torch import Tensor, nn
 
@@ -42,6 +43,13 @@ class Making:
         return self.subject.model
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is; the CPU for one without weights."""
+        import torch
+
+        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
+
+    @property
     def limits(self) -> tuple[Tensor, Tensor] | None:
         """What the methods take as `limits`."""
         low, high = self.pixel_range.low, self.pixel_range.high
@@ -54,17 +62,18 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
-def add_making(parser: argparse.ArgumentParser, out: str) -> None:
+def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True) -> None:
     """--model, --weights, --out, --seed, --device and the options of preprocessing.
 
     Args:
         out: the folder where none is named.
+        cut: as :func:`add_preprocessing` takes it.
     """
     add_model(parser)
     parser.add_argument("--out", default=out, metavar="DIR", help="where the pictures go (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
-    add_preprocessing(parser)
+    add_preprocessing(parser, cut=cut)
 
 
 @contextmanager

@@ -12,16 +12,25 @@ if TYPE_CHECKING:
 _NAMES = ("preprocess", "mean", "std", "size", "short_side", "interpolation")
 
 
-def add_preprocessing(parser: argparse.ArgumentParser) -> None:
-    """Adds the options, which change single settings of what the network itself brings, or replace it."""
+def add_preprocessing(parser: argparse.ArgumentParser, *, cut: bool = True) -> None:
+    """Adds the options, which change single settings of what the network itself brings, or replace it.
+
+    cut: whether those are among them that scale a picture and cut out what the network sees; a verb that takes pictures
+        in their full size does without.
+    """
     group = parser.add_argument_group(
         "preprocessing", "how pictures become the network's images (default: what it brings; the page says what it was)"
     )
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="subtracted from pixels of 0 to 1")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="what they are then divided by")
-    group.add_argument("--size", type=_sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre")
-    group.add_argument("--short-side", type=_side, metavar="N", help="length that the short side is scaled to before")
-    group.add_argument("--interpolation", metavar="NAME", help="how it is scaled: bicubic, bilinear, lanczos, ...")
+    if cut:
+        group.add_argument(
+            "--size", type=_sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre"
+        )
+        group.add_argument(
+            "--short-side", type=_side, metavar="N", help="length that the short side is scaled to before"
+        )
+        group.add_argument("--interpolation", metavar="NAME", help="how it is scaled: bicubic, bilinear, lanczos, ...")
     group.add_argument(
         "--preprocess",
         metavar="MODULE:ATTRIBUTE",
@@ -31,7 +40,7 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
 
 def preprocessing(arguments: argparse.Namespace) -> dict[str, Any]:
     """What they say, for :func:`zfcuda.report.load_subject`."""
-    return {name: getattr(arguments, name) for name in _NAMES}
+    return {name: getattr(arguments, name, None) for name in _NAMES}
 
 
 def tell_of_assumed(subject: Subject) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda import render
 from zfcuda.autograd import module_of
 from zfcuda.data.preprocessing import made_for
-from zfcuda.network.example import example_image
+from zfcuda.inputs import integer
+from zfcuda.network.example import example_image, takes
+from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
-from zfcuda.synthesis.steppers import Adam
+from zfcuda.synthesis.priors import Regularizers
+from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Affine
+
+PARAMETERIZATIONS = ("fourier", "pixels")
 
 
 def maximize(
@@ -31,8 +40,45 @@ def maximize(
     limits: Any = None,
     seed: int = 0,
     progress: bool = False,
+    animation: Any = None,
 ) -> Tensor:
-    """Images that an objective says most of; see the module."""
+    """Images that an objective says most of: what a unit, a layer or a class wants to see.
+
+    All images are made in one batch; image i is what seed + i gives alone. Random shifts, scales and turns of a few
+    pixels and degrees come before the model in each step, so that the image does not depend on the place of single
+    pixels. A unit that is 0 where the image starts, behind a ReLU, is woken by gradients that pass through rectifiers;
+    one that nothing excites is warned of. Ctrl-C gives the images so far, with a warning.
+
+    Args:
+        model: a network [N,C,H,W] -> anything, of any dtype; it runs as in eval mode, and is left as it was.
+        objective: "conv4:12" (a unit: the mean of its map), "conv4:12@5,7" (a unit at the place y, x of its map),
+            "conv4" (a whole layer, DeepDream's objective), "243" or 243 or the name of a class (its logit), or what
+            :mod:`zfcuda.synthesis` composes, such as ``unit("conv4", 12) - 0.1 * unit("conv4", 7)``.
+        size: of the images, in pixels: a side or (height, width); None: what the model was made for.
+        count: how many images. Many run so many at a time as memory holds.
+        steps: how many; the time is in proportion.
+        parameterization: "fourier", the images' spectra in decorrelated colours (Olah et al. 2017), or "pixels", with
+            the blur and the decay of Yosinski et al. 2015.
+        limits: (low, high), numbers or tensors [C], of pixels in the network's input units; None: what the model's
+            preprocess makes of 0 and 255, and no limit where it has none.
+        seed: of the start and of the shifts.
+        progress: whether a bar is shown.
+        animation: a file .gif, .png (APNG) or .webp that shows how the images come to be; None: none.
+
+    Returns:
+        float32 [count,C,H,W] on the model's device, in the network's input units.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong: there is no such layer, unit, place or class (those
+            that there are follow), a string that is no objective (with the place in it), a count or steps below 1, a
+            size that the model does not take. All of this is before the first step.
+
+    Source: Simonyan, Vedaldi & Zisserman 2013, section 2; Yosinski et al. 2015; Olah, Mordvintsev & Schubert 2017.
+
+    Example:
+        image = zfcuda.maximize(model, "conv4:12")
+        nine = zfcuda.maximize(model, "tabby", count=9, steps=512)
+    """
     return maximized(
         model,
         objective,
@@ -43,6 +89,7 @@ def maximize(
         limits=limits,
         seed=seed,
         progress=progress,
+        animation=animation,
     ).images
 
 
@@ -58,25 +105,124 @@ def maximized(
     limits: Any = None,
     seed: int = 0,
     progress: bool = False,
+    animation: Any = None,
+    described: str = "maximize",
 ) -> Optimised:
-    """The same with what the objective said, for commands."""
+    """The same with what the objective says of the images, and why the run ended; for commands.
+
+    Args:
+        described: what the bar says.
+    """
     inner = module_of(model)
-    wanted = objective_of(objective, inner)
-    made = made_for(inner) or (3, 224, 224)
-    high, wide = made[1:] if size is None else (size, size) if isinstance(size, int) else size
-    device = example_image(inner, (made[0], high, wide)).device
+    wanted = objective_of(objective, model)
+    count, steps, seed = _at_least("count", count, 1), _at_least("steps", steps, 1), _at_least("seed", seed, 0)
+    if parameterization not in PARAMETERIZATIONS:
+        raise ValueError(f"parameterization: expected one of {PARAMETERIZATIONS}, got {parameterization!r}")
     pixel_range = PixelRange.of(inner, limits)
-    dice = Dice(seed, count, device)
-    shape = (count, made[0], high, wide)
-    image: Parameterization
-    if parameterization == "fourier":
-        image = Fourier(shape, dice, pixel_range, contrast=0.01)
-    elif parameterization == "pixels":
-        image = Pixels(pixel_range.of_unit(0.5 + 0.02 * dice.normal(*shape[1:])), pixel_range)
-    else:
-        raise ValueError(f"parameterization: expected 'fourier' or 'pixels', got {parameterization!r}")
-    side = min(high, wide)
-    views = [Affine(jitter=side / 14, scale=0.1, degrees=5)]
-    return optimise(
-        inner, wanted, image, steps=steps, stepper=Adam(0.05), transforms=views, dice=dice, progress=progress
+    example = _example(inner, size)
+    pixel_range = pixel_range.to(example)
+    if pixel_range.low is not None and len(pixel_range.low) not in (1, example.shape[1]):
+        raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(pixel_range.low)}")
+    film = None
+    if animation is not None:
+        film = Animation(animation, steps=steps, picture=lambda images: sheet(images, pixel_range))
+    dice = Dice(seed, count, example.device)
+    kind = _KINDS[parameterization]
+    side = min(example.shape[2:])
+    made = optimise(
+        model,
+        kind.objective(wanted, pixel_range),
+        kind.start((count, *example.shape[1:]), dice, pixel_range),
+        steps=steps,
+        stepper=kind.stepper(pixel_range),
+        transforms=[Affine(jitter=side / 14, zoom=(0.8, 1.6), degrees=10)],
+        dice=dice,
+        after=film,
+        described=described,
+        progress=progress,
+        awaken=True,
+        in_parts=True,
+        reached=True,
     )
+    if film is not None:
+        film.write(made.images)
+    return made
+
+
+def sheet(images: Tensor, pixel_range: PixelRange) -> Image.Image:
+    """Images [N,C,H,W] as pictures in a square."""
+    return render.grid([pixel_range.picture(image) for image in images], round(len(images) ** 0.5))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What goes with a parameterization.
+
+    Attributes:
+        start: (shape, dice, range) -> images of noise.
+        stepper: range -> how they change.
+        objective: what is asked, range -> the same with what keeps images natural.
+    """
+
+    start: Callable[[tuple[int, ...], Dice, PixelRange], Parameterization]
+    stepper: Callable[[PixelRange], Stepper]
+    objective: Callable[[Objective, PixelRange], Objective]
+
+
+def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
+    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=2.0, gain=3.0)
+
+
+def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
+    noise = 0.05 * dice.normal(*shape[1:])
+    start = noise if pixel_range.low is None else pixel_range.of_unit(0.5 + noise)
+    return Pixels(start, pixel_range, Regularizers(decay=0.01, blur=1.0, blur_every=4))
+
+
+def _width(pixel_range: PixelRange) -> float:
+    """How far black and white are apart; where there is no limit, about as far as they are for most networks."""
+    return (
+        4.0
+        if pixel_range.low is None or pixel_range.high is None
+        else float((pixel_range.high - pixel_range.low).mean())
+    )
+
+
+_KINDS = {
+    "fourier": _Kind(_spectrum, lambda _: Adam(0.05), lambda wanted, _: wanted),
+    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.01 * _width(pixel_range)), lambda wanted, _: wanted),
+}
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    found = integer(name, value)
+    if found < least:
+        raise ValueError(f"{name}: expected {least} or more, got {value}")
+    return found
+
+
+def _example(model: nn.Module, size: Any) -> Tensor:
+    """An image [1,C,H,W] of the size that is asked for, or that the model was made for.
+
+    Raises:
+        TypeError, ValueError: size is none, or nobody says which the model takes.
+    """
+    made = made_for(model)
+    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
+    channels = made[0] if made else first
+    if size is not None:
+        try:
+            sides = (size, size) if isinstance(size, int) else tuple(size)
+            high, wide = (_at_least("size", side, 1) for side in sides)
+        except (TypeError, ValueError):
+            raise ValueError(f"size: expected a side in pixels or (height, width), above 0, got {size!r}") from None
+        return example_image(model, (channels, high, wide))
+    if made:
+        return example_image(model, made)
+    example = example_image(model, (channels, 224, 224))
+    if not takes(model, example):
+        raise ValueError(
+            f"size: {type(model).__name__} does not say what images it was made for (.preprocess, .input_size), and "
+            "takes none of 224 x 224: name their size"
+        )
+    return example

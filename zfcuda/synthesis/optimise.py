@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from zfcuda.autograd import derivative, module_of, no_gradient
+from zfcuda.autograd import derivatives, module_of, no_gradient
 from zfcuda.network.example import image_dtypes
+from zfcuda.synthesis.awake import cutting
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.evaluation import Evaluation, faint
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
-from zfcuda.synthesis.watched import Watched, checked_names, watching
+from zfcuda.synthesis.watched import called_names, watching
 
 # (step, images, what the objective said of them) -> whether it is enough.
-After = Callable[[int, Tensor, Tensor], bool]
+After = Callable[[int, Tensor, Tensor], bool | None]
 
 _ADAM = Adam()
+_PACKAGES = (Path(__file__).parents[1], Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,20 @@ class Optimised:
 
     Attributes:
         images: [N,C,H,W], float32.
-        values: [steps,N] float32, what the objective said before each step.
+        values: [evaluations,N] float32, what the objective said of the images as they were, transformed; an evaluation
+            for each step, of L-BFGS several.
         stopped: why it ended before its last step, in words; "" where it did not.
         interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
+        reached: [N] float32, what the objective says of these images, without transforms; only where it was asked for.
+        asleep: the numbers of the images that excite nothing; only where they were to be woken.
     """
 
     images: Tensor
     values: Tensor
     stopped: str = ""
     interrupted: KeyboardInterrupt | None = None
+    reached: Tensor | None = None
+    asleep: tuple[int, ...] = ()
 
 
 def optimise(
@@ -54,6 +64,9 @@ def optimise(
     after: After | None = None,
     described: str = "steps",
     progress: bool = False,
+    awaken: bool = False,
+    in_parts: bool = False,
+    reached: bool = False,
 ) -> Optimised:
     """Changes images until a model says more of an objective.
 
@@ -69,32 +82,58 @@ def optimise(
         after: is called after each evaluation; True ends the run.
         described: what the bar says.
         progress: whether there is a bar.
+        awaken: whether an image of which the model says nothing that a small change would change (a unit that is
+            rectified to 0) gets its steps from gradients that pass through rectifiers, until it excites something; what
+            excites nothing in the end is warned of. Each row of the parameters then belongs to one image.
+        in_parts: whether many images are run so many at a time as memory holds. The objective then takes each image by
+            itself, or says that it looks at them together.
+        reached: whether the images of the end are looked at.
 
     Raises:
         TypeError, ValueError: naming what does not fit: a layer, a unit, a class; the objective does not depend on the
-            image by gradients; it is not finite where the image starts.
+            image by gradients; it is not finite where the image starts. All of it before the first step.
     """
     inner = module_of(model)
-    names = checked_names(inner, objective.layers, model)
-    dtype = image_dtypes(inner)[0]
+    own = called_names(inner, objective.layers, model)
+    names = tuple(dict.fromkeys(own.values()))
     values: list[Tensor] = []
     stopped, interrupted = "", None
     with watching(inner, names, logits=objective.logits) as watched:
+        look = Evaluation(watched, objective, own, image_dtypes(inner)[0], in_parts)
         good = [parameter.detach().clone() for parameter in image.parameters]
         step = stepper.start(image.parameters)
+        asleep: Tensor | None = None  # [N]; None: none of them ever was
+        done = 0
 
         def evaluate() -> Tensor:
-            said, images = _evaluate(watched, objective, image, transforms, dice, dtype, len(values))
-            values.append(said.detach())
-            if not _differentiated(-said.sum(), image.parameters):
-                raise no_gradient(inner, images.detach()[:1].to(dtype), f"objective: {objective.text}")
-            if not all(p.grad is not None and p.grad.isfinite().all() for p in image.parameters) or not (
-                said.isfinite().all()
-            ):
+            nonlocal asleep
+            images = image.images()
+            shown = images
+            for transform in transforms:
+                assert dice is not None, "transforms need dice"
+                shown = transform(shown, dice)
+            said, by_shown, by_images = look(images, shown, done)
+            values.append(said)
+            silent = None if by_shown is None or not awaken else (by_shown == 0).flatten(1).all(1)
+            if silent is not None and by_shown is not None and bool(silent.any()):
+                if asleep is None:
+                    for module in cutting(inner):
+                        watched.leave_alone(module)
+                woken = look(images, shown, done, opened=True)[1]
+                assert woken is not None
+                rows = silent.view(-1, 1, 1, 1)
+                by_shown = torch.where(rows, faint(woken), by_shown)
+                by_images = None if by_images is None else by_images.masked_fill(rows, 0.0)
+                asleep = silent
+            elif asleep is not None:
+                asleep = silent
+            if not _differentiated(shown, by_shown, images, by_images, image.parameters):
+                raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
+            if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
             for kept, parameter in zip(good, image.parameters, strict=True):
                 kept.copy_(parameter.detach())
-            if after is not None and after(len(values) - 1, images.detach(), said.detach()):
+            if after is not None and after(len(values) - 1, images.detach(), said):
                 raise _EnoughError
             return -said.sum()
 
@@ -104,24 +143,48 @@ def optimise(
                     step_once(step, evaluate)
                     with torch.no_grad():
                         image.project()
+                    done += 1
                     bar.update()
         except _EnoughError:
             pass
         except _NotFiniteError:
             if len(values) == 1:
                 raise ValueError(f"objective: {objective.text} is not finite where the image starts") from None
-            stopped = f"step {len(values) - 1} of {steps} gave numbers that are not finite: the image before it"
+            stopped = f"step {done} of {steps} gave numbers that are not finite: the image before it"
         except KeyboardInterrupt as stop:
             interrupted = stop
-            stopped = f"stopped in step {len(values)} of {steps}: the image so far"
+            stopped = f"stopped in step {done} of {steps}: the image so far"
         with torch.no_grad():
             if stopped and interrupted is None:
                 for kept, parameter in zip(good, image.parameters, strict=True):
                     parameter.copy_(kept)
             made = image.images().detach().clone()
+        end = look.value(made) if (reached or asleep is not None) and not interrupted else None
+    still: list[int] = []
+    if asleep is not None and end is not None:
+        still = torch.nonzero(asleep & (end <= values[0])).flatten().tolist()
     if stopped:
-        warnings.warn(stopped, stacklevel=2)
-    return Optimised(made, torch.stack(values).cpu() if values else torch.empty(0, len(made)), stopped, interrupted)
+        warn(stopped)
+    if still and end is not None:
+        which = "" if len(still) == len(made) else f" in {len(still)} of {len(made)} images ({_listed(still)})"
+        warn(
+            f"no image found that excites {objective.text}{which}, it stays at {end[still[0]]:.4g}: the image as it is"
+        )
+    said = torch.stack(values).cpu() if values else torch.empty(0, len(made))
+    asked = end.cpu() if reached and end is not None else None
+    return Optimised(made, said, stopped, interrupted, asked, tuple(still))
+
+
+def warn(text: str) -> None:
+    """A warning that points at the call outside of this package and of torch."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and any(package in Path(frame.f_code.co_filename).parents for package in _PACKAGES):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(text, stacklevel=depth)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:9])) + (", ..." if len(numbers) > 9 else "")
 
 
 class _EnoughError(Exception):
@@ -143,29 +206,16 @@ def step_once(step: Callable[[Callable[[], Tensor]], None], evaluate: Callable[[
         step(with_gradients)
 
 
-def _evaluate(
-    watched: Watched,
-    objective: Objective,
-    image: Parameterization,
-    transforms: Sequence[Transform],
-    dice: Dice | None,
-    dtype: torch.dtype,
-    number: int,
-) -> tuple[Tensor, Tensor]:
-    """What the objective says [N] of the images as they are now, and these."""
-    images = image.images()
-    shown = images
-    for transform in transforms:
-        assert dice is not None, "transforms need dice"
-        shown = transform(shown, dice)
-    shown = shown.to(dtype).contiguous(memory_format=torch.channels_last)
-    said = objective.value(watched(shown, of=images, step=number))
-    assert said.shape == (len(images),), f"{objective.text}: expected [{len(images)}], got {list(said.shape)}"
-    return said, images
-
-
-def _differentiated(value: Tensor, parameters: list[Tensor]) -> bool:
-    for parameter in parameters:
-        found = derivative(value, torch.ones_like(value), parameter)
-        parameter.grad = None if found is None else found.contiguous()  # torch's L-BFGS reads it as one row
+def _differentiated(
+    shown: Tensor, by_shown: Tensor | None, images: Tensor, by_images: Tensor | None, parameters: list[Tensor]
+) -> bool:
+    """Puts the derivatives of what is made smaller into `.grad`; whether there are any."""
+    pairs = [(value, -by) for value, by in ((shown, by_shown), (images, by_images)) if by is not None]
+    seeds = [by.to(value.dtype) for value, by in pairs]
+    for parameter, by in zip(parameters, derivatives([value for value, _ in pairs], seeds, parameters), strict=True):
+        parameter.grad = None if by is None else by.contiguous()
     return all(parameter.grad is not None for parameter in parameters)
+
+
+def _finite(tensors: Sequence[Tensor]) -> bool:
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())

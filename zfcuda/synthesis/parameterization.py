@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.priors import Regularizers
 
 
 class Parameterization(Protocol):
@@ -35,10 +36,11 @@ class Pixels:
 
     Args:
         start: [N,C,H,W].
+        regularizers: what is done to them after each step.
     """
 
-    def __init__(self, start: Tensor, pixel_range: PixelRange) -> None:
-        self._range = pixel_range
+    def __init__(self, start: Tensor, pixel_range: PixelRange, regularizers: Regularizers | None = None) -> None:
+        self._range, self._regularizers, self._step = pixel_range, regularizers, 0
         self._pixels = pixel_range.clamp(start.detach().float().clone()).requires_grad_()
         self.parameters = [self._pixels]
 
@@ -46,7 +48,11 @@ class Pixels:
         return self._pixels
 
     def project(self) -> None:
-        self._pixels.copy_(self._range.clamp(self._pixels))
+        pixels: Tensor = self._pixels
+        if self._regularizers is not None:
+            pixels = self._regularizers(pixels, self._pixels.grad, self._step)
+            self._step += 1
+        self._pixels.copy_(self._range.clamp(pixels))
 
 
 class Fourier:
@@ -58,15 +64,28 @@ class Fourier:
     Args:
         shape: (N, C, H, W).
         contrast: the standard deviation of the start's spectrum.
+        exponent: frequencies f are scaled by 1 / f**exponent, the whole as strong as with 1; photographs have 1, larger
+            ones give larger shapes.
+        gain: of all frequencies.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], dice: Dice, pixel_range: PixelRange, contrast: float) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dice: Dice,
+        pixel_range: PixelRange,
+        contrast: float,
+        exponent: float = 1.0,
+        gain: float = 1.0,
+    ) -> None:
         _, channels, high, wide = shape
         self._size = (high, wide)
         self._range = pixel_range
         fy, fx = torch.fft.fftfreq(high)[:, None], torch.fft.rfftfreq(wide)[None]
         frequency = (fy.square() + fx.square()).sqrt().clamp_min(1 / max(high, wide))
-        self._scale = ((high * wide) ** 0.5 / 4 / frequency).to(dice.device)
+        steep = frequency.pow(-exponent)
+        steep = steep * (frequency.reciprocal().norm() / steep.norm())
+        self._scale = (steep * gain * (high * wide) ** 0.5 / 4).to(dice.device)
         self._spectrum = (dice.normal(channels, *frequency.shape, 2) * contrast).requires_grad_()
         self.parameters = [self._spectrum]
         self._colours = _COLOURS.to(dice.device) if channels == 3 else None
@@ -78,6 +97,15 @@ class Fourier:
             order = self._colours.flip(0) if self._range.reversed else self._colours
             values = torch.einsum("nchw,dc->ndhw", values, order)
         return self._range.of_unit(values.sigmoid() if self._range.low is not None else values)
+
+    def start_at(self, images: Tensor) -> None:
+        """Makes it stand for images [N,C,H,W], for those within the range up to a fiftieth of it."""
+        values = self._range.unit(images).clamp(0.02, 0.98).logit() if self._range.low is not None else images
+        if self._colours is not None:
+            order = self._colours.flip(0) if self._range.reversed else self._colours
+            values = torch.einsum("nchw,dc->ndhw", values, order.inverse())
+        with torch.no_grad():
+            self._spectrum.copy_(torch.view_as_real(torch.fft.rfft2(values.float()) / self._scale))
 
     def project(self) -> None:
         """Every spectrum is one of an image within the range."""

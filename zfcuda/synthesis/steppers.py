@@ -15,6 +15,8 @@ from torch import Tensor
 
 Evaluate = Callable[[], Tensor]
 
+_LINE_SEARCH = 25  # evaluations of a line search, at most
+
 
 class Stepper(Protocol):
     """A way to step."""
@@ -49,7 +51,7 @@ class LBFGS:
 
     Attributes:
         history: how many steps it remembers.
-        inner: evaluations of one step, at most.
+        inner: directions of one step, each with a line search of few evaluations.
     """
 
     history: int = 10
@@ -57,9 +59,38 @@ class LBFGS:
 
     def start(self, parameters: list[Tensor]) -> Callable[[Evaluate], None]:
         optimizer = torch.optim.LBFGS(
-            parameters, lr=1.0, max_iter=self.inner, history_size=self.history, line_search_fn="strong_wolfe"
+            parameters,
+            lr=1.0,
+            max_iter=self.inner,
+            history_size=self.history,
+            # Without room for a line search it stays where a first try is worse, and tries the same for ever. Who runs
+            # the loop says when it is enough.
+            max_eval=_LINE_SEARCH * self.inner,
+            tolerance_grad=0.0,
+            tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
         )
-        return lambda evaluate: optimizer.step(lambda: float(evaluate().detach()))  # type: ignore[arg-type, return-value]
+        last: tuple[list[Tensor], list[Tensor], float] | None = None  # where it was evaluated, gradients there, value
+
+        def step(evaluate: Evaluate) -> None:
+            def value() -> float:
+                # A step begins by asking where the one before has ended, which as a rule was its last question.
+                nonlocal last
+                if last is not None and all(map(torch.equal, parameters, last[0])):
+                    for parameter, gradient in zip(parameters, last[1], strict=True):
+                        parameter.grad = gradient
+                    return last[2]
+                said = float(evaluate().detach())
+                for parameter in parameters:
+                    assert parameter.grad is not None
+                    parameter.grad = parameter.grad.contiguous()  # torch makes one vector of all of them
+                gradients = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
+                last = [parameter.detach().clone() for parameter in parameters], gradients, said
+                return said
+
+            optimizer.step(value)
+
+        return step
 
 
 @dataclass(frozen=True)
@@ -79,5 +110,32 @@ class Ascent:
                 assert parameter.grad is not None
                 size = parameter.grad.abs().flatten(1).mean(1).clamp_min(1e-12)
                 parameter.sub_(self.rate * parameter.grad / size.view(-1, *[1] * (parameter.ndim - 1)))
+
+        return step
+
+
+@dataclass(frozen=True)
+class Steepest:
+    """Steps of a given length, down as steeply as a norm allows: along signs (inf), or along the gradient (2).
+
+    Attributes:
+        length: broadcast to the parameters, how long a step is in each of their units.
+    """
+
+    length: Tensor
+    norm: str = "inf"
+
+    def start(self, parameters: list[Tensor]) -> Callable[[Evaluate], None]:
+        def step(evaluate: Evaluate) -> None:
+            evaluate()
+            for parameter in parameters:
+                assert parameter.grad is not None
+                if self.norm == "inf":
+                    way = parameter.grad.sign()
+                else:
+                    way = parameter.grad * self.length
+                    size = way.flatten(1).norm(dim=1).clamp_min(torch.finfo(way.dtype).tiny)
+                    way = way / size.view(-1, *[1] * (parameter.ndim - 1))
+                parameter.sub_(self.length * way)
 
         return step

@@ -21,23 +21,31 @@ class Affine:
 
     Attributes:
         jitter: largest shift, in pixels.
-        scale: largest change of size, as a share: 0.1 is from 0.9 to 1.1.
+        zoom: the smallest and the largest scale, drawn evenly in their logarithms. Of an enlarged image any part is
+            seen, not its middle alone.
         degrees: largest turn.
     """
 
     jitter: float = 8.0
-    scale: float = 0.1
+    zoom: tuple[float, float] = (0.9, 1.1)
     degrees: float = 5.0
 
     def __call__(self, images: Tensor, dice: Dice) -> Tensor:
         count, _, high, wide = images.shape
-        draw = dice.uniform(4) * 2 - 1
-        zoom = 1 + self.scale * draw[:, 0]
-        turn = math.radians(self.degrees) * draw[:, 1]
+        share, *draw = dice.uniform(4).T
+        low, wider = math.log(self.zoom[0]), math.log(self.zoom[1] / self.zoom[0])
+        turn, right, down = (2 * each - 1 for each in draw)
+        zoom = (low + wider * share).exp()
+        room = (1 - 1 / zoom).clamp_min(0)
+        turn = math.radians(self.degrees) * turn
         cos, sin = turn.cos() / zoom, turn.sin() / zoom
         theta = torch.zeros(count, 2, 3, device=images.device)
-        theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = cos, -sin * high / wide, 2 * self.jitter * draw[:, 2] / wide
-        theta[:, 1, 0], theta[:, 1, 1], theta[:, 1, 2] = sin * wide / high, cos, 2 * self.jitter * draw[:, 3] / high
+        theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = (
+            cos,
+            -sin * high / wide,
+            (2 * self.jitter / wide + room) * right,
+        )
+        theta[:, 1, 0], theta[:, 1, 1], theta[:, 1, 2] = sin * wide / high, cos, (2 * self.jitter / high + room) * down
         grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.dtype)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,9 +25,11 @@ class Seen:
     Attributes:
         images: [N,C,H,W], before any transform; what priors look at.
         layers: by name, maps [N,K,h,w] or vectors [N,K], of the images as they were transformed.
-        logits: [N,classes]; None where no objective asks for them.
+        logits: [N,classes], float32 at least; None where no objective asks for them.
         classes: the model's `.classes`, where it has some.
         step: the number of the step, from 0.
+        first: the number of the first of these images in the whole batch, of which they may be a part.
+        total: how many images the batch has.
     """
 
     images: Tensor
@@ -35,11 +37,24 @@ class Seen:
     logits: Tensor | None = None
     classes: Any = None
     step: int = 0
+    first: int = 0
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self.total = self.total or len(self.images)
 
     def scores(self) -> Tensor:
         """The logits, of a pass that computed them."""
         assert self.logits is not None, "an objective that reads logits says so"
         return self.logits
+
+    def of(self, image: int) -> Seen:
+        """What the model says of one image of the batch."""
+        one = slice(image, image + 1)
+        layers = {name: value[one] for name, value in self.layers.items()}
+        return replace(
+            self, images=self.images[one], layers=layers, logits=None if self.logits is None else self.logits[one]
+        )
 
 
 class Watched:
@@ -50,6 +65,7 @@ class Watched:
         self._kept: dict[str, Tensor] = {}
         self._calls: dict[str, int] = {}
         self._expected: dict[str, int] = {}  # how often each layer is called; known after the first run
+        self.leave_alone: Callable[[nn.Module], None] = lambda module: None
 
     def __call__(self, images: Tensor, *, of: Tensor | None = None, step: int = 0) -> Seen:
         """Runs the model on images [N,C,H,W].
@@ -109,11 +125,13 @@ def watching(model: nn.Module, names: Sequence[str], *, logits: bool) -> Iterato
         watched = Watched(model, names, logits)
         for name in names:
             hooks.add(there[name], watched.hook(name))
+        # A hook that does nothing keeps a layer from being computed together with its neighbours.
+        watched.leave_alone = lambda module: hooks.add(module, lambda *_: None)
         yield watched
 
 
-def checked_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> tuple[str, ...]:
-    """Layers by the model's own names, each once.
+def called_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> dict[str, str]:
+    """Layers as they were given -> as the model itself calls them.
 
     Args:
         wrapped: the model as it was given, maybe in a wrapper.
@@ -121,7 +139,12 @@ def checked_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -
     Raises:
         TypeError, ValueError: as :func:`zfcuda.inputs.checked_layer`.
     """
-    return tuple(dict.fromkeys(checked_layer(layer, model, wrapper_of(wrapped)) for layer in layers))
+    return {layer: checked_layer(layer, model, wrapper_of(wrapped)) for layer in layers}
+
+
+def checked_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> tuple[str, ...]:
+    """Layers by the model's own names, each once. Arguments and errors are called_names'."""
+    return tuple(dict.fromkeys(called_names(model, layers, wrapped).values()))
 
 
 def _check(name: str, value: Any, count: int) -> None:

@@ -1,0 +1,1 @@
+"""What images that a network makes are worth: does another network see in them what they were made for?"""

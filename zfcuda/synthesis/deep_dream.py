@@ -1,0 +1,202 @@
+"""DeepDream: a picture in which a layer sees more of what it sees in it already."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda.autograd import module_of
+from zfcuda.data.pictures import PICTURES
+from zfcuda.inputs import checked_image, integer, number
+from zfcuda.network.example import example_image, image_dtypes
+from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.objectives import Objective
+from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.parameterization import Pixels
+from zfcuda.synthesis.parse import objective_of
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.steppers import Ascent
+from zfcuda.synthesis.tiles import Tiling, tiled
+from zfcuda.synthesis.watched import Watched, checked_names, watching
+
+
+def deep_dream(
+    model: nn.Module,
+    image: Any,
+    layer: Objective | str,
+    *,
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    jitter: int = 32,
+    seed: int = 0,
+    rate: float = 1.5,
+    tile: int = 512,
+    limits: Any = None,
+    progress: bool = False,
+) -> Tensor:
+    """A picture in which a layer sees more of what it sees in it already.
+
+    The mean square of a layer is made larger; its gradient at the layer is the layer itself, so what is there is
+    strengthened. This begins with the picture made small, an octave, and what was added to it is carried up to the next
+    larger one, so that there are large forms and small ones. Each step looks at the picture shifted at random.
+
+    A picture with a side longer than `tile` is looked at tile by tile, so that the memory needed does not grow with
+    it. Tiles overlap by the receptive field of the layer where that is at most an eighth of a tile: the gradient is
+    then that of the whole. Deeper layers see further; there the overlap is an eighth, and the shifts move the seams.
+
+    Source: Mordvintsev, Olah & Tyka, "Inceptionism", Google Research Blog 2015, and the notebook published with it.
+
+    Args:
+        model: a network [N,C,H,W] -> anything; it is run as in eval, and left as it was.
+        image: [C,H,W] or [1,C,H,W] of any size that the layer takes; or a picture (PIL, a path, an array uint8
+            [H,W,C]), which is taken in its full size, in the colours of the model's preprocess.
+        layer: the dotted name of a layer; or any objective, as :func:`zfcuda.maximize` takes it.
+        octaves: how many sizes; those that are too small for the network are left out, with a warning.
+        octave_scale: how much larger each is than the one before.
+        steps: in each octave.
+        jitter: the largest shift, in pixels.
+        seed: of the shifts.
+        rate: the mean change of a value in a step, in 255ths of the range of pixels.
+        tile: the longest side that the network is shown at once, in pixels.
+        limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
+            white pixels, else none, and `rate` is of the range of the image's own values.
+        progress: whether there is a bar.
+
+    Returns:
+        [1,C,H,W], of the image's size, dtype and device.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), or
+            an image that the layer does not take.
+    """
+    return dreamed(
+        model,
+        image,
+        layer,
+        octaves=octaves,
+        octave_scale=octave_scale,
+        steps=steps,
+        jitter=jitter,
+        seed=seed,
+        rate=rate,
+        tile=tile,
+        limits=limits,
+        progress=progress,
+    ).images
+
+
+@torch.inference_mode(False)
+def dreamed(
+    model: nn.Module,
+    image: Any,
+    layer: Objective | str,
+    *,
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    jitter: int = 32,
+    seed: int = 0,
+    rate: float = 1.5,
+    tile: int = 512,
+    limits: Any = None,
+    progress: bool = False,
+) -> Optimised:
+    """The same with what the objective said, octave by octave, and why it ended; the arguments are deep_dream's."""
+    octaves, steps, tile = (
+        _at_least(name, value, 1) for name, value in (("octaves", octaves), ("steps", steps), ("tile", tile))
+    )
+    jitter = _at_least("jitter", jitter, 0)
+    octave_scale, rate = number("octave_scale", octave_scale), number("rate", rate)
+    if not 1 < octave_scale < float("inf"):
+        raise ValueError(f"octave_scale: expected a number above 1, got {octave_scale:g}")
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"rate: expected a number above 0, got {rate:g}")
+    inner = module_of(model)
+    wanted = objective_of(layer, inner)
+    names = checked_names(inner, wanted.layers, model)
+    pixel_range = PixelRange.of(inner, limits)
+    if isinstance(image, PICTURES):
+        start = pixel_range.image(image).to(example_image(inner, (1, 1, 1)).device)
+        dtype = image_dtypes(inner)[0]
+    else:
+        given = checked_image(image, inner)
+        start, dtype = given.float(), given.dtype
+    pixel_range = pixel_range.to(start)
+    change = float(pixel_range.span(start).mean()) * rate / 255
+    if not change > 0:
+        raise ValueError("image: expected more than one value, since its range is the scale of a step (or limits)")
+    dice = Dice(seed, 1, start.device)
+    with watching(inner, names, logits=wanted.logits) as watched:
+        sizes = _sizes(watched, inner, wanted, start, octaves, octave_scale, tile)
+        detail = torch.zeros_like(start)
+        values = []
+        for number_of, size in enumerate(sizes):
+            base = _resized(start, size)
+            tiling = Tiling.of(inner, wanted, base, tile)
+            made = optimise(
+                inner,
+                tiled(watched, inner, wanted, tiling, dice, jitter),
+                Pixels(base + _resized(detail, size), pixel_range),
+                steps=steps,
+                stepper=Ascent(change),
+                described=f"octave {number_of + 1} of {len(sizes)}",
+                progress=progress,
+            )
+            detail = made.images - base
+            values.append(made.values)
+            if made.stopped:
+                break
+    whole = pixel_range.clamp(start + _resized(detail, sizes[-1]))
+    return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
+
+
+def _sizes(
+    watched: Watched, model: nn.Module, objective: Objective, start: Tensor, octaves: int, scale: float, tile: int
+) -> list[tuple[int, int]]:
+    """The sizes of octaves, smallest first, without those that the network cannot take.
+
+    Raises:
+        ValueError: it does not take the image itself.
+    """
+    high, wide = start.shape[2:]
+    sizes = [(high, wide)]
+    _try(watched, model, objective, start, (min(high, tile), min(wide, tile)))
+    for octave in range(1, octaves):
+        size = (round(high / scale**octave), round(wide / scale**octave))
+        try:
+            if min(size) < 1:
+                raise ValueError("there is no pixel left")
+            _try(watched, model, objective, start, (min(size[0], tile), min(size[1], tile)))
+        except ValueError as error:
+            warnings.warn(
+                f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}",
+                stacklevel=4,
+            )
+            break
+        sizes.insert(0, size)
+    return sizes
+
+
+def _try(watched: Watched, model: nn.Module, objective: Objective, start: Tensor, size: tuple[int, int]) -> None:
+    """Asks an objective once, of an image of that size."""
+    with torch.no_grad():
+        image = start[:, :, : size[0], : size[1]]
+        objective.value(watched(image.to(image_dtypes(model)[0]), of=image))
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if image.shape[2:] == size:
+        return image
+    return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    value = integer(name, value)
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    return value

@@ -1,0 +1,175 @@
+"""Inversion from many layers: how the error grows with depth, and how much of the place of things survives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfcuda.autograd import module_of
+from zfcuda.inputs import checked_image, integer
+from zfcuda.synthesis.invert import Inversion, invert
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.watched import checked_names
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What is left of an image in another, in all of it and by the regions of a grid of g x g.
+
+    Attributes:
+        error: |image - image0| / |image0 - its mean colour|: 0 is the same image, 1 is as far from it as a plain grey.
+        errors: [g,g], the same of each region, against the same size for an average region; so they show where.
+        code_errors: [g,g], |code - code0| / |code0| of the part of the layer's map over each region, in the same way;
+            None for a vector or a map smaller than the grid.
+        shifts: int64 [g,g,2], by how many pixels (down, right) each region of the original has moved: where, at most
+            half a region away, the image is most like it.
+        likeness: [g,g], how alike they are there: their normalised correlation in brightness, 1 for the same but for
+            brightness and contrast, about 0 for nothing in common. Where it is low the shift means nothing.
+        shift: (down, right) of the whole, by phase correlation.
+    """
+
+    error: float
+    errors: Tensor
+    code_errors: Tensor | None
+    shifts: Tensor
+    likeness: Tensor
+    shift: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FromLayer:
+    """An inversion and what survives in it."""
+
+    inversion: Inversion
+    survival: Survival
+
+
+def inversions(
+    model: nn.Module,
+    image: Any,
+    layers: Sequence[str],
+    *,
+    steps: int = 400,
+    tv: float = 1.0,
+    seed: int = 0,
+    grid: int = 4,
+    norm: float | None = None,
+    limits: Any = None,
+    progress: bool = False,
+) -> list[FromLayer]:
+    """Inverts each of some layers, and says how much of the image survives; the errors in order are the error curve.
+
+    Args:
+        model, image, steps, tv, seed, norm, limits, progress: as :func:`zfcuda.invert` takes them.
+        layers: dotted names.
+        grid: how many regions there are along each side.
+
+    Returns:
+        One for each layer; fewer where Ctrl-C ended the last one.
+
+    Raises:
+        TypeError, ValueError: as zfcuda.invert, of any layer before the first is inverted; no layers; a grid that is
+            below 1 or finer than the image.
+    """
+    if isinstance(layers, str) or not layers:
+        raise ValueError(f"layers: expected a list of at least one name, got {layers!r}")
+    inner = module_of(model)
+    checked_names(inner, layers, model)
+    given = checked_image(image, inner)
+    grid = integer("grid", grid)
+    if not 1 <= grid <= min(given.shape[2:]):
+        raise ValueError(f"grid: expected 1 to {min(given.shape[2:])}, got {grid}")
+    pixel_range = PixelRange.of(inner, limits).to(given)
+    found = []
+    for layer in layers:
+        made = invert(model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress)
+        original, image_now = (pixel_range.unit(each.float()) for each in (given, made.image))
+        found.append(FromLayer(made, survival(original, image_now, made.code0, made.code, grid)))
+        if made.interrupted is not None:
+            break
+    return found
+
+
+def survival(original: Tensor, image: Tensor, code0: Tensor, code: Tensor, grid: int) -> Survival:
+    """What is left of an original in an image.
+
+    Args:
+        original, image: [1,C,H,W] of one size, in pixels of 0 to 1.
+        code0, code: a layer's answers to them.
+    """
+    plain = original - original.mean((2, 3), keepdim=True)
+    maps = code0.ndim == 4 and min(code0.shape[2:]) >= grid
+    shifts, likeness = _moved(original.mean(1)[0], image.mean(1)[0], grid)
+    return Survival(
+        error=float((image - original).norm() / plain.norm().clamp_min(1e-12)),
+        errors=_by_region(image - original, plain, grid),
+        code_errors=_by_region(code - code0, code0, grid) if maps else None,
+        shifts=shifts,
+        likeness=likeness,
+        shift=phase_shift(original.mean(1)[0], image.mean(1)[0]),
+    )
+
+
+def phase_shift(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """By how many pixels (down, right) the second image [H,W] is the first one moved: the peak of phase correlation.
+
+    Source: Kuglin & Hines, "The phase correlation image alignment method", 1975.
+    """
+    high, wide = first.shape
+    window = torch.hann_window(high, periodic=False)[:, None] * torch.hann_window(wide, periodic=False)
+    window = window.to(first)
+    before, after = (torch.fft.fft2((each - each.mean()) * window) for each in (first, second))
+    cross = after * before.conj()
+    peak = int(torch.fft.ifft2(cross / cross.abs().clamp_min(1e-12)).real.argmax())
+    down, right = divmod(peak, wide)
+    return (down + high // 2) % high - high // 2, (right + wide // 2) % wide - wide // 2
+
+
+def _regions(length: int, grid: int) -> list[slice]:
+    return [slice(i * length // grid, (i + 1) * length // grid) for i in range(grid)]
+
+
+def _by_region(difference: Tensor, size: Tensor, grid: int) -> Tensor:
+    """The root mean square of a difference [1,K,h,w] in each region, against that of `size` everywhere."""
+    rows, columns = (_regions(length, grid) for length in difference.shape[2:])
+    squares = torch.stack(
+        [torch.stack([difference[:, :, row, column].square().mean() for column in columns]) for row in rows]
+    )
+    return (squares / size.square().mean().clamp_min(1e-24)).sqrt().cpu()
+
+
+def _moved(original: Tensor, image: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """Where each region of the original [H,W] is in the image, and how alike they are there."""
+    rows, columns = (_regions(length, grid) for length in original.shape)
+    shifts, likeness = torch.zeros(grid, grid, 2, dtype=torch.int64), torch.zeros(grid, grid)
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            part = original[row, column]
+            top, left = (max(0, side.start - (side.stop - side.start) // 2) for side in (row, column))
+            bottom, right = (side.stop + (side.stop - side.start) // 2 for side in (row, column))
+            alike = _correlation(part, image[top:bottom, left:right])
+            down, across = divmod(int(alike.argmax()), alike.shape[1])
+            shifts[y, x] = torch.tensor((top + down - row.start, left + across - column.start))
+            likeness[y, x] = alike.max()
+    return shifts, likeness
+
+
+def _correlation(part: Tensor, within: Tensor) -> Tensor:
+    """The normalised correlation of a part [h,w] with every place of a larger image that it fits into."""
+    size, shape = part.numel(), within.shape
+    wanted, places = (part - part.mean()).double(), (within - within.mean()).double()
+    spectrum = torch.fft.rfft2(places) * torch.fft.rfft2(wanted, s=shape).conj()
+    products = torch.fft.irfft2(spectrum, s=shape)[: shape[0] - part.shape[0] + 1, : shape[1] - part.shape[1] + 1]
+    mean, square = (F.avg_pool2d(each[None, None], tuple(part.shape), 1)[0, 0] for each in (places, places.square()))
+    spread = ((square - mean.square()).clamp_min(0) * size).sqrt() * wanted.norm()
+    return torch.where(spread > 1e-9, products / spread.clamp_min(1e-9), torch.zeros_like(products)).float()
+
+
+def median_shift(found: Survival) -> float:
+    """How far regions have moved: the median of the lengths of their shifts, in pixels."""
+    return float(found.shifts.double().norm(dim=2).flatten().median())

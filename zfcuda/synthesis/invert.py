@@ -1,0 +1,180 @@
+"""Inversion: an image that a layer answers to as it does to a given one, and what is left of that one in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.autograd import module_of
+from zfcuda.inputs import checked_image, integer, number
+from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.objectives import Objective, content
+from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.steppers import LBFGS
+from zfcuda.synthesis.watched import Seen, checked_names, watching
+
+_CONTRAST = 0.01  # of the noise that it begins with
+_ENOUGH = 1e-10  # square of the relative error that ends it
+_LAST = 10  # one step in so many is on pixels
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """An image made from the code of a layer.
+
+    Attributes:
+        image: [1,C,H,W], in the network's input units.
+        error: |code - code0| / |code0|, where code is the layer's answer to the image and code0 its answer to the
+            original; both as the model gives them, L2 norms.
+        layer: which one.
+        code, code0: these answers, [1,K,h,w] or [1,K].
+        stopped: why it ended before its last step, in words; "" where it did not.
+        interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
+    """
+
+    image: Tensor
+    error: float
+    layer: str
+    code: Tensor
+    code0: Tensor
+    stopped: str = ""
+    interrupted: KeyboardInterrupt | None = None
+
+
+@torch.inference_mode(False)
+def invert(
+    model: nn.Module,
+    image: Any,
+    layer: str,
+    *,
+    steps: int = 400,
+    tv: float = 1.0,
+    seed: int = 0,
+    norm: float | None = None,
+    limits: Any = None,
+    progress: bool = False,
+) -> Inversion:
+    """An image that a layer answers to as it does to a given one: what differs from that one, the layer does not see.
+
+    From noise, the squared relative error of the code is made smaller, together with two priors that choose among the
+    images of one code: `tv` times the total variation, the mean of dx^2 + dy^2, and `norm` times the alpha norm, the
+    mean 6th power of the distance from grey. In both, pixels are from 0 to 1, for the norm from -1 to 1. Nine
+    of the steps change the spectrum of the image in colours without correlation, the rest its pixels, by L-BFGS.
+
+    Source: Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015
+    (arXiv 1412.0035); the spectrum: Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
+
+    Args:
+        model: a network [N,C,H,W] -> anything; it is run as in eval, and left as it was.
+        image: [C,H,W] or [1,C,H,W]; or a picture (PIL, a path, an array uint8 [H,W,C]), as the model's preprocess makes
+            an image of it.
+        layer: the dotted name of a layer, whose output is a map or a vector.
+        steps: how many at most; it ends where the relative error is 1e-5.
+        tv: the weight of total variation; 0: none.
+        seed: of the noise.
+        norm: the weight of the alpha norm; None: a hundredth of tv.
+        limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
+            white pixels, else none, and priors are relative to the range of the image's own values.
+        progress: whether there is a bar.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), an
+            image that the layer does not take, a layer that is zero for it.
+    """
+    steps = integer("steps", steps)
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
+    tv = _weight("tv", tv)
+    norm = tv / 100 if norm is None else _weight("norm", norm)
+    inner = module_of(model)
+    (name,) = checked_names(inner, (layer,), model)
+    given = checked_image(image, inner)
+    code0 = code_of(inner, given, name)
+    size = float(code0.square().mean())
+    if not math.isfinite(size):
+        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
+    if size == 0:
+        raise ValueError(f"layer: {layer!r} is zero for this image, and every image that it is zero for is the same")
+    start = given.float()
+    pixel_range = PixelRange.of(inner, limits).to(start)
+    wanted = (1 / size) * content(name, code0)
+    for weight, prior in ((tv, _roughness), (norm, _brightness)):
+        if weight:
+            wanted = wanted - weight * prior(pixel_range, start)
+    made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
+    found = made.images.to(given.dtype)
+    code = code_of(inner, found, name)
+    error = float((code - code0).norm() / code0.norm())
+    return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
+
+
+def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
+
+    Args:
+        model: unwrapped.
+        layer: by the model's own name.
+    """
+    with watching(model, (layer,), logits=False) as watched, torch.no_grad():
+        code = watched(image).layers[layer].detach().clone()
+    return code.float() if code.dtype.itemsize < 4 else code
+
+
+def _found(
+    model: nn.Module, wanted: Objective, start: Tensor, steps: int, seed: int, pixel_range: PixelRange, progress: bool
+) -> Optimised:
+    """First by the spectrum, which finds what a photograph could be, then by pixels, which come nearer to the code."""
+    of_pixels = steps // _LAST
+    dice = Dice(seed, 1, start.device)
+
+    def run(image: Parameterization, steps: int, described: str) -> Optimised:
+        return optimise(
+            model, wanted, image, steps=steps, stepper=LBFGS(), after=_is_enough, described=described, progress=progress
+        )
+
+    high, wide = start.shape[2:]
+    made = run(Fourier((1, start.shape[1], high, wide), dice, pixel_range, _CONTRAST), steps - of_pixels, "spectrum")
+    if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
+        return made
+    return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+
+
+def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:
+    return bool((said > -_ENOUGH).all())
+
+
+def _roughness(pixel_range: PixelRange, original: Tensor) -> Objective:
+    """Total variation of pixels of 0 to 1."""
+    span = pixel_range.span(original)
+
+    def value(seen: Seen) -> Tensor:
+        pixels = seen.images.float() / span
+        dx = (pixels[..., :-1, 1:] - pixels[..., :-1, :-1]).square()
+        dy = (pixels[..., 1:, :-1] - pixels[..., :-1, :-1]).square()
+        return (dx + dy).flatten(1).sum(1) / max(1, dx[0].numel())
+
+    return Objective(value, text="total variation")
+
+
+def _brightness(pixel_range: PixelRange, original: Tensor) -> Objective:
+    """The alpha norm of pixels of -1 to 1."""
+    low = original.amin() if pixel_range.low is None else pixel_range.low
+    span = pixel_range.span(original)
+
+    def value(seen: Seen) -> Tensor:
+        return (2 * (seen.images.float() - low) / span - 1).pow(6).flatten(1).mean(1)
+
+    return Objective(value, text="alpha norm")
+
+
+def _weight(name: str, value: Any) -> float:
+    weight = number(name, value)
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{name}: expected a number of at least 0, got {weight:g}")
+    return weight
