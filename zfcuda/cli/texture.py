@@ -43,7 +43,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="of gram: the network's layers, as zfcuda layers lists them"
     )
-    add_making(parser, "out/texture")
+    add_making(parser, "out/texture", cut=False)
     parser.set_defaults(run=_run)
 
 
