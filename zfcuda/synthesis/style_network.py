@@ -24,11 +24,11 @@ from zfcuda.synthesis.style_file import read_style, write_style
 from zfcuda.synthesis.style_layers import Layer, Residual, convolution
 from zfcuda.synthesis.style_tiles import Parts, stylized_by_tiles
 
+SMALLEST_TILE = 16
 _UNITS = 32  # of the first layer, in a network of width 1
 _BLOCKS = 5
 _MULTIPLE = 4  # of the sides of images, inside
 _SMALLEST = 16  # side of images, inside
-_SMALLEST_TILE = 16
 _SLACK = 1e-3  # of what should be 1, or within 0 to 1
 
 
@@ -217,8 +217,8 @@ def _checked_images(image: Any) -> Tensor:
 
 def _checked_tile(tile: Any) -> int:
     side = integer("tile", tile)
-    if side < _SMALLEST_TILE:
-        raise ValueError(f"tile: expected at least {_SMALLEST_TILE}, got {tile}")
+    if side < SMALLEST_TILE:
+        raise ValueError(f"tile: expected at least {SMALLEST_TILE}, got {tile}")
     return side
 
 
