@@ -26,6 +26,7 @@ from zfcuda.network import evaluating, layers, receptive_field, trace
 from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
+from zfcuda.synthesis import inversions
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.train.style.loss import LossNetwork
 
@@ -86,7 +87,14 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "part_importance": lambda model: part_importance(model, Parts(size=32), 0, preprocess=Preprocess.parts(12)),
     "randomization": lambda model: randomization(model, IMAGE, "occlusion"),
     "memory_need": lambda model: memory_need(model, (3, 12, 12)),
+    "grams": lambda model: zfcuda.synthesis.grams(model, IMAGES, ["body.0", "body.1"]),
+    "transfer_style": lambda model: zfcuda.transfer_style(
+        model, IMAGE, IMAGES[1], content_layer="body.0", style_layers=["body.0"], steps=2
+    ),
     "maximize": lambda model: zfcuda.maximize(model, "body.0:1", size=12, steps=2),
+    "deep_dream": lambda model: zfcuda.deep_dream(model, IMAGE, "body.0", octaves=2, steps=2),
+    "invert": lambda model: zfcuda.invert(model, IMAGE, "body.0", steps=3),
+    "inversions": lambda model: inversions(model, IMAGE, ["body.0", "body.3"], steps=2),
     "fool": lambda model: _fooled(model),
     "adversarial": lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.01, steps=2),
     "adversaries": lambda model: zfcuda.synthesis.adversaries(model, IMAGES, method="fgsm", epsilon="smallest"),

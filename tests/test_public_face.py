@@ -84,6 +84,11 @@ SIGNATURES = {
     "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
     "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
+    "deep_dream": "(model, image, layer, *, octaves=4, octave_scale=1.4, steps=10, jitter=32, seed=0, rate=1.5, "
+    "tile=512, limits=None, animation=None, progress=False)",
+    "invert": "(model, image, layer, *, steps=400, tv=3.0, seed=0, norm=None, limits=None, progress=False)",
+    "synthesis.inversions": "(model, image, layers, *, steps=400, tv=3.0, seed=0, grid=4, norm=None, limits=None, "
+    "progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
     "seed=0, progress=False, animation=None)",
     "fool": "(model, image, target, *, steps=100, limits=None, seed=0, rounded=False, progress=False)",
@@ -93,6 +98,11 @@ SIGNATURES = {
     "limits=None, seed=0, rounded=False, progress=False)",
     "synthesis.pixel_values": "(model, count=1.0, *, limits=None)",
     "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
+    "transfer_style": "(model, content, style, *, content_layer=None, style_layers=None, content_weight=1.0, "
+    "style_weight=1000.0, style_size=None, limits=None, steps=100, progress=False)",
+    "synthesis.gram": "(maps)",
+    "synthesis.grams": "(model, images, layers)",
+    "synthesis.style": "(targets, weights=None)",
     "synthesis.StyleNetwork": "(styles=1, *, width=1.0, names=())",
     "synthesis.StyleNetwork.stylize": "(self, image, style=0, *, tile=None)",
     "synthesis.StyleNetwork.draw": "(self, picture, style=0, *, tile=None)",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from zfcuda.synthesis.invert import invert
     from zfcuda.synthesis.maximize import maximize
     from zfcuda.synthesis.texture import texture
+    from zfcuda.synthesis.transfer_style import transfer_style
 
 __all__ = [
     "Codes",
@@ -78,6 +79,7 @@ __all__ = [
     "strongest_patches",
     "synthesis",
     "texture",
+    "transfer_style",
 ]
 
 # Where each public name comes from: a module, or the attribute of one.
@@ -120,6 +122,7 @@ _HOMES = {
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
     "texture": "zfcuda.synthesis.texture",
+    "transfer_style": "zfcuda.synthesis.transfer_style",
 }
 
 

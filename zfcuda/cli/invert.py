@@ -78,6 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(sheet, setting.out / f"{stem}.json", sep="\n", flush=True)
         interrupted = found[-1].inversion.interrupted
         if interrupted is not None:
+            interrupted.args = ("the layers so far are written",)
             raise interrupted
     return 0
 

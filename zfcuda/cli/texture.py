@@ -23,6 +23,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("sample", metavar="SAMPLE", help="a picture of the texture")
     parser.add_argument(
         "--size",
+        dest="sides",
         type=_size,
         metavar="WxH",
         help="of the picture in pixels, as in 256x256 (default: twice the sample's)",
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.method != "gram" and getattr(arguments, name) is not None:
             raise CommandError(f"--{name}: --method {arguments.method} uses no network; it is for gram")
     sample = read_picture(arguments.sample)
-    size = arguments.size or (2 * sample.width, 2 * sample.height)
+    size = arguments.sides or (2 * sample.width, 2 * sample.height)
     with _network(arguments) as (model, out):
         made = textured(
             sample,
@@ -70,9 +71,10 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=True,
         )
         name = f"{one_line(Path(arguments.sample).stem)}_{arguments.method}"
-        for file in sheets.write({name: made.picture}, out):
-            print(file, flush=True)
+        [file] = sheets.write({name: made.picture}, out)
+        print(file, flush=True)
     if made.interrupted is not None:
+        made.interrupted.args = (f"{file} is the picture so far",)
         raise made.interrupted
     return 0
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.style import apply, train
+from zfcuda.cli.style import apply, train, transfer
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
 
-_VERBS = (train, apply)
+_VERBS = (transfer, train, apply)
 
 
 def add(verbs: Verbs) -> None:

@@ -1,0 +1,207 @@
+"""Style transfer: the shapes of one picture, drawn as another one is. Gatys, Ecker & Bethge, CVPR 2016."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.autograd import module_of
+from zfcuda.data.pictures import PICTURES
+from zfcuda.inputs import checked_image, integer, number
+from zfcuda.network.example import image_dtypes
+from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.gram import grams
+from zfcuda.synthesis.gram import style as in_style_of
+from zfcuda.synthesis.gram_texture import scaled
+from zfcuda.synthesis.objectives import content as as_content_of
+from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.parameterization import Fourier
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.steppers import LBFGS
+from zfcuda.synthesis.style_choice import style_choice
+from zfcuda.synthesis.watched import checked_names, watching
+
+STYLE_WEIGHT = 1000.0
+STEPS = 100
+_COARSEST = 96  # pixels of the short side, where it begins
+_LEVELS = 3
+
+
+def transfer_style(
+    model: nn.Module,
+    content: Any,
+    style: Any,
+    *,
+    content_layer: str | None = None,
+    style_layers: Sequence[str] | Mapping[str, float] | None = None,
+    content_weight: float = 1.0,
+    style_weight: float = STYLE_WEIGHT,
+    style_size: int | None = None,
+    limits: Any = None,
+    steps: int = STEPS,
+    progress: bool = False,
+) -> Tensor:
+    """An image with the content of one and the style of another.
+
+    It begins as the content, on a small scale, where large strokes come from; the change goes on to the next scale,
+    twice as large. L-BFGS changes the spectrum, in colours without correlation, until
+
+        content_weight * |F - P|^2 / |P|^2  +  style_weight * mean over style layers of |G - A|^2 / |A|^2
+
+    is small, where F is the content layer of the image and P that of the content, G the Gram matrices of the image and
+    A those of the style. Both are shares: 0 is the same, 1 what an image has that no layer answers to. Nothing of it is
+    random.
+
+    Source: Gatys, Ecker & Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016), equations 1
+    to 7; the divisors are ours, so that weights mean the same for any network, layers and sizes.
+
+    Args:
+        model: a network [N,C,H,W] -> anything; it is run as in eval up to the last of the layers, on images of the
+            content's and the style's size, whatever it was made for, and left as it was.
+        content: an image [C,H,W] or [1,C,H,W] in the network's input units; or a PIL picture, a path or an array uint8
+            [H,W,C], which is taken in its full size.
+        style: the same; it may have another size.
+        content_layer: the name of the layer that tells content. None: the last rectifier whose map has an eighth of the
+            image's sides, or nearly.
+        style_layers: names of layers that give maps, or how much each weighs. None: the first rectifier of each size of
+            map, down to a sixteenth of the sides.
+        content_weight, style_weight: how much each matters; 0 for not at all.
+        style_size: how long the short side of the style is made, in pixels: small for fine strokes, large for coarse
+            ones. None: as the content's.
+        limits: (low, high), each a number or [C], what pixels can be; None: what the model's preprocess makes of black
+            and white, and no limit where it has none.
+        steps: on each scale.
+        progress: whether there is a bar.
+
+    Returns:
+        [1,C,H,W] float32, of the content's size. Ctrl-C gives the image so far, with a warning.
+
+    Raises:
+        TypeError, ValueError: naming the argument: an image does not fit the model, a layer is none of it (those that
+            there are follow), a style layer gives vectors and no maps, a weight is negative, a size or steps below 1.
+    """
+    return transferred(
+        model,
+        content,
+        style,
+        content_layer=content_layer,
+        style_layers=style_layers,
+        content_weight=content_weight,
+        style_weight=style_weight,
+        style_size=style_size,
+        limits=limits,
+        steps=steps,
+        progress=progress,
+    ).images
+
+
+@torch.inference_mode(False)
+def transferred(
+    model: nn.Module,
+    content: Any,
+    style: Any,
+    *,
+    content_layer: str | None = None,
+    style_layers: Sequence[str] | Mapping[str, float] | None = None,
+    content_weight: float = 1.0,
+    style_weight: float = STYLE_WEIGHT,
+    style_size: int | None = None,
+    limits: Any = None,
+    steps: int = STEPS,
+    progress: bool = False,
+) -> Optimised:
+    """The same with the loss, as what was made larger: minus the sum above; and why it ended."""
+    inner = module_of(model)
+    of_content, of_style = _weight("content_weight", content_weight), _weight("style_weight", style_weight)
+    if style_size is not None and integer("style_size", style_size) < 1:
+        raise ValueError(f"style_size: expected at least 1 pixel, got {style_size}")
+    if integer("steps", steps) < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
+    pixel_range = PixelRange.of(inner, limits)
+    shown, manner = (_image(name, x, inner, pixel_range) for name, x in (("content", content), ("style", style)))
+    if shown.shape[1] != manner.shape[1]:
+        raise ValueError(f"style: expected {shown.shape[1]} channels, as content has, got {manner.shape[1]}")
+    short = min(shown.shape[2:]) if style_size is None else style_size
+    manner = scaled(manner.float(), _sides(manner, short)).to(shown.dtype)
+    if content_layer is None or style_layers is None:
+        chosen, others = style_choice(inner, shown)
+        content_layer = chosen if content_layer is None else content_layer
+        style_layers = others if style_layers is None else style_layers
+    if isinstance(style_layers, str) or not style_layers:
+        raise TypeError(f"style_layers: expected names of layers, got {style_layers!r}")
+    weights = dict(style_layers) if isinstance(style_layers, Mapping) else None
+    [layer] = checked_names(inner, [content_layer], model)
+    change: Tensor | None = None
+    made: Optimised | None = None
+    for level in reversed(range(_levels(shown, manner))):
+        here, of_manner = _shrunk(shown, level), _shrunk(manner, level)
+        wanted = in_style_of(grams(inner, of_manner, tuple(style_layers)), weights) * of_style
+        code = _code(inner, here, layer)
+        size = float(code.float().square().mean()) or 1.0
+        wanted = wanted + as_content_of(layer, code) * (of_content / size)
+        base = pixel_range.clamp(here.float())
+        image = Fourier(tuple(here.shape), Dice(0, 1, here.device), pixel_range, contrast=0.0, exponent=0.5)
+        image.start_at(base if change is None else pixel_range.clamp(base + scaled(change, _sides_of(base))))
+        described = "{1} x {0}".format(*_sides_of(here))
+        stepper = LBFGS(history=20)
+        made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+        change = made.images - base
+        if made.stopped:
+            break
+    assert made is not None and change is not None
+    full = shown.float()
+    if made.images.shape != full.shape:
+        made = replace(made, images=pixel_range.clamp(full + scaled(change, _sides_of(full))))
+    return made
+
+
+def _levels(content: Tensor, style: Tensor) -> int:
+    """How many sizes it is drawn in, each half as large as the one before."""
+    short = min(*_sides_of(content), *_sides_of(style))
+    return min(_LEVELS, 1 + int(math.log2(max(1.0, short / _COARSEST))))
+
+
+def _shrunk(images: Tensor, level: int) -> Tensor:
+    """Images with sides 2**level times as short, rounded up."""
+    high, wide = _sides_of(images)
+    return scaled(images.float(), (math.ceil(high / 2**level), math.ceil(wide / 2**level))).to(images.dtype)
+
+
+def _sides_of(images: Tensor) -> tuple[int, int]:
+    return images.shape[2], images.shape[3]
+
+
+@torch.no_grad()
+def _code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    with watching(model, [layer], logits=False) as watched:
+        return watched(image).layers[layer].detach().clone()
+
+
+def _image(name: str, value: Any, model: nn.Module, pixel_range: PixelRange) -> Tensor:
+    """The image [1,C,H,W] that is meant, of the model's dtype and on its device."""
+    try:
+        if isinstance(value, PICTURES):
+            weight = next(model.parameters(), torch.empty(0))
+            return pixel_range.image(value).to(weight.device, image_dtypes(model)[0])
+        return checked_image(value, model)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {str(error).removeprefix('image: ')}") from error
+
+
+def _sides(image: Tensor, short: int) -> tuple[int, int]:
+    """(high, wide) of an image whose short side is made so long."""
+    high, wide = image.shape[2:]
+    factor = short / min(high, wide)
+    return max(1, round(high * factor)), max(1, round(wide * factor))
+
+
+def _weight(name: str, value: Any) -> float:
+    weight = number(name, value)
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{name}: expected a number of at least 0, got {weight:g}")
+    return weight
