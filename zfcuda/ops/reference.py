@@ -406,6 +406,6 @@ def texture_pixels(
 
 
 def _square(level: Tensor, y: int, x: int, radius: int) -> Tensor:
-    """The pixels [(2 radius + 1)^2,C] around a place of a level [H,W,C], by rows; beyond a border stands the other side."""
+    """The pixels [(2 radius + 1)^2,C] around a place of a level [H,W,C], by rows; borders meet."""
     reach = torch.arange(-radius, radius + 1, device=level.device)
     return level[(y + reach) % level.shape[0]][:, (x + reach) % level.shape[1]].flatten(0, 1)
