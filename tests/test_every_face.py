@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zfcuda
+from zfcuda.autograd import module_of
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.data import Parts, Preprocess
 from zfcuda.faithfulness import deletion, insertion, part_importance, randomization
@@ -25,10 +26,24 @@ from zfcuda.network import evaluating, layers, receptive_field, trace
 from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
+from zfcuda.synthesis import inversions
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.train.style.loss import LossNetwork
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.stack([IMAGE, IMAGE.flip(2)])
 WINDOWS: dict[str, Any] = {"window": 6, "stride": 6}
+
+
+def _style_losses(model: nn.Module) -> Any:
+    """What a style network learns from, and its gradient."""
+    inner = module_of(model)
+    loss = LossNetwork(inner, PixelRange.of(inner), [IMAGE[None]], content_layer=None, style_layers=None, size=12)
+    drawn = IMAGES.clone().requires_grad_()
+    with loss.watched() as watched:
+        found = loss.losses(watched, IMAGES, drawn, torch.tensor([0, 0]))
+        torch.stack(found).sum().backward(inputs=[drawn])
+    return found
 
 
 def _fooled(model: nn.Module) -> Any:
@@ -77,9 +92,13 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
         model, IMAGE, IMAGES[1], content_layer="body.0", style_layers=["body.0"], steps=2
     ),
     "maximize": lambda model: zfcuda.maximize(model, "body.0:1", size=12, steps=2),
+    "deep_dream": lambda model: zfcuda.deep_dream(model, IMAGE, "body.0", octaves=2, steps=2),
+    "invert": lambda model: zfcuda.invert(model, IMAGE, "body.0", steps=3),
+    "inversions": lambda model: inversions(model, IMAGE, ["body.0", "body.3"], steps=2),
     "fool": lambda model: _fooled(model),
     "adversarial": lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.01, steps=2),
     "adversaries": lambda model: zfcuda.synthesis.adversaries(model, IMAGES, method="fgsm", epsilon="smallest"),
+    "style_losses": lambda model: _style_losses(model),
     "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }
 face = pytest.mark.parametrize("face", FACES.values(), ids=FACES)

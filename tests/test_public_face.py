@@ -84,6 +84,11 @@ SIGNATURES = {
     "data.Parts.draw": "(self, index, *, part=True, label=None, without=())",
     "data.Parts.pieces": "(self, index)",
     "strongest_patches": "(model, pictures, layers, *, top=9, units=None, preprocess=None, state=None, progress=False)",
+    "deep_dream": "(model, image, layer, *, octaves=4, octave_scale=1.4, steps=10, jitter=32, seed=0, rate=1.5, "
+    "tile=512, limits=None, animation=None, progress=False)",
+    "invert": "(model, image, layer, *, steps=400, tv=3.0, seed=0, norm=None, limits=None, progress=False)",
+    "synthesis.inversions": "(model, image, layers, *, steps=400, tv=3.0, seed=0, grid=4, norm=None, limits=None, "
+    "progress=False)",
     "maximize": "(model, objective, *, size=None, count=1, steps=256, parameterization='fourier', limits=None, "
     "seed=0, progress=False, animation=None)",
     "fool": "(model, image, target, *, steps=100, limits=None, seed=0, rounded=False, progress=False)",
@@ -98,6 +103,11 @@ SIGNATURES = {
     "synthesis.gram": "(maps)",
     "synthesis.grams": "(model, images, layers)",
     "synthesis.style": "(targets, weights=None)",
+    "synthesis.StyleNetwork": "(styles=1, *, width=1.0, names=())",
+    "synthesis.StyleNetwork.stylize": "(self, image, style=0, *, tile=None)",
+    "synthesis.StyleNetwork.draw": "(self, picture, style=0, *, tile=None)",
+    "synthesis.StyleNetwork.save": "(self, path, facts=None)",
+    "synthesis.StyleNetwork.load": "(path)",
     "network.layers": "(model)",
     "render.picture": "(image)",
     "render.projection": "(signal, *, scale=None, percentile=99.5)",

@@ -69,7 +69,7 @@ def strongest(
     modules = dict(model.named_modules())
     hooks = [
         modules[name].register_forward_hook(
-            lambda module, inputs, output, name=name: kept.__setitem__(name, output.flatten(2).mean(2).clone())
+            lambda module, inputs, output, name=name: kept.__setitem__(name, _means(output))
         )
         for name in layers
     ]
@@ -82,6 +82,10 @@ def strongest(
         for hook in hooks:
             hook.remove()
     return {name: torch.cat(parts) for name, parts in means.items()}, torch.cat(logits)
+
+
+def _means(output: Tensor) -> Tensor:
+    return (output.flatten(2).mean(2) if output.ndim > 2 else output).clone()
 
 
 @torch.inference_mode()

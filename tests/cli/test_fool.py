@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zfcuda import cli
+from zfcuda.data import Preprocess
 from zfcuda.models import zfnet
 from zfcuda.report import load_subject
 from zfcuda.synthesis import adversarial
@@ -55,7 +56,9 @@ def test_the_file_that_is_written_is_what_is_said(
             now = subject.model(image).softmax(1)[0]
         line = next(line for line in lines if line.startswith(said))
         assert line == f"{said}class {int(now.argmax())}, {100 * float(now.max()):.1f} %"
-    cuts = [np.asarray(subject.preprocess.crop(Image.open(f)), int) for f in (here / "noise.png", lines[-2])]  # type: ignore[attr-defined]
+    preprocess = subject.preprocess
+    assert isinstance(preprocess, Preprocess)
+    cuts = [np.array(preprocess.crop(Image.open(f))).astype(np.int64) for f in (here / "noise.png", lines[-2])]
     change = cuts[1] - cuts[0]
     most, mean = abs(change).max(), float((change**2).mean() ** 0.5)
     assert f"at most {most} of 255, {mean:.2g} in the root mean square" in "\n".join(lines)
@@ -65,8 +68,9 @@ def test_the_file_that_is_written_is_what_is_said(
 
 
 def test_up_to_a_class_and_the_smallest(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codes = [run(here, tmp_path, "--method", "ascend", "--target", str(i), "--steps", "300") for i in range(3)]
+    codes = [run(here, tmp_path, "--target", str(i), "--steps", "300") for i in range(3)]
     said = capsys.readouterr()
+    assert said.out.count("; ascend, ") == 2
     assert sorted(codes) == [0, 0, 2] and said.err.count("says already") == 1
     assert said.out.count("after:") == 2 and "not fooled" not in said.out
     assert run(here, tmp_path, "--smallest") == 0

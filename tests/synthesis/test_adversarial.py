@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,19 +21,32 @@ SHAPE = (3, 6, 6)
 IMAGE = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
 
 
-def linear(classes: int = 2, seed: int = 0) -> nn.Sequential:
+class Linear(nn.Module):
     """Logistic regression of images of 3 x 6 x 6."""
+
+    preprocess: Any = None
+    classes: Any = None
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(108, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.layer(images.flatten(1))
+        return scores
+
+
+def linear(outputs: int = 2, seed: int = 0) -> Linear:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(108, classes))
+    return Linear(outputs)
 
 
-def away(model: nn.Sequential, image: Tensor) -> tuple[Tensor, float]:
+def away(model: Linear, image: Tensor) -> tuple[Tensor, float]:
     """The gradient [C,H,W] of the other logit less that of the answer, and how far that is below zero."""
-    layer = model[1]
-    assert isinstance(layer, nn.Linear)
+    weight = model.layer.weight
     scores = model(image[None])[0].detach()
     label = int(scores.argmax())
-    slope = (layer.weight[1 - label] - layer.weight[label]).detach().view(SHAPE)
+    slope = (weight[1 - label] - weight[label]).detach().view(SHAPE)
     return slope, float(scores[label] - scores[1 - label])
 
 
@@ -50,7 +64,7 @@ class Small(nn.Module):
         return scores
 
 
-def with_preprocess(side: int = 6) -> nn.Sequential:
+def with_preprocess(side: int = 6) -> Linear:
     model = linear()
     model.preprocess = Preprocess(side, side, (0.4, 0.5, 0.6), (0.1, 0.2, 0.4))
     return model
@@ -129,7 +143,7 @@ def test_the_smallest_of_many_is_that_of_each() -> None:
 def test_what_withstands_everything_is_said_to() -> None:
     model = linear()
     with torch.no_grad():
-        model[1].bias.copy_(torch.tensor([1e4, 0.0]))  # type: ignore[union-attr, operator]
+        model.layer.bias.copy_(torch.tensor([1e4, 0.0]))
     made = zfcuda.adversarial(model, IMAGE, method="fgsm", epsilon="smallest", limits=(0.0, 1.0))
     assert not made.succeeded and made.label == made.original_label
     torch.testing.assert_close(made.epsilon, torch.ones_like(made.epsilon))  # type: ignore[arg-type]
@@ -161,7 +175,7 @@ def test_the_ball_is_exact_far_from_zero_where_floats_are_coarse() -> None:
 def test_a_network_that_is_sure_still_tells_the_way() -> None:
     model = linear()
     with torch.no_grad():
-        model[1].weight.mul_(1e4)  # type: ignore[union-attr, operator]  # exp of the difference is 0 in float32
+        model.layer.weight.mul_(1e4)  # exp of the difference is 0 in float32
     slope, margin = away(model, IMAGE)
     assert (
         margin > 200
@@ -215,7 +229,7 @@ def test_pixel_values_differ_from_channel_to_channel() -> None:
     expected = torch.tensor([4 / 255 / 0.1, 4 / 255 / 0.2, 4 / 255 / 0.4])
     torch.testing.assert_close(pixel_values(model, 4), expected)
     torch.testing.assert_close(pixel_values(linear(), 51, limits=(0.0, 2.0)), torch.tensor([0.4]))
-    image = model.preprocess(Image.new("RGB", (6, 6), (100, 110, 120)))  # type: ignore[operator]
+    image = model.preprocess(Image.new("RGB", (6, 6), (100, 110, 120)))
     made = zfcuda.adversarial(model, image, method="fgsm")
     torch.testing.assert_close(made.change.abs().amax((0, 2, 3)), expected)
     torch.testing.assert_close(zfcuda.adversarial(model, image, method="fgsm", epsilon=expected).image, made.image)
@@ -229,11 +243,11 @@ def test_what_is_rounded_is_what_a_png_says(norm: str, tmp_path: Path) -> None:
         start = picture(seed)
         made = zfcuda.adversarial(model, start, norm=norm, seed=seed, rounded=True)
         pixels.picture(made.image[0]).save(tmp_path / "made.png")
-        again = model.preprocess(tmp_path / "made.png")  # type: ignore[operator]
+        again = model.preprocess(tmp_path / "made.png")
         torch.testing.assert_close(again, made.image, rtol=0, atol=2e-6)
         label = int(model(again).argmax())
         assert label == made.label and made.succeeded == (label != made.original_label)
-        image = model.preprocess(start)  # type: ignore[operator]
+        image = model.preprocess(start)
         changed = (again - image).view(3, -1) / pixel_values(model).view(3, 1)
         if norm == "inf":
             assert changed.abs().max() < 4.001
@@ -242,10 +256,38 @@ def test_what_is_rounded_is_what_a_png_says(norm: str, tmp_path: Path) -> None:
         assert changed.abs().max() > 0.999
 
 
+class Negative:
+    """A preprocess for which black is the highest value."""
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        return 1 - torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+MEAN = torch.randint(0, 256, (3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize(
+    "preprocess", [Negative(), Preprocess(6, 8, mean_image=MEAN)], ids=["negative", "mean picture"]
+)
+def test_other_preprocesses(preprocess: Any, norm: str) -> None:
+    model = linear()
+    model.preprocess = preprocess
+    start = picture(2) if isinstance(preprocess, Negative) else picture(2, 8)
+    made = zfcuda.adversarial(model, start, norm=norm, rounded=True)
+    pixels = PixelRange.of(model)
+    before, after = (np.array(pixels.picture(image)).astype(int) for image in (preprocess(start)[0], made.image[0]))
+    change = after - before
+    assert abs(change).max() == 4 if norm == "inf" else 0.5 < (change**2).mean() <= 1
+    values = 255 * pixels.unit(made.image)
+    torch.testing.assert_close(values, values.round(), rtol=0, atol=2e-3)
+
+
 def test_the_smallest_of_rounded_ones_is_whole() -> None:
     model = with_preprocess()
     made = zfcuda.adversarial(model, picture(1), method="fgsm", epsilon="smallest", rounded=True)
-    count = made.epsilon / pixel_values(model)  # type: ignore[operator]
+    assert made.epsilon is not None
+    count = made.epsilon / pixel_values(model)
     torch.testing.assert_close(count, count.round())
     if count[0] > 1:
         less = pixel_values(model, float(count[0].round()) - 1)
@@ -267,8 +309,12 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "seed": ({"seed": "a"}, TypeError, "seed: expected an integer"),
     "class": ({"target": 2}, ValueError, "target: the model has classes 0 to 1, got 2"),
     "callable": ({"target": lambda scores: scores[:, 0]}, TypeError, "target: expected a class index or name"),
-    "limits": ({"limits": (0.0, 0.5)}, ValueError, "image: expected values within the limits.*0 to 0.5, got"),
-    "reversed": ({"limits": (1.0, 0.0)}, ValueError, "limits: expected every low below its high"),
+    "limits": (
+        {"limits": (0.0, 0.5)},
+        ValueError,
+        "image: expected values within the limits of the channels, 0/0/0 to 0.5/0.5/0.5, got",
+    ),
+    "reversed": ({"limits": (1.0, 0.0)}, ValueError, "limits: expected .*every low below its high"),
     "rounded": ({"rounded": True}, ValueError, "rounded: expected a model with a .preprocess, or limits"),
     "several": ({"image": torch.zeros(2, *SHAPE)}, ValueError, "got 2 of them; zfcuda.synthesis.adversaries"),
     "list": ({"image": [IMAGE]}, ValueError, "image: expected .* or one picture, got 1 of them"),
@@ -301,7 +347,7 @@ def test_one_output_and_numbers_that_are_none() -> None:
         zfcuda.adversarial(linear(1), IMAGE, epsilon=0.1)
     model = linear()
     with torch.no_grad():
-        model[1].bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+        model.layer.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="finite"):
         zfcuda.adversarial(model, IMAGE, epsilon=0.1)
 
@@ -340,7 +386,7 @@ def test_others_make_the_same_of_one_step_and_succeed_as_often(other: str) -> No
     model = Small(1).eval()
     images = torch.rand(48, *SHAPE, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        model.head.bias -= model(images).mean(0) / 8  # or it would say one class of all of them
+        model.head.bias.sub_(model(images).mean(0) / 8)  # or it would say one class of all of them
     labels, epsilon = _labels(model, images), 0.004
     if other == "foolbox":
         wrapped = there.PyTorchModel(model, bounds=(0, 1), device="cpu")

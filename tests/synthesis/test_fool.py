@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import zfcuda
 from tests.synthesis.test_adversarial import IMAGE, SHAPE, Small, away, linear, with_preprocess
@@ -20,9 +19,7 @@ def test_on_a_linear_network_it_goes_straight_and_stops_at_the_border() -> None:
     model = linear()
     slope, margin = away(model, IMAGE)
     target = 1 - int(model(IMAGE[None]).argmax())
-    layer = model[1]
-    assert isinstance(layer, nn.Linear)
-    way = layer.weight[target].detach().view(SHAPE)  # up its own logit, not away from the other's
+    way = model.layer.weight[target].detach().view(SHAPE)  # up its own logit, not away from the other's
     way = way / way.norm()
     length = 0.25 / 255 * (IMAGE.max() - IMAGE.min()) * math.sqrt(IMAGE.numel())
     needed = math.ceil(margin / float(length * (way * slope).sum()))
@@ -41,10 +38,10 @@ def test_steps_may_not_be_enough() -> None:
 
 def test_it_stays_in_the_range_and_is_rounded_on_request() -> None:
     model = with_preprocess()
-    image = model.preprocess(Image.new("RGB", (6, 6), (250, 3, 120)))  # type: ignore[operator]
+    image = model.preprocess(Image.new("RGB", (6, 6), (250, 3, 120)))
     target = 1 - int(model(image).argmax())
     made = zfcuda.fool(model, image, target, steps=400, rounded=True)
-    low, high = (model.preprocess(Image.new("RGB", (6, 6), colour)) for colour in ("black", "white"))  # type: ignore[operator]
+    low, high = (model.preprocess(Image.new("RGB", (6, 6), colour)) for colour in ("black", "white"))
     assert bool((made.image >= low).all()) and bool((made.image <= high).all())
     values = 255 * (made.image - low) / (high - low)
     torch.testing.assert_close(values, values.round(), rtol=0, atol=1e-3)

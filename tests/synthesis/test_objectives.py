@@ -36,7 +36,8 @@ def said(objective: Objective, **seen: Any) -> Tensor:
 
 def test_a_unit_is_the_mean_of_its_map_or_its_value_at_a_place() -> None:
     layers = {"conv": MAP, "fc": MAP.flatten(1)}
-    torch.testing.assert_close(said(unit("conv", 1), layers=layers), MAP[:, 1].mean((1, 2)))
+    counted = torch.where(MAP > 0, MAP, MAP / 10)
+    torch.testing.assert_close(said(unit("conv", 1), layers=layers), counted[:, 1].mean((1, 2)))
     assert torch.equal(said(unit("conv", 1, (1, 0)), layers=layers), MAP[:, 1, 1, 0])
     assert torch.equal(said(unit("fc", 7), layers=layers), MAP.flatten(1)[:, 7])
     for wrong, message in (

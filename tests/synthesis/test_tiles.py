@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zfcuda.synthesis import layer, unit
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.tiles import Tiling, tiled
+from zfcuda.synthesis.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.watched import Seen, watching
 
 
@@ -24,14 +24,16 @@ def network() -> nn.Sequential:
 def gradient(model: nn.Module, objective: Objective, image: Tensor, tiling: Tiling, jitter: int = 0) -> Tensor:
     pixels = image.clone().requires_grad_()
     with watching(model, objective.layers, logits=objective.logits) as watched:
-        looked = tiled(watched, model, objective, tiling, Dice(3, 1), jitter)
+        looked = tiled(
+            Look(watched, model, objective, {name: name for name in objective.layers}), tiling, Dice(3, 1), jitter
+        )
         looked.value(Seen(pixels)).sum().backward()
     assert pixels.grad is not None
     return pixels.grad
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 83), (40, 131)])
-@pytest.mark.parametrize("objective", [layer("4"), unit("3", 2)], ids=str)
+@pytest.mark.parametrize("objective", [layer("4"), unit("3", 2)], ids=["layer", "unit"])
 def test_tiles_that_overlap_by_what_a_unit_sees_give_the_gradient_of_the_whole(
     size: tuple[int, int], objective: Objective
 ) -> None:
@@ -52,9 +54,9 @@ def test_tiles_that_overlap_less_do_not() -> None:
 def test_the_overlap_is_the_receptive_field() -> None:
     model, image = network(), torch.zeros(1, 3, 300, 40)
     field = 3 + 2 + 2 * 4
-    assert Tiling.of(model, layer("4"), image, 256) == Tiling(256, -(-(field - 1) // 4) * 4, 4)
-    assert Tiling.of(model, layer("4"), image, 300) == Tiling(300)
-    assert Tiling.of(model, layer("4"), image, 64) == Tiling(64, 8, 4, exact=False)
+    assert Tiling.of(model, ["4"], False, image, 256) == Tiling(256, -(-(field - 1) // 4) * 4, 4)
+    assert Tiling.of(model, ["4"], False, image, 300) == Tiling(300)
+    assert Tiling.of(model, ["4"], False, image, 64) == Tiling(64, 8, 4, exact=False)
 
 
 class Unfollowed(nn.Module):
@@ -68,7 +70,7 @@ class Unfollowed(nn.Module):
 
 
 def test_a_model_that_cannot_be_followed_has_an_overlap_too() -> None:
-    tiling = Tiling.of(Unfollowed(), layer("conv"), torch.zeros(1, 3, 200, 200), 64)
+    tiling = Tiling.of(Unfollowed(), ["conv"], False, torch.zeros(1, 3, 200, 200), 64)
     assert tiling == Tiling(64, 8, exact=False)
 
 

@@ -58,7 +58,7 @@ def add(verbs: Verbs) -> None:
         metavar="N",
         help="longest side that the network is shown at once, which is what memory depends on (default: %(default)s)",
     )
-    add_making(parser, "out/dream", cut=False)
+    add_making(parser, "out/dream", cut=False, animation=True)
     parser.set_defaults(run=_run)
 
 
@@ -86,11 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
             rate=arguments.rate,
             tile=arguments.tile,
             limits=setting.limits,
+            animation=setting.animation,
             progress=True,
         )
         name = f"{Path(arguments.picture).stem}_{layer}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
+        if setting.animation is not None:
+            print(setting.animation, flush=True)
         passed_on(made)
     return 0
 

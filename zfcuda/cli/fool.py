@@ -30,13 +30,12 @@ def add(verbs: Verbs) -> None:
         "--method",
         choices=("ascend", "fgsm", "pgd"),
         help="ascend: up the target's score until it is the answer, without a bound; fgsm, one step, and pgd, several, "
-        "stay within --epsilon (default: pgd)",
+        "stay within --epsilon (default: ascend where there is a --target and no bound, else pgd)",
     )
     parser.add_argument(
         "--norm",
         choices=("inf", "2"),
-        default="inf",
-        help="what --epsilon bounds: each value's change (inf), or their root mean square (2) (default: %(default)s)",
+        help="what --epsilon bounds: each value's change (inf), or their root mean square (2) (default: inf)",
     )
     bound = parser.add_mutually_exclusive_group()
     bound.add_argument("--epsilon", type=float, metavar="N", help="at most so much, of 255 (default: 4; of norm 2: 1)")
@@ -57,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
         made, interrupted = _made(arguments, setting, image)
         pictures, said = _told(setting, picture, image, made, _method(arguments))
         if made.succeeded and arguments.smallest:
-            said.append(f"smallest: epsilon {_of_255(setting, made, arguments.norm):.3g} of 255")
+            said.append(f"smallest: epsilon {_of_255(setting, made, _norm(arguments)):.3g} of 255")
         if not made.succeeded:
             more = "--steps" if _method(arguments) == "ascend" else "--epsilon or --steps"
             said.append(f"not fooled: the network does not say what it should; a larger {more} may do it")
@@ -71,7 +70,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _method(arguments: argparse.Namespace) -> str:
-    return str(arguments.method or "pgd")
+    bounded = arguments.epsilon is not None or arguments.smallest or arguments.norm is not None
+    return str(arguments.method or ("pgd" if arguments.target is None or bounded else "ascend"))
+
+
+def _norm(arguments: argparse.Namespace) -> str:
+    return str(arguments.norm or "inf")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -80,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if method == "ascend":
         if arguments.target is None:
             raise CommandError("--method ascend: expected a --target to go up to")
-        if arguments.epsilon is not None or arguments.smallest or arguments.norm != "inf":
+        if arguments.epsilon is not None or arguments.smallest or arguments.norm is not None:
             raise CommandError(
                 "--method ascend: expected no --epsilon, --norm or --smallest: fgsm and pgd have a bound"
             )
@@ -100,7 +104,7 @@ def _made(
     from zfcuda.synthesis.epsilon import pixel_values, root_of
     from zfcuda.synthesis.fool import fooled
 
-    method, norm = _method(arguments), arguments.norm
+    method, norm = _method(arguments), _norm(arguments)
     model = module_of(setting.model)
     target = None if arguments.target is None else setting.subject.class_index(arguments.target)
     if method == "ascend":

@@ -32,11 +32,13 @@ class Making:
         subject: the network, on its device.
         pixel_range: what black and white are to it.
         out: the folder of --out.
+        animation: the file of --animation, which the methods take under this name.
     """
 
     subject: Subject
     pixel_range: PixelRange
     out: Path
+    animation: str | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -62,15 +64,20 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
-def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True) -> None:
+def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False) -> None:
     """--model, --weights, --out, --seed, --device and the options of preprocessing.
 
     Args:
         out: the folder where none is named.
         cut: as :func:`add_preprocessing` takes it.
+        animation: whether there is --animation.
     """
     add_model(parser)
     parser.add_argument("--out", default=out, metavar="DIR", help="where the pictures go (default: %(default)s)")
+    if animation:
+        parser.add_argument(
+            "--animation", metavar="FILE", help="show how the picture comes to be, in a file .gif, .png (APNG) or .webp"
+        )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
     add_preprocessing(parser, cut=cut)
@@ -88,12 +95,18 @@ def making(arguments: argparse.Namespace) -> Iterator[Making]:
     if arguments.model is None and model == "demo":
         tell_of_drawn_things()
     with sheets.folder(arguments.out) as out, naming(model):
+        animation = getattr(arguments, "animation", None)
+        if animation is not None:
+            from zfcuda.synthesis.animation import Animation
+
+            Animation(animation)  # refuses what it could not write in the end
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
         tell_of_assumed(subject)
-        yield Making(subject, PixelRange.of(subject.model, preprocess=subject.preprocess), out)
+        yield Making(subject, PixelRange.of(subject.model, preprocess=subject.preprocess), out, animation)
 
 
 def passed_on(made: Optimised) -> None:
     """Ends a command as Ctrl-C or a signal wants it, once what was made so far is written."""
     if made.interrupted is not None:
+        made.interrupted.args = ("what was made so far is written",)
         raise made.interrupted

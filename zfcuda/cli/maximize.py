@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from zfcuda.cli.making import add_making, making, passed_on
 
 if TYPE_CHECKING:
+    from zfcuda.cli.making import Making
     from zfcuda.cli.options import Verbs
+    from zfcuda.synthesis.optimise import Optimised
+
+_FEW = 9  # images of which each is spoken of
 
 
 def add(verbs: Verbs) -> None:
@@ -17,30 +21,86 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "objective",
         metavar="OBJECTIVE",
-        help="LAYER:UNIT, LAYER:UNIT@Y,X, a whole LAYER, the index or the name of a class",
+        nargs="+",
+        help="LAYER:UNIT, LAYER:UNIT@Y,X, a whole LAYER, the index or name of a class; each of several has a sheet",
     )
-    parser.add_argument("--count", type=int, default=9, metavar="N", help="how many, in one batch (default: 9)")
+    parser.add_argument(
+        "--count", type=int, default=9, metavar="N", help="how many images of each, in one batch (default: 9)"
+    )
     parser.add_argument("--steps", type=int, default=256, metavar="N", help="how many steps (default: %(default)s)")
-    add_making(parser, "out/maximize")
+    parser.add_argument(
+        "--parameterization",
+        choices=("fourier", "pixels"),
+        default="fourier",
+        help="what the steps change: the images' spectra, or their pixels (default: fourier)",
+    )
+    add_making(parser, "out/maximize", animation=True)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda import render
-    from zfcuda.synthesis.maximize import maximized
+    from zfcuda.complaint import CommandError
+    from zfcuda.synthesis.maximize import maximized, sheet
+    from zfcuda.synthesis.parse import objective_of
 
+    wanted = list(dict.fromkeys(arguments.objective))
+    if arguments.animation and len(wanted) > 1:
+        raise CommandError(f"--animation: shows one objective, got {len(wanted)}")
     with making(arguments) as setting:
-        made = maximized(
-            setting.model,
-            arguments.objective,
-            count=arguments.count,
-            steps=arguments.steps,
-            limits=setting.limits,
-            seed=arguments.seed,
-            progress=True,
-        )
-        pictures = [setting.pixel_range.picture(image) for image in made.images]
-        for file in setting.write({arguments.objective: render.grid(pictures, round(len(pictures) ** 0.5))}):
-            print(file, flush=True)
-        passed_on(made)
+        for each in wanted:  # all of them before the work for the first
+            objective_of(each, setting.model)
+        for each in wanted:
+            made = maximized(
+                setting.model,
+                each,
+                size=arguments.size,
+                count=arguments.count,
+                steps=arguments.steps,
+                parameterization=arguments.parameterization,
+                pixel_range=setting.pixel_range,
+                seed=arguments.seed,
+                progress=True,
+                animation=setting.animation,
+                described=each,
+            )
+            for file in setting.write({each: sheet(made.images, setting.pixel_range)}):
+                print(file, flush=True)
+            if setting.animation:
+                print(setting.animation, flush=True)
+            _tell(each, made, setting)
+            passed_on(made)
     return 0
+
+
+def _tell(objective: str, made: Optimised, setting: Making) -> None:
+    """Says what was reached, and what the network calls an image that was made for a class."""
+    if made.reached is None:
+        return
+    said = [f"{value:.4g}" for value in made.reached[:_FEW].tolist()]
+    if _asks_for_a_class(objective, setting):
+        names = _named(setting, made)
+        said = [f"{value} ({name})" for value, name in zip(said, names, strict=True)]
+    more = ", ..." if len(made.reached) > _FEW else ""
+    print(f"{objective}: {', '.join(said)}{more}", flush=True)
+
+
+def _asks_for_a_class(objective: str, setting: Making) -> bool:
+    """Whether it is a class that is asked for."""
+    from zfcuda.synthesis.parse import objective_of
+
+    return objective_of(objective, setting.model).logits
+
+
+def _named(setting: Making, made: Optimised) -> list[str]:
+    """What the network calls each of the first images, and how sure it is."""
+    import torch
+
+    from zfcuda.autograd import differentiating, logits_of
+    from zfcuda.inputs import probabilities
+    from zfcuda.network.example import image_dtypes
+
+    with torch.no_grad(), differentiating(setting.model, gradients=False):
+        logits = logits_of(setting.model, made.images[:_FEW].to(image_dtypes(setting.model)[0]))
+    best = probabilities(logits).max(1)
+    pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [f"{setting.subject.class_name(index)} {share:.1%}" for share, index in pairs]

@@ -71,9 +71,10 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=True,
         )
         name = f"{one_line(Path(arguments.sample).stem)}_{arguments.method}"
-        for file in sheets.write({name: made.picture}, out):
-            print(file, flush=True)
+        [file] = sheets.write({name: made.picture}, out)
+        print(file, flush=True)
     if made.interrupted is not None:
+        made.interrupted.args = (f"{file} is the picture so far",)
         raise made.interrupted
     return 0
 

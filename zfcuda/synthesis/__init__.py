@@ -4,6 +4,8 @@ from zfcuda.synthesis.adversarial import adversaries
 from zfcuda.synthesis.adversary import Adversarial
 from zfcuda.synthesis.epsilon import pixel_values
 from zfcuda.synthesis.gram import gram, grams, style
+from zfcuda.synthesis.inversions import FromLayer, Survival, inversions
+from zfcuda.synthesis.invert import Inversion
 from zfcuda.synthesis.objectives import (
     Objective,
     content,
@@ -21,9 +23,12 @@ from zfcuda.synthesis.style_network import StyleNetwork
 
 __all__ = [
     "Adversarial",
+    "FromLayer",
+    "Inversion",
     "Objective",
     "Optimised",
     "StyleNetwork",
+    "Survival",
     "adversaries",
     "content",
     "direction",
@@ -31,6 +36,7 @@ __all__ = [
     "each",
     "gram",
     "grams",
+    "inversions",
     "l2",
     "layer",
     "logit",

@@ -60,8 +60,8 @@ def adversarial(
         limits: (low, high), each a number or a tensor [C]: what pixels may be; None: what the model's preprocess makes
             of black and white, and no limit where it has none.
         seed: what the random start begins with.
-        rounded: whether the image has values that 8 bits have, so that a PNG of it is it. The network is shown rounded
-            values from the first step on.
+        rounded: whether the image has values that 8 bits have, so that a PNG of it is it (a zfcuda.Preprocess gives the
+            bytes: `model.preprocess.restored(made.image)`). The network is shown rounded values from the first step on.
         progress: whether there is a bar.
 
     Returns:

@@ -13,6 +13,7 @@ from zfcuda.batches import BatchTarget, class_targets
 from zfcuda.class_names import class_names
 from zfcuda.inputs import integer, probabilities
 from zfcuda.synthesis.attack import Attacked, how_of, scores_without_gradients
+from zfcuda.synthesis.balls import limits_for
 from zfcuda.synthesis.epsilon import unit_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
@@ -127,15 +128,14 @@ def check_range(images: Tensor, pixel_range: PixelRange, rounded: bool) -> None:
         if rounded:
             raise ValueError("rounded: expected a model with a .preprocess, or limits: nothing says what 8 bits are")
         return
-    low, high = (each.to(images) for each in (pixel_range.low, pixel_range.high))
+    low, high = limits_for(images, pixel_range)
     spare = (high - low) * _OUTSIDE
     if bool(((images < low - spare) | (images > high + spare)).any()):
-        limits = [_spoken(each.flatten(1).amax(1).tolist()) for each in (low, high)]
-        got = [_spoken(each.tolist()) for each in (images.amin((0, 2, 3)), images.amax((0, 2, 3)))]
-        raise ValueError(
-            f"image: expected values within the limits of the channels, {limits[0]} to {limits[1]}, got {got[0]} to "
-            f"{got[1]}"
+        limits, got = (
+            f"{_spoken(least.amin((0, 2, 3)).tolist())} to {_spoken(most.amax((0, 2, 3)).tolist())}"
+            for least, most in ((low, high), (images, images))
         )
+        raise ValueError(f"image: expected values within the limits of the channels, {limits}, got {got}")
 
 
 def check_counts(steps: Any, seed: Any) -> tuple[int, int]:

@@ -41,9 +41,9 @@ class Ball:
         self._centre = start.to(self._kind)
         self._epsilon = None if epsilon is None else epsilon.to(self._kind)
         low, high = (_reach(start, sign, epsilon if norm == "inf" else None) for sign in (-1, 1))
-        if pixel_range.low is not None and pixel_range.high is not None:
-            low = torch.maximum(low, torch.minimum(pixel_range.low.to(start), start))
-            high = torch.minimum(high, torch.maximum(pixel_range.high.to(start), start))
+        least, most = limits_for(start, pixel_range)
+        low = torch.maximum(low, torch.minimum(least, start))
+        high = torch.minimum(high, torch.maximum(most, start))
         self._low, self._high = low.to(self._kind), high.to(self._kind)
         at = (
             self._centre
@@ -88,7 +88,8 @@ class Ball:
 
     def _of_8_bits(self, images: Tensor) -> Tensor:
         """The nearest images of 8 bits within the ball."""
-        within = self._grid(self._low, _SLACK).ceil(), self._grid(self._high, -_SLACK).floor()
+        ends = self._grid(self._low), self._grid(self._high)  # the other way round where black is the higher value
+        within = (torch.minimum(*ends) - _SLACK).ceil(), (torch.maximum(*ends) + _SLACK).floor()
         middle = self._grid(self._centre).round()
         empty = within[0] > within[1]
         low, high = (torch.where(empty, middle, each) for each in within)
@@ -101,11 +102,17 @@ class Ball:
             share = torch.where(size > _INSIDE, share * (_INSIDE / size).clamp(0.8, 0.98), share)
         return torch.where(size > _INSIDE, self._of_grid(middle), made)
 
-    def _grid(self, images: Tensor, slack: float = 0.0) -> Tensor:
-        return self._range.unit(images) * 255 - slack
+    def _grid(self, images: Tensor) -> Tensor:
+        return self._range.unit(images) * 255
 
     def _of_grid(self, values: Tensor) -> Tensor:
         return self._range.of_unit(values / 255).maximum(self._low).minimum(self._high)
+
+
+def limits_for(images: Tensor, pixel_range: PixelRange) -> tuple[Tensor, Tensor]:
+    """The least and the largest value of each number of images, of their shape; infinite where there is no limit."""
+    least, most = (pixel_range.clamp(torch.full_like(images, end)) for end in (-torch.inf, torch.inf))
+    return least, most
 
 
 def noise_of(dice: Dice, shape: torch.Size, norm: str) -> Tensor:

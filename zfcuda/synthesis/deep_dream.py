@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from zfcuda.autograd import module_of
 from zfcuda.data.pictures import PICTURES
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.network.example import example_image, image_dtypes
+from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
@@ -20,8 +22,8 @@ from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import Ascent
-from zfcuda.synthesis.tiles import Tiling, tiled
-from zfcuda.synthesis.watched import Watched, checked_names, watching
+from zfcuda.synthesis.tiles import Look, Tiling, tiled
+from zfcuda.synthesis.watched import called_names, watching
 
 
 def deep_dream(
@@ -37,6 +39,7 @@ def deep_dream(
     rate: float = 1.5,
     tile: int = 512,
     limits: Any = None,
+    animation: Any = None,
     progress: bool = False,
 ) -> Tensor:
     """A picture in which a layer sees more of what it sees in it already.
@@ -65,6 +68,7 @@ def deep_dream(
         tile: the longest side that the network is shown at once, in pixels.
         limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
             white pixels, else none, and `rate` is of the range of the image's own values.
+        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none.
         progress: whether there is a bar.
 
     Returns:
@@ -86,6 +90,7 @@ def deep_dream(
         rate=rate,
         tile=tile,
         limits=limits,
+        animation=animation,
         progress=progress,
     ).images
 
@@ -104,6 +109,7 @@ def dreamed(
     rate: float = 1.5,
     tile: int = 512,
     limits: Any = None,
+    animation: Any = None,
     progress: bool = False,
 ) -> Optimised:
     """The same with what the objective said, octave by octave, and why it ended; the arguments are deep_dream's."""
@@ -117,8 +123,8 @@ def dreamed(
     if not 0 < rate < float("inf"):
         raise ValueError(f"rate: expected a number above 0, got {rate:g}")
     inner = module_of(model)
-    wanted = objective_of(layer, inner)
-    names = checked_names(inner, wanted.layers, model)
+    wanted = objective_of(layer, model)
+    called = called_names(inner, wanted.layers, model)
     pixel_range = PixelRange.of(inner, limits)
     if isinstance(image, PICTURES):
         start = pixel_range.image(image).to(example_image(inner, (1, 1, 1)).device)
@@ -131,20 +137,25 @@ def dreamed(
     if not change > 0:
         raise ValueError("image: expected more than one value, since its range is the scale of a step (or limits)")
     dice = Dice(seed, 1, start.device)
-    with watching(inner, names, logits=wanted.logits) as watched:
-        sizes = _sizes(watched, inner, wanted, start, octaves, octave_scale, tile)
+    with watching(inner, tuple(dict.fromkeys(called.values())), logits=wanted.logits) as watched:
+        look = Look(watched, inner, wanted, called)
+        sizes = _sizes(look, start, octaves, octave_scale, tile)
+        film = None
+        if animation is not None:
+            film = Animation(animation, steps=steps * len(sizes), picture=lambda images: pixel_range.picture(images[0]))
         detail = torch.zeros_like(start)
-        values = []
-        for number_of, size in enumerate(sizes):
+        values: list[Tensor] = []
+        for octave, size in enumerate(sizes):
             base = _resized(start, size)
-            tiling = Tiling.of(inner, wanted, base, tile)
+            tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
             made = optimise(
                 inner,
-                tiled(watched, inner, wanted, tiling, dice, jitter),
+                tiled(look, tiling, dice, jitter),
                 Pixels(base + _resized(detail, size), pixel_range),
                 steps=steps,
                 stepper=Ascent(change),
-                described=f"octave {number_of + 1} of {len(sizes)}",
+                after=None if film is None else partial(_shoot, film, steps * octave),
+                described=f"octave {octave + 1} of {len(sizes)}",
                 progress=progress,
             )
             detail = made.images - base
@@ -152,12 +163,17 @@ def dreamed(
             if made.stopped:
                 break
     whole = pixel_range.clamp(start + _resized(detail, sizes[-1]))
+    if film is not None:
+        film.write(whole)
     return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
 
 
-def _sizes(
-    watched: Watched, model: nn.Module, objective: Objective, start: Tensor, octaves: int, scale: float, tile: int
-) -> list[tuple[int, int]]:
+def _shoot(film: Animation, before: int, step: int, images: Tensor, said: Tensor) -> None:
+    """Shows a film a step of an octave, so many steps after the first one began."""
+    film(before + step, images)
+
+
+def _sizes(look: Look, start: Tensor, octaves: int, scale: float, tile: int) -> list[tuple[int, int]]:
     """The sizes of octaves, smallest first, without those that the network cannot take.
 
     Raises:
@@ -165,13 +181,13 @@ def _sizes(
     """
     high, wide = start.shape[2:]
     sizes = [(high, wide)]
-    _try(watched, model, objective, start, (min(high, tile), min(wide, tile)))
+    _try(look, start, (min(high, tile), min(wide, tile)))
     for octave in range(1, octaves):
         size = (round(high / scale**octave), round(wide / scale**octave))
         try:
             if min(size) < 1:
                 raise ValueError("there is no pixel left")
-            _try(watched, model, objective, start, (min(size[0], tile), min(size[1], tile)))
+            _try(look, start, (min(size[0], tile), min(size[1], tile)))
         except ValueError as error:
             warnings.warn(
                 f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}",
@@ -182,11 +198,10 @@ def _sizes(
     return sizes
 
 
-def _try(watched: Watched, model: nn.Module, objective: Objective, start: Tensor, size: tuple[int, int]) -> None:
+def _try(look: Look, start: Tensor, size: tuple[int, int]) -> None:
     """Asks an objective once, of an image of that size."""
     with torch.no_grad():
-        image = start[:, :, : size[0], : size[1]]
-        objective.value(watched(image.to(image_dtypes(model)[0]), of=image))
+        look(start[:, :, : size[0], : size[1]], 0)
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:

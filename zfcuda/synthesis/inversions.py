@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
 from zfcuda.inputs import checked_image, integer
-from zfcuda.synthesis.invert import Inversion, invert
+from zfcuda.synthesis.invert import Inversion, checked_code, invert
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.watched import checked_names
 
@@ -55,7 +55,7 @@ def inversions(
     layers: Sequence[str],
     *,
     steps: int = 400,
-    tv: float = 1.0,
+    tv: float = 3.0,
     seed: int = 0,
     grid: int = 4,
     norm: float | None = None,
@@ -79,8 +79,10 @@ def inversions(
     if isinstance(layers, str) or not layers:
         raise ValueError(f"layers: expected a list of at least one name, got {layers!r}")
     inner = module_of(model)
-    checked_names(inner, layers, model)
+    names = [checked_names(inner, (layer,), model)[0] for layer in layers]
     given = checked_image(image, inner)
+    for name in names:
+        checked_code(inner, given, name)
     grid = integer("grid", grid)
     if not 1 <= grid <= min(given.shape[2:]):
         raise ValueError(f"grid: expected 1 to {min(given.shape[2:])}, got {grid}")
@@ -104,14 +106,15 @@ def survival(original: Tensor, image: Tensor, code0: Tensor, code: Tensor, grid:
     """
     plain = original - original.mean((2, 3), keepdim=True)
     maps = code0.ndim == 4 and min(code0.shape[2:]) >= grid
-    shifts, likeness = _moved(original.mean(1)[0], image.mean(1)[0], grid)
+    before, after = (each.mean(1)[0].double().cpu() for each in (original, image))
+    shifts, likeness = _moved(before, after, grid)
     return Survival(
         error=float((image - original).norm() / plain.norm().clamp_min(1e-12)),
         errors=_by_region(image - original, plain, grid),
         code_errors=_by_region(code - code0, code0, grid) if maps else None,
         shifts=shifts,
         likeness=likeness,
-        shift=phase_shift(original.mean(1)[0], image.mean(1)[0]),
+        shift=phase_shift(before, after),
     )
 
 
@@ -162,12 +165,19 @@ def _moved(original: Tensor, image: Tensor, grid: int) -> tuple[Tensor, Tensor]:
 def _correlation(part: Tensor, within: Tensor) -> Tensor:
     """The normalised correlation of a part [h,w] with every place of a larger image that it fits into."""
     size, shape = part.numel(), within.shape
-    wanted, places = (part - part.mean()).double(), (within - within.mean()).double()
+    wanted, places = part - part.mean(), within - within.mean()
     spectrum = torch.fft.rfft2(places) * torch.fft.rfft2(wanted, s=shape).conj()
     products = torch.fft.irfft2(spectrum, s=shape)[: shape[0] - part.shape[0] + 1, : shape[1] - part.shape[1] + 1]
-    mean, square = (F.avg_pool2d(each[None, None], tuple(part.shape), 1)[0, 0] for each in (places, places.square()))
+    mean, square = (_sums(each, part.shape) / size for each in (places, places.square()))
     spread = ((square - mean.square()).clamp_min(0) * size).sqrt() * wanted.norm()
     return torch.where(spread > 1e-9, products / spread.clamp_min(1e-9), torch.zeros_like(products)).float()
+
+
+def _sums(values: Tensor, window: torch.Size) -> Tensor:
+    """The sum [H-h+1,W-w+1] of values [H,W] over a window [h,w] at every place, from sums up to each value."""
+    high, wide = window
+    up_to = F.pad(values.cumsum(0).cumsum(1), (1, 0, 1, 0))
+    return up_to[high:, wide:] - up_to[:-high, wide:] - up_to[high:, :-wide] + up_to[:-high, :-wide]
 
 
 def median_shift(found: Survival) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import module_of
+from zfcuda.autograd import leaf_of, module_of, no_gradient
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content
@@ -19,8 +21,9 @@ from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.watched import Seen, checked_names, watching
 
-_CONTRAST = 0.01  # of the noise that it begins with
+_CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
+_FAR = 0.5  # relative error beyond which an image is told to be none of the layer's
 _LAST = 10  # one step in so many is on pixels
 
 
@@ -54,7 +57,7 @@ def invert(
     layer: str,
     *,
     steps: int = 400,
-    tv: float = 1.0,
+    tv: float = 3.0,
     seed: int = 0,
     norm: float | None = None,
     limits: Any = None,
@@ -64,8 +67,8 @@ def invert(
 
     From noise, the squared relative error of the code is made smaller, together with two priors that choose among the
     images of one code: `tv` times the total variation, the mean of dx^2 + dy^2, and `norm` times the alpha norm, the
-    mean 6th power of the distance from grey. In both, pixels are from 0 to 1, for the norm from -1 to 1. Nine
-    of the steps change the spectrum of the image in colours without correlation, the rest its pixels, by L-BFGS.
+    mean 6th power of the distance from grey. For the first, pixels are from 0 to 1, for the second from -1 to 1. Nine
+    tenths of the steps change the spectrum of the image in colours without correlation, the rest its pixels, by L-BFGS.
 
     Source: Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015
     (arXiv 1412.0035); the spectrum: Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
@@ -83,6 +86,9 @@ def invert(
             white pixels, else none, and priors are relative to the range of the image's own values.
         progress: whether there is a bar.
 
+    Warns:
+        UserWarning: the relative error is above a half.
+
     Raises:
         TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), an
             image that the layer does not take, a layer that is zero for it.
@@ -95,35 +101,55 @@ def invert(
     inner = module_of(model)
     (name,) = checked_names(inner, (layer,), model)
     given = checked_image(image, inner)
-    code0 = code_of(inner, given, name)
-    size = float(code0.square().mean())
-    if not math.isfinite(size):
-        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
-    if size == 0:
-        raise ValueError(f"layer: {layer!r} is zero for this image, and every image that it is zero for is the same")
+    code0 = checked_code(inner, given, name)
     start = given.float()
     pixel_range = PixelRange.of(inner, limits).to(start)
-    wanted = (1 / size) * content(name, code0)
+    wanted = (1 / float(code0.square().mean())) * content(name, code0)
     for weight, prior in ((tv, _roughness), (norm, _brightness)):
         if weight:
-            wanted = wanted - weight * prior(pixel_range, start)
+            wanted = wanted - weight * prior(_of_unit(pixel_range, start))
     made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
-    found = made.images.to(given.dtype)
+    found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
     code = code_of(inner, found, name)
     error = float((code - code0).norm() / code0.norm())
+    if error > _FAR and not made.stopped:
+        warnings.warn(
+            f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
+            "to wake them; more steps or another seed may",
+            stacklevel=2,
+        )
     return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """The same as code_of, of a layer that can be inverted.
+
+    Raises:
+        ValueError: it does not depend on the image by gradients, or is zero or not finite for it; the layer does not
+            take the image, or gives no map and no vector.
+    """
+    code = code_of(model, image, layer, gradients=True)
+    if not code.requires_grad:
+        raise no_gradient(model, image, f"layer: {layer!r}")
+    size = float(code.detach().square().mean())
+    if not math.isfinite(size):
+        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
+    if size == 0:
+        raise ValueError(f"layer: {layer!r} is zero for this image, as for many others: there is nothing to invert")
+    return code.detach()
+
+
+def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
     """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
 
     Args:
         model: unwrapped.
         layer: by the model's own name.
+        gradients: whether it has a history.
     """
-    with watching(model, (layer,), logits=False) as watched, torch.no_grad():
-        code = watched(image).layers[layer].detach().clone()
-    return code.float() if code.dtype.itemsize < 4 else code
+    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(gradients):
+        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
+        return code.float() if code.dtype.itemsize < 4 else code
 
 
 def _found(
@@ -149,28 +175,29 @@ def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:
     return bool((said > -_ENOUGH).all())
 
 
-def _roughness(pixel_range: PixelRange, original: Tensor) -> Objective:
-    """Total variation of pixels of 0 to 1."""
-    span = pixel_range.span(original)
+def _roughness(pixels: Callable[[Tensor], Tensor]) -> Objective:
+    """Total variation."""
 
     def value(seen: Seen) -> Tensor:
-        pixels = seen.images.float() / span
-        dx = (pixels[..., :-1, 1:] - pixels[..., :-1, :-1]).square()
-        dy = (pixels[..., 1:, :-1] - pixels[..., :-1, :-1]).square()
+        values = pixels(seen.images.float())
+        dx = (values[..., :-1, 1:] - values[..., :-1, :-1]).square()
+        dy = (values[..., 1:, :-1] - values[..., :-1, :-1]).square()
         return (dx + dy).flatten(1).sum(1) / max(1, dx[0].numel())
 
     return Objective(value, text="total variation")
 
 
-def _brightness(pixel_range: PixelRange, original: Tensor) -> Objective:
-    """The alpha norm of pixels of -1 to 1."""
-    low = original.amin() if pixel_range.low is None else pixel_range.low
-    span = pixel_range.span(original)
+def _brightness(pixels: Callable[[Tensor], Tensor]) -> Objective:
+    """The alpha norm."""
+    return Objective(lambda seen: (2 * pixels(seen.images.float()) - 1).pow(6).flatten(1).mean(1), text="alpha norm")
 
-    def value(seen: Seen) -> Tensor:
-        return (2 * (seen.images.float() - low) / span - 1).pow(6).flatten(1).mean(1)
 
-    return Objective(value, text="alpha norm")
+def _of_unit(pixel_range: PixelRange, original: Tensor) -> Callable[[Tensor], Tensor]:
+    """What makes pixels of 0 to 1 of images; without limits, those of the original are so."""
+    if pixel_range.low is not None:
+        return pixel_range.unit
+    low, span = original.amin(), pixel_range.span(original).clamp_min(1e-12)
+    return lambda images: (images - low) / span
 
 
 def _weight(name: str, value: Any) -> float:

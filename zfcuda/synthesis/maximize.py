@@ -106,11 +106,13 @@ def maximized(
     seed: int = 0,
     progress: bool = False,
     animation: Any = None,
+    pixel_range: PixelRange | None = None,
     described: str = "maximize",
 ) -> Optimised:
     """The same with what the objective says of the images, and why the run ended; for commands.
 
     Args:
+        pixel_range: of the model's images; None: as limits and the model's own preprocess have it.
         described: what the bar says.
     """
     inner = module_of(model)
@@ -118,24 +120,25 @@ def maximized(
     count, steps, seed = _at_least("count", count, 1), _at_least("steps", steps, 1), _at_least("seed", seed, 0)
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(f"parameterization: expected one of {PARAMETERIZATIONS}, got {parameterization!r}")
-    pixel_range = PixelRange.of(inner, limits)
-    example = _example(inner, size)
-    pixel_range = pixel_range.to(example)
-    if pixel_range.low is not None and len(pixel_range.low) not in (1, example.shape[1]):
-        raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(pixel_range.low)}")
+    whole = PixelRange.of(inner, limits) if pixel_range is None else pixel_range
     film = None
     if animation is not None:
-        film = Animation(animation, steps=steps, picture=lambda images: sheet(images, pixel_range))
+        film = Animation(animation, steps=steps, picture=lambda images: sheet(images, whole))
+    example = _example(inner, size)
+    within = whole.to(example)
+    for end in (within.low, within.high):
+        if end is not None and len(end) not in (1, example.shape[1]):
+            raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(end)}")
     dice = Dice(seed, count, example.device)
     kind = _KINDS[parameterization]
     side = min(example.shape[2:])
     made = optimise(
         model,
-        kind.objective(wanted, pixel_range),
-        kind.start((count, *example.shape[1:]), dice, pixel_range),
+        kind.objective(wanted, within),
+        kind.start((count, *example.shape[1:]), dice, within),
         steps=steps,
-        stepper=kind.stepper(pixel_range),
-        transforms=[Affine(jitter=side / 14, zoom=(0.8, 1.6), degrees=10)],
+        stepper=kind.stepper(within),
+        transforms=[Affine(jitter=side / 14, zoom=(0.9, 1.1), degrees=5)],
         dice=dice,
         after=film,
         described=described,
@@ -170,13 +173,13 @@ class _Kind:
 
 
 def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
-    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=2.0, gain=3.0)
+    return Fourier(shape, dice, pixel_range, contrast=0.01, exponent=1.5, gain=2.0)
 
 
 def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
     noise = 0.05 * dice.normal(*shape[1:])
     start = noise if pixel_range.low is None else pixel_range.of_unit(0.5 + noise)
-    return Pixels(start, pixel_range, Regularizers(decay=0.01, blur=1.0, blur_every=4))
+    return Pixels(start, pixel_range, Regularizers(decay=0.002, blur=1.0, blur_every=4))
 
 
 def _width(pixel_range: PixelRange) -> float:
@@ -190,7 +193,7 @@ def _width(pixel_range: PixelRange) -> float:
 
 _KINDS = {
     "fourier": _Kind(_spectrum, lambda _: Adam(0.05), lambda wanted, _: wanted),
-    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.01 * _width(pixel_range)), lambda wanted, _: wanted),
+    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.03 * _width(pixel_range)), lambda wanted, _: wanted),
 }
 
 

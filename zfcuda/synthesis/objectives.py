@@ -22,6 +22,8 @@ from zfcuda.inputs import class_index, integer, number
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.watched import Seen
 
+_BELOW = 0.1  # what negative values count in the mean of a map
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -73,6 +75,9 @@ class Objective:
 def unit(layer: str, index: int, position: tuple[int, int] | None = None) -> Objective:
     """A unit of a layer: the mean of its map, or its value at a place (y, x) of the map.
 
+    In the mean, what is below 0 counts a tenth: the rectifier behind most layers leaves nothing of it, and the unit's
+    image would otherwise be one that nowhere has what it is against.
+
     Raises:
         TypeError: index or position are no integers.
         ValueError: one is below 0; and, when it is first looked at, the layer, unit or place is none of the model's.
@@ -91,7 +96,7 @@ def unit(layer: str, index: int, position: tuple[int, int] | None = None) -> Obj
             raise ValueError(f"unit: layer {layer!r} has units 0 to {found.shape[1] - 1}, got {index}")
         of_unit = found[:, index].float()
         if place is None:
-            return of_unit.flatten(1).mean(1) if of_unit.ndim > 1 else of_unit
+            return F.leaky_relu(of_unit, _BELOW).flatten(1).mean(1) if of_unit.ndim > 1 else of_unit
         if of_unit.ndim == 1:
             raise ValueError(f"position: layer {layer!r} is a vector and has no places, got {place}")
         high, wide = of_unit.shape[1:]

@@ -102,7 +102,8 @@ def optimise(
         look = Evaluation(watched, objective, own, image_dtypes(inner)[0], in_parts)
         good = [parameter.detach().clone() for parameter in image.parameters]
         step = stepper.start(image.parameters)
-        asleep: Tensor | None = None  # [N]; None: none of them ever was
+        asleep: Tensor | None = None  # [N], whether each ever was; None: none of them
+        best = _Best(image.parameters)
         done = 0
 
         def evaluate() -> Tensor:
@@ -124,15 +125,15 @@ def optimise(
                 rows = silent.view(-1, 1, 1, 1)
                 by_shown = torch.where(rows, faint(woken), by_shown)
                 by_images = None if by_images is None else by_images.masked_fill(rows, 0.0)
-                asleep = silent
-            elif asleep is not None:
-                asleep = silent
+                asleep = silent if asleep is None else asleep | silent
             if not _differentiated(shown, by_shown, images, by_images, image.parameters):
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
             for kept, parameter in zip(good, image.parameters, strict=True):
                 kept.copy_(parameter.detach())
+            if asleep is not None:
+                best.look(said)
             if after is not None and after(len(values) - 1, images.detach(), said):
                 raise _EnoughError
             return -said.sum()
@@ -160,9 +161,13 @@ def optimise(
                     parameter.copy_(kept)
             made = image.images().detach().clone()
         end = look.value(made) if (reached or asleep is not None) and not interrupted else None
-    still: list[int] = []
-    if asleep is not None and end is not None:
-        still = torch.nonzero(asleep & (end <= values[0])).flatten().tolist()
+        still: list[int] = []
+        if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):
+            with torch.no_grad():
+                best.put_back(lost)
+                made = image.images().detach().clone()
+            end = look.value(made)
+            still = torch.nonzero(lost & (best.said <= values[0])).flatten().tolist()
     if stopped:
         warn(stopped)
     if still and end is not None:
@@ -185,6 +190,30 @@ def warn(text: str) -> None:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:9])) + (", ..." if len(numbers) > 9 else "")
+
+
+class _Best:
+    """The parameters that each image had when the most was said of it: one that flickers may end as nothing."""
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self._parameters = parameters
+        self._kept: list[Tensor] = []
+        self.said = torch.empty(0)
+
+    def look(self, said: Tensor) -> None:
+        """Takes note of what is said now [N]."""
+        if not self._kept:
+            self.said, self._kept = said.clone(), [parameter.detach().clone() for parameter in self._parameters]
+            return
+        more = said > self.said
+        self.said = torch.where(more, said, self.said)
+        for kept, now in zip(self._kept, self._parameters, strict=True):
+            kept.copy_(torch.where(more.view(-1, *[1] * (now.ndim - 1)), now.detach(), kept))
+
+    def put_back(self, which: Tensor) -> None:
+        """Gives these images [N] the parameters that were best."""
+        for kept, now in zip(self._kept, self._parameters, strict=True):
+            now.copy_(torch.where(which.view(-1, *[1] * (now.ndim - 1)), kept, now))
 
 
 class _EnoughError(Exception):

@@ -93,11 +93,10 @@ class PixelRange:
         return low + (high - low) * values
 
     def span(self, images: Tensor) -> Tensor:
-        """How far high is above low, [C,1,1] or [C,H,W]; without limits, by the images' own values, as in unit."""
-        if self.low is None or self.high is None:
-            low, high = images.aminmax()
-            return (high - low).reshape(1, 1, 1)
-        return self.high - self.low
+        """How far apart black and white are, [C,1,1] or [C,H,W]; without limits, the images' own extremes [1,1,1]."""
+        ends = images.aminmax() if self.low is None else self._ends(images)
+        assert ends is not None
+        return (ends[1] - ends[0]).reshape(-1, *(ends[0].shape[1:] or (1, 1)))
 
     def unit(self, images: Tensor) -> Tensor:
         """Images as values of 0, black, to 1; without limits their smallest and largest value are 0 and 1."""

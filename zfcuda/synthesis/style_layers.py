@@ -38,9 +38,8 @@ class InstanceNorm(nn.Module):
 
     def with_statistics(self, maps: Tensor, shares: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """The same of a part of the maps of an image, by the mean and variance [K] of all of them, in float32."""
-        scale = (shares @ self.weight)[0].float() * (variance + self.eps).rsqrt()
-        shift = (shares @ self.bias)[0].float() - mean * scale
-        return (maps.float() * scale[:, None, None] + shift[:, None, None]).to(maps.dtype)
+        scale, shift = ((shares @ numbers)[0].float() for numbers in (self.weight, self.bias))
+        return F.batch_norm(maps.float(), mean, variance, scale, shift, eps=self.eps).to(maps.dtype)
 
 
 def convolution(of: int, to: int, side: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:

@@ -114,10 +114,9 @@ def textured(
             raise ValueError("model: expected a network for method 'gram', got None")
         if window is not None:
             raise ValueError(f"window: method 'gram' takes none, got {window}")
-        made = import_module("zfcuda.synthesis.gram_texture").gram_texture(
-            picture, wanted, model, layers, seed, progress=progress
-        )
-        return made if isinstance(made, Textured) else Textured(made)
+        gram_textured = import_module("zfcuda.synthesis.gram_texture").gram_textured
+        made = gram_textured(picture, wanted, model, layers, seed, progress=progress)
+        return Textured(made.picture.convert("RGB"), made.stopped, made.interrupted)
     for name, value in (("model", model), ("layers", layers)):
         if value is not None:
             raise ValueError(f"{name}: method {method!r} takes none, it is for 'gram'")
@@ -147,7 +146,7 @@ def _grown(
     picture = matched(picture.resize(size, Image.Resampling.BICUBIC), sample)
     if grown.interrupted is None:
         return Textured(picture)
-    stopped = f"stopped in level {len(grown.chosen)}: the picture so far"
+    stopped = f"stopped in level {len(grown.chosen)} of {grown.levels}: the picture so far"
     warnings.warn(stopped, stacklevel=4)
     return Textured(picture, stopped, grown.interrupted)
 

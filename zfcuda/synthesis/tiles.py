@@ -1,7 +1,8 @@
-"""An objective of an image of any size, looked at tile by tile, in the memory of one tile."""
+"""An objective of an image of any size, looked at tile by tile: the memory is that of one tile, however large it is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +33,13 @@ class Tiling:
     exact: bool = True
 
     @staticmethod
-    def of(model: nn.Module, objective: Objective, image: Tensor, side: int) -> Tiling:
+    def of(model: nn.Module, layers: Sequence[str], logits: bool, image: Tensor, side: int) -> Tiling:
         """The tiling for an image [1,C,H,W]: the overlap is the receptive field, and an eighth of the side at most.
 
         Args:
             model: unwrapped.
-            objective: its layers are the model's.
+            layers: what is read of it, by its own names.
+            logits: whether its answer is read too.
             side: of a tile.
         """
         if max(image.shape[2:]) <= side:
@@ -45,11 +47,11 @@ class Tiling:
         most = side // 8
         shape = (image.shape[1], *(min(side, length) for length in image.shape[2:]))
         try:
-            fields = [receptive_field(model, name, shape) for name in dict.fromkeys(objective.layers)]
+            fields = [receptive_field(model, name, shape) for name in layers]
         except (ValueError, TypeError, RuntimeError, NotImplementedError):  # a model that cannot be followed
             return Tiling(side, most, exact=False)
         known = [field for field in fields if field is not None]
-        if objective.logits or not known or len(known) < len(fields):
+        if logits or not known or len(known) < len(fields):
             return Tiling(side, most, exact=False)
         sees = max(max(field.size) for field in known)
         stride = max(1, *(int(step) for field in known for step in field.stride))
@@ -75,9 +77,43 @@ class Tiling:
         ]
 
 
-def tiled(
-    watched: Watched, model: nn.Module, objective: Objective, tiling: Tiling, dice: Dice, jitter: int
-) -> Objective:
+@dataclass(frozen=True)
+class Look:
+    """What an objective says of an image.
+
+    Attributes:
+        watched: the model, watching the objective's layers.
+        model: the same, unwrapped.
+        called: what the objective calls layers -> what the model does.
+    """
+
+    watched: Watched
+    model: nn.Module
+    objective: Objective
+    called: Mapping[str, str]
+
+    def __call__(self, image: Tensor, step: int) -> tuple[Tensor, int]:
+        """What is said of an image [1,C,H,W], [1], and of how many places it is the mean."""
+        dtype = image_dtypes(self.model)[0]
+        seen = self.watched(image.to(dtype).contiguous(memory_format=torch.channels_last), of=image, step=step)
+        seen.layers.update({given: seen.layers[name] for given, name in self.called.items()})
+        maps = [seen.layers[name].shape[2:] for name in self.called if seen.layers[name].ndim == 4]
+        places = maps[0] if maps else image.shape[2:]
+        return self.objective.value(seen), places[0] * places[1]
+
+    def gradient(self, image: Tensor, step: int) -> tuple[Tensor, Tensor, int]:
+        """The same, with the gradient by the image in the middle."""
+        with torch.enable_grad():
+            leaf = leaf_of(image)
+            said, places = self(leaf, step)
+            slope = derivative(said, torch.ones_like(said), leaf)
+        if slope is None:
+            shown = image.to(image_dtypes(self.model)[0])
+            raise no_gradient(self.model, shown, f"objective: {self.objective.text}")
+        return said.detach(), slope, places
+
+
+def tiled(look: Look, tiling: Tiling, dice: Dice, jitter: int) -> Objective:
     """The same objective, of an image that is shifted at random and then cut into tiles.
 
     What a shift leaves open at one side is the image's mirror image; it moves the cuts too, so that no place is always
@@ -86,8 +122,6 @@ def tiled(
     first derivatives alone.
 
     Args:
-        watched: the model, watching the objective's layers.
-        model: unwrapped.
         dice: for one image.
         jitter: the largest shift, in pixels.
     """
@@ -100,8 +134,8 @@ def tiled(
         said, total = still.new_zeros(1), 0.0
         for rows_asked, rows_seen in tiling.parts(still.shape[2]):
             for columns_asked, columns_seen in tiling.parts(still.shape[3]):
-                tile = leaf_of(still[:, :, rows_seen, columns_seen].contiguous(memory_format=torch.channels_last))
-                of_tile, slope, places = _look(watched, model, objective, tile, seen.step)
+                tile = still[:, :, rows_seen, columns_seen]
+                of_tile, slope, places = look.gradient(tile, seen.step)
                 asked = (rows_asked.stop - rows_asked.start) * (columns_asked.stop - columns_asked.start)
                 weight = places * asked / (tile.shape[2] * tile.shape[3])
                 total += weight
@@ -113,23 +147,7 @@ def tiled(
                 gradient[:, :, rows_asked, columns_asked] = places * part
         return said / total + (gradient / total * (moved - still)).flatten(1).sum(1)
 
-    return Objective(value, text=objective.text)
-
-
-def _look(
-    watched: Watched, model: nn.Module, objective: Objective, tile: Tensor, step: int
-) -> tuple[Tensor, Tensor, int]:
-    """What an objective says of a tile [1], its gradient, and of how many places it is the mean."""
-    dtype = image_dtypes(model)[0]
-    with torch.enable_grad():
-        seen = watched(tile.to(dtype), of=tile, step=step)
-        said = objective.value(seen)
-        slope = derivative(said, torch.ones_like(said), tile)
-    if slope is None:
-        raise no_gradient(model, tile.detach().to(dtype), f"objective: {objective.text}")
-    maps = [seen.layers[name] for name in objective.layers if seen.layers[name].ndim == 4]
-    places = maps[0].shape[2:] if maps else tile.shape[2:]
-    return said.detach(), slope, places[0] * places[1]
+    return Objective(value, text=look.objective.text)
 
 
 def _shifted(images: Tensor, dice: Dice, jitter: int) -> list[Tensor]:

@@ -42,11 +42,13 @@ class Grown:
 
     Attributes:
         pixels: uint8 [H,W,C], the last level that was begun.
+        levels: how many there were to be.
         chosen: int64 [H,W], by level from the coarsest: which of the sample's neighbourhoods each pixel became.
         interrupted: the Ctrl-C that ended it.
     """
 
     pixels: Bytes
+    levels: int
     chosen: list[NDArray[np.int64]]
     interrupted: KeyboardInterrupt | None = None
 
@@ -87,10 +89,10 @@ def grow(
                         searched.choose(output, chosen, coarser, row * width, min(row + _ROWS, height) * width)
                         bar.update(min(_ROWS, height - row))
             except KeyboardInterrupt as stop:
-                return Grown(output, result, stop)
+                return Grown(output, len(levels), result, stop)
             coarser, came_from = output, around.places[chosen]
     assert coarser is not None
-    return Grown(coarser, result)
+    return Grown(coarser, len(levels), result)
 
 
 class Level:

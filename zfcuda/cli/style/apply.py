@@ -43,11 +43,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from zfcuda.cli import sheets
     from zfcuda.data.pictures import read_picture
-    from zfcuda.synthesis.style_network import StyleNetwork
+    from zfcuda.synthesis.style_network import SMALLEST_TILE, StyleNetwork
 
     device = checked_device(arguments.device)
-    if arguments.tile < 0:
-        raise CommandError(f"--tile: expected at least 16, or 0, got {arguments.tile}")
+    if arguments.tile and arguments.tile < SMALLEST_TILE:
+        raise CommandError(f"--tile: expected at least {SMALLEST_TILE}, or 0, got {arguments.tile}")
     with sheets.folder(arguments.out) as out, naming("drawing", "take a smaller --tile"):
         path = Path(arguments.network)
         network = StyleNetwork.load(path / _WEIGHTS if path.is_dir() else path)

@@ -49,8 +49,8 @@ class StyleOptions:
     steps: int = 8000
     width: float = 0.5
     content_weight: float = 1.0
-    style_weight: float = 100.0
-    tv: float = 50.0
+    style_weight: float = 25.0
+    tv: float = 20.0
     rate: float = 2e-3
     seed: int = 0
     workers: int | None = None

@@ -1,0 +1,77 @@
+"""``zfcuda texture``: what it writes, and what it refuses before the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zfcuda
+from zfcuda import cli
+from zfcuda.synthesis import tree_texture
+
+NO_TREE = ["--method", "exhaustive", "--window", "5"]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    file = tmp_path / "some stones.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)).save(file)
+    return file
+
+
+def test_it_writes_a_picture(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["texture", str(sample), "--size", "18x11", "--out", str(out), "--seed", "3", *NO_TREE]) == 0
+    [file] = out.iterdir()
+    assert file.name == "some_stones_exhaustive.png" and capsys.readouterr().out.split() == [str(file)]
+    expected = zfcuda.texture(sample, (18, 11), method="exhaustive", window=5, seed=3)
+    assert Image.open(file).tobytes() == expected.tobytes()
+
+
+def test_twice_as_large_where_no_size_is_named(sample: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    assert cli.main(["texture", str(sample), "--out", str(tmp_path / "out"), "--window", "5"]) == 0
+    assert Image.open(tmp_path / "out" / "some_stones_tree.png").size == (48, 40)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", "18"], "--size: expected WxH pixels, as in 256x192, got '18'"),
+        (["--size", "0x4"], "--size: expected WxH pixels, as in 256x192, got '0x4'"),
+        (["--window", "4"], "window: expected an odd number from 3 to 63, got 4"),
+        (["--window", "21"], "sample: expected at least 21 x 21 pixels, the size of the window, got 24 x 20"),
+        (["--model", "demo"], "--model: --method tree uses no network; it is for gram"),
+        (["--layers", "conv1"], "--layers: --method tree uses no network; it is for gram"),
+        (["--method", "gran"], "--method: invalid choice: 'gran'"),
+    ],
+)
+def test_bad_input(
+    words: list[str], said: str, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    try:
+        code = cli.main(["texture", str(sample), "--out", str(out), *words])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    assert code == 2 and said in capsys.readouterr().err and not out.exists()
+
+
+def test_a_sample_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["texture", str(tmp_path / "nothing.png")]) == 2
+    assert "nothing.png: no such file" in capsys.readouterr().err
+
+
+def test_ctrl_c_writes_the_picture_so_far(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*rest: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tree_texture.Level, "choose", interrupted)
+    assert cli.main(["texture", str(sample), "--size", "18x11", "--out", str(tmp_path / "out"), *NO_TREE]) == 130
+    assert Image.open(tmp_path / "out" / "some_stones_exhaustive.png").size == (18, 11)
+    assert f"interrupted: {tmp_path}/out/some_stones_exhaustive.png is the picture so far" in capsys.readouterr().err
