@@ -25,7 +25,7 @@ import zfcuda
 from benchmarks.adversaries.opponents import installed, seeded
 from benchmarks.environment import environment
 from zfcuda.synthesis import Adversarial, adversaries, pixel_values
-from zfcuda.synthesis.epsilon import root_of
+from zfcuda.synthesis.adversarial.epsilon import root_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
 _STEPS = 10

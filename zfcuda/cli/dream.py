@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.synthesis.deep_dream import dreamed
+    from zfcuda.synthesis.dream.deep_dream import dreamed
 
     check_path(arguments.picture)
     if arguments.longer_side is not None and arguments.longer_side < 1:

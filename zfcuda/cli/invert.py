@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zfcuda.cli.options import Verbs
-    from zfcuda.synthesis.inversions import FromLayer
+    from zfcuda.synthesis.inversion.inversions import FromLayer
     from zfcuda.synthesis.pixel_range import PixelRange
 
 _SMALLEST = 160  # side of a picture on the sheet, at least
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.synthesis.inversions import inversions
+    from zfcuda.synthesis.inversion.inversions import inversions
 
     check_path(arguments.picture)
     with making(arguments) as setting:
@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _said(each: FromLayer) -> list[str]:
     """A layer and what became of the picture there, in words."""
-    from zfcuda.synthesis.inversions import median_shift
+    from zfcuda.synthesis.inversion.survival import median_shift
 
     survival = each.survival
     return [

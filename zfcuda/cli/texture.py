@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.cli import sheets
     from zfcuda.complaint import one_line
     from zfcuda.data.pictures import read_picture
-    from zfcuda.synthesis.texture import textured
+    from zfcuda.synthesis.texture.texture import textured
 
     for name in ("model", "weights", "layers"):
         if arguments.method != "gram" and getattr(arguments, name) is not None:

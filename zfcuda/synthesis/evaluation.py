@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zfcuda.autograd import derivatives
 from zfcuda.memory.budget import budget_of
-from zfcuda.synthesis.awake import Opened
 from zfcuda.synthesis.objectives import Objective
+from zfcuda.synthesis.redirected import Redirected
 from zfcuda.synthesis.watched import Seen, Watched
 
 _FEW = 8  # images that are never divided
@@ -35,20 +35,20 @@ class Evaluation:
         self._in_parts, self._at_once = in_parts, 0
 
     def __call__(
-        self, images: Tensor, shown: Tensor, step: int, opened: bool = False
+        self, images: Tensor, shown: Tensor, step: int, redirected: bool = False
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What is said [N], and its derivatives by `shown` and by `images`; None where it does not depend on them.
 
         Args:
             images: [N,C,H,W].
             shown: what the model sees of them.
-            opened: whether gradients pass through what is rectified to 0.
+            redirected: whether gradients pass through what is rectified to 0.
         """
         images, shown = images.detach(), shown.detach()
         if not self._at_once:
             self._at_once = self._so_many(images, shown, step)
         parts = [slice(i, i + self._at_once) for i in range(0, len(images), self._at_once)]
-        with Opened() if opened else nullcontext():
+        with Redirected() if redirected else nullcontext():
             if len(parts) > 1 and self._objective.together:
                 return self._together(images, shown, step, parts)
             each = [self._part(images[part], shown[part], step, part.start, len(images)) for part in parts]

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from zfcuda.autograd import derivatives, module_of, no_gradient
 from zfcuda.network.example import image_dtypes
-from zfcuda.synthesis.awake import cutting
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.parameterization import Parameterization
+from zfcuda.synthesis.redirected import cutting
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
 from zfcuda.synthesis.watched import called_names, watching
@@ -120,7 +120,7 @@ def optimise(
                 if asleep is None:
                     for module in cutting(inner):
                         watched.leave_alone(module)
-                woken = look(images, shown, done, opened=True)[1]
+                woken = look(images, shown, done, redirected=True)[1]
                 assert woken is not None
                 rows = silent.view(-1, 1, 1, 1)
                 by_shown = torch.where(rows, faint(woken), by_shown)

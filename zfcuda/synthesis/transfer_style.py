@@ -17,13 +17,13 @@ from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams
 from zfcuda.synthesis.gram import style as in_style_of
-from zfcuda.synthesis.gram_texture import scaled
 from zfcuda.synthesis.objectives import content as as_content_of
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.style_choice import style_choice
+from zfcuda.synthesis.texture.gram import scaled
 from zfcuda.synthesis.watched import checked_names, watching
 
 STYLE_WEIGHT = 1000.0

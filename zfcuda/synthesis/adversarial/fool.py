@@ -11,11 +11,11 @@ from zfcuda.autograd import module_of
 from zfcuda.data.preprocessing import made_for
 from zfcuda.inputs import checked_image
 from zfcuda.network.example import example_image
-from zfcuda.synthesis.adversary import Adversarial, check_counts, check_range, originals, unit_for
-from zfcuda.synthesis.attack import Goal, attack
-from zfcuda.synthesis.balls import Ball
+from zfcuda.synthesis.adversarial.adversary import Adversarial, check_counts, check_range, originals, unit_for
+from zfcuda.synthesis.adversarial.attack import Goal, attack
+from zfcuda.synthesis.adversarial.ball import Ball
+from zfcuda.synthesis.adversarial.epsilon import root_of
 from zfcuda.synthesis.dice import Dice
-from zfcuda.synthesis.epsilon import root_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
 _STEP = 0.25  # of 255 pixel values, the root mean square of a step

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfcuda.synthesis.style_layers import InstanceNorm, Layer, Residual
+from zfcuda.synthesis.style_network.layers import InstanceNorm, Layer, Residual
 
 
 class Box(NamedTuple):

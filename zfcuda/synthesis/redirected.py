@@ -42,7 +42,7 @@ _CUT = frozenset(
 _CUTTING = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
 
 
-class Opened(TorchFunctionMode):
+class Redirected(TorchFunctionMode):
     """Within it rectifiers and cut-offs give the values that they give, and pass gradients on as if they were not
     there: a unit that is 0 everywhere says then which change would wake it (after lucid's redirected gradients).
     """

@@ -10,7 +10,7 @@ from PIL import Image
 from zfcuda.data.preprocess_facts import as_ours
 
 
-def framed(made: Image.Image, original: Image.Image, preprocess: Any) -> Image.Image:
+def with_border(made: Image.Image, original: Image.Image, preprocess: Any) -> Image.Image:
     """What was made of the cut of a picture, with the border around it that the preprocess cuts off.
 
     A preprocess that scales a picture's short side to 256 and cuts out 224 would blur a picture of 224 x 224, and an

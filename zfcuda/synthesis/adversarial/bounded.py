@@ -12,12 +12,12 @@ from tqdm import tqdm
 from zfcuda.autograd import module_of
 from zfcuda.batches import BatchTarget, check_count, checked_images, part_of
 from zfcuda.inputs import checked_image
-from zfcuda.synthesis.adversary import Adversarial, check_counts, check_range, originals, unit_for
-from zfcuda.synthesis.attack import Attacked, Goal, attack
-from zfcuda.synthesis.balls import NORMS, Ball, noise_of
-from zfcuda.synthesis.bisection import smallest
+from zfcuda.synthesis.adversarial.adversary import Adversarial, check_counts, check_range, originals, unit_for
+from zfcuda.synthesis.adversarial.attack import Attacked, Goal, attack
+from zfcuda.synthesis.adversarial.ball import NORMS, Ball, noise_of
+from zfcuda.synthesis.adversarial.bisection import smallest
+from zfcuda.synthesis.adversarial.epsilon import checked_epsilon, root_of
 from zfcuda.synthesis.dice import Dice
-from zfcuda.synthesis.epsilon import checked_epsilon, root_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
 METHODS = ("fgsm", "pgd")

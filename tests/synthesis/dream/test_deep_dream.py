@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.synthesis import layer, total_variation
-from zfcuda.synthesis.deep_dream import dreamed
+from zfcuda.synthesis.dream.deep_dream import dreamed
 
 ONCE: dict[str, Any] = {"octaves": 1, "steps": 1, "jitter": 0}
 

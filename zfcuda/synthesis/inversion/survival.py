@@ -1,20 +1,12 @@
-"""Inversion from many layers: how the error grows with depth, and how much of the place of things survives."""
+"""What is left of an image in another one: how far it is off, region by region, and where its parts have gone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from zfcuda.autograd import module_of
-from zfcuda.inputs import checked_image, integer
-from zfcuda.synthesis.invert import Inversion, checked_code, invert
-from zfcuda.synthesis.pixel_range import PixelRange
-from zfcuda.synthesis.watched import checked_names
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,62 +31,6 @@ class Survival:
     shifts: Tensor
     likeness: Tensor
     shift: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FromLayer:
-    """An inversion and what survives in it."""
-
-    inversion: Inversion
-    survival: Survival
-
-
-def inversions(
-    model: nn.Module,
-    image: Any,
-    layers: Sequence[str],
-    *,
-    steps: int = 400,
-    tv: float = 3.0,
-    seed: int = 0,
-    grid: int = 4,
-    norm: float | None = None,
-    limits: Any = None,
-    progress: bool = False,
-) -> list[FromLayer]:
-    """Inverts each of some layers, and says how much of the image survives; the errors in order are the error curve.
-
-    Args:
-        model, image, steps, tv, seed, norm, limits, progress: as :func:`zfcuda.invert` takes them.
-        layers: dotted names.
-        grid: how many regions there are along each side.
-
-    Returns:
-        One for each layer; fewer where Ctrl-C ended the last one.
-
-    Raises:
-        TypeError, ValueError: as zfcuda.invert, of any layer before the first is inverted; no layers; a grid that is
-            below 1 or finer than the image.
-    """
-    if isinstance(layers, str) or not layers:
-        raise ValueError(f"layers: expected a list of at least one name, got {layers!r}")
-    inner = module_of(model)
-    names = [checked_names(inner, (layer,), model)[0] for layer in layers]
-    given = checked_image(image, inner)
-    for name in names:
-        checked_code(inner, given, name)
-    grid = integer("grid", grid)
-    if not 1 <= grid <= min(given.shape[2:]):
-        raise ValueError(f"grid: expected 1 to {min(given.shape[2:])}, got {grid}")
-    pixel_range = PixelRange.of(inner, limits).to(given)
-    found = []
-    for layer in layers:
-        made = invert(model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress)
-        original, image_now = (pixel_range.unit(each.float()) for each in (given, made.image))
-        found.append(FromLayer(made, survival(original, image_now, made.code0, made.code, grid)))
-        if made.interrupted is not None:
-            break
-    return found
 
 
 def survival(original: Tensor, image: Tensor, code0: Tensor, code: Tensor, grid: int) -> Survival:

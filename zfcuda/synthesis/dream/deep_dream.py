@@ -16,13 +16,13 @@ from zfcuda.inputs import checked_image, integer, number
 from zfcuda.network.example import example_image, image_dtypes
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.dream.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import Ascent
-from zfcuda.synthesis.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.watched import called_names, watching
 
 

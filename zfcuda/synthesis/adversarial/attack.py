@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zfcuda.autograd import differentiating, logits_of
 from zfcuda.inputs import normalization, probabilities
 from zfcuda.network.example import image_dtypes
-from zfcuda.synthesis.balls import Ball
+from zfcuda.synthesis.adversarial.ball import Ball
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import optimise
 from zfcuda.synthesis.steppers import Steepest

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zfcuda.synthesis.attack import Attacked
+from zfcuda.synthesis.adversarial.attack import Attacked
 
 _MOST = 255.0  # units, from black to white
 _LEAST = 2.0**-12

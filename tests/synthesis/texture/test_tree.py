@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zfcuda.synthesis import tree_texture
-from zfcuda.synthesis.codebook import codebook, whole
-from zfcuda.synthesis.neighbourhoods import Bytes, depth, neighbourhoods, pyramid
-from zfcuda.synthesis.tree_texture import Search, equal_choices, grow
+from zfcuda.synthesis.texture import tree
+from zfcuda.synthesis.texture.codebook import codebook, whole
+from zfcuda.synthesis.texture.neighbourhoods import Bytes, depth, neighbourhoods, pyramid
+from zfcuda.synthesis.texture.tree import Search, equal_choices, grow
 
 EXHAUSTIVE = Search(leaf=None)
 
@@ -169,7 +169,7 @@ def test_the_seed_decides() -> None:
 def test_ctrl_c_leaves_what_is_there(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second call of a level: the rest is what it began with."""
     calls = {"n": 0}
-    right = tree_texture.Level.choose
+    right = tree.Level.choose
 
     def choose(self: Any, output: Bytes, *rest: Any) -> None:
         calls["n"] += output.shape[0] == (10, 20)[level]
@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_what_is_there(level: int, monkeypatch: pytest.MonkeyPatch
             raise KeyboardInterrupt
         right(self, output, *rest)
 
-    monkeypatch.setattr(tree_texture.Level, "choose", choose)
+    monkeypatch.setattr(tree.Level, "choose", choose)
     sample = noise(26, 26)
     grown = grow(sample, (20, 20), window=5, search=EXHAUSTIVE, seed=0)
     assert isinstance(grown.interrupted, KeyboardInterrupt) and len(grown.chosen) == level + 1

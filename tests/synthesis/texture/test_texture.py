@@ -13,9 +13,9 @@ from PIL import Image
 from torch import nn
 
 import zfcuda
-from zfcuda.synthesis import tree_texture
-from zfcuda.synthesis.histograms import earth_movers, matched
-from zfcuda.synthesis.texture import textured
+from zfcuda.synthesis.texture import tree
+from zfcuda.synthesis.texture.histograms import earth_movers, matched
+from zfcuda.synthesis.texture.texture import textured
 
 
 def picture(height: int, width: int, *, grey: bool = False, seed: int = 0) -> Image.Image:
@@ -108,7 +108,7 @@ BAD: dict[str, tuple[type[Exception], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("said", BAD)
 def test_bad_input(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zfcuda.synthesis.texture.grow", None)  # before the work
+    monkeypatch.setattr("zfcuda.synthesis.texture.texture.grow", None)  # before the work
     kind, changes = BAD[said]
     with pytest.raises(kind, match=said):
         zfcuda.texture(**{"sample": picture(20, 20), "size": (8, 8), **changes})
@@ -129,8 +129,7 @@ def test_gram_is_asked_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append((*arguments, options))
         return SimpleNamespace(picture=Image.new("L", (8, 6), 7), stopped="so", interrupted=stop)
 
-    name = "zfcuda.synthesis.gram_texture"
-    monkeypatch.setitem(sys.modules, name, SimpleNamespace(gram_textured=gram_textured))
+    monkeypatch.setattr("zfcuda.synthesis.texture.texture.gram_textured", gram_textured)
     sample = picture(20, 20)
     made = textured(sample, (8, 6), method="gram", model=NET, layers=["0"], seed=4, progress=True)
     assert asked == [(sample, (8, 6), NET, ["0"], 4, {"progress": True})]
@@ -147,7 +146,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture is as large as it was to be, and has the sample's histogram."""
     calls = []
-    right = tree_texture.Level.choose
+    right = tree.Level.choose
 
     def choose(self: Any, output: Any, *rest: Any) -> None:
         calls.append(len(output))
@@ -155,7 +154,7 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         right(self, output, *rest)
 
-    monkeypatch.setattr(tree_texture.Level, "choose", choose)
+    monkeypatch.setattr(tree.Level, "choose", choose)
     sample = picture(40, 40, grey=True)
     with pytest.warns(UserWarning, match="stopped in level 1 of 2: the picture so far"):
         made = textured(sample, (32, 32), method="exhaustive")

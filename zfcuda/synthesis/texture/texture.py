@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import nn
 
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
-from zfcuda.synthesis.histograms import matched
-from zfcuda.synthesis.tree_texture import Search, grow
+from zfcuda.synthesis.texture.gram import gram_textured
+from zfcuda.synthesis.texture.histograms import matched
+from zfcuda.synthesis.texture.tree import Search, grow
 
 METHODS = ("tree", "exhaustive", "gram")
 WINDOW = 9
@@ -114,7 +114,6 @@ def textured(
             raise ValueError("model: expected a network for method 'gram', got None")
         if window is not None:
             raise ValueError(f"window: method 'gram' takes none, got {window}")
-        gram_textured = import_module("zfcuda.synthesis.gram_texture").gram_textured
         made = gram_textured(picture, wanted, model, layers, seed, progress=progress)
         return Textured(made.picture.convert("RGB"), made.stopped, made.interrupted)
     for name, value in (("model", model), ("layers", layers)):

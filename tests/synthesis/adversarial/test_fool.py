@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 import zfcuda
-from tests.synthesis.test_adversarial import IMAGE, SHAPE, Small, away, linear, with_preprocess
+from tests.synthesis.adversarial.test_bounded import IMAGE, SHAPE, Small, away, linear, with_preprocess
 from zfcuda.data import Preprocess
-from zfcuda.synthesis.fool_sheet import magnified
-from zfcuda.synthesis.framed import framed
+from zfcuda.synthesis.adversarial.border import with_border
+from zfcuda.synthesis.adversarial.sheet import magnified
 
 
 def test_on_a_linear_network_it_goes_straight_and_stops_at_the_border() -> None:
@@ -97,13 +97,13 @@ def test_a_framed_picture_is_read_pixel_by_pixel(preprocess: Preprocess, size: t
         Image.fromarray(torch.randint(0, 256, (h, w, 3), generator=generator, dtype=torch.uint8).numpy())
         for h, w in ((high, wide), size)
     )
-    again = preprocess.crop(framed(made, original, preprocess))
+    again = preprocess.crop(with_border(made, original, preprocess))
     assert again.tobytes() == made.tobytes()
 
 
 def test_a_preprocess_that_nobody_knows_has_no_frame() -> None:
     made = Image.new("RGB", (8, 8))
-    assert framed(made, Image.new("RGB", (20, 20)), lambda picture: torch.zeros(1, 3, 8, 8)) is made
+    assert with_border(made, Image.new("RGB", (20, 20)), lambda picture: torch.zeros(1, 3, 8, 8)) is made
 
 
 def test_magnified() -> None:

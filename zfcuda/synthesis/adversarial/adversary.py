@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from zfcuda.batches import BatchTarget, class_targets
 from zfcuda.class_names import class_names
 from zfcuda.inputs import integer, probabilities
-from zfcuda.synthesis.attack import Attacked, how_of, scores_without_gradients
-from zfcuda.synthesis.balls import limits_for
-from zfcuda.synthesis.epsilon import unit_of
+from zfcuda.synthesis.adversarial.attack import Attacked, how_of, scores_without_gradients
+from zfcuda.synthesis.adversarial.ball import limits_for
+from zfcuda.synthesis.adversarial.epsilon import unit_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
 _OUTSIDE = 1e-4  # of the range, that another way to the same pixels may cost

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from zfcuda import render
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import check_plain, integer, number
-from zfcuda.synthesis.style_file import read_style, write_style
-from zfcuda.synthesis.style_layers import Layer, Residual, convolution
-from zfcuda.synthesis.style_tiles import Parts, stylized_by_tiles
+from zfcuda.synthesis.style_network.file import read_style, write_style
+from zfcuda.synthesis.style_network.layers import Layer, Residual, convolution
+from zfcuda.synthesis.style_network.tiles import Parts, stylized_by_tiles
 
 SMALLEST_TILE = 16
 _UNITS = 32  # of the first layer, in a network of width 1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfcuda.synthesis import inversions
-from zfcuda.synthesis.inversions import median_shift, phase_shift, survival
+from zfcuda.synthesis.inversion.survival import median_shift, phase_shift, survival
 
 MAP, VECTOR = torch.ones(1, 4, 8, 8), torch.ones(1, 9)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zfcuda.synthesis import StyleNetwork
 from zfcuda.synthesis.style_choice import style_choice
-from zfcuda.synthesis.style_layers import InstanceNorm
+from zfcuda.synthesis.style_network.layers import InstanceNorm
 
 
 def drawn(styles: int = 1, **options: Any) -> StyleNetwork:

@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zfcuda.ops.texture import texture_pixels
-from zfcuda.synthesis.codebook import Codebook, codebook, whole
-from zfcuda.synthesis.neighbourhoods import Bytes, Neighbourhoods, depth, neighbourhoods, pyramid
+from zfcuda.synthesis.texture.codebook import Codebook, codebook, whole
+from zfcuda.synthesis.texture.neighbourhoods import Bytes, Neighbourhoods, depth, neighbourhoods, pyramid
 
 _ROWS = 4  # that are made between two looks at the keyboard
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from zfcuda.data import Preprocess
-from zfcuda.synthesis.gram_texture import gram_texture, gram_textured
+from zfcuda.synthesis.texture.gram import gram_texture, gram_textured
 
 
 def network() -> nn.Sequential:

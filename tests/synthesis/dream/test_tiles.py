@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from zfcuda.synthesis import layer, unit
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.dream.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.watched import Seen, watching
 
 
