@@ -47,9 +47,9 @@ def test_a_unit_is_the_mean_of_its_map_or_its_value_at_a_place() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             said(wrong, layers=layers)
-    with pytest.raises(ValueError, match="unit: expected 0 or more, got -1"):
+    with pytest.raises(ValueError, match="unit: expected at least 0, got -1"):
         unit("conv", -1)
-    with pytest.raises(ValueError, match="position: expected 0 or more"):
+    with pytest.raises(ValueError, match="position: expected at least 0"):
         unit("conv", 0, (0, -1))
     with pytest.raises(TypeError, match="position: expected a place"):
         unit("conv", 0, 3)  # type: ignore[arg-type]

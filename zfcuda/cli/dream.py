@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, passed_on
+from zfcuda.cli.making import add_making, making, pass_on
 from zfcuda.cli.photos import default_network
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
         if setting.animation is not None:
             print(setting.animation, flush=True)
-        passed_on(made)
+        pass_on(made.interrupted)
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import Making, add_making, making
+from zfcuda.cli.making import Making, add_making, making, pass_on
 from zfcuda.complaint import CommandError, one_line
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
         stem = Path(arguments.picture).stem
         for file in setting.write({f"{stem}_{name}": each for name, each in pictures.items()}):
             print(file, flush=True)
-        if interrupted is not None:
-            raise interrupted
+        pass_on(interrupted)
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.answering import answering
-from zfcuda.cli.making import add_making, making
+from zfcuda.cli.making import add_making, making, pass_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,10 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for each in found:
             print(": ".join(_said(each)), flush=True)
         print(sheet, setting.out / f"{stem}.json", sep="\n", flush=True)
-        interrupted = found[-1].inversion.interrupted
-        if interrupted is not None:
-            interrupted.args = ("the layers so far are written",)
-            raise interrupted
+        pass_on(found[-1].inversion.interrupted)
     return 0
 
 

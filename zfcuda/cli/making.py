@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zfcuda.report import Subject
-    from zfcuda.synthesis.optimise import Optimised
     from zfcuda.synthesis.pixel_range import PixelRange
 
 
@@ -105,8 +104,8 @@ def making(arguments: argparse.Namespace) -> Iterator[Making]:
         yield Making(subject, PixelRange.of(subject.model, preprocess=subject.preprocess), out, animation)
 
 
-def passed_on(made: Optimised) -> None:
+def pass_on(interrupted: KeyboardInterrupt | None) -> None:
     """Ends a command as Ctrl-C or a signal wants it, once what was made so far is written."""
-    if made.interrupted is not None:
-        made.interrupted.args = ("what was made so far is written",)
-        raise made.interrupted
+    if interrupted is not None:
+        interrupted.args = ("what was made so far is written",)
+        raise interrupted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, passed_on
+from zfcuda.cli.making import add_making, making, pass_on
 
 if TYPE_CHECKING:
     from zfcuda.cli.making import Making
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
             if setting.animation:
                 print(setting.animation, flush=True)
             _tell(each, made, setting)
-            passed_on(made)
+            pass_on(made.interrupted)
     return 0
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making
+from zfcuda.cli.making import add_making, making, pass_on
 from zfcuda.complaint import CommandError
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         name = f"{one_line(Path(arguments.sample).stem)}_{arguments.method}"
         [file] = sheets.write({name: made.picture}, out)
         print(file, flush=True)
-    if made.interrupted is not None:
-        made.interrupted.args = (f"{file} is the picture so far",)
-        raise made.interrupted
+    pass_on(made.interrupted)
     return 0
 
 

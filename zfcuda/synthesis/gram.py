@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
-from zfcuda.inputs import number
+from zfcuda.inputs import weight
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.watched import Seen, checked_names, watching
@@ -105,14 +105,11 @@ def _shares(targets: Mapping[str, Tensor], weights: Mapping[str, float] | None) 
     unknown = sorted(set(given) - set(targets))
     if unknown:
         raise ValueError(f"weights: expected layers of {', '.join(targets)}, got {unknown[0]!r}")
-    numbers = {name: number(f"weights: {name!r}", given.get(name, 1.0)) for name in targets}
-    for name, weight in numbers.items():
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"weights: expected a number of at least 0 for layer {name!r}, got {weight:g}")
+    numbers = {name: weight(f"weights[{name!r}]", given.get(name, 1.0)) for name in targets}
     total = sum(numbers.values())
     if total == 0:
         raise ValueError("weights: expected one above 0, got 0 for every layer")
-    return {name: weight / total for name, weight in numbers.items() if weight}
+    return {name: each / total for name, each in numbers.items() if each}
 
 
 def _map(seen: Seen, name: str) -> Tensor:

@@ -117,7 +117,7 @@ def maximized(
     """
     inner = module_of(model)
     wanted = objective_of(objective, model)
-    count, steps, seed = _at_least("count", count, 1), _at_least("steps", steps, 1), _at_least("seed", seed, 0)
+    count, steps, seed = integer("count", count, 1), integer("steps", steps, 1), integer("seed", seed, 0)
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(f"parameterization: expected one of {PARAMETERIZATIONS}, got {parameterization!r}")
     whole = PixelRange.of(inner, limits) if pixel_range is None else pixel_range
@@ -197,13 +197,6 @@ _KINDS = {
 }
 
 
-def _at_least(name: str, value: Any, least: int) -> int:
-    found = integer(name, value)
-    if found < least:
-        raise ValueError(f"{name}: expected {least} or more, got {value}")
-    return found
-
-
 def _example(model: nn.Module, size: Any) -> Tensor:
     """An image [1,C,H,W] of the size that is asked for, or that the model was made for.
 
@@ -216,7 +209,7 @@ def _example(model: nn.Module, size: Any) -> Tensor:
     if size is not None:
         try:
             sides = (size, size) if isinstance(size, int) else tuple(size)
-            high, wide = (_at_least("size", side, 1) for side in sides)
+            high, wide = (integer("size", side, 1) for side in sides)
         except (TypeError, ValueError):
             raise ValueError(f"size: expected a side in pixels or (height, width), above 0, got {size!r}") from None
         return example_image(model, (channels, high, wide))

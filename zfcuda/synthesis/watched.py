@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import differentiating, logits_of, run
+from zfcuda.autograd import differentiating, leaf_of, logits_of, run
 from zfcuda.inputs import checked_layer
 from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
 
 
-class _Enough(BaseException):
+class Enough(BaseException):
     """Ends a forward behind the last layer that is asked for; a model's own `except Exception` does not see it."""
 
 
@@ -85,7 +86,7 @@ class Watched:
                 logits = logits_of(self._model, images)
             elif self._names:
                 run(self._model, images)
-        except _Enough:
+        except Enough:
             pass
         except Exception:  # what fails behind the layers does not matter: a head may not fit images of this size
             if self._logits or len(self._kept) < len(self._names):
@@ -105,7 +106,7 @@ class Watched:
             self._kept[name] = output
             self._calls[name] = self._calls.get(name, 0) + 1
             if not self._logits and self._calls == self._expected:
-                raise _Enough
+                raise Enough
             return output.clone() if isinstance(output, Tensor) else None  # what follows may write to it
 
         return keep
@@ -128,6 +129,19 @@ def watching(model: nn.Module, names: Sequence[str], *, logits: bool) -> Iterato
         # A hook that does nothing keeps a layer from being computed together with its neighbours.
         watched.leave_alone = lambda module: hooks.add(module, lambda *_: None)
         yield watched
+
+
+def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
+    """What a layer answers to an image [1,C,H,W]: [1,K,h,w] or [1,K], float32 at least.
+
+    Args:
+        model: unwrapped.
+        layer: by the model's own name.
+        gradients: whether it has a history, which leads to the image.
+    """
+    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(gradients):
+        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
+        return code.float() if code.dtype.itemsize < 4 else code
 
 
 def called_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> dict[str, str]:

@@ -195,7 +195,7 @@ def test_no_tile(tile: Any, error: type[Exception]) -> None:
     ("options", "said"),
     [
         ({"styles": 0}, "styles: expected at least 1, got 0"),
-        ({"width": 0.0}, "width: expected more than 0, got 0.0"),
+        ({"width": 0.0}, "width: expected a number above 0, got 0"),
         ({"styles": 2, "names": ["a"]}, "names: expected one for each of 2 styles, got 1"),
         ({"styles": 2, "names": ["a", "a"]}, "names: expected each once, got a, a"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 import zfcuda
 from zfcuda.synthesis.texture import tree
 from zfcuda.synthesis.texture.histograms import earth_movers, matched
+from zfcuda.synthesis.texture.result import Textured
 from zfcuda.synthesis.texture.texture import textured
 
 
@@ -121,19 +121,19 @@ def test_bad_sizes(size: Any) -> None:
 
 
 def test_gram_is_asked_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And gives what it gives in "RGB", with why it ended."""
+    """And gives what that gives, with why it ended."""
     asked: list[Any] = []
-    stop = KeyboardInterrupt()
+    answer = Textured(Image.new("RGB", (8, 6)), "so", KeyboardInterrupt())
 
     def gram_textured(*arguments: Any, **options: Any) -> Any:
         asked.append((*arguments, options))
-        return SimpleNamespace(picture=Image.new("L", (8, 6), 7), stopped="so", interrupted=stop)
+        return answer
 
     monkeypatch.setattr("zfcuda.synthesis.texture.texture.gram_textured", gram_textured)
     sample = picture(20, 20)
     made = textured(sample, (8, 6), method="gram", model=NET, layers=["0"], seed=4, progress=True)
     assert asked == [(sample, (8, 6), NET, ["0"], 4, {"progress": True})]
-    assert made.picture.getcolors() == [(48, (7, 7, 7))] and (made.stopped, made.interrupted) == ("so", stop)
+    assert made is answer
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

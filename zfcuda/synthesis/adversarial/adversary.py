@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.batches import BatchTarget, class_targets
 from zfcuda.class_names import class_names
-from zfcuda.inputs import integer, probabilities
+from zfcuda.inputs import probabilities
 from zfcuda.synthesis.adversarial.attack import Attacked, how_of, scores_without_gradients
 from zfcuda.synthesis.adversarial.ball import limits_for
 from zfcuda.synthesis.adversarial.epsilon import unit_of
@@ -136,18 +135,6 @@ def check_range(images: Tensor, pixel_range: PixelRange, rounded: bool) -> None:
             for least, most in ((low, high), (images, images))
         )
         raise ValueError(f"image: expected values within the limits of the channels, {limits}, got {got}")
-
-
-def check_counts(steps: Any, seed: Any) -> tuple[int, int]:
-    """The numbers that count, checked.
-
-    Raises:
-        TypeError, ValueError: they are no integers, or steps is below 1.
-    """
-    steps, seed = integer("steps", steps), integer("seed", seed)
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
-    return steps, seed
 
 
 def unit_for(images: Tensor, pixel_range: PixelRange) -> Tensor:

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from zfcuda.autograd import module_of
 from zfcuda.batches import BatchTarget, check_count, checked_images, part_of
-from zfcuda.inputs import checked_image
-from zfcuda.synthesis.adversarial.adversary import Adversarial, check_counts, check_range, originals, unit_for
+from zfcuda.inputs import checked_image, integer
+from zfcuda.synthesis.adversarial.adversary import Adversarial, check_range, originals, unit_for
 from zfcuda.synthesis.adversarial.attack import Attacked, Goal, attack
 from zfcuda.synthesis.adversarial.ball import NORMS, Ball, noise_of
 from zfcuda.synthesis.adversarial.bisection import smallest
@@ -168,7 +168,7 @@ def attacked(
         raise ValueError(f"method: expected 'fgsm' or 'pgd', got {method!r}")
     if norm not in NORMS:
         raise ValueError(f"norm: expected 'inf' or '2', got {norm!r}")
-    steps, seed = check_counts(steps, seed)
+    steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
     found = checked_images(images, model)
     if not len(found):
         return [], None

@@ -9,9 +9,9 @@ from torch import nn
 
 from zfcuda.autograd import module_of
 from zfcuda.data.preprocessing import made_for
-from zfcuda.inputs import checked_image
+from zfcuda.inputs import checked_image, integer
 from zfcuda.network.example import example_image
-from zfcuda.synthesis.adversarial.adversary import Adversarial, check_counts, check_range, originals, unit_for
+from zfcuda.synthesis.adversarial.adversary import Adversarial, check_range, originals, unit_for
 from zfcuda.synthesis.adversarial.attack import Goal, attack
 from zfcuda.synthesis.adversarial.ball import Ball
 from zfcuda.synthesis.adversarial.epsilon import root_of
@@ -73,7 +73,7 @@ def fooled(
     """The same with the Ctrl-C that ended it, for commands. model: unwrapped."""
     if target is None:
         raise TypeError("target: expected a class index or name, got None")
-    steps, seed = check_counts(steps, seed)
+    steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
     pixel_range = PixelRange.of(model, limits)
     if image is None:
         shape = made_for(model) or (3, 224, 224)

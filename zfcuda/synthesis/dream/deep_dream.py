@@ -7,13 +7,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
-from zfcuda.data.pictures import PICTURES
-from zfcuda.inputs import checked_image, integer, number
-from zfcuda.network.example import example_image, image_dtypes
+from zfcuda.inputs import above, integer
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.dream.tiles import Look, Tiling, tiled
@@ -22,6 +19,7 @@ from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.scales import full_size, resized
 from zfcuda.synthesis.steppers import Ascent
 from zfcuda.synthesis.watched import called_names, watching
 
@@ -113,25 +111,14 @@ def dreamed(
     progress: bool = False,
 ) -> Optimised:
     """The same with what the objective said, octave by octave, and why it ended; the arguments are deep_dream's."""
-    octaves, steps, tile = (
-        _at_least(name, value, 1) for name, value in (("octaves", octaves), ("steps", steps), ("tile", tile))
-    )
-    jitter = _at_least("jitter", jitter, 0)
-    octave_scale, rate = number("octave_scale", octave_scale), number("rate", rate)
-    if not 1 < octave_scale < float("inf"):
-        raise ValueError(f"octave_scale: expected a number above 1, got {octave_scale:g}")
-    if not 0 < rate < float("inf"):
-        raise ValueError(f"rate: expected a number above 0, got {rate:g}")
+    octaves, steps, tile = integer("octaves", octaves, 1), integer("steps", steps, 1), integer("tile", tile, 1)
+    jitter, seed = integer("jitter", jitter, 0), integer("seed", seed, 0)
+    octave_scale, rate = above("octave_scale", octave_scale, 1), above("rate", rate)
     inner = module_of(model)
     wanted = objective_of(layer, model)
     called = called_names(inner, wanted.layers, model)
     pixel_range = PixelRange.of(inner, limits)
-    if isinstance(image, PICTURES):
-        start = pixel_range.image(image).to(example_image(inner, (1, 1, 1)).device)
-        dtype = image_dtypes(inner)[0]
-    else:
-        given = checked_image(image, inner)
-        start, dtype = given.float(), given.dtype
+    start, dtype = full_size(image, inner, pixel_range)
     pixel_range = pixel_range.to(start)
     change = float(pixel_range.span(start).mean()) * rate / 255
     if not change > 0:
@@ -146,12 +133,12 @@ def dreamed(
         detail = torch.zeros_like(start)
         values: list[Tensor] = []
         for octave, size in enumerate(sizes):
-            base = _resized(start, size)
+            base = resized(start, size)
             tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
             made = optimise(
                 inner,
                 tiled(look, tiling, dice, jitter),
-                Pixels(base + _resized(detail, size), pixel_range),
+                Pixels(base + resized(detail, size), pixel_range),
                 steps=steps,
                 stepper=Ascent(change),
                 after=None if film is None else partial(_shoot, film, steps * octave),
@@ -162,7 +149,7 @@ def dreamed(
             values.append(made.values)
             if made.stopped:
                 break
-    whole = pixel_range.clamp(start + _resized(detail, sizes[-1]))
+    whole = pixel_range.clamp(start + resized(detail, sizes[-1]))
     if film is not None:
         film.write(whole)
     return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
@@ -202,16 +189,3 @@ def _try(look: Look, start: Tensor, size: tuple[int, int]) -> None:
     """Asks an objective once, of an image of that size."""
     with torch.no_grad():
         look(start[:, :, : size[0], : size[1]], 0)
-
-
-def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    if image.shape[2:] == size:
-        return image
-    return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    value = integer(name, value)
-    if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
-    return value

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import leaf_of, module_of, no_gradient
-from zfcuda.inputs import checked_image, integer, number
+from zfcuda.autograd import module_of, no_gradient
+from zfcuda.inputs import checked_image, integer, weight
 from zfcuda.synthesis.dice import Dice
-from zfcuda.synthesis.objectives import Objective, content
+from zfcuda.synthesis.objectives import Objective, content, total_variation
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
-from zfcuda.synthesis.watched import Seen, checked_names, watching
+from zfcuda.synthesis.watched import checked_names, code_of
 
 _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
@@ -93,11 +92,9 @@ def invert(
         TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), an
             image that the layer does not take, a layer that is zero for it.
     """
-    steps = integer("steps", steps)
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
-    tv = _weight("tv", tv)
-    norm = tv / 100 if norm is None else _weight("norm", norm)
+    steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
+    tv = weight("tv", tv)
+    norm = tv / 100 if norm is None else weight("norm", norm)
     inner = module_of(model)
     (name,) = checked_names(inner, (layer,), model)
     given = checked_image(image, inner)
@@ -105,9 +102,9 @@ def invert(
     start = given.float()
     pixel_range = PixelRange.of(inner, limits).to(start)
     wanted = (1 / float(code0.square().mean())) * content(name, code0)
-    for weight, prior in ((tv, _roughness), (norm, _brightness)):
-        if weight:
-            wanted = wanted - weight * prior(_of_unit(pixel_range, start))
+    for share, prior in ((tv, total_variation(2)), (norm, _alpha_norm())):
+        if share:
+            wanted = wanted - share * _of_pixels(prior, pixel_range, start)
     made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
     code = code_of(inner, found, name)
@@ -139,19 +136,6 @@ def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     return code.detach()
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
-    """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
-
-    Args:
-        model: unwrapped.
-        layer: by the model's own name.
-        gradients: whether it has a history.
-    """
-    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(gradients):
-        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
-        return code.float() if code.dtype.itemsize < 4 else code
-
-
 def _found(
     model: nn.Module, wanted: Objective, start: Tensor, steps: int, seed: int, pixel_range: PixelRange, progress: bool
 ) -> Optimised:
@@ -175,33 +159,19 @@ def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:
     return bool((said > -_ENOUGH).all())
 
 
-def _roughness(pixels: Callable[[Tensor], Tensor]) -> Objective:
-    """Total variation."""
-
-    def value(seen: Seen) -> Tensor:
-        values = pixels(seen.images.float())
-        dx = (values[..., :-1, 1:] - values[..., :-1, :-1]).square()
-        dy = (values[..., 1:, :-1] - values[..., :-1, :-1]).square()
-        return (dx + dy).flatten(1).sum(1) / max(1, dx[0].numel())
-
-    return Objective(value, text="total variation")
+def _alpha_norm() -> Objective:
+    """The mean 6th power of the distance of pixels of 0 to 1 from grey, which black and white have 1 of."""
+    return Objective(lambda seen: (2 * seen.images - 1).pow(6).flatten(1).mean(1), text="alpha norm")
 
 
-def _brightness(pixels: Callable[[Tensor], Tensor]) -> Objective:
-    """The alpha norm."""
-    return Objective(lambda seen: (2 * pixels(seen.images.float()) - 1).pow(6).flatten(1).mean(1), text="alpha norm")
-
-
-def _of_unit(pixel_range: PixelRange, original: Tensor) -> Callable[[Tensor], Tensor]:
-    """What makes pixels of 0 to 1 of images; without limits, those of the original are so."""
+def _of_pixels(prior: Objective, pixel_range: PixelRange, original: Tensor) -> Objective:
+    """A prior, asked about pixels of 0 to 1; without limits, those of the original are so."""
     if pixel_range.low is not None:
-        return pixel_range.unit
-    low, span = original.amin(), pixel_range.span(original).clamp_min(1e-12)
-    return lambda images: (images - low) / span
+        pixels = pixel_range.unit
+    else:
+        low, span = original.amin(), pixel_range.span(original).clamp_min(1e-12)
 
+        def pixels(images: Tensor) -> Tensor:
+            return (images - low) / span
 
-def _weight(name: str, value: Any) -> float:
-    weight = number(name, value)
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"{name}: expected a number of at least 0, got {weight:g}")
-    return weight
+    return replace(prior, value=lambda seen: prior.value(replace(seen, images=pixels(seen.images.float()))))

@@ -5,7 +5,6 @@ It is trained by ``zfcuda style train``.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from zfcuda import render
 from zfcuda.data.pictures import Picture, as_picture
-from zfcuda.inputs import check_plain, integer, number
+from zfcuda.inputs import above, check_plain, integer, number
 from zfcuda.synthesis.style_network.file import read_style, write_style
 from zfcuda.synthesis.style_network.layers import Layer, Residual, convolution
 from zfcuda.synthesis.style_network.tiles import Parts, stylized_by_tiles
@@ -62,12 +61,7 @@ class StyleNetwork(nn.Module):
 
     def __init__(self, styles: int = 1, *, width: float = 1.0, names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.styles = integer("styles", styles)
-        self.width = number("width", width)
-        if self.styles < 1:
-            raise ValueError(f"styles: expected at least 1, got {styles}")
-        if not 0 < self.width < math.inf:
-            raise ValueError(f"width: expected more than 0, got {width}")
+        self.styles, self.width = integer("styles", styles, 1), above("width", width)
         self.names = _checked_names(names, self.styles)
         self.facts: Mapping[str, Any] = {}
         few, some, many = (max(1, round(self.width * _UNITS * factor)) for factor in (1, 2, 4))
@@ -122,7 +116,7 @@ class StyleNetwork(nn.Module):
         images = _checked_images(image)
         weight = self.colours.weight
         shares = self.shares(style).to(weight)
-        side = None if tile is None else _checked_tile(tile)
+        side = None if tile is None else integer("tile", tile, SMALLEST_TILE)
         if len(images) == 1:  # norms take it as it is, and convolutions of a CPU take two thirds of the time
             images = images.contiguous(memory_format=torch.channels_last)
         if side is None or max(images.shape[2:]) <= side:
@@ -215,13 +209,6 @@ def _checked_images(image: Any) -> Tensor:
         if not (low >= -_SLACK and high <= 1 + _SLACK):
             raise ValueError(f"image: expected values of 0 to 1, as pictures have them, got {low:g} to {high:g}")
     return image.detach() if image.ndim == 4 else image.detach()[None]
-
-
-def _checked_tile(tile: Any) -> int:
-    side = integer("tile", tile)
-    if side < SMALLEST_TILE:
-        raise ValueError(f"tile: expected at least {SMALLEST_TILE}, got {tile}")
-    return side
 
 
 def _enlarged(images: Tensor) -> Tensor:

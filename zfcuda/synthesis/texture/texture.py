@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,28 +12,15 @@ from torch import nn
 
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
+from zfcuda.synthesis.optimise import warn
 from zfcuda.synthesis.texture.gram import gram_textured
 from zfcuda.synthesis.texture.histograms import matched
+from zfcuda.synthesis.texture.result import Textured
 from zfcuda.synthesis.texture.tree import Search, grow
 
 METHODS = ("tree", "exhaustive", "gram")
 WINDOW = 9
 MOST_PIXELS = 1 << 20  # of a sample; their neighbourhoods take 260 bytes each in colour
-
-
-@dataclass(frozen=True)
-class Textured:
-    """What came of it.
-
-    Attributes:
-        picture: as large as it was to be.
-        stopped: why it ended early, in words; "" where it did not.
-        interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
-    """
-
-    picture: Image.Image
-    stopped: str = ""
-    interrupted: KeyboardInterrupt | None = None
 
 
 def texture(
@@ -114,8 +99,7 @@ def textured(
             raise ValueError("model: expected a network for method 'gram', got None")
         if window is not None:
             raise ValueError(f"window: method 'gram' takes none, got {window}")
-        made = gram_textured(picture, wanted, model, layers, seed, progress=progress)
-        return Textured(made.picture.convert("RGB"), made.stopped, made.interrupted)
+        return gram_textured(picture, wanted, model, layers, seed, progress=progress)
     for name, value in (("model", model), ("layers", layers)):
         if value is not None:
             raise ValueError(f"{name}: method {method!r} takes none, it is for 'gram'")
@@ -146,7 +130,7 @@ def _grown(
     if grown.interrupted is None:
         return Textured(picture)
     stopped = f"stopped in level {len(grown.chosen)} of {grown.levels}: the picture so far"
-    warnings.warn(stopped, stacklevel=4)
+    warn(stopped)
     return Textured(picture, stopped, grown.interrupted)
 
 
