@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.train.style.tiny import make
+from tests.train.style.tiny import make, picture
 from zfcuda import cli
 from zfcuda.synthesis.style_network import StyleNetwork
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "run").mkdir()
     StyleNetwork(2, width=0.1, names=["oil", "7"]).save(root / "run" / "weights.safetensors")
     StyleNetwork(width=0.1).save(root / "one.safetensors")
-    Image.new("RGB", (20, 12), "red").save(root / "wide.png")
+    picture(7).resize((20, 12)).save(root / "wide.png")  # not of one colour: norms of that are norms of rounding
     return root
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zfcuda.ops import reference
 from zfcuda.ops.texture import texture_pixels
 
 Problem = dict[str, Any]
@@ -88,6 +90,40 @@ def test_one_leaf_is_exhaustive_search(height: int, width: int, channels: int, r
     expected = by_numpy(p)
     np.testing.assert_array_equal(chosen.numpy(), expected[1])
     np.testing.assert_array_equal(output.numpy(), expected[0])
+
+
+def forest(n: int, pitch: int, depth: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A tree whose nodes divide their windows in two or three, with centres that have nothing to do with them."""
+    nodes, waiting = [[0, 0, 0, n]], [(0, depth)]
+    while waiting:
+        node, left = waiting.pop(0)
+        begin, end = nodes[node][2:]
+        parts = int(random.integers(2, 4))
+        if not left or end - begin < parts:
+            continue
+        cuts = [begin, *sorted(random.choice(np.arange(begin + 1, end), parts - 1, replace=False).tolist()), end]
+        nodes[node][:2] = [len(nodes), parts]
+        for low, high in itertools.pairwise(cuts):
+            waiting.append((len(nodes), left - 1))
+            nodes.append([0, 0, low, high])
+    centres = np.zeros((len(nodes), pitch), np.uint8)
+    centres[:, :30] = random.choice([0, 7, 255], (len(nodes), 30))
+    return torch.tensor(nodes), torch.from_numpy(centres)
+
+
+@pytest.mark.parametrize("leaves", [1, 2, 5, 1000])
+@pytest.mark.parametrize(("height", "width", "channels", "radius", "two"), SHAPES)
+def test_its_twin_in_plain_torch(height: int, width: int, channels: int, radius: int, two: bool, leaves: int) -> None:
+    p = problem(height, width, channels, radius, two=two)
+    n, pitch = p["windows"].shape
+    p["nodes"], p["centres"] = forest(n, pitch, 4, np.random.default_rng(height * leaves))
+    p["leaves"] = leaves
+    expected = {key: value.clone() if isinstance(value, Tensor) else value for key, value in p.items()}
+    reference.texture_pixels(**expected)
+    output, chosen = made(p)
+    assert torch.equal(chosen, expected["chosen"]) and torch.equal(output, expected["output"])
+    if leaves == 1000:  # all of them
+        np.testing.assert_array_equal(chosen.numpy(), by_numpy(p)[1])
 
 
 def test_some_of_the_pixels() -> None:

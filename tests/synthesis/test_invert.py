@@ -122,6 +122,12 @@ def test_a_layer_that_is_zero_has_no_inversion() -> None:
         zfcuda.invert(model, torch.rand(1, 3, 4, 4), "1")
 
 
+def test_an_image_that_is_not_found_is_told() -> None:
+    with pytest.warns(UserWarning, match=r"layer: '4' was not reached, its code is \d+% off"):
+        found = zfcuda.invert(network(), torch.rand(1, 3, 16, 16) * 9 - 4, "4", steps=1)
+    assert found.error > 0.5
+
+
 def test_a_layer_without_gradients() -> None:
     class Signs(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -124,7 +124,10 @@ def _sheet(image: Tensor, found: list[FromLayer], pixel_range: PixelRange) -> Im
         size,
         rows=rows,
         heads=["image", "error of its pixels", "error of the code"],
-        title=["Images that a layer answers to as it does to the original; where they differ, the layer does not see."],
+        title=[
+            "Images that a layer answers to as it does to the original, as far as its code is not off; how else they "
+            "differ, the layer does not see."
+        ],
         bar=Bar("inferno", "the same", "as far off as a plain colour, or no code, and further"),
     )
 

@@ -29,6 +29,7 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "conv_patches",
         "linear_rows",
         "conv_backward_by_switch",
+        "texture_pixels",
     )
 }
 warned: set[str] = set()

@@ -358,3 +358,54 @@ def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor
         top, left, bottom, right = (have[:, i, None, None] for i in range(4))
         maps = maps * ((y >= top) & (y < bottom) & (x >= left) & (x < right))[..., None]
     return F.linear(maps.permute(0, 3, 1, 2).flatten(1), weight, bias)
+
+
+def texture_pixels(
+    output: Tensor,
+    chosen: Tensor,
+    coarser: Tensor | None,
+    values: Tensor,
+    windows: Tensor,
+    order: Tensor,
+    centres: Tensor,
+    nodes: Tensor,
+    radius: int,
+    leaves: int,
+    first: int,
+    last: int,
+) -> None:
+    """Changes output uint8 [H,W,C] and chosen int64 [H,W] from `first` to `last`: each pixel takes the value whose
+    window is nearest to its own, in the leaves that a search from the root meets first.
+    """
+    width, side = output.shape[1], 2 * radius + 1
+    for at in range(first, last):
+        y, x = divmod(at, width)
+        seen = _square(output, y, x, radius)[: radius * side + radius]  # what is above, and to the left
+        if coarser is not None:
+            seen = torch.cat((seen, _square(coarser, y // 2, x // 2, radius)))
+        window = F.pad(seen.flatten().long(), (0, windows.shape[1] - seen.numel()))
+
+        aside = [(0, 0)]  # the distance to a node's centre, the node
+        best: list[tuple[int, int]] = []  # the distance of a window, which value it belongs to
+        for _ in range(min(leaves, len(nodes))):
+            if not aside:
+                break
+            _, node = aside.pop(aside.index(min(aside)))
+            while nodes[node, 1]:
+                child, count = nodes[node, :2].tolist()
+                distances = (centres[child : child + count].long() - window).square().sum(1)
+                next_one = int(distances.argmin())
+                aside += [(int(d), child + i) for i, d in enumerate(distances) if i != next_one]
+                node = child + next_one
+            begin, end = nodes[node, 2:].tolist()
+            distances = (windows[begin:end].long() - window).square().sum(1)
+            best += zip(distances.tolist(), order[begin:end].tolist(), strict=True)
+        found = min(best)[1]
+        chosen[y, x] = found
+        output[y, x] = values[found]
+
+
+def _square(level: Tensor, y: int, x: int, radius: int) -> Tensor:
+    """The pixels [(2 radius + 1)^2,C] around a place of a level [H,W,C], by rows; borders meet."""
+    reach = torch.arange(-radius, radius + 1, device=level.device)
+    return level[(y + reach) % level.shape[0]][:, (x + reach) % level.shape[1]].flatten(0, 1)

@@ -30,7 +30,7 @@ def texture_pixels(
     A pixel's neighbourhood is what it follows in its own level, and the square around its place in the coarser one;
     beyond a border stands the other side. The pixel becomes that of the sample whose neighbourhood is nearest, in the
     leaves of the tree that are searched: at each turn down from the nearest branch that was left aside. Distances are
-    sums of squares, in integers; of equally near ones the first in the sample is taken. On the CPU alone.
+    sums of squares, in integers; of equally near ones the first in the sample is taken.
 
     Args:
         output: uint8 [H,W,C] of at most 4 channels, the level; pixels that are not chosen yet are read as they are.

@@ -51,7 +51,7 @@ def gram_texture(
     layers: Sequence[str] | None,
     seed: int,
     *,
-    steps: int = 200,
+    steps: int = 300,
     progress: bool = False,
 ) -> Image.Image:
     """A picture of any size with the Gram matrices of a sample.
@@ -89,7 +89,7 @@ def gram_textured(
     layers: Sequence[str] | None,
     seed: int,
     *,
-    steps: int = 200,
+    steps: int = 300,
     progress: bool = False,
 ) -> GramTexture:
     """The same with the loss and why it ended."""
@@ -111,7 +111,7 @@ def gram_textured(
         of_sample = scaled(whole, (math.ceil(whole.shape[2] / 2**level), math.ceil(whole.shape[3] / 2**level)))
         wanted = style(grams(inner, of_sample.to(dtype), names))
         dice = Dice(seed, 1, weight.device)
-        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01)
+        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.5)
         if made is not None:
             image.start_at(pixel_range.clamp(scaled(made.images, here)))
         described = f"{here[1]} x {here[0]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from zfcuda.synthesis.watched import Seen, checked_names, watching
 
 _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
+_FAR = 0.5  # relative error beyond which an image is told to be none of the layer's
 _LAST = 10  # one step in so many is on pixels
 
 
@@ -84,6 +86,9 @@ def invert(
             white pixels, else none, and priors are relative to the range of the image's own values.
         progress: whether there is a bar.
 
+    Warns:
+        UserWarning: the relative error is above a half.
+
     Raises:
         TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), an
             image that the layer does not take, a layer that is zero for it.
@@ -107,6 +112,12 @@ def invert(
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
     code = code_of(inner, found, name)
     error = float((code - code0).norm() / code0.norm())
+    if error > _FAR and not made.stopped:
+        warnings.warn(
+            f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
+            "to wake them; more steps or another seed may",
+            stacklevel=2,
+        )
     return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
 
 
