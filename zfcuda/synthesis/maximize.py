@@ -46,8 +46,8 @@ def maximize(
 
     All images are made in one batch; image i is what seed + i gives alone. Random shifts, turns of a few degrees
     and scales of 0.8 to 1.6 come before the model in each step, so that the image does not depend on the place of
-    single pixels. A unit that is 0 where the image starts, behind a ReLU, is woken by gradients that pass through rectifiers;
-    one that nothing excites is warned of. Ctrl-C gives the images so far, with a warning.
+    single pixels. A unit that is 0 where the image starts, behind a ReLU, is woken by gradients that pass through
+    rectifiers; one that nothing excites is warned of. Ctrl-C gives the images so far, with a warning.
 
     Args:
         model: a network [N,C,H,W] -> anything, of any dtype; it runs as in eval mode, and is left as it was.
