@@ -111,7 +111,7 @@ def gram_textured(
         of_sample = scaled(whole, (math.ceil(whole.shape[2] / 2**level), math.ceil(whole.shape[3] / 2**level)))
         wanted = style(grams(inner, of_sample.to(dtype), names))
         dice = Dice(seed, 1, weight.device)
-        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.5)
+        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
         if made is not None:
             image.start_at(pixel_range.clamp(scaled(made.images, here)))
         described = f"{here[1]} x {here[0]}"

@@ -45,8 +45,8 @@ class StyleOptions:
 
     size: int = 128
     style_size: int = 256
-    batch: int = 4
-    steps: int = 8000
+    batch: int = 2
+    steps: int = 4000
     width: float = 0.5
     content_weight: float = 1.0
     style_weight: float = 25.0
