@@ -44,10 +44,10 @@ def maximize(
 ) -> Tensor:
     """Images that an objective says most of: what a unit, a layer or a class wants to see.
 
-    All images are made in one batch; image i is what seed + i gives alone. Random shifts, scales and turns of a few
-    pixels and degrees come before the model in each step, so that the image does not depend on the place of single
-    pixels. A unit that is 0 where the image starts, behind a ReLU, is woken by gradients that pass through rectifiers;
-    one that nothing excites is warned of. Ctrl-C gives the images so far, with a warning.
+    All images are made in one batch; image i is what seed + i gives alone. Random shifts, turns of a few degrees
+    and scales of 0.8 to 1.6 come before the model in each step, so that the image does not depend on the place of
+    single pixels. A unit that is 0 where the image starts, behind a ReLU, is woken by gradients that pass through
+    rectifiers; one that nothing excites is warned of. Ctrl-C gives the images so far, with a warning.
 
     Args:
         model: a network [N,C,H,W] -> anything, of any dtype; it runs as in eval mode, and is left as it was.
@@ -138,7 +138,7 @@ def maximized(
         kind.start((count, *example.shape[1:]), dice, within),
         steps=steps,
         stepper=kind.stepper(within),
-        transforms=[Affine(jitter=side / 14, zoom=(0.9, 1.1), degrees=5)],
+        transforms=[Affine(jitter=side / 14, zoom=(0.8, 1.6), degrees=10)],
         dice=dice,
         after=film,
         described=described,
