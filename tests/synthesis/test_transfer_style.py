@@ -57,6 +57,13 @@ def test_the_style_comes_nearer_and_the_content_stays_nearer_than_without_its_we
     assert torch.equal(again, made[50])
 
 
+def test_layers_may_be_named_as_a_wrapper_names_them() -> None:
+    model, content, manner = network(), image(1), image(2)
+    plain = zfcuda.transfer_style(model, content, manner, content_layer="3", style_layers={"1": 1.0}, steps=2)
+    names: dict[str, Any] = {"content_layer": "module.3", "style_layers": {"module.1": 1.0}}
+    assert torch.equal(zfcuda.transfer_style(nn.DataParallel(model), content, manner, steps=2, **names), plain)
+
+
 def test_it_has_the_content_s_size_and_the_style_any() -> None:
     model = network()
     made = zfcuda.transfer_style(model, image(1, 21, 34), image(2, 13, 40), steps=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -23,15 +23,12 @@ class Evaluation:
     """An objective of a watched model, with its derivatives by the model's images and by the images themselves.
 
     Args:
-        called: what the objective calls layers -> what the model does.
         in_parts: whether many images are run so many at a time as memory holds; the objective then takes each image
             by itself, or says that it looks at them together.
     """
 
-    def __init__(
-        self, watched: Watched, objective: Objective, called: Mapping[str, str], dtype: torch.dtype, in_parts: bool
-    ) -> None:
-        self._watched, self._objective, self._called, self._dtype = watched, objective, called, dtype
+    def __init__(self, watched: Watched, objective: Objective, dtype: torch.dtype, in_parts: bool) -> None:
+        self._watched, self._objective, self._dtype = watched, objective, dtype
         self._in_parts, self._at_once = in_parts, 0
 
     def __call__(
@@ -59,7 +56,7 @@ class Evaluation:
         """What is said of images as they are, [N], without any gradient."""
         at_once = self._at_once or len(images)
         with torch.no_grad():
-            each = [self._seen(part, self._as_shown(part), 0) for part in images.split(at_once)]
+            each = [self._watched(self._as_shown(part), of=part) for part in images.split(at_once)]
             logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each])
             layers = {name: torch.cat([seen.layers[name] for seen in each]) for name in each[0].layers}
             return self._value(replace(each[0], images=images, layers=layers, logits=logits, total=len(images)))
@@ -68,7 +65,7 @@ class Evaluation:
         self, images: Tensor, shown: Tensor, step: int, first: int, total: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         images, shown = images.detach().requires_grad_(), self._as_shown(shown).requires_grad_()
-        said = self._value(replace(self._seen(images, shown, step), first=first, total=total))
+        said = self._value(replace(self._watched(shown, of=images, step=step), first=first, total=total))
         by_shown, by_images = derivatives([said], [torch.ones_like(said)], [shown, images])
         return said.detach(), by_shown, by_images
 
@@ -79,7 +76,7 @@ class Evaluation:
         then each part again, with the derivatives by what it said.
         """
         with torch.no_grad():
-            each = [self._seen(images[part], self._as_shown(shown[part]), step) for part in parts]
+            each = [self._watched(self._as_shown(shown[part]), of=images[part], step=step) for part in parts]
         names = list(each[0].layers)
         leaves = {name: torch.cat([seen.layers[name] for seen in each]).requires_grad_() for name in names}
         logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each]).requires_grad_()
@@ -90,7 +87,7 @@ class Evaluation:
         by_shown = []
         for part in parts:
             leaf = self._as_shown(shown[part]).requires_grad_()
-            seen = self._seen(images[part], leaf, step)
+            seen = self._watched(leaf, of=images[part], step=step)
             outputs = [*(seen.layers[name] for name in names), *([] if logits is None else [seen.scores()])]
             used = [(value, seed[part]) for value, seed in zip(outputs, seeds, strict=True) if seed is not None]
             by_shown.append(derivatives([v for v, _ in used], [s for _, s in used], [leaf])[0] if used else None)
@@ -98,11 +95,6 @@ class Evaluation:
 
     def _as_shown(self, shown: Tensor) -> Tensor:
         return shown.detach().to(self._dtype, copy=True).contiguous(memory_format=torch.channels_last)
-
-    def _seen(self, images: Tensor, shown: Tensor, step: int) -> Seen:
-        seen = self._watched(shown, of=images, step=step)
-        seen.layers.update({given: seen.layers[name] for given, name in self._called.items()})
-        return seen
 
     def _value(self, seen: Seen) -> Tensor:
         said = self._objective.value(seen)
@@ -123,7 +115,7 @@ class Evaluation:
             return value
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-            self._seen(images[:1], self._as_shown(shown[:1]).requires_grad_(), step)
+            self._watched(self._as_shown(shown[:1]).requires_grad_(), of=images[:1], step=step)
         return max(1, budget_of(None, images.device) // max(2 * sum(kept.values()), 1))
 
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import module_of
 from zfcuda.inputs import weight
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.watched import Seen, checked_names, watching
+from zfcuda.synthesis.watched import Seen, watching
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -56,11 +55,9 @@ def grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, 
         TypeError, ValueError: there is no such layer (those that there are follow), it is never called, or gives no
             map.
     """
-    inner = module_of(model)
-    names = checked_names(inner, layers, model)
-    with watching(inner, names, logits=False) as watched, torch.no_grad():
+    with watching(model, layers) as watched, torch.no_grad():
         seen = watched(images)
-        return {name: gram(_map(seen, name)) for name in names}
+        return {name: gram(_map(seen, name)) for name in seen.layers}
 
 
 def style(targets: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> Objective:

@@ -21,7 +21,7 @@ from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.redirected import cutting
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
-from zfcuda.synthesis.watched import called_names, watching
+from zfcuda.synthesis.watched import watching
 
 # (step, images, what the objective said of them) -> whether it is enough.
 After = Callable[[int, Tensor, Tensor], bool | None]
@@ -94,12 +94,10 @@ def optimise(
             image by gradients; it is not finite where the image starts. All of it before the first step.
     """
     inner = module_of(model)
-    own = called_names(inner, objective.layers, model)
-    names = tuple(dict.fromkeys(own.values()))
     values: list[Tensor] = []
     stopped, interrupted = "", None
-    with watching(inner, names, logits=objective.logits) as watched:
-        look = Evaluation(watched, objective, own, image_dtypes(inner)[0], in_parts)
+    with watching(model, objective.layers, logits=objective.logits) as watched:
+        look = Evaluation(watched, objective, image_dtypes(inner)[0], in_parts)
         good = [parameter.detach().clone() for parameter in image.parameters]
         step = stepper.start(image.parameters)
         asleep: Tensor | None = None  # [N], whether each ever was; None: none of them

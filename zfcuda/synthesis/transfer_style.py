@@ -21,7 +21,7 @@ from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.style_choice import style_choice
-from zfcuda.synthesis.watched import checked_names, code_of
+from zfcuda.synthesis.watched import code_of
 
 STYLE_WEIGHT = 1000.0
 STEPS = 100
@@ -130,22 +130,21 @@ def transferred(
     if isinstance(style_layers, str) or not style_layers:
         raise TypeError(f"style_layers: expected names of layers, got {style_layers!r}")
     weights = dict(style_layers) if isinstance(style_layers, Mapping) else None
-    [layer] = checked_names(inner, [content_layer], model)
     change: Tensor | None = None
     made: Optimised | None = None
     short = min(*whole.shape[2:], *sample.shape[2:])
     for level in reversed(range(level_count(short, _COARSEST, _LEVELS))):
         here, of_style_here = (resized(each, shrunk(_size(each), level)).to(dtype) for each in (whole, sample))
-        code = code_of(inner, here, layer)
+        code = code_of(model, here, content_layer)
         scale = float(code.square().mean()) or 1.0
-        wanted = in_style_of(grams(inner, of_style_here, tuple(style_layers)), weights) * of_style
-        wanted = wanted + as_content_of(layer, code) * (of_content / scale)
+        wanted = in_style_of(grams(model, of_style_here, tuple(style_layers)), weights) * of_style
+        wanted = wanted + as_content_of(content_layer, code) * (of_content / scale)
         base = pixel_range.clamp(here.float())
         size = _size(base)
         image = Fourier(tuple(base.shape), Dice(0, 1, base.device), pixel_range, contrast=0.0, exponent=0.5)
         image.start_at(base if change is None else pixel_range.clamp(base + resized(change, size)))
         made = optimise(
-            inner,
+            model,
             wanted,
             image,
             steps=steps,

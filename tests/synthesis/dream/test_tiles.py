@@ -24,9 +24,7 @@ def network() -> nn.Sequential:
 def gradient(model: nn.Module, objective: Objective, image: Tensor, tiling: Tiling, jitter: int = 0) -> Tensor:
     pixels = image.clone().requires_grad_()
     with watching(model, objective.layers, logits=objective.logits) as watched:
-        looked = tiled(
-            Look(watched, model, objective, {name: name for name in objective.layers}), tiling, Dice(3, 1), jitter
-        )
+        looked = tiled(Look(watched, model, objective), tiling, Dice(3, 1), jitter)
         looked.value(Seen(pixels)).sum().backward()
     assert pixels.grad is not None
     return pixels.grad

@@ -21,7 +21,7 @@ from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.scales import full_size, resized
 from zfcuda.synthesis.steppers import Ascent
-from zfcuda.synthesis.watched import called_names, watching
+from zfcuda.synthesis.watched import watching
 
 
 def deep_dream(
@@ -116,7 +116,6 @@ def dreamed(
     octave_scale, rate = above("octave_scale", octave_scale, 1), above("rate", rate)
     inner = module_of(model)
     wanted = objective_of(layer, model)
-    called = called_names(inner, wanted.layers, model)
     pixel_range = PixelRange.of(inner, limits)
     start, dtype = full_size(image, inner, pixel_range)
     pixel_range = pixel_range.to(start)
@@ -124,8 +123,8 @@ def dreamed(
     if not change > 0:
         raise ValueError("image: expected more than one value, since its range is the scale of a step (or limits)")
     dice = Dice(seed, 1, start.device)
-    with watching(inner, tuple(dict.fromkeys(called.values())), logits=wanted.logits) as watched:
-        look = Look(watched, inner, wanted, called)
+    with watching(model, wanted.layers, logits=wanted.logits) as watched:
+        look = Look(watched, inner, wanted)
         sizes = _sizes(look, start, octaves, octave_scale, tile)
         film = None
         if animation is not None:
@@ -134,7 +133,7 @@ def dreamed(
         values: list[Tensor] = []
         for octave, size in enumerate(sizes):
             base = resized(start, size)
-            tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
+            tiling = Tiling.of(inner, list(watched.called.values()), wanted.logits, base, tile)
             made = optimise(
                 inner,
                 tiled(look, tiling, dice, jitter),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,20 +84,17 @@ class Look:
     Attributes:
         watched: the model, watching the objective's layers.
         model: the same, unwrapped.
-        called: what the objective calls layers -> what the model does.
     """
 
     watched: Watched
     model: nn.Module
     objective: Objective
-    called: Mapping[str, str]
 
     def __call__(self, image: Tensor, step: int) -> tuple[Tensor, int]:
         """What is said of an image [1,C,H,W], [1], and of how many places it is the mean."""
         dtype = image_dtypes(self.model)[0]
         seen = self.watched(image.to(dtype).contiguous(memory_format=torch.channels_last), of=image, step=step)
-        seen.layers.update({given: seen.layers[name] for given, name in self.called.items()})
-        maps = [seen.layers[name].shape[2:] for name in self.called if seen.layers[name].ndim == 4]
+        maps = [values.shape[2:] for values in seen.layers.values() if values.ndim == 4]
         places = maps[0] if maps else image.shape[2:]
         return self.objective.value(seen), places[0] * places[1]
 

@@ -13,7 +13,6 @@ from zfcuda.inputs import checked_image, integer
 from zfcuda.synthesis.inversion.invert import Inversion, checked_code, invert
 from zfcuda.synthesis.inversion.survival import Survival, survival
 from zfcuda.synthesis.pixel_range import PixelRange
-from zfcuda.synthesis.watched import checked_names
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,9 @@ def inversions(
     if isinstance(layers, str) or not layers:
         raise ValueError(f"layers: expected a list of at least one name, got {layers!r}")
     inner = module_of(model)
-    names = [checked_names(inner, (layer,), model)[0] for layer in layers]
     given = checked_image(image, inner)
-    for name in names:
-        checked_code(inner, given, name)
+    for layer in layers:
+        checked_code(model, given, layer)
     grid = integer("grid", grid)
     if not 1 <= grid <= min(given.shape[2:]):
         raise ValueError(f"grid: expected 1 to {min(given.shape[2:])}, got {grid}")

@@ -18,7 +18,7 @@ from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
-from zfcuda.synthesis.watched import checked_names, code_of
+from zfcuda.synthesis.watched import code_of
 
 _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
@@ -96,18 +96,17 @@ def invert(
     tv = weight("tv", tv)
     norm = tv / 100 if norm is None else weight("norm", norm)
     inner = module_of(model)
-    (name,) = checked_names(inner, (layer,), model)
     given = checked_image(image, inner)
-    code0 = checked_code(inner, given, name)
+    code0 = checked_code(model, given, layer)
     start = given.float()
     pixel_range = PixelRange.of(inner, limits).to(start)
-    wanted = (1 / float(code0.square().mean())) * content(name, code0)
+    wanted = (1 / float(code0.square().mean())) * content(layer, code0)
     for share, prior in ((tv, total_variation(2)), (norm, _alpha_norm())):
         if share:
             wanted = wanted - share * _of_pixels(prior, pixel_range, start)
-    made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
+    made = _found(model, wanted, start, steps, seed, pixel_range, progress)
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
-    code = code_of(inner, found, name)
+    code = code_of(model, found, layer)
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
         warnings.warn(
@@ -115,7 +114,7 @@ def invert(
             "to wake them; more steps or another seed may",
             stacklevel=2,
         )
-    return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
+    return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
 
 
 def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
@@ -127,7 +126,7 @@ def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     """
     code = code_of(model, image, layer, gradients=True)
     if not code.requires_grad:
-        raise no_gradient(model, image, f"layer: {layer!r}")
+        raise no_gradient(module_of(model), image, f"layer: {layer!r}")
     size = float(code.detach().square().mean())
     if not math.isfinite(size):
         raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")

@@ -65,13 +65,13 @@ def gram_textured(
     made: Optimised | None = None
     for level in reversed(range(level_count(min(*size, *sides), _COARSEST, _LEVELS))):
         here = shrunk((high, wide), level)
-        wanted = style(grams(inner, resized(whole, shrunk(sides, level)).to(dtype), names))
+        wanted = style(grams(model, resized(whole, shrunk(sides, level)).to(dtype), names))
         dice = Dice(seed, 1, whole.device)
         image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
         if made is not None:
             image.start_at(pixel_range.clamp(resized(made.images, here)))
         made = optimise(
-            inner,
+            model,
             wanted,
             image,
             steps=steps,
