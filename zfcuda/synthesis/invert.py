@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import leaf_of, module_of, no_gradient
+from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content
@@ -128,28 +128,33 @@ def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
         ValueError: it does not depend on the image by gradients, or is zero or not finite for it; the layer does not
             take the image, or gives no map and no vector.
     """
-    code = code_of(model, image, layer, gradients=True)
-    if not code.requires_grad:
-        raise no_gradient(model, image, f"layer: {layer!r}")
-    size = float(code.detach().square().mean())
+    with watching(model, (layer,), logits=False) as watched:
+        leaf = leaf_of(image)
+        found = watched(leaf).layers[layer]
+        if derivative(found, torch.ones_like(found), leaf) is None:
+            raise no_gradient(model, image, f"layer: {layer!r}")
+    code = _wide(found.detach().clone())
+    size = float(code.square().mean())
     if not math.isfinite(size):
         raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
     if size == 0:
         raise ValueError(f"layer: {layer!r} is zero for this image, as for many others: there is nothing to invert")
-    return code.detach()
+    return code
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
+def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     """What a layer answers to an image, [1,K,h,w] or [1,K], float32 at least.
 
     Args:
         model: unwrapped.
         layer: by the model's own name.
-        gradients: whether it has a history.
     """
-    with watching(model, (layer,), logits=False) as watched, torch.set_grad_enabled(gradients):
-        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
-        return code.float() if code.dtype.itemsize < 4 else code
+    with watching(model, (layer,), logits=False) as watched, torch.no_grad():
+        return _wide(watched(image).layers[layer].clone())
+
+
+def _wide(code: Tensor) -> Tensor:
+    return code.float() if code.dtype.itemsize < 4 else code
 
 
 def _found(

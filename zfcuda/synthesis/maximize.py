@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,9 +126,6 @@ def maximized(
         film = Animation(animation, steps=steps, picture=lambda images: sheet(images, whole))
     example = _example(inner, size)
     within = whole.to(example)
-    for end in (within.low, within.high):
-        if end is not None and len(end) not in (1, example.shape[1]):
-            raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(end)}")
     dice = Dice(seed, count, example.device)
     kind = _KINDS[parameterization]
     side = min(example.shape[2:])
@@ -204,6 +201,13 @@ def _at_least(name: str, value: Any, least: int) -> int:
     return found
 
 
+def _sides(size: Any) -> Iterable[Any]:
+    try:
+        return (integer("size", size),) * 2
+    except TypeError:
+        return tuple(size)
+
+
 def _example(model: nn.Module, size: Any) -> Tensor:
     """An image [1,C,H,W] of the size that is asked for, or that the model was made for.
 
@@ -215,7 +219,7 @@ def _example(model: nn.Module, size: Any) -> Tensor:
     channels = made[0] if made else first
     if size is not None:
         try:
-            sides = (size, size) if isinstance(size, int) else tuple(size)
+            sides = _sides(size)
             high, wide = (_at_least("size", side, 1) for side in sides)
         except (TypeError, ValueError):
             raise ValueError(f"size: expected a side in pixels or (height, width), above 0, got {size!r}") from None

@@ -124,6 +124,7 @@ def transferred(
         raise ValueError(f"steps: expected at least 1, got {steps}")
     pixel_range = PixelRange.of(inner, limits)
     shown, manner = (_image(name, x, inner, pixel_range) for name, x in (("content", content), ("style", style)))
+    pixel_range = pixel_range.to(shown)
     if shown.shape[1] != manner.shape[1]:
         raise ValueError(f"style: expected {shown.shape[1]} channels, as content has, got {manner.shape[1]}")
     short = min(shown.shape[2:]) if style_size is None else style_size
