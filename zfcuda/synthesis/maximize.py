@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,9 +126,6 @@ def maximized(
         film = Animation(animation, steps=steps, picture=lambda images: sheet(images, whole))
     example = _example(inner, size)
     within = whole.to(example)
-    for end in (within.low, within.high):
-        if end is not None and len(end) not in (1, example.shape[1]):
-            raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(end)}")
     dice = Dice(seed, count, example.device)
     kind = _KINDS[parameterization]
     side = min(example.shape[2:])
@@ -197,6 +194,13 @@ _KINDS = {
 }
 
 
+def _sides(size: Any) -> Iterable[Any]:
+    try:
+        return (integer("size", size),) * 2
+    except TypeError:
+        return tuple(size)
+
+
 def _example(model: nn.Module, size: Any) -> Tensor:
     """An image [1,C,H,W] of the size that is asked for, or that the model was made for.
 
@@ -208,8 +212,7 @@ def _example(model: nn.Module, size: Any) -> Tensor:
     channels = made[0] if made else first
     if size is not None:
         try:
-            sides = (size, size) if isinstance(size, int) else tuple(size)
-            high, wide = (integer("size", side, 1) for side in sides)
+            high, wide = (integer("size", side, 1) for side in _sides(size))
         except (TypeError, ValueError):
             raise ValueError(f"size: expected a side in pixels or (height, width), above 0, got {size!r}") from None
         return example_image(model, (channels, high, wide))

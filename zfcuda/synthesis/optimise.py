@@ -85,8 +85,9 @@ def optimise(
         awaken: whether an image of which the model says nothing that a small change would change (a unit that is
             rectified to 0) gets its steps from gradients that pass through rectifiers, until it excites something; what
             excites nothing in the end is warned of. Each row of the parameters then belongs to one image.
-        in_parts: whether many images are run so many at a time as memory holds. The objective then takes each image by
-            itself, or says that it looks at them together.
+        in_parts: whether many images are run so many at a time as memory holds, and one at a time where the model does
+            not keep the images of a batch apart (a norm over the batch). The objective then takes each image by itself,
+            or says that it looks at them together.
         reached: whether the images of the end are looked at.
 
     Raises:
@@ -124,7 +125,8 @@ def optimise(
                 by_shown = torch.where(rows, faint(woken), by_shown)
                 by_images = None if by_images is None else by_images.masked_fill(rows, 0.0)
                 asleep = silent if asleep is None else asleep | silent
-            if not _differentiated(shown, by_shown, images, by_images, image.parameters):
+            unseen = by_shown is None and (objective.layers or objective.logits)  # priors alone are no objective
+            if unseen or not _differentiated(shown, by_shown, images, by_images, image.parameters):
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
@@ -173,7 +175,7 @@ def optimise(
         warn(
             f"no image found that excites {objective.text}{which}, it stays at {end[still[0]]:.4g}: the image as it is"
         )
-    said = torch.stack(values).cpu() if values else torch.empty(0, len(made))
+    said = torch.stack(values).cpu() if values else torch.empty(0, len(made), dtype=torch.float32, device="cpu")
     asked = end.cpu() if reached and end is not None else None
     return Optimised(made, said, stopped, interrupted, asked, tuple(still))
 

@@ -39,7 +39,7 @@ class Affine:
         room = (1 - 1 / zoom).clamp_min(0)
         turn = math.radians(self.degrees) * turn
         cos, sin = turn.cos() / zoom, turn.sin() / zoom
-        theta = torch.zeros(count, 2, 3, device=images.device)
+        theta = torch.zeros(count, 2, 3, dtype=torch.float32, device=images.device)
         theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = (
             cos,
             -sin * high / wide,

@@ -76,10 +76,11 @@ def fooled(
     steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
     pixel_range = PixelRange.of(model, limits)
     if image is None:
-        shape = made_for(model) or (3, 224, 224)
+        channels = next((layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)), 3)
+        shape = made_for(model) or (channels, 224, 224)
         example = example_image(model, shape)
         noise = 0.5 + 0.1 * Dice(seed, 1, example.device).normal(*shape).clamp(-4, 4)
-        image = pixel_range.of_unit(noise).to(example)
+        image = pixel_range.to(example).of_unit(noise).to(example)
     start = checked_image(image, model)
     pixel_range = pixel_range.to(start)
     check_range(start, pixel_range, rounded)
