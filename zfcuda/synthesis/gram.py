@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zfcuda.inputs import weight
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.precision import as_it_is
+from zfcuda.synthesis.precision import as_it_is, wide
 from zfcuda.synthesis.watched import Seen, watching
 
 
@@ -36,8 +36,7 @@ def gram(maps: Tensor) -> Tensor:
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise ValueError(f"maps: expected [N,K,h,w], got shape {list(maps.shape)}")
-    flat = maps.flatten(2)
-    flat = flat.float() if flat.dtype.itemsize < 4 else flat
+    flat = wide(maps.flatten(2))
     with as_it_is(flat):
         return flat @ flat.mT / flat.shape[2]
 

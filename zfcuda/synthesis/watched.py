@@ -16,6 +16,7 @@ from zfcuda.inputs import checked_layer
 from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
 from zfcuda.network.intact import restoring
 from zfcuda.network.trace import RECORDING
+from zfcuda.synthesis.precision import wide
 
 
 class Enough(BaseException):
@@ -172,11 +173,6 @@ def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     """
     with watching(model, [layer]) as watched, torch.no_grad():
         return wide(watched(image).layers[layer].clone())
-
-
-def wide(values: Tensor) -> Tensor:
-    """Values in float32 at least."""
-    return values.float() if values.dtype.itemsize < 4 else values
 
 
 def _check(name: str, value: Any, count: int) -> None:

@@ -17,8 +17,9 @@ from zfcuda.synthesis.objectives import Objective, content, total_variation
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.precision import wide
 from zfcuda.synthesis.steppers import LBFGS
-from zfcuda.synthesis.watched import code_of, watching, wide
+from zfcuda.synthesis.watched import code_of, watching
 
 _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
