@@ -60,9 +60,7 @@ def test_small_networks_of_any_colours_that_do_not_say_what_they_are(inputs: tup
     channels, side = inputs
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(channels, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * (side - 4) ** 2, 3))
-    with pytest.raises(
-        ValueError, match="size: expected one, since Sequential does not say what images it was made for"
-    ):
+    with pytest.raises(ValueError, match="size: expected one, since Sequential does not say"):
         zfcuda.maximize(model, 1, steps=1)
     made = maximized(model, 1, size=side, steps=20)
     assert made.images.shape == (1, channels, side, side) and made.reached is not None
@@ -111,7 +109,7 @@ def test_limits_hold_where_there_is_no_preprocess() -> None:
         (
             {"parameterization": "wavelet"},
             ValueError,
-            "parameterization: expected 'fourier' or 'pixels', got 'wavelet'",
+            "parameterization: expected 'fourier' or 'pixels', got",
         ),
         ({"limits": (1, 0)}, ValueError, "limits: expected"),
         ({"limits": (torch.zeros(2), torch.ones(2))}, ValueError, "limits: expected one or 3 numbers each, got 2"),
