@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +18,13 @@ from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.redirected import cutting
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
+from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import watching
 
 # (step, images, what the objective said of them) -> whether it is enough.
 After = Callable[[int, Tensor, Tensor], bool | None]
 
 _ADAM = Adam()
-_PACKAGES = (Path(__file__).parents[1], Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -178,14 +175,6 @@ def optimise(
     said = torch.stack(values).cpu() if values else torch.empty(0, len(made), dtype=torch.float32, device="cpu")
     asked = end.cpu() if reached and end is not None else None
     return Optimised(made, said, stopped, interrupted, asked, tuple(still))
-
-
-def warn(text: str) -> None:
-    """A warning that points at the call outside of this package and of torch."""
-    frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and any(package in Path(frame.f_code.co_filename).parents for package in _PACKAGES):
-        frame, depth = frame.f_back, depth + 1
-    warnings.warn(text, stacklevel=depth)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.precision import wide
 from zfcuda.synthesis.steppers import LBFGS
+from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import code_of, watching
 
 _CONTRAST = 0.05  # of the noise that it begins with
@@ -110,10 +110,9 @@ def invert(
     code = code_of(model, found, layer)
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
-        warnings.warn(
+        warn(
             f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
-            "to wake them; more steps or another seed may",
-            stacklevel=2,
+            "to wake them; more steps or another seed may"
         )
     return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
 
