@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
 from zfcuda.data.pictures import Picture, as_picture, scaled
+from zfcuda.train.sets.sets import fingerprint_of
 
 
 class Photographs:
@@ -48,10 +48,7 @@ class Photographs:
     @property
     def fingerprint(self) -> str:
         """Tells other pictures, by their names and sizes, wherever the folder lies."""
-        known = hashlib.sha256()
-        for stamp in self.stamps():
-            known.update(len(stamp).to_bytes(8, "big") + stamp)
-        return known.hexdigest()
+        return fingerprint_of([self], self.classes)
 
 
 def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
