@@ -30,7 +30,7 @@ _LAST = 10  # one step in so many is on pixels
 _PATIENCE = 40  # evaluations after which an image as far off as _LOST begins anew
 _LOST = 0.5  # square of the relative error
 _RATE = 0.02  # of Adam's, in them
-_WOKEN = 4  # then one step in so many goes by gradients that pass through rectifiers
+_WOKEN = 2  # then one step in so many goes by gradients that pass through rectifiers
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def invert(
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
         warn(
-            f"layer: {layer!r} was not reached, its code is {error:.0%} off; more steps, a smaller tv or another "
-            "seed may come nearer"
+            f"layer: {layer!r} was not reached, its code is {error:.0%} off; more steps, a smaller tv or another seed "
+            "may come nearer"
         )
     return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
 
