@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     check_path(arguments.picture)
     with making(arguments) as setting:
         picture = read_picture(arguments.picture)
-        image = setting.subject.view(picture)[0].to(next(iter(setting.model.parameters())).device)
+        image = setting.subject.view(picture)[0].to(setting.device)
         made, interrupted = _made(arguments, setting, image)
         pictures, said = _told(setting, picture, image, made, _method(arguments))
         if made.succeeded and arguments.smallest:
@@ -65,6 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for file in setting.write({f"{stem}_{name}": each for name, each in pictures.items()}):
             print(file, flush=True)
         if interrupted is not None:
+            interrupted.args = ("what was made so far is written",)
             raise interrupted
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,17 @@ from zfcuda.inputs import checked_image, integer, number
 from zfcuda.network.example import example_image, image_dtypes
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.interrupted import warn
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import Ascent
 from zfcuda.synthesis.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.watched import called_names, watching
+
+_MOST = 1 << 20  # pixels of a shift
 
 
 def deep_dream(
@@ -68,7 +70,8 @@ def deep_dream(
         tile: the longest side that the network is shown at once, in pixels.
         limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
             white pixels, else none, and `rate` is of the range of the image's own values.
-        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none.
+        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none. Where it cannot
+            be written in the end there is a warning.
         progress: whether there is a bar.
 
     Returns:
@@ -78,7 +81,7 @@ def deep_dream(
         TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), or
             an image that the layer does not take.
     """
-    return dreamed(
+    made = dreamed(
         model,
         image,
         layer,
@@ -92,7 +95,10 @@ def deep_dream(
         limits=limits,
         animation=animation,
         progress=progress,
-    ).images
+    )
+    if made.unwritten:
+        warn(made.unwritten)
+    return made.images
 
 
 @torch.inference_mode(False)
@@ -117,6 +123,8 @@ def dreamed(
         _at_least(name, value, 1) for name, value in (("octaves", octaves), ("steps", steps), ("tile", tile))
     )
     jitter = _at_least("jitter", jitter, 0)
+    if jitter > _MOST:
+        raise ValueError(f"jitter: expected at most {_MOST}, got {jitter}")
     octave_scale, rate = number("octave_scale", octave_scale), number("rate", rate)
     if not 1 < octave_scale < float("inf"):
         raise ValueError(f"octave_scale: expected a number above 1, got {octave_scale:g}")
@@ -145,27 +153,33 @@ def dreamed(
             film = Animation(animation, steps=steps * len(sizes), picture=lambda images: pixel_range.picture(images[0]))
         detail = torch.zeros_like(start)
         values: list[Tensor] = []
+        made: Optimised | None = None
         for octave, size in enumerate(sizes):
-            base = _resized(start, size)
-            tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
-            made = optimise(
-                inner,
-                tiled(look, tiling, dice, jitter),
-                Pixels(base + _resized(detail, size), pixel_range),
-                steps=steps,
-                stepper=Ascent(change),
-                after=None if film is None else partial(_shoot, film, steps * octave),
-                described=f"octave {octave + 1} of {len(sizes)}",
-                progress=progress,
-            )
-            detail = made.images - base
+            try:
+                base = _resized(start, size)
+                tiling = Tiling.of(inner, list(called.values()), wanted.logits, base, tile)
+                made = optimise(
+                    inner,
+                    tiled(look, tiling, dice, jitter),
+                    Pixels(base + _resized(detail, size), pixel_range),
+                    steps=steps,
+                    stepper=Ascent(change),
+                    after=None if film is None else partial(_shoot, film, steps * octave),
+                    described=f"octave {octave + 1} of {len(sizes)}",
+                    progress=progress,
+                )
+                detail = made.images - base
+            except KeyboardInterrupt as stop:
+                if made is None:
+                    raise
+                made = broken_off(made, stop, f"octave {octave + 1} of {len(sizes)}")
             values.append(made.values)
             if made.stopped:
                 break
+    assert made is not None, "there is one octave at least"
     whole = pixel_range.clamp(start + _resized(detail, sizes[-1]))
-    if film is not None:
-        film.write(whole)
-    return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
+    unwritten = "" if film is None else film.written(whole)
+    return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted, unwritten=unwritten)
 
 
 def _shoot(film: Animation, before: int, step: int, images: Tensor, said: Tensor) -> None:
@@ -189,10 +203,7 @@ def _sizes(look: Look, start: Tensor, octaves: int, scale: float, tile: int) -> 
                 raise ValueError("there is no pixel left")
             _try(look, start, (min(size[0], tile), min(size[1], tile)))
         except ValueError as error:
-            warnings.warn(
-                f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}",
-                stacklevel=4,
-            )
+            warn(f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}")
             break
         sizes.insert(0, size)
     return sizes

@@ -59,6 +59,8 @@ def grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, 
             map.
     """
     inner = module_of(model)
+    if isinstance(layers, str):
+        raise TypeError(f"layers: expected names of layers, got {layers!r}")
     names = checked_names(inner, layers, model)
     with watching(inner, names, logits=False) as watched, torch.no_grad():
         seen = watched(images)

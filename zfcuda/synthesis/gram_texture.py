@@ -16,7 +16,7 @@ from zfcuda.inputs import integer
 from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams, style
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
@@ -99,7 +99,11 @@ def gram_textured(
         raise ValueError(f"size: expected (width, height), two positive integers, got {size!r}")
     if integer("steps", steps) < 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise TypeError(f"layers: expected names of layers, got {layers!r}")
     pixel_range = PixelRange.of(inner)
+    if pixel_range.low is None:
+        raise ValueError(f"model: {type(inner).__name__} has no .preprocess that says what its pixels are")
     weight = next(inner.parameters(), torch.empty(0))
     whole = pixel_range.image(sample).to(weight.device)
     dtype = image_dtypes(inner)[0]
@@ -108,15 +112,20 @@ def gram_textured(
     made: Optimised | None = None
     for level in reversed(range(levels)):
         here = (math.ceil(high / 2**level), math.ceil(wide / 2**level))
-        of_sample = scaled(whole, (math.ceil(whole.shape[2] / 2**level), math.ceil(whole.shape[3] / 2**level)))
-        wanted = style(grams(inner, of_sample.to(dtype), names))
-        dice = Dice(seed, 1, weight.device)
-        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
-        if made is not None:
-            image.start_at(pixel_range.clamp(scaled(made.images, here)))
         described = f"{here[1]} x {here[0]}"
-        stepper = LBFGS(history=20)
-        made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+        try:
+            of_sample = scaled(whole, (math.ceil(whole.shape[2] / 2**level), math.ceil(whole.shape[3] / 2**level)))
+            wanted = style(grams(inner, of_sample.to(dtype), names))
+            dice = Dice(seed, 1, weight.device)
+            image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
+            if made is not None:
+                image.start_at(pixel_range.clamp(scaled(made.images, here)))
+            stepper = LBFGS(history=20)
+            made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+        except KeyboardInterrupt as stop:
+            if made is None:
+                raise
+            made = broken_off(made, stop, described)
         if made.stopped:
             break
     assert made is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
+from zfcuda.files.signals import held
 from zfcuda.inputs import checked_image, integer, number
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.interrupted import warn
 from zfcuda.synthesis.objectives import Objective, content
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
@@ -110,13 +111,16 @@ def invert(
             wanted = wanted - weight * prior(_of_unit(pixel_range, start))
     made = _found(inner, wanted, start, steps, seed, pixel_range, progress)
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
-    code = code_of(inner, found, name)
+    try:
+        with held():  # without it there is no error to tell
+            code = code_of(inner, found, name)
+    except KeyboardInterrupt as stop:
+        made = broken_off(made, stop, "the last look at the image")
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
-        warnings.warn(
+        warn(
             f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
-            "to wake them; more steps or another seed may",
-            stacklevel=2,
+            "to wake them; more steps or another seed may"
         )
     return Inversion(found, error, name, code, code0, made.stopped, made.interrupted)
 
@@ -173,7 +177,10 @@ def _found(
     made = run(Fourier((1, start.shape[1], high, wide), dice, pixel_range, _CONTRAST), steps - of_pixels, "spectrum")
     if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
         return made
-    return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+    try:
+        return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+    except KeyboardInterrupt as stop:
+        return broken_off(made, stop, "the steps on pixels")
 
 
 def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:

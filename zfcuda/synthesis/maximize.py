@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from zfcuda.inputs import integer
 from zfcuda.network.example import example_image, takes
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.interrupted import warn
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
@@ -63,7 +64,8 @@ def maximize(
             preprocess makes of 0 and 255, and no limit where it has none.
         seed: of the start and of the shifts.
         progress: whether a bar is shown.
-        animation: a file .gif, .png (APNG) or .webp that shows how the images come to be; None: none.
+        animation: a file .gif, .png (APNG) or .webp that shows how the images come to be; None: none. Where it cannot
+            be written in the end there is a warning.
 
     Returns:
         float32 [count,C,H,W] on the model's device, in the network's input units.
@@ -79,7 +81,7 @@ def maximize(
         image = zfcuda.maximize(model, "conv4:12")
         nine = zfcuda.maximize(model, "tabby", count=9, steps=512)
     """
-    return maximized(
+    made = maximized(
         model,
         objective,
         size=size,
@@ -90,7 +92,10 @@ def maximize(
         seed=seed,
         progress=progress,
         animation=animation,
-    ).images
+    )
+    if made.unwritten:
+        warn(made.unwritten)
+    return made.images
 
 
 @torch.inference_mode(False)
@@ -144,9 +149,7 @@ def maximized(
         in_parts=True,
         reached=True,
     )
-    if film is not None:
-        film.write(made.images)
-    return made
+    return made if film is None else replace(made, unwritten=film.written(made.images))
 
 
 def sheet(images: Tensor, pixel_range: PixelRange) -> Image.Image:

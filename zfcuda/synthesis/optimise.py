@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +14,7 @@ from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.awake import cutting
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
+from zfcuda.synthesis.interrupted import kept, warn
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.steppers import Adam, Stepper
@@ -27,7 +25,6 @@ from zfcuda.synthesis.watched import called_names, watching
 After = Callable[[int, Tensor, Tensor], bool | None]
 
 _ADAM = Adam()
-_PACKAGES = (Path(__file__).parents[1], Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class Optimised:
         interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
         reached: [N] float32, what the objective says of these images, without transforms; only where it was asked for.
         asleep: the numbers of the images that excite nothing; only where they were to be woken.
+        unwritten: why there is no animation though there should be one, in words.
     """
 
     images: Tensor
@@ -50,6 +48,7 @@ class Optimised:
     interrupted: KeyboardInterrupt | None = None
     reached: Tensor | None = None
     asleep: tuple[int, ...] = ()
+    unwritten: str = ""
 
 
 def optimise(
@@ -132,8 +131,8 @@ def optimise(
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
-            for kept, parameter in zip(good, image.parameters, strict=True):
-                kept.copy_(parameter.detach())
+            for last, parameter in zip(good, image.parameters, strict=True):
+                last.copy_(parameter.detach())
             if asleep is not None:
                 best.look(said)
             if after is not None and after(len(values) - 1, images.detach(), said):
@@ -155,21 +154,27 @@ def optimise(
                 raise ValueError(f"objective: {objective.text} is not finite where the image starts") from None
             stopped = f"step {done} of {steps} gave numbers that are not finite: the image before it"
         except KeyboardInterrupt as stop:
-            interrupted = stop
+            interrupted = kept(stop)
             stopped = f"stopped in step {done} of {steps}: the image so far"
         with torch.no_grad():
-            if stopped and interrupted is None:
-                for kept, parameter in zip(good, image.parameters, strict=True):
-                    parameter.copy_(kept)
+            if stopped:  # a step may have been broken off, before it was brought back to where it may be
+                for last, parameter in zip(good, image.parameters, strict=True):
+                    parameter.copy_(last)
             made = image.images().detach().clone()
-        end = look.value(made) if (reached or asleep is not None) and not interrupted else None
+        end: Tensor | None = None
         still: list[int] = []
-        if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):
-            with torch.no_grad():
-                best.put_back(lost)
-                made = image.images().detach().clone()
-            end = look.value(made)
-            still = torch.nonzero(lost & (best.said <= values[0])).flatten().tolist()
+        try:
+            if (reached or asleep is not None) and not interrupted:
+                end = look.value(made)
+            if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):
+                with torch.no_grad():
+                    best.put_back(lost)
+                    made = image.images().detach().clone()
+                end = look.value(made)
+                still = torch.nonzero(lost & (best.said <= values[0])).flatten().tolist()
+        except KeyboardInterrupt as stop:
+            interrupted, end = kept(stop), None
+            stopped = stopped or f"stopped behind step {done} of {steps}: the image so far"
     if stopped:
         warn(stopped)
     if still and end is not None:
@@ -182,12 +187,10 @@ def optimise(
     return Optimised(made, said, stopped, interrupted, asked, tuple(still))
 
 
-def warn(text: str) -> None:
-    """A warning that points at the call outside of this package and of torch."""
-    frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and any(package in Path(frame.f_code.co_filename).parents for package in _PACKAGES):
-        frame, depth = frame.f_back, depth + 1
-    warnings.warn(text, stacklevel=depth)
+def broken_off(made: Optimised, stop: KeyboardInterrupt, where: str) -> Optimised:
+    """What a run made, where Ctrl-C came behind its last step, in the part of the work that is named; warns of it."""
+    said = f"stopped in {where}: the image so far"
+    return replace(made, stopped=said, interrupted=kept(stop, said))
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -209,13 +212,13 @@ class _Best:
             return
         more = said > self.said
         self.said = torch.where(more, said, self.said)
-        for kept, now in zip(self._kept, self._parameters, strict=True):
-            kept.copy_(torch.where(more.view(-1, *[1] * (now.ndim - 1)), now.detach(), kept))
+        for best, now in zip(self._kept, self._parameters, strict=True):
+            best.copy_(torch.where(more.view(-1, *[1] * (now.ndim - 1)), now.detach(), best))
 
     def put_back(self, which: Tensor) -> None:
         """Gives these images [N] the parameters that were best."""
-        for kept, now in zip(self._kept, self._parameters, strict=True):
-            now.copy_(torch.where(which.view(-1, *[1] * (now.ndim - 1)), kept, now))
+        for best, now in zip(self._kept, self._parameters, strict=True):
+            now.copy_(torch.where(which.view(-1, *[1] * (now.ndim - 1)), best, now))
 
 
 class _EnoughError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.autograd import differentiating, run
@@ -13,6 +14,19 @@ from zfcuda.network.graph import submodules
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish)
 _COARSEST = 16  # pixels of the image that one of a style layer's is, along a side
 _CONTENT = 8  # and one of the content layer's
+
+
+def check_scaled(name: str, wide: int, high: int) -> None:
+    """Refuses a style picture that would be larger, with its short side as long as it is asked for, than any file is.
+
+    Raises:
+        ValueError: so.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and wide * high > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"{name}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels when its short side is scaled to "
+            f"{min(wide, high)}, got {wide} x {high}; cut it, or choose a smaller style_size"
+        )
 
 
 class _Enough(BaseException):

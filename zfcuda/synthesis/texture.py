@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +14,7 @@ from torch import nn
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
 from zfcuda.synthesis.histograms import matched
+from zfcuda.synthesis.interrupted import warn
 from zfcuda.synthesis.tree_texture import Search, grow
 
 METHODS = ("tree", "exhaustive", "gram")
@@ -147,7 +146,7 @@ def _grown(
     if grown.interrupted is None:
         return Textured(picture)
     stopped = f"stopped in level {len(grown.chosen)} of {grown.levels}: the picture so far"
-    warnings.warn(stopped, stacklevel=4)
+    warn(stopped)
     return Textured(picture, stopped, grown.interrupted)
 
 
@@ -156,8 +155,11 @@ def _size(size: Any) -> tuple[int, int]:
         width, height = (integer("size", side) for side in size)
     except (TypeError, ValueError):
         width = height = 0
-    if width < 1 or height < 1 or math.prod((width, height)) > (Image.MAX_IMAGE_PIXELS or math.inf):
+    if width < 1 or height < 1:
         raise ValueError(f"size: expected (width, height), two positive integers, got {size!r}")
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        raise ValueError(f"size: expected at most {most:,} pixels, got {width} x {height}")
     return width, height
 
 

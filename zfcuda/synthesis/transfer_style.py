@@ -19,11 +19,11 @@ from zfcuda.synthesis.gram import grams
 from zfcuda.synthesis.gram import style as in_style_of
 from zfcuda.synthesis.gram_texture import scaled
 from zfcuda.synthesis.objectives import content as as_content_of
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
-from zfcuda.synthesis.style_choice import style_choice
+from zfcuda.synthesis.style_choice import check_scaled, style_choice
 from zfcuda.synthesis.watched import checked_names, watching
 
 STYLE_WEIGHT = 1000.0
@@ -128,7 +128,9 @@ def transferred(
     if shown.shape[1] != manner.shape[1]:
         raise ValueError(f"style: expected {shown.shape[1]} channels, as content has, got {manner.shape[1]}")
     short = min(shown.shape[2:]) if style_size is None else style_size
-    manner = scaled(manner.float(), _sides(manner, short)).to(shown.dtype)
+    sides = _sides(manner, short)
+    check_scaled("style", sides[1], sides[0])
+    manner = scaled(manner.float(), sides).to(shown.dtype)
     if content_layer is None or style_layers is None:
         chosen, others = style_choice(inner, shown)
         content_layer = chosen if content_layer is None else content_layer
@@ -140,18 +142,23 @@ def transferred(
     change: Tensor | None = None
     made: Optimised | None = None
     for level in reversed(range(_levels(shown, manner))):
-        here, of_manner = _shrunk(shown, level), _shrunk(manner, level)
-        wanted = in_style_of(grams(inner, of_manner, tuple(style_layers)), weights) * of_style
-        code = _code(inner, here, layer)
-        size = float(code.float().square().mean()) or 1.0
-        wanted = wanted + as_content_of(layer, code) * (of_content / size)
-        base = pixel_range.clamp(here.float())
-        image = Fourier(tuple(here.shape), Dice(0, 1, here.device), pixel_range, contrast=0.0, exponent=0.5)
-        image.start_at(base if change is None else pixel_range.clamp(base + scaled(change, _sides_of(base))))
+        here = _shrunk(shown, level)
         described = "{1} x {0}".format(*_sides_of(here))
-        stepper = LBFGS(history=20)
-        made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
-        change = made.images - base
+        try:
+            wanted = in_style_of(grams(inner, _shrunk(manner, level), tuple(style_layers)), weights) * of_style
+            code = _code(inner, here, layer)
+            size = float(code.float().square().mean()) or 1.0
+            wanted = wanted + as_content_of(layer, code) * (of_content / size)
+            base = pixel_range.clamp(here.float())
+            image = Fourier(tuple(here.shape), Dice(0, 1, here.device), pixel_range, contrast=0.0, exponent=0.5)
+            image.start_at(base if change is None else pixel_range.clamp(base + scaled(change, _sides_of(base))))
+            stepper = LBFGS(history=20)
+            made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+            change = made.images - base
+        except KeyboardInterrupt as stop:
+            if made is None or change is None:
+                raise
+            made = broken_off(made, stop, described)
         if made.stopped:
             break
     assert made is not None and change is not None

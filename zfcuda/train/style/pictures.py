@@ -15,6 +15,7 @@ from torch import Tensor
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
 from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.synthesis.style_choice import check_scaled
 
 
 class Photographs:
@@ -59,7 +60,7 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
     """Style pictures as images [1,3,h,w] of 0 to 1, their short sides scaled.
 
     Raises:
-        TypeError, ValueError: one of them cannot be read, which is named; there is none.
+        TypeError, ValueError: one of them cannot be read, which is named, or is long beyond all measure; there is none.
     """
     if not pictures:
         raise ValueError("styles: expected at least one picture, got none")
@@ -68,6 +69,7 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
         picture = as_picture(each, "styles")
         share = short_side / min(picture.size)
         wide, high = (max(1, round(share * side)) for side in picture.size)
+        check_scaled("styles", wide, high)
         scaled = picture.resize((wide, high), Image.Resampling.LANCZOS)
         found.append(torch.from_numpy(np.array(scaled)).permute(2, 0, 1)[None].float() / 255)
     return found
