@@ -33,9 +33,9 @@ import zfcuda
 from benchmarks.environment import environment
 from benchmarks.measure import Run, race_against, timed
 from zfcuda.files.drafts import whole
-from zfcuda.synthesis.histograms import earth_movers
-from zfcuda.synthesis.neighbourhoods import Bytes, Neighbourhoods, depth, neighbourhoods, pyramid
-from zfcuda.synthesis.tree_texture import Search, equal_choices, grow
+from zfcuda.synthesis.texture.histograms import earth_movers
+from zfcuda.synthesis.texture.neighbourhoods import Bytes, Neighbourhoods, depth, neighbourhoods, pyramid
+from zfcuda.synthesis.texture.tree import Search, equal_choices, grow
 
 SAMPLE, SIZE, WINDOW = 128, (192, 192), 9
 TREE, EXHAUSTIVE = Search(), Search(leaf=None)

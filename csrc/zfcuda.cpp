@@ -45,8 +45,8 @@ TORCH_LIBRARY(zfcuda, m) {
       "pool_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, int[2] kernel_size, "
       "int[2] stride, int[2] padding, int[2] dilation, bool sum) -> Tensor");
   m.def(
-      "texture_pixels(Tensor(a!) output, Tensor(b!) chosen, Tensor? coarser, Tensor values, Tensor windows, Tensor order, "
-      "Tensor centres, Tensor nodes, int radius, int leaves, int first, int last) -> ()");
+      "texture_pixels(Tensor(a!) output, Tensor(b!) chosen, Tensor? coarser, Tensor values, Tensor windows, "
+      "Tensor order, Tensor centres, Tensor nodes, int radius, int leaves, int first, int last) -> ()");
   // Their gradients.
   m.def(
       "gather_by_switch(Tensor input, Tensor switches, int[2] kernel_size, int[2] stride, int[2] padding, "
@@ -518,14 +518,14 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_by_switch(const Tensor& grad, c
   return {grad_input, grad_weight, grad_bias};
 }
 
-void check_table(const Tensor& t, const char* name, at::ScalarType type, IntArrayRef shape) {
-  TORCH_CHECK(t.scalar_type() == type && t.sizes() == shape && t.is_contiguous(), name, ": expected ", type, " ", shape,
-              ", contiguous, got ", t.scalar_type(), " ", t.sizes());
+void check_plain(const Tensor& t, const char* name, at::ScalarType type, IntArrayRef shape) {
+  TORCH_CHECK(t.scalar_type() == type && t.sizes() == shape && t.is_contiguous(), name, ": expected ", type, " ",
+              shape, ", contiguous, got ", t.scalar_type(), " ", t.sizes());
 }
 
-void texture_pixels(const Tensor& output, const Tensor& chosen, const std::optional<Tensor>& coarser, const Tensor& values,
-                  const Tensor& windows, const Tensor& order, const Tensor& centres, const Tensor& nodes, int64_t radius,
-                  int64_t leaves, int64_t first, int64_t last) {
+void texture_pixels(const Tensor& output, const Tensor& chosen, const std::optional<Tensor>& coarser,
+                    const Tensor& values, const Tensor& windows, const Tensor& order, const Tensor& centres,
+                    const Tensor& nodes, int64_t radius, int64_t leaves, int64_t first, int64_t last) {
   const bool two = coarser.has_value();
   TORCH_CHECK(output.dim() == 3 && output.numel() > 0, "output: expected [H,W,C], got shape ", output.sizes());
   TORCH_CHECK(!two || (coarser->dim() == 3 && coarser->numel() > 0), "coarser: expected [h,w,C], got shape ",
@@ -537,38 +537,43 @@ void texture_pixels(const Tensor& output, const Tensor& chosen, const std::optio
   const int64_t height = output.size(0), width = output.size(1), channels = output.size(2), n = windows.size(0);
   TORCH_CHECK(channels <= 4, "output: expected at most 4 channels, got ", channels);  // distances have 32 bits
   TORCH_CHECK(0 <= first && first <= last && last <= height * width, "first, last: expected pixels of ",
-              height * width, ", got ", first,
-              ", ", last);
-  check_table(output, "output", at::kByte, {height, width, channels});
-  check_table(chosen, "chosen", at::kLong, {height, width});
-  if (two) check_table(*coarser, "coarser", at::kByte, {coarser->size(0), coarser->size(1), channels});
+              height * width, ", got ", first, ", ", last);
+  check_plain(output, "output", at::kByte, {height, width, channels});
+  check_plain(chosen, "chosen", at::kLong, {height, width});
+  if (two) check_plain(*coarser, "coarser", at::kByte, {coarser->size(0), coarser->size(1), channels});
   const int64_t pitch = windows.size(1), count = nodes.size(0);
-  check_table(values, "values", at::kByte, {n, channels});
-  check_table(windows, "windows", at::kByte, {n, pitch});
-  check_table(order, "order", at::kLong, {n});
-  check_table(centres, "centres", at::kByte, {count, pitch});
-  check_table(nodes, "nodes", at::kLong, {count, 4});
+  check_plain(values, "values", at::kByte, {n, channels});
+  check_plain(windows, "windows", at::kByte, {n, pitch});
+  check_plain(order, "order", at::kLong, {n});
+  check_plain(centres, "centres", at::kByte, {count, pitch});
+  check_plain(nodes, "nodes", at::kLong, {count, 4});
+  cpu::TexturePicture above{nullptr, 0, 0};
+  if (two) above = {coarser->mutable_data_ptr<uint8_t>(), coarser->size(0), coarser->size(1)};
   const cpu::Texture texture{{output.mutable_data_ptr<uint8_t>(), height, width},
                              chosen.mutable_data_ptr<int64_t>(),
-                             two ? cpu::TexturePicture{coarser->mutable_data_ptr<uint8_t>(), coarser->size(0), coarser->size(1)}
-                                 : cpu::TexturePicture{nullptr, 0, 0},
+                             above,
                              values.const_data_ptr<uint8_t>(),
                              windows.const_data_ptr<uint8_t>(),
                              order.const_data_ptr<int64_t>(),
                              centres.const_data_ptr<uint8_t>(),
                              reinterpret_cast<const cpu::TextureNode*>(nodes.const_data_ptr<int64_t>()),
-                             channels, pitch, radius, leaves};
+                             channels,
+                             pitch,
+                             radius,
+                             leaves};
   const int64_t size = texture.size();
   TORCH_CHECK(pitch % 64 == 0 && pitch >= size && pitch < size + 64, "windows: expected ", size,
               " values, up to a multiple of 64, got ", pitch);
   TORCH_CHECK(pitch <= 32768, "radius: windows of ", size, " values are too large for distances of 32 bits");
-  for (int64_t i = 0; i < n; ++i)
-    TORCH_CHECK(texture.order[i] >= 0 && texture.order[i] < n, "order: expected less than ", n, ", got ", texture.order[i]);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t at = texture.order[i];
+    TORCH_CHECK(at >= 0 && at < n, "order: expected less than ", n, ", got ", at);
+  }
   for (int64_t i = 0; i < count; ++i) {
     const auto [child, children, begin, end] = texture.nodes[i];
     // Children stand behind their parent, so that there is no circle.
-    TORCH_CHECK(children == 0 || (children > 0 && children <= cpu::kMostChildren && child > i && child <= count - children),
-                "nodes: node ", i, " of ", count, " has ", children, " children at ", child);
+    const bool some = children > 0 && children <= cpu::kMostChildren && child > i && child <= count - children;
+    TORCH_CHECK(children == 0 || some, "nodes: node ", i, " of ", count, " has ", children, " children at ", child);
     TORCH_CHECK(0 <= begin && begin < end && end <= n, "nodes: node ", i, " has windows ", begin, " to ", end);
   }
   cpu::texture_pixels(texture, first, last);

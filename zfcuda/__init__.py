@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from zfcuda.features.strongest_patches import strongest_patches
     from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
-    from zfcuda.synthesis.adversarial import adversarial
-    from zfcuda.synthesis.deep_dream import deep_dream
-    from zfcuda.synthesis.fool import fool
-    from zfcuda.synthesis.invert import invert
+    from zfcuda.synthesis.adversarial.bounded import adversarial
+    from zfcuda.synthesis.adversarial.fool import fool
+    from zfcuda.synthesis.dream.deep_dream import deep_dream
+    from zfcuda.synthesis.inversion.invert import invert
     from zfcuda.synthesis.maximize import maximize
-    from zfcuda.synthesis.texture import texture
+    from zfcuda.synthesis.texture.texture import texture
     from zfcuda.synthesis.transfer_style import transfer_style
 
 __all__ = [
@@ -91,23 +91,23 @@ _HOMES = {
     "Preprocess": "zfcuda.data.preprocess",
     "Projector": "zfcuda.backward.projector",
     "activations": "zfcuda.features.activations",
-    "adversarial": "zfcuda.synthesis.adversarial",
+    "adversarial": "zfcuda.synthesis.adversarial.bounded",
     "backend": "zfcuda._extension",
     "codes": "zfcuda.features.codes",
     "completeness_gap": "zfcuda.backward.integrated_gradients",
     "data": "zfcuda.data",
     "dead_units": "zfcuda.features.dead_units",
-    "deep_dream": "zfcuda.synthesis.deep_dream",
+    "deep_dream": "zfcuda.synthesis.dream.deep_dream",
     "embed": "zfcuda.features.embed",
     "explain": "zfcuda.report.api",
     "faithfulness": "zfcuda.faithfulness",
     "filters": "zfcuda.features.filters",
-    "fool": "zfcuda.synthesis.fool",
+    "fool": "zfcuda.synthesis.adversarial.fool",
     "grad_cam": "zfcuda.backward.grad_cam",
     "gradient": "zfcuda.backward.gradient",
     "guided_backprop": "zfcuda.backward.guided_backprop",
     "integrated_gradients": "zfcuda.backward.integrated_gradients",
-    "invert": "zfcuda.synthesis.invert",
+    "invert": "zfcuda.synthesis.inversion.invert",
     "maximize": "zfcuda.synthesis.maximize",
     "models": "zfcuda.models",
     "mosaic": "zfcuda.features.mosaic",
@@ -121,7 +121,7 @@ _HOMES = {
     "smooth_grad": "zfcuda.backward.smooth_grad",
     "strongest_patches": "zfcuda.features.strongest_patches",
     "synthesis": "zfcuda.synthesis",
-    "texture": "zfcuda.synthesis.texture",
+    "texture": "zfcuda.synthesis.texture.texture",
     "transfer_style": "zfcuda.synthesis.transfer_style",
 }
 

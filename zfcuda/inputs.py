@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -151,14 +152,22 @@ def checked_layer(layer: str, model: nn.Module, wrapper: str = "") -> str:
     return name
 
 
-def integer(name: str, value: Any) -> int:
-    """An argument that counts; raises TypeError, with its name, for anything that is not an integer."""
+def integer(name: str, value: Any, least: int | None = None) -> int:
+    """An argument that counts.
+
+    Raises:
+        TypeError: with its name, for anything that is not an integer.
+        ValueError: it is below the least.
+    """
     if isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     try:
-        return operator.index(value)
+        found = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if least is not None and found < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    return found
 
 
 def number(name: str, value: Any) -> float:
@@ -169,6 +178,30 @@ def number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {value!r}") from None
+
+
+def above(name: str, value: Any, least: float = 0.0) -> float:
+    """A finite number above another one.
+
+    Raises:
+        TypeError, ValueError: with its name, where it is none.
+    """
+    found = number(name, value)
+    if not least < found < math.inf:
+        raise ValueError(f"{name}: expected a number above {least:g}, got {found:g}")
+    return found
+
+
+def weight(name: str, value: Any) -> float:
+    """A finite number of 0 or more.
+
+    Raises:
+        TypeError, ValueError: with its name, where it is none.
+    """
+    found = number(name, value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{name}: expected a number of at least 0, got {found:g}")
+    return found
 
 
 def class_target(target: ClassTarget, base: Tensor, classes: Any = None) -> int | Callable[[Tensor], Tensor]:

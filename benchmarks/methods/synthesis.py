@@ -25,7 +25,8 @@ FOOLED = "goldfish"
 DREAM = "_blocks.9"
 INVERTED = ("_blocks.0", "_blocks.4", "_blocks.10")
 TEXTURES, SAMPLE, LARGE = ("brick", "grass"), 128, 192
-CONTENT, STYLE = "astronaut", "grass"
+CONTENT = "astronaut"
+STYLE, STYLE_STEPS = "_blocks.5._relu1:12", 64  # what this unit wants, which has colours
 STYLED = 512  # pixels that the drawing network is timed on
 TRAINING: dict[str, Any] = {"width": 0.5, "steps": 150, "size": 128, "batch": 4, "workers": 0}  # of it
 _TILE = 200  # pixels, of what is drawn
@@ -97,31 +98,34 @@ def _texture_gram(scene: Scene) -> Shown:
 
 
 def _transfer_style(scene: Scene) -> Shown:
-    content, style = (scene.model.preprocess(scene.picture(name)) for name in (CONTENT, STYLE))
+    content, style = scene.model.preprocess(scene.picture(CONTENT)), _style(scene)
     image, seconds = timed(lambda: zfcuda.transfer_style(scene.model, content, style))
     tiles = _pictures(scene, torch.cat([content, style, image]))
     return Shown("transfer_style", _row(tiles, 3), seconds, "224 x 224 pixels")
+
+
+def _style(scene: Scene) -> Tensor:
+    return zfcuda.maximize(scene.model, STYLE, steps=STYLE_STEPS)
 
 
 def _style_network(scene: Scene) -> Shown:
     """A short training of a small network on the crops, and what it draws then."""
     from zfcuda.train.style.run import train_style
 
+    (style,) = _pictures(scene, _style(scene))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pictures").mkdir()
         for number, crop in enumerate(scene.crops):
             crop.save(folder / "pictures" / f"{number}.png")
         begin = time.perf_counter()
-        network = train_style(
-            folder / "pictures", [scene.picture(STYLE)], folder / "run", model=scene.model, **TRAINING
-        )
+        network = train_style(folder / "pictures", [style], folder / "run", model=scene.model, **TRAINING)
         trained = time.perf_counter() - begin
     content = scene.picture(CONTENT).resize((STYLED, STYLED), Image.Resampling.LANCZOS)
     picture, seconds = timed(lambda: network.draw(content))
     tiles = [
         content.resize((_TILE, _TILE)),
-        scene.picture(STYLE).resize((_TILE, _TILE)),
+        style.resize((_TILE, _TILE)),
         picture.resize((_TILE, _TILE)),
     ]
     said = f"{TRAINING['steps']} steps on {len(scene.crops)} pictures took {trained:.0f} s"

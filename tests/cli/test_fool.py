@@ -16,7 +16,7 @@ from zfcuda import cli
 from zfcuda.data import Preprocess
 from zfcuda.models import zfnet
 from zfcuda.report import load_subject
-from zfcuda.synthesis import adversarial
+from zfcuda.synthesis.adversarial import bounded
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,12 @@ def test_a_file_that_the_preprocess_would_scale(here: Path, tmp_path: Path, caps
 def test_ctrl_c_writes_what_there_is(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = adversarial.attacked
+    whole = bounded.attacked
 
     def stopped(*words: Any, **named: Any) -> Any:
         return whole(*words, **named)[0], KeyboardInterrupt()
 
-    monkeypatch.setattr(adversarial, "attacked", stopped)
+    monkeypatch.setattr(bounded, "attacked", stopped)
     assert run(here, tmp_path, "--steps", "1") == 130
     assert (tmp_path / "noise_sheet.png").exists() and str(tmp_path) in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.train.style.tiny import make, picture
 from zfcuda import cli
-from zfcuda.synthesis.style_network import StyleNetwork
+from zfcuda.synthesis.style_network.network import StyleNetwork
 
 TINY = "--model tests.train.style.tiny:Network --steps 2 --batch 2 --size 16 --style-size 16 --width 0.1 --workers 0"
 

@@ -67,7 +67,7 @@ def test_a_picture_as_large_as_its_content_at_most(
         (["--style-layers", "conv9"], {}, "layer: ZFNet has no layer 'conv9'"),
         (["--content-layer", "conv9"], {}, "layer: ZFNet has no layer 'conv9'"),
         (["--style-weight", "-1"], {}, "style_weight: expected a number of at least 0, got -1"),
-        (["--style-size", "0"], {}, "style_size: expected at least 1 pixel, got 0"),
+        (["--style-size", "0"], {}, "style_size: expected at least 1, got 0"),
         (["--steps", "0"], {}, "steps: expected at least 1, got 0"),
         (["--size", "0"], {}, "--size: expected at least 1, got 0"),
         ([], {"style": "broken.jpg"}, "not a picture"),

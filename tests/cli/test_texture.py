@@ -10,7 +10,7 @@ from PIL import Image
 
 import zfcuda
 from zfcuda import cli
-from zfcuda.synthesis import tree_texture
+from zfcuda.synthesis.texture import tree
 
 NO_TREE = ["--method", "exhaustive", "--window", "5"]
 
@@ -71,7 +71,9 @@ def test_ctrl_c_writes_the_picture_so_far(
     def interrupted(*rest: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tree_texture.Level, "choose", interrupted)
+    monkeypatch.setattr(tree.Level, "choose", interrupted)
     assert cli.main(["texture", str(sample), "--size", "18x11", "--out", str(tmp_path / "out"), *NO_TREE]) == 130
     assert Image.open(tmp_path / "out" / "some_stones_exhaustive.png").size == (18, 11)
-    assert f"interrupted: {tmp_path}/out/some_stones_exhaustive.png is the picture so far" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "interrupted: what was made so far is written" in said.err
+    assert f"{tmp_path}/out/some_stones_exhaustive.png" in said.out

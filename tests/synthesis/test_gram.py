@@ -87,8 +87,8 @@ def test_a_target_of_an_image_without_style_is_no_division_by_zero() -> None:
     ("targets", "weights", "message"),
     [
         ((), None, "targets: expected a Gram matrix"),
-        (("a",), {"a": -1.0}, "weights: expected a number of at least 0 for layer 'a', got -1"),
-        (("a",), {"a": float("nan")}, "weights: expected a number"),
+        (("a",), {"a": -1.0}, r"weights\['a'\]: expected a number of at least 0, got -1"),
+        (("a",), {"a": float("nan")}, r"weights\['a'\]: expected a number"),
         (("a",), {"a": 0}, "weights: expected one above 0"),
         (("a",), {"b": 1.0}, "weights: expected layers of a, got 'b'"),
     ],

@@ -103,8 +103,8 @@ def test_the_blur_is_a_gaussian_every_few_steps() -> None:
         ({"decay": 1.0}, "decay: expected a share"),
         ({"small_norm": -0.1}, "small_norm: expected a share"),
         ({"small_contribution": float("nan")}, "small_contribution: expected a share"),
-        ({"blur": -1}, "blur: expected a width"),
-        ({"blur_every": 0}, "blur_every: expected 1 or more"),
+        ({"blur": -1}, "blur: expected a number of at least 0"),
+        ({"blur_every": 0}, "blur_every: expected at least 1"),
     ],
 )
 def test_what_regularisers_refuse(settings: dict[str, Any], message: str) -> None:

@@ -57,6 +57,13 @@ def test_the_style_comes_nearer_and_the_content_stays_nearer_than_without_its_we
     assert torch.equal(again, made[50])
 
 
+def test_layers_may_be_named_as_a_wrapper_names_them() -> None:
+    model, content, manner = network(), image(1), image(2)
+    plain = zfcuda.transfer_style(model, content, manner, content_layer="3", style_layers={"1": 1.0}, steps=2)
+    names: dict[str, Any] = {"content_layer": "module.3", "style_layers": {"module.1": 1.0}}
+    assert torch.equal(zfcuda.transfer_style(nn.DataParallel(model), content, manner, steps=2, **names), plain)
+
+
 def test_it_has_the_content_s_size_and_the_style_any() -> None:
     model = network()
     made = zfcuda.transfer_style(model, image(1, 21, 34), image(2, 13, 40), steps=2)
@@ -103,10 +110,10 @@ def test_a_model_in_16_bits_is_run_in_them() -> None:
         ({"style_layers": ["1", "5"]}, r"style layer: expected a map \[N,K,h,w\], got a vector \[1,4\] from '5'"),
         ({"style_layers": ["conv9"]}, "layer: Sequential has no layer 'conv9'"),
         ({"content_layer": "conv9"}, "layer: Sequential has no layer 'conv9'"),
-        ({"style_layers": {"1": -1.0}}, "weights: expected a number of at least 0 for layer '1', got -1"),
+        ({"style_layers": {"1": -1.0}}, r"weights\['1'\]: expected a number of at least 0, got -1"),
         ({"style_weight": -1}, "style_weight: expected a number of at least 0, got -1"),
         ({"content_weight": float("nan")}, "content_weight: expected a number of at least 0, got nan"),
-        ({"style_size": 0}, "style_size: expected at least 1 pixel, got 0"),
+        ({"style_size": 0}, "style_size: expected at least 1, got 0"),
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"content": torch.zeros(2, 3, 16, 16)}, r"content: expected \[C,H,W\] or \[1,C,H,W\], got shape"),
         ({"style": torch.full((3, 16, 16), float("nan"))}, "style: expected finite values"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, passed_on, tell_of_animation
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
 from zfcuda.cli.photos import default_network
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.synthesis.deep_dream import dreamed
+    from zfcuda.synthesis.dream.deep_dream import dreamed
 
     check_path(arguments.picture)
     if arguments.longer_side is not None and arguments.longer_side < 1:
@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
         tell_of_animation(made, setting)
-        passed_on(made)
+        pass_on(made.interrupted)
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import Making, add_making, making
+from zfcuda.cli.making import Making, add_making, making, pass_on
 from zfcuda.complaint import CommandError, one_line
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zfcuda.cli.options import Verbs
-    from zfcuda.synthesis.adversary import Adversarial
+    from zfcuda.synthesis.adversarial.adversary import Adversarial
 
 _USUAL = {"inf": 4.0, "2": 1.0}  # of 255
 
@@ -64,9 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
         stem = Path(arguments.picture).stem
         for file in setting.write({f"{stem}_{name}": each for name, each in pictures.items()}):
             print(file, flush=True)
-        if interrupted is not None:
-            interrupted.args = ("what was made so far is written",)
-            raise interrupted
+        pass_on(interrupted)
     return 0
 
 
@@ -101,9 +99,9 @@ def _made(
     arguments: argparse.Namespace, setting: Making, image: Tensor
 ) -> tuple[Adversarial, KeyboardInterrupt | None]:
     from zfcuda.autograd import module_of
-    from zfcuda.synthesis.adversarial import attacked
-    from zfcuda.synthesis.epsilon import pixel_values, root_of
-    from zfcuda.synthesis.fool import fooled
+    from zfcuda.synthesis.adversarial.bounded import attacked
+    from zfcuda.synthesis.adversarial.epsilon import pixel_values, root_of
+    from zfcuda.synthesis.adversarial.fool import fooled
 
     method, norm = _method(arguments), _norm(arguments)
     model = module_of(setting.model)
@@ -140,7 +138,7 @@ def _made(
 
 def _of_255(setting: Making, made: Adversarial, norm: str) -> float:
     """An epsilon as --epsilon takes it."""
-    from zfcuda.synthesis.epsilon import pixel_values, root_of
+    from zfcuda.synthesis.adversarial.epsilon import pixel_values, root_of
 
     assert made.epsilon is not None
     unit = pixel_values(setting.model, 1, limits=setting.limits)
@@ -152,12 +150,12 @@ def _told(
 ) -> tuple[dict[str, Image.Image], list[str]]:
     """The pictures by their names, and what is printed: of the picture as it is written, read again."""
     from zfcuda.inputs import probabilities
-    from zfcuda.synthesis.attack import scores_without_gradients
-    from zfcuda.synthesis.fool_sheet import fool_sheet, magnified, pixels_of
-    from zfcuda.synthesis.framed import framed
+    from zfcuda.synthesis.adversarial.attack import scores_without_gradients
+    from zfcuda.synthesis.adversarial.border import with_border
+    from zfcuda.synthesis.adversarial.sheet import fool_sheet, magnified, pixels_of
 
     before, cut = (setting.pixel_range.picture(each[0]) for each in (image, made.image))
-    written = framed(cut, picture, setting.subject.preprocess)
+    written = with_border(cut, picture, setting.subject.preprocess)
     again = setting.subject.view(written)[0].to(image.device)
     same = again.shape == image.shape and (again - made.image).abs().max() < 0.5 * (made.change.abs().max() + 1e-6)
 

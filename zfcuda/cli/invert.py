@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.answering import answering
-from zfcuda.cli.making import add_making, making
+from zfcuda.cli.default_layers import default_layers
+from zfcuda.cli.making import add_making, making, pass_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zfcuda.cli.options import Verbs
-    from zfcuda.synthesis.inversions import FromLayer
+    from zfcuda.synthesis.inversion.inversions import FromLayer
     from zfcuda.synthesis.pixel_range import PixelRange
 
 _SMALLEST = 160  # side of a picture on the sheet, at least
@@ -53,12 +53,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.synthesis.inversions import inversions
+    from zfcuda.synthesis.inversion.inversions import inversions
 
     check_path(arguments.picture)
     with making(arguments) as setting:
         image = setting.subject.view(read_picture(arguments.picture))[0].to(setting.device)
-        layers = list(dict.fromkeys(arguments.layer or answering(setting.model, image, 6)))
+        layers = list(dict.fromkeys(arguments.layer or default_layers(setting.model, image, 6)))
         found = inversions(
             setting.model,
             image,
@@ -76,16 +76,13 @@ def _run(arguments: argparse.Namespace) -> int:
         for each in found:
             print(": ".join(_said(each)), flush=True)
         print(sheet, setting.out / f"{stem}.json", sep="\n", flush=True)
-        interrupted = found[-1].inversion.interrupted
-        if interrupted is not None:
-            interrupted.args = ("the layers so far are written",)
-            raise interrupted
+        pass_on(found[-1].inversion.interrupted)
     return 0
 
 
 def _said(each: FromLayer) -> list[str]:
     """A layer and what became of the picture there, in words."""
-    from zfcuda.synthesis.inversions import median_shift
+    from zfcuda.synthesis.inversion.survival import median_shift
 
     survival = each.survival
     return [

@@ -117,8 +117,8 @@ def tell_of_animation(made: Optimised, setting: Making) -> None:
         print(setting.animation, flush=True)
 
 
-def passed_on(made: Optimised) -> None:
+def pass_on(interrupted: KeyboardInterrupt | None) -> None:
     """Ends a command as Ctrl-C or a signal wants it, once what was made so far is written."""
-    if made.interrupted is not None:
-        made.interrupted.args = ("what was made so far is written",)
-        raise made.interrupted
+    if interrupted is not None:
+        interrupted.args = ("what was made so far is written",)
+        raise interrupted

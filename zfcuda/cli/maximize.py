@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, passed_on, tell_of_animation
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
 
 if TYPE_CHECKING:
     from zfcuda.cli.making import Making
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(file, flush=True)
             _tell(each, made, setting)
             tell_of_animation(made, setting)
-            passed_on(made)
+            pass_on(made.interrupted)
     return 0
 
 

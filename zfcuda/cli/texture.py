@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making
+from zfcuda.cli.making import add_making, making, pass_on
 from zfcuda.complaint import CommandError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.cli import sheets
     from zfcuda.complaint import one_line
     from zfcuda.data.pictures import read_picture
-    from zfcuda.synthesis.texture import textured
+    from zfcuda.synthesis.texture.texture import textured
 
     for name in ("model", "weights", "layers"):
         if arguments.method != "gram" and getattr(arguments, name) is not None:
@@ -73,9 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         name = f"{one_line(Path(arguments.sample).stem)}_{arguments.method}"
         [file] = sheets.write({name: made.picture}, out)
         print(file, flush=True)
-    if made.interrupted is not None:
-        made.interrupted.args = (f"{file} is the picture so far",)
-        raise made.interrupted
+    pass_on(made.interrupted)
     return 0
 
 

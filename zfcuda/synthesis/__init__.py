@@ -1,11 +1,12 @@
 """Images that a network makes: one loop, objectives that compose, and the methods that are made of them."""
 
-from zfcuda.synthesis.adversarial import adversaries
-from zfcuda.synthesis.adversary import Adversarial
-from zfcuda.synthesis.epsilon import pixel_values
+from zfcuda.synthesis.adversarial.adversary import Adversarial
+from zfcuda.synthesis.adversarial.bounded import adversaries
+from zfcuda.synthesis.adversarial.epsilon import pixel_values
 from zfcuda.synthesis.gram import gram, grams, style
-from zfcuda.synthesis.inversions import FromLayer, Survival, inversions
-from zfcuda.synthesis.invert import Inversion
+from zfcuda.synthesis.inversion.inversions import FromLayer, inversions
+from zfcuda.synthesis.inversion.invert import Inversion
+from zfcuda.synthesis.inversion.survival import Survival
 from zfcuda.synthesis.objectives import (
     Objective,
     content,
@@ -19,7 +20,7 @@ from zfcuda.synthesis.objectives import (
     unit,
 )
 from zfcuda.synthesis.optimise import Optimised, optimise
-from zfcuda.synthesis.style_network import StyleNetwork
+from zfcuda.synthesis.style_network.network import StyleNetwork
 
 __all__ = [
     "Adversarial",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zfcuda.autograd import derivatives
 from zfcuda.memory.budget import budget_of
-from zfcuda.synthesis.awake import Opened
 from zfcuda.synthesis.objectives import Objective
+from zfcuda.synthesis.redirected import Redirected
 from zfcuda.synthesis.watched import Seen, Watched
 
 _FEW = 8  # images that are never divided
@@ -23,33 +23,30 @@ class Evaluation:
     """An objective of a watched model, with its derivatives by the model's images and by the images themselves.
 
     Args:
-        called: what the objective calls layers -> what the model does.
         in_parts: whether many images are run so many at a time as memory holds, and one at a time where the model does
             not keep the images of a batch apart; the objective then takes each image by itself, or says that it looks
             at them together.
     """
 
-    def __init__(
-        self, watched: Watched, objective: Objective, called: Mapping[str, str], dtype: torch.dtype, in_parts: bool
-    ) -> None:
-        self._watched, self._objective, self._called, self._dtype = watched, objective, called, dtype
+    def __init__(self, watched: Watched, objective: Objective, dtype: torch.dtype, in_parts: bool) -> None:
+        self._watched, self._objective, self._dtype = watched, objective, dtype
         self._in_parts, self._at_once = in_parts, 0
 
     def __call__(
-        self, images: Tensor, shown: Tensor, step: int, opened: bool = False
+        self, images: Tensor, shown: Tensor, step: int, redirected: bool = False
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What is said [N], and its derivatives by `shown` and by `images`; None where it does not depend on them.
 
         Args:
             images: [N,C,H,W].
             shown: what the model sees of them.
-            opened: whether gradients pass through what is rectified to 0.
+            redirected: whether gradients pass through what is rectified to 0.
         """
         images, shown = images.detach(), shown.detach()
         if not self._at_once:
             self._at_once = self._so_many(images, shown, step)
         parts = [slice(i, i + self._at_once) for i in range(0, len(images), self._at_once)]
-        with Opened() if opened else nullcontext():
+        with Redirected() if redirected else nullcontext():
             if len(parts) > 1 and self._objective.together:
                 return self._together(images, shown, step, parts)
             each = [self._part(images[part], shown[part], step, part.start, len(images)) for part in parts]
@@ -60,7 +57,7 @@ class Evaluation:
         """What is said of images as they are, [N], without any gradient."""
         at_once = self._at_once or len(images)
         with torch.no_grad():
-            each = [self._seen(part, self._as_shown(part), 0) for part in images.split(at_once)]
+            each = [self._watched(self._as_shown(part), of=part) for part in images.split(at_once)]
             logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each])
             layers = {name: torch.cat([seen.layers[name] for seen in each]) for name in each[0].layers}
             return self._value(replace(each[0], images=images, layers=layers, logits=logits, total=len(images)))
@@ -69,7 +66,7 @@ class Evaluation:
         self, images: Tensor, shown: Tensor, step: int, first: int, total: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         images, shown = images.detach().requires_grad_(), self._as_shown(shown).requires_grad_()
-        said = self._value(replace(self._seen(images, shown, step), first=first, total=total))
+        said = self._value(replace(self._watched(shown, of=images, step=step), first=first, total=total))
         by_shown, by_images = derivatives([said], [torch.ones_like(said)], [shown, images])
         return said.detach(), by_shown, by_images
 
@@ -80,7 +77,7 @@ class Evaluation:
         then each part again, with the derivatives by what it said.
         """
         with torch.no_grad():
-            each = [self._seen(images[part], self._as_shown(shown[part]), step) for part in parts]
+            each = [self._watched(self._as_shown(shown[part]), of=images[part], step=step) for part in parts]
         names = list(each[0].layers)
         leaves = {name: torch.cat([seen.layers[name] for seen in each]).requires_grad_() for name in names}
         logits = None if each[0].logits is None else torch.cat([seen.scores() for seen in each]).requires_grad_()
@@ -91,7 +88,7 @@ class Evaluation:
         by_shown = []
         for part in parts:
             leaf = self._as_shown(shown[part]).requires_grad_()
-            seen = self._seen(images[part], leaf, step)
+            seen = self._watched(leaf, of=images[part], step=step)
             outputs = [*(seen.layers[name] for name in names), *([] if logits is None else [seen.scores()])]
             used = [(value, seed[part]) for value, seed in zip(outputs, seeds, strict=True) if seed is not None]
             by_shown.append(derivatives([v for v, _ in used], [s for _, s in used], [leaf])[0] if used else None)
@@ -99,11 +96,6 @@ class Evaluation:
 
     def _as_shown(self, shown: Tensor) -> Tensor:
         return shown.detach().to(self._dtype, copy=True).contiguous(memory_format=torch.channels_last)
-
-    def _seen(self, images: Tensor, shown: Tensor, step: int) -> Seen:
-        seen = self._watched(shown, of=images, step=step)
-        seen.layers.update({given: seen.layers[name] for given, name in self._called.items()})
-        return seen
 
     def _value(self, seen: Seen) -> Tensor:
         said = self._objective.value(seen)
@@ -129,7 +121,7 @@ class Evaluation:
             return value
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-            self._seen(images[:1], self._as_shown(shown[:1]).requires_grad_(), step)
+            self._watched(self._as_shown(shown[:1]).requires_grad_(), of=images[:1], step=step)
         return max(1, budget_of(None, images.device) // max(2 * sum(kept.values()), 1))
 
 

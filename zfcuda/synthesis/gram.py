@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import module_of
-from zfcuda.inputs import number
+from zfcuda.inputs import weight
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.precision import as_it_is
-from zfcuda.synthesis.watched import Seen, checked_names, watching
+from zfcuda.synthesis.precision import as_it_is, wide
+from zfcuda.synthesis.watched import Seen, watching
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -37,8 +36,7 @@ def gram(maps: Tensor) -> Tensor:
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise ValueError(f"maps: expected [N,K,h,w], got shape {list(maps.shape)}")
-    flat = maps.flatten(2)
-    flat = flat.float() if flat.dtype.itemsize < 4 else flat
+    flat = wide(maps.flatten(2))
     with as_it_is(flat):
         return flat @ flat.mT / flat.shape[2]
 
@@ -58,13 +56,11 @@ def grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, 
         TypeError, ValueError: there is no such layer (those that there are follow), it is never called, or gives no
             map.
     """
-    inner = module_of(model)
     if isinstance(layers, str):
         raise TypeError(f"layers: expected names of layers, got {layers!r}")
-    names = checked_names(inner, layers, model)
-    with watching(inner, names, logits=False) as watched, torch.no_grad():
+    with watching(model, layers) as watched, torch.no_grad():
         seen = watched(images)
-        return {name: gram(_map(seen, name)) for name in names}
+        return {name: gram(_map(seen, name)) for name in seen.layers}
 
 
 def style(targets: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> Objective:
@@ -109,14 +105,11 @@ def _shares(targets: Mapping[str, Tensor], weights: Mapping[str, float] | None) 
     unknown = sorted(set(given) - set(targets))
     if unknown:
         raise ValueError(f"weights: expected layers of {', '.join(targets)}, got {unknown[0]!r}")
-    numbers = {name: number(f"weights: {name!r}", given.get(name, 1.0)) for name in targets}
-    for name, weight in numbers.items():
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"weights: expected a number of at least 0 for layer {name!r}, got {weight:g}")
+    numbers = {name: weight(f"weights[{name!r}]", given.get(name, 1.0)) for name in targets}
     total = sum(numbers.values())
     if total == 0:
         raise ValueError("weights: expected one above 0, got 0 for every layer")
-    return {name: weight / total for name, weight in numbers.items() if weight}
+    return {name: each / total for name, each in numbers.items() if each}
 
 
 def _map(seen: Seen, name: str) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda.inputs import class_index, integer, number
+from zfcuda.inputs import above, class_index, integer, number
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.precision import as_it_is
 from zfcuda.synthesis.watched import Seen
@@ -86,12 +86,8 @@ def unit(layer: str, index: int, position: tuple[int, int] | None = None) -> Obj
         TypeError: index or position are no integers.
         ValueError: one is below 0; and, when it is first looked at, the layer, unit or place is none of the model's.
     """
-    index = integer("unit", index)
+    index = integer("unit", index, 0)
     place = None if position is None else _place(position)
-    if index < 0:
-        raise ValueError(f"unit: expected 0 or more, got {index}")
-    if place is not None and min(place) < 0:
-        raise ValueError(f"position: expected 0 or more, got {place}")
     text = f"{layer}:{index}" + ("" if place is None else f"@{place[0]},{place[1]}")
 
     def value(seen: Seen) -> Tensor:
@@ -157,9 +153,7 @@ def total_variation(power: float = 1.0) -> Objective:
     Raises:
         TypeError, ValueError: power is no number above 0.
     """
-    power = number("power", power)
-    if not 0 < power < math.inf:
-        raise ValueError(f"power: expected a number above 0, got {power}")
+    power = above("power", power)
 
     def value(seen: Seen) -> Tensor:
         images = seen.images.float()
@@ -247,4 +241,4 @@ def _place(position: Any) -> tuple[int, int]:
         y, x = position
     except (TypeError, ValueError):
         raise TypeError(f"position: expected a place (y, x), got {position!r}") from None
-    return integer("position", y), integer("position", x)
+    return integer("position", y, 0), integer("position", x, 0)

@@ -11,15 +11,16 @@ from tqdm import tqdm
 
 from zfcuda.autograd import derivatives, module_of, no_gradient
 from zfcuda.network.example import image_dtypes
-from zfcuda.synthesis.awake import cutting
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
-from zfcuda.synthesis.interrupted import kept, warn
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.parameterization import Parameterization
+from zfcuda.synthesis.redirected import cutting
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
-from zfcuda.synthesis.watched import called_names, watching
+from zfcuda.synthesis.warn import warn
+from zfcuda.synthesis.watched import watching
 
 # (step, images, what the objective said of them) -> whether it is enough.
 After = Callable[[int, Tensor, Tensor], bool | None]
@@ -94,12 +95,10 @@ def optimise(
             image by gradients; it is not finite where the image starts. All of it before the first step.
     """
     inner = module_of(model)
-    own = called_names(inner, objective.layers, model)
-    names = tuple(dict.fromkeys(own.values()))
     values: list[Tensor] = []
     stopped, interrupted = "", None
-    with watching(inner, names, logits=objective.logits) as watched:
-        look = Evaluation(watched, objective, own, image_dtypes(inner)[0], in_parts)
+    with watching(model, objective.layers, logits=objective.logits) as watched:
+        look = Evaluation(watched, objective, image_dtypes(inner)[0], in_parts)
         good = [parameter.detach().clone() for parameter in image.parameters]
         step = stepper.start(image.parameters)
         asleep: Tensor | None = None  # [N], whether each ever was; None: none of them
@@ -120,13 +119,13 @@ def optimise(
                 if asleep is None:
                     for module in cutting(inner):
                         watched.leave_alone(module)
-                woken = look(images, shown, done, opened=True)[1]
+                woken = look(images, shown, done, redirected=True)[1]
                 assert woken is not None
                 rows = silent.view(-1, 1, 1, 1)
                 by_shown = torch.where(rows, faint(woken), by_shown)
                 by_images = None if by_images is None else by_images.masked_fill(rows, 0.0)
                 asleep = silent if asleep is None else asleep | silent
-            unseen = by_shown is None and (names or objective.logits)  # priors alone are no objective
+            unseen = by_shown is None and (objective.layers or objective.logits)  # priors alone are no objective
             if unseen or not _differentiated(shown, by_shown, images, by_images, image.parameters):
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):

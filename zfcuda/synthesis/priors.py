@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfcuda.inputs import integer, number
+from zfcuda.inputs import integer, number, weight
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,8 @@ class Regularizers:
         for name in ("decay", "small_norm", "small_contribution"):
             if not 0 <= number(name, getattr(self, name)) < 1:
                 raise ValueError(f"{name}: expected a share of 0 to 1, below 1, got {getattr(self, name)}")
-        if not 0 <= number("blur", self.blur) < math.inf:
-            raise ValueError(f"blur: expected a width of 0 or more, got {self.blur}")
-        if integer("blur_every", self.blur_every) < 1:
-            raise ValueError(f"blur_every: expected 1 or more, got {self.blur_every}")
+        weight("blur", self.blur)
+        integer("blur_every", self.blur_every, 1)
 
     def __call__(self, images: Tensor, gradients: Tensor | None, step: int) -> Tensor:
         """Images after a step.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zfcuda.autograd import differentiating, run
 from zfcuda.network.graph import submodules
+from zfcuda.synthesis.watched import Enough
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish)
 _COARSEST = 16  # pixels of the image that one of a style layer's is, along a side
@@ -27,10 +28,6 @@ def check_scaled(name: str, wide: int, high: int) -> None:
             f"{name}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels when its short side is scaled to "
             f"{min(wide, high)}, got {wide} x {high}; cut it, or choose a smaller style_size"
         )
-
-
-class _Enough(BaseException):
-    """Ends a forward; a model's own `except Exception` does not see it."""
 
 
 @torch.no_grad()
@@ -54,7 +51,7 @@ def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]
     def looked_at(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if isinstance(module, nn.Linear):
-                raise _Enough
+                raise Enough
             if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
                 size = max(1, round(images.shape[2] / output.shape[2]))
                 first.setdefault(size, name)
@@ -68,7 +65,7 @@ def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]
                 watching.add(module, looked_at(name))
         try:
             run(model, images)
-        except _Enough:
+        except Enough:
             pass
         except Exception:  # what fails behind the maps does not matter
             if not last:

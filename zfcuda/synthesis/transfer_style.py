@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,20 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
-from zfcuda.data.pictures import PICTURES
-from zfcuda.inputs import checked_image, integer, number
-from zfcuda.network.example import image_dtypes
+from zfcuda.inputs import integer, weight
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams
 from zfcuda.synthesis.gram import style as in_style_of
-from zfcuda.synthesis.gram_texture import scaled
 from zfcuda.synthesis.objectives import content as as_content_of
 from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.style_choice import check_scaled, style_choice
-from zfcuda.synthesis.watched import checked_names, watching
+from zfcuda.synthesis.watched import code_of
 
 STYLE_WEIGHT = 1000.0
 STEPS = 100
@@ -117,43 +114,42 @@ def transferred(
 ) -> Optimised:
     """The same with the loss, as what was made larger: minus the sum above; and why it ended."""
     inner = module_of(model)
-    of_content, of_style = _weight("content_weight", content_weight), _weight("style_weight", style_weight)
-    if style_size is not None and integer("style_size", style_size) < 1:
-        raise ValueError(f"style_size: expected at least 1 pixel, got {style_size}")
-    if integer("steps", steps) < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
+    of_content, of_style = weight("content_weight", content_weight), weight("style_weight", style_weight)
+    steps = integer("steps", steps, 1)
     pixel_range = PixelRange.of(inner, limits)
-    shown, manner = (_image(name, x, inner, pixel_range) for name, x in (("content", content), ("style", style)))
-    pixel_range = pixel_range.to(shown)
-    if shown.shape[1] != manner.shape[1]:
-        raise ValueError(f"style: expected {shown.shape[1]} channels, as content has, got {manner.shape[1]}")
-    short = min(shown.shape[2:]) if style_size is None else style_size
-    sides = _sides(manner, short)
+    whole, dtype = full_size(content, inner, pixel_range, "content")
+    sample, _ = full_size(style, inner, pixel_range, "style")
+    pixel_range = pixel_range.to(whole)
+    if whole.shape[1] != sample.shape[1]:
+        raise ValueError(f"style: expected {whole.shape[1]} channels, as content has, got {sample.shape[1]}")
+    short = min(whole.shape[2:]) if style_size is None else integer("style_size", style_size, 1)
+    sides = _sides(sample, short)
     check_scaled("style", sides[1], sides[0])
-    manner = scaled(manner.float(), sides).to(shown.dtype)
+    sample = resized(sample, sides)
     if content_layer is None or style_layers is None:
-        chosen, others = style_choice(inner, shown)
+        chosen, others = style_choice(inner, whole.to(dtype))
         content_layer = chosen if content_layer is None else content_layer
         style_layers = others if style_layers is None else style_layers
     if isinstance(style_layers, str) or not style_layers:
         raise TypeError(f"style_layers: expected names of layers, got {style_layers!r}")
     weights = dict(style_layers) if isinstance(style_layers, Mapping) else None
-    [layer] = checked_names(inner, [content_layer], model)
     change: Tensor | None = None
     made: Optimised | None = None
-    for level in reversed(range(_levels(shown, manner))):
-        here = _shrunk(shown, level)
-        described = "{1} x {0}".format(*_sides_of(here))
+    short = min(*whole.shape[2:], *sample.shape[2:])
+    for level in reversed(range(level_count(short, _COARSEST, _LEVELS))):
+        size = shrunk(_size(whole), level)
+        described = f"{size[1]} x {size[0]}"
         try:
-            wanted = in_style_of(grams(inner, _shrunk(manner, level), tuple(style_layers)), weights) * of_style
-            code = _code(inner, here, layer)
-            size = float(code.float().square().mean()) or 1.0
-            wanted = wanted + as_content_of(layer, code) * (of_content / size)
+            here, of_style_here = (resized(each, shrunk(_size(each), level)).to(dtype) for each in (whole, sample))
+            code = code_of(model, here, content_layer)
+            scale = float(code.square().mean()) or 1.0
+            wanted = in_style_of(grams(model, of_style_here, tuple(style_layers)), weights) * of_style
+            wanted = wanted + as_content_of(content_layer, code) * (of_content / scale)
             base = pixel_range.clamp(here.float())
-            image = Fourier(tuple(here.shape), Dice(0, 1, here.device), pixel_range, contrast=0.0, exponent=0.5)
-            image.start_at(base if change is None else pixel_range.clamp(base + scaled(change, _sides_of(base))))
+            image = Fourier(tuple(base.shape), Dice(0, 1, base.device), pixel_range, contrast=0.0, exponent=0.5)
+            image.start_at(base if change is None else pixel_range.clamp(base + resized(change, size)))
             stepper = LBFGS(history=20)
-            made = optimise(inner, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+            made = optimise(model, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
             change = made.images - base
         except KeyboardInterrupt as stop:
             if made is None or change is None:
@@ -162,43 +158,13 @@ def transferred(
         if made.stopped:
             break
     assert made is not None and change is not None
-    full = shown.float()
-    if made.images.shape != full.shape:
-        made = replace(made, images=pixel_range.clamp(full + scaled(change, _sides_of(full))))
+    if made.images.shape != whole.shape:
+        made = replace(made, images=pixel_range.clamp(whole + resized(change, _size(whole))))
     return made
 
 
-def _levels(content: Tensor, style: Tensor) -> int:
-    """How many sizes it is drawn in, each half as large as the one before."""
-    short = min(*_sides_of(content), *_sides_of(style))
-    return min(_LEVELS, 1 + int(math.log2(max(1.0, short / _COARSEST))))
-
-
-def _shrunk(images: Tensor, level: int) -> Tensor:
-    """Images with sides 2**level times as short, rounded up."""
-    high, wide = _sides_of(images)
-    return scaled(images.float(), (math.ceil(high / 2**level), math.ceil(wide / 2**level))).to(images.dtype)
-
-
-def _sides_of(images: Tensor) -> tuple[int, int]:
+def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[2], images.shape[3]
-
-
-@torch.no_grad()
-def _code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
-    with watching(model, [layer], logits=False) as watched:
-        return watched(image).layers[layer].detach().clone()
-
-
-def _image(name: str, value: Any, model: nn.Module, pixel_range: PixelRange) -> Tensor:
-    """The image [1,C,H,W] that is meant, of the model's dtype and on its device."""
-    try:
-        if isinstance(value, PICTURES):
-            weight = next(model.parameters(), torch.empty(0))
-            return pixel_range.image(value).to(weight.device, image_dtypes(model)[0])
-        return checked_image(value, model)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {str(error).removeprefix('image: ')}") from error
 
 
 def _sides(image: Tensor, short: int) -> tuple[int, int]:
@@ -206,10 +172,3 @@ def _sides(image: Tensor, short: int) -> tuple[int, int]:
     high, wide = image.shape[2:]
     factor = short / min(high, wide)
     return max(1, round(high * factor)), max(1, round(wide * factor))
-
-
-def _weight(name: str, value: Any) -> float:
-    weight = number(name, value)
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"{name}: expected a number of at least 0, got {weight:g}")
-    return weight

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import differentiating, logits_of, run
+from zfcuda.autograd import differentiating, logits_of, module_of, run
 from zfcuda.independence import coupling
 from zfcuda.inputs import checked_layer
 from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
 from zfcuda.network.intact import restoring
 from zfcuda.network.trace import RECORDING
+from zfcuda.synthesis.precision import wide
 
 
-class _Enough(BaseException):
+class Enough(BaseException):
     """Ends a forward behind the last layer that is asked for; a model's own `except Exception` does not see it."""
 
 
@@ -61,10 +63,14 @@ class Seen:
 
 
 class Watched:
-    """Runs a model and keeps the outputs of layers; see :func:`watching`."""
+    """Runs a model and keeps the outputs of layers; see :func:`watching`.
 
-    def __init__(self, model: nn.Module, names: Sequence[str], logits: bool) -> None:
-        self._model, self._names, self._logits = model, tuple(names), logits
+    Attributes:
+        called: layers as they were given -> as the model itself calls them.
+    """
+
+    def __init__(self, model: nn.Module, called: Mapping[str, str], logits: bool) -> None:
+        self._model, self.called, self._logits = model, called, logits
         self._kept: dict[str, Tensor] = {}
         self._calls: dict[str, int] = {}
         self._expected: dict[str, int] = {}  # how often each layer is called; known after the first run
@@ -88,20 +94,21 @@ class Watched:
         try:
             if self._logits:
                 logits = logits_of(self._model, images)
-            elif self._names:
+            elif self.called:
                 run(self._model, images)
-        except _Enough:
+        except Enough:
             pass
         except Exception:  # what fails behind the layers does not matter: a head may not fit images of this size
-            if self._logits or len(self._kept) < len(self._names):
+            if self._logits or not self._kept.keys() >= set(self.called.values()):
                 raise
-        for name in self._names:
+        for name in self.called.values():
             if name not in self._kept:
                 raise ValueError(f"layer: {name!r} is never called by the model's forward")
             _check(name, self._kept[name], len(images))
         self._expected = dict(self._calls)
+        layers = {given: self._kept[name] for given, name in self.called.items()}
         classes = getattr(self._model, "classes", None)
-        return Seen(images if of is None else of, dict(self._kept), logits, classes, step)
+        return Seen(images if of is None else of, layers, logits, classes, step)
 
     def coupling(self, image: Tensor) -> str | None:
         """Says what couples the images of a batch in what is watched; None: each is proven to be seen by itself.
@@ -126,7 +133,7 @@ class Watched:
             self._calls[name] = self._calls.get(name, 0) + 1
             if not self._logits and self._calls == self._expected:
                 self._kept[name], self._over = output, True
-                raise _Enough
+                raise Enough
             # What follows may write to it, or to what it is a view of.
             self._kept[name] = output.clone() if isinstance(output, Tensor) else output
 
@@ -134,39 +141,38 @@ class Watched:
 
 
 @contextmanager
-def watching(model: nn.Module, names: Sequence[str], *, logits: bool) -> Iterator[Watched]:
+def watching(model: nn.Module, layers: Iterable[str], *, logits: bool = False) -> Iterator[Watched]:
     """Keeps layers of a model while it runs within the block, as in eval and with gradients; then it is as it was.
 
     Args:
-        model: unwrapped.
-        names: layers, as :func:`checked_names` returns them.
+        model: maybe in a wrapper.
+        layers: their names, of the model or of the wrapper.
         logits: whether its answer is needed.
+
+    Raises:
+        TypeError, ValueError: as :func:`zfcuda.inputs.checked_layer`.
     """
-    there = submodules(model)
-    with differentiating(model) as hooks:
-        watched = Watched(model, names, logits)
-        for name in names:
+    inner, wrapper = module_of(model), wrapper_of(model)
+    called = {layer: checked_layer(layer, inner, wrapper) for layer in layers}
+    there = submodules(inner)
+    with differentiating(inner) as hooks:
+        watched = Watched(inner, called, logits)
+        for name in dict.fromkeys(called.values()):
             hooks.add(there[name], watched.hook(name))
         # A hook that does nothing keeps a layer from being computed together with its neighbours.
         watched.leave_alone = lambda module: hooks.add(module, lambda *_: None)
         yield watched
 
 
-def called_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> dict[str, str]:
-    """Layers as they were given -> as the model itself calls them.
+def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """What a layer answers to an image [1,C,H,W]: [1,K,h,w] or [1,K], float32 at least.
 
     Args:
-        wrapped: the model as it was given, maybe in a wrapper.
-
-    Raises:
-        TypeError, ValueError: as :func:`zfcuda.inputs.checked_layer`.
+        model: maybe in a wrapper.
+        layer: its name.
     """
-    return {layer: checked_layer(layer, model, wrapper_of(wrapped)) for layer in layers}
-
-
-def checked_names(model: nn.Module, layers: Sequence[str], wrapped: nn.Module) -> tuple[str, ...]:
-    """Layers by the model's own names, each once. Arguments and errors are called_names'."""
-    return tuple(dict.fromkeys(called_names(model, layers, wrapped).values()))
+    with watching(model, [layer]) as watched, torch.no_grad():
+        return wide(watched(image).layers[layer].clone())
 
 
 def _check(name: str, value: Any, count: int) -> None:

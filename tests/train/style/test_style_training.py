@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.train.style.tiny import OPTIONS, Network, make
-from zfcuda.synthesis.style_network import StyleNetwork
+from zfcuda.synthesis.style_network.network import StyleNetwork
 from zfcuda.train.finite import NotFiniteError
 from zfcuda.train.style import loop, train_style
 from zfcuda.train.style.state import StyleTraining

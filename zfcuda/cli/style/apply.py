@@ -12,7 +12,7 @@ from zfcuda.complaint import CommandError, naming
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
-    from zfcuda.synthesis.style_network import StyleNetwork
+    from zfcuda.synthesis.style_network.network import StyleNetwork
 
 _WEIGHTS = "weights.safetensors"  # in the folder of a training
 
@@ -43,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from zfcuda.cli import sheets
     from zfcuda.data.pictures import read_picture
-    from zfcuda.synthesis.style_network import SMALLEST_TILE, StyleNetwork
+    from zfcuda.synthesis.style_network.network import SMALLEST_TILE, StyleNetwork
 
     device = checked_device(arguments.device)
     if arguments.tile and arguments.tile < SMALLEST_TILE:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, passed_on
+from zfcuda.cli.making import add_making, making, pass_on
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
         name = f"{Path(arguments.content).stem}-{Path(arguments.style).stem}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(file, flush=True)
-        passed_on(made)
+        pass_on(made.interrupted)
     return 0
 
 

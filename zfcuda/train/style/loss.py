@@ -14,7 +14,7 @@ from zfcuda.synthesis.gram import grams, style
 from zfcuda.synthesis.objectives import total_variation
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.style_choice import style_choice
-from zfcuda.synthesis.watched import Watched, checked_names, watching
+from zfcuda.synthesis.watched import Watched, code_of, watching
 
 
 class Losses(NamedTuple):
@@ -62,10 +62,8 @@ class LossNetwork:
         if content is None or styles is None:
             chosen, others = style_choice(model, grey)
             content, styles = content or chosen, styles or others
-        [self.content] = checked_names(model, [content], model)
-        self.styles = checked_names(model, styles, model)
-        with watching(model, (self.content,), logits=False) as watched, torch.no_grad():
-            watched(grey)
+        self.content, self.styles = content, tuple(dict.fromkeys(styles))
+        code_of(model, grey, content)  # a layer that it does not have, or never calls, is found out here
         grams(model, grey, self.styles)  # a layer that gives no maps is found out here
         found = [grams(model, self._read(each.to(self._device)), self.styles) for each in images]
         self._targets = {name: torch.cat([each[name] for each in found]) for name in self.styles}
@@ -73,7 +71,7 @@ class LossNetwork:
     @contextmanager
     def watched(self) -> Iterator[Watched]:
         """Keeps what it is asked about; it is as before when the block ends."""
-        with watching(self._model, tuple(dict.fromkeys((self.content, *self.styles))), logits=False) as watched:
+        with watching(self._model, [self.content, *self.styles]) as watched:
             yield watched
 
     def losses(self, watched: Watched, images: Tensor, drawn: Tensor, which: Tensor) -> Losses:

@@ -19,7 +19,7 @@ from zfcuda.complaint import one_line
 from zfcuda.data.pictures import Picture
 from zfcuda.data.preprocess import Preprocess
 from zfcuda.synthesis.pixel_range import PixelRange
-from zfcuda.synthesis.style_network import StyleNetwork
+from zfcuda.synthesis.style_network.network import StyleNetwork
 from zfcuda.train.caller import undisturbed
 from zfcuda.train.generators import seed_generators
 from zfcuda.train.loading import Samples, check_pictures, workers_for

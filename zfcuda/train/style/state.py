@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zfcuda.synthesis.style_network import StyleNetwork
+from zfcuda.synthesis.style_network.network import StyleNetwork
 from zfcuda.synthesis.watched import Watched
 from zfcuda.train.broken import Broken
 from zfcuda.train.loading import Batch

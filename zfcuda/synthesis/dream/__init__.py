@@ -1,0 +1,1 @@
+"""DeepDream, of pictures of any size, tile by tile."""

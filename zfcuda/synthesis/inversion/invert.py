@@ -1,0 +1,187 @@
+"""Inversion: an image that a layer answers to as it does to a given one, and what is left of that one in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
+from zfcuda.files.signals import held
+from zfcuda.inputs import checked_image, integer, weight
+from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.objectives import Objective, content, total_variation
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
+from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
+from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.precision import wide
+from zfcuda.synthesis.steppers import LBFGS
+from zfcuda.synthesis.warn import warn
+from zfcuda.synthesis.watched import code_of, watching
+
+_CONTRAST = 0.05  # of the noise that it begins with
+_ENOUGH = 1e-10  # square of the relative error that ends it
+_FAR = 0.5  # relative error beyond which an image is told to be none of the layer's
+_LAST = 10  # one step in so many is on pixels
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """An image made from the code of a layer.
+
+    Attributes:
+        image: [1,C,H,W], in the network's input units.
+        error: |code - code0| / |code0|, where code is the layer's answer to the image and code0 its answer to the
+            original; both as the model gives them, L2 norms.
+        layer: which one.
+        code, code0: these answers, [1,K,h,w] or [1,K].
+        stopped: why it ended before its last step, in words; "" where it did not.
+        interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
+    """
+
+    image: Tensor
+    error: float
+    layer: str
+    code: Tensor
+    code0: Tensor
+    stopped: str = ""
+    interrupted: KeyboardInterrupt | None = None
+
+
+@torch.inference_mode(False)
+def invert(
+    model: nn.Module,
+    image: Any,
+    layer: str,
+    *,
+    steps: int = 400,
+    tv: float = 3.0,
+    seed: int = 0,
+    norm: float | None = None,
+    limits: Any = None,
+    progress: bool = False,
+) -> Inversion:
+    """An image that a layer answers to as it does to a given one: what differs from that one, the layer does not see.
+
+    From noise, the squared relative error of the code is made smaller, together with two priors that choose among the
+    images of one code: `tv` times the total variation, the mean of dx^2 + dy^2, and `norm` times the alpha norm, the
+    mean 6th power of the distance from grey. For the first, pixels are from 0 to 1, for the second from -1 to 1. Nine
+    tenths of the steps change the spectrum of the image in colours without correlation, the rest its pixels, by L-BFGS.
+
+    Source: Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015
+    (arXiv 1412.0035); the spectrum: Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
+
+    Args:
+        model: a network [N,C,H,W] -> anything; it is run as in eval, and left as it was.
+        image: [C,H,W] or [1,C,H,W]; or a picture (PIL, a path, an array uint8 [H,W,C]), as the model's preprocess makes
+            an image of it.
+        layer: the dotted name of a layer, whose output is a map or a vector.
+        steps: how many at most; it ends where the relative error is 1e-5.
+        tv: the weight of total variation; 0: none.
+        seed: of the noise.
+        norm: the weight of the alpha norm; None: a hundredth of tv.
+        limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
+            white pixels, else none, and priors are relative to the range of the image's own values.
+        progress: whether there is a bar.
+
+    Warns:
+        UserWarning: the relative error is above a half.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), an
+            image that the layer does not take, a layer that is zero for it.
+    """
+    steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
+    tv = weight("tv", tv)
+    norm = tv / 100 if norm is None else weight("norm", norm)
+    inner = module_of(model)
+    given = checked_image(image, inner)
+    code0 = checked_code(model, given, layer)
+    start = given.float()
+    pixel_range = PixelRange.of(inner, limits).to(start)
+    wanted = (1 / float(code0.square().mean())) * content(layer, code0)
+    for share, prior in ((tv, total_variation(2)), (norm, _alpha_norm())):
+        if share:
+            wanted = wanted - share * _of_pixels(prior, pixel_range, start)
+    made = _found(model, wanted, start, steps, seed, pixel_range, progress)
+    found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
+    try:
+        with held():  # without it there is no error to tell
+            code = code_of(model, found, layer)
+    except KeyboardInterrupt as stop:
+        made = broken_off(made, stop, "the last look at the image")
+    error = float((code - code0).norm() / code0.norm())
+    if error > _FAR and not made.stopped:
+        warn(
+            f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
+            "to wake them; more steps or another seed may"
+        )
+    return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
+
+
+def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """The same as code_of, of a layer that can be inverted.
+
+    Raises:
+        ValueError: it does not depend on the image by gradients, or is zero or not finite for it; the layer does not
+            take the image, or gives no map and no vector.
+    """
+    with watching(model, [layer]) as watched:
+        leaf = leaf_of(image)
+        found = watched(leaf).layers[layer]
+        if derivative(found, torch.ones_like(found), leaf) is None:
+            raise no_gradient(module_of(model), image, f"layer: {layer!r}")
+    code = wide(found.detach().clone())
+    size = float(code.square().mean())
+    if not math.isfinite(size):
+        raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
+    if size == 0:
+        raise ValueError(f"layer: {layer!r} is zero for this image, as for many others: there is nothing to invert")
+    return code
+
+
+def _found(
+    model: nn.Module, wanted: Objective, start: Tensor, steps: int, seed: int, pixel_range: PixelRange, progress: bool
+) -> Optimised:
+    """First by the spectrum, which finds what a photograph could be, then by pixels, which come nearer to the code."""
+    of_pixels = steps // _LAST
+    dice = Dice(seed, 1, start.device)
+
+    def run(image: Parameterization, steps: int, described: str) -> Optimised:
+        return optimise(
+            model, wanted, image, steps=steps, stepper=LBFGS(), after=_is_enough, described=described, progress=progress
+        )
+
+    high, wide = start.shape[2:]
+    made = run(Fourier((1, start.shape[1], high, wide), dice, pixel_range, _CONTRAST), steps - of_pixels, "spectrum")
+    if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
+        return made
+    try:
+        return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+    except KeyboardInterrupt as stop:
+        return broken_off(made, stop, "the steps on pixels")
+
+
+def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:
+    return bool((said > -_ENOUGH).all())
+
+
+def _alpha_norm() -> Objective:
+    """The mean 6th power of the distance of pixels of 0 to 1 from grey, which black and white have 1 of."""
+    return Objective(lambda seen: (2 * seen.images - 1).pow(6).flatten(1).mean(1), text="alpha norm")
+
+
+def _of_pixels(prior: Objective, pixel_range: PixelRange, original: Tensor) -> Objective:
+    """A prior, asked about pixels of 0 to 1; without limits, those of the original are so."""
+    if pixel_range.low is not None:
+        pixels = pixel_range.unit
+    else:
+        low, span = original.amin(), pixel_range.span(original).clamp_min(1e-12)
+
+        def pixels(images: Tensor) -> Tensor:
+            return (images - low) / span
+
+    return replace(prior, value=lambda seen: prior.value(replace(seen, images=pixels(seen.images.float()))))
