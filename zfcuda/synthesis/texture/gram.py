@@ -64,7 +64,7 @@ def gram_textured(
     if pixel_range.low is None:
         raise ValueError(f"model: {type(inner).__name__} has no .preprocess that says what its pixels are")
     whole, dtype = full_size(sample, inner, pixel_range, "sample")
-    names = style_choice(inner, whole.to(dtype))[1] if layers is None else tuple(layers)
+    names = style_choice(inner, whole.to(dtype), "layers")[1] if layers is None else tuple(layers)
     sides, (wide, high) = (whole.shape[2], whole.shape[3]), size
     made: Optimised | None = None
     for level in reversed(range(level_count(min(*size, *sides), _COARSEST, _LEVELS))):
