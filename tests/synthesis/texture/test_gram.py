@@ -51,7 +51,7 @@ def test_bad_input_is_named() -> None:
         gram_textured(sample, (20, 20), vectors, ["4"], 0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3))
     plain.preprocess = Preprocess(16, 16)
-    with pytest.raises(ValueError, match="^layers: expected names, as no rectifier of Sequential"):
+    with pytest.raises(ValueError, match=r"^layers: expected names, as no rectifier of Sequential"):
         gram_textured(sample, (20, 20), plain, None, 0)
     bare = network()
     del bare.preprocess

@@ -49,7 +49,7 @@ def fool(
         progress: whether there is a bar.
 
     Returns:
-        An :class:`zfcuda.synthesis.Adversarial`, whose `epsilon` is None. Ctrl-C gives the image so far, with a warning.
+        An :class:`zfcuda.synthesis.Adversarial` without epsilon. Ctrl-C gives the image so far, with a warning.
 
     Raises:
         TypeError, ValueError: naming what does not fit: the image is outside the limits; the target is no class, or
