@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, pass_on
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
 from zfcuda.cli.photos import default_network
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
         name = f"{Path(arguments.picture).stem}_{layer}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
-        if setting.animation is not None:
-            print(setting.animation, flush=True)
+        tell_of_animation(made, setting)
         pass_on(made.interrupted)
     return 0
 

@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     check_path(arguments.picture)
     with making(arguments) as setting:
         picture = read_picture(arguments.picture)
-        image = setting.subject.view(picture)[0].to(next(iter(setting.model.parameters())).device)
+        image = setting.subject.view(picture)[0].to(setting.device)
         made, interrupted = _made(arguments, setting, image)
         pictures, said = _told(setting, picture, image, made, _method(arguments))
         if made.succeeded and arguments.smallest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, pass_on
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
 
 if TYPE_CHECKING:
     from zfcuda.cli.making import Making
@@ -39,6 +39,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from zfcuda.cli import sheets
     from zfcuda.complaint import CommandError
     from zfcuda.synthesis.maximize import maximized, sheet
     from zfcuda.synthesis.parse import objective_of
@@ -49,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with making(arguments) as setting:
         for each in wanted:  # all of them before the work for the first
             objective_of(each, setting.model)
-        for each in wanted:
+        for each, name in zip(wanted, sheets.distinct(wanted), strict=True):
             made = maximized(
                 setting.model,
                 each,
@@ -63,11 +64,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 animation=setting.animation,
                 described=each,
             )
-            for file in setting.write({each: sheet(made.images, setting.pixel_range)}):
+            for file in setting.write({name: sheet(made.images, setting.pixel_range)}):
                 print(file, flush=True)
-            if setting.animation:
-                print(setting.animation, flush=True)
             _tell(each, made, setting)
+            tell_of_animation(made, setting)
             pass_on(made.interrupted)
     return 0
 

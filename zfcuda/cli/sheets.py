@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,9 @@ from zfcuda.complaint import CommandError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+_LONGEST = 200  # letters of a file's name, which a folder takes
 
 
 @contextmanager
@@ -41,6 +44,18 @@ def folder(out: str) -> Iterator[Path]:
                 each.rmdir()
 
 
+def distinct(names: Iterable[str]) -> list[str]:
+    """What to call the files of these names, in plain letters and not too long; what is there already gets a number."""
+    found: list[str] = []
+    for name in names:
+        plain = again = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST]
+        number = 2
+        while again in found:
+            again, number = f"{plain}-{number}", number + 1
+        found.append(again)
+    return found
+
+
 def write(pictures: Mapping[str, Image.Image], folder: Path) -> list[Path]:
     """Writes pictures by their names as PNG; returns the files, in the same order.
 
@@ -49,7 +64,7 @@ def write(pictures: Mapping[str, Image.Image], folder: Path) -> list[Path]:
     """
     from zfcuda.files.drafts import whole
 
-    files = [folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.png" for name in pictures]
+    files = [folder / f"{name}.png" for name in distinct(pictures)]
     try:
         with whole(*files) as drafts:
             for picture, draft in zip(pictures.values(), drafts, strict=True):

@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for file in arguments.pictures:  # nobody waits to hear of the last one that it is none
             read_picture(file)
         network.to(device)
-        names = _names(arguments.pictures, title)
+        names = sheets.distinct(f"{Path(file).stem}-{title}" for file in arguments.pictures)
         for file, name in tqdm(list(zip(arguments.pictures, names, strict=True)), desc="drawing", unit="picture"):
             drawn = network.draw(file, style, tile=arguments.tile or None)
             [written] = sheets.write({name: drawn}, out)
@@ -73,18 +73,6 @@ def _chosen(network: StyleNetwork, arguments: argparse.Namespace) -> tuple[Any, 
         index = int(style)
         return index, network.names[index] if index < len(network.names) else style
     return style, style
-
-
-def _names(files: list[str], title: str) -> list[str]:
-    """What to call the drawn pictures; of several files of one name each but the first has a number."""
-    names: list[str] = []
-    for file in files:
-        plain = name = f"{Path(file).stem}-{title}"
-        number = 2
-        while name in names:
-            name, number = f"{plain}-{number}", number + 1
-        names.append(name)
-    return names
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,8 +138,11 @@ def _size(size: Any) -> tuple[int, int]:
         width, height = (integer("size", side) for side in size)
     except (TypeError, ValueError):
         width = height = 0
-    if width < 1 or height < 1 or math.prod((width, height)) > (Image.MAX_IMAGE_PIXELS or math.inf):
+    if width < 1 or height < 1:
         raise ValueError(f"size: expected (width, height), two positive integers, got {size!r}")
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        raise ValueError(f"size: expected at most {most:,} pixels, got {width} x {height}")
     return width, height
 
 
