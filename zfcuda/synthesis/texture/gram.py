@@ -33,6 +33,7 @@ def gram_textured(
     seed: int,
     *,
     steps: int = 300,
+    pixel_range: PixelRange | None = None,
     progress: bool = False,
 ) -> Textured:
     """A picture of any size with the Gram matrices of a sample.
@@ -50,6 +51,7 @@ def gram_textured(
             :func:`zfcuda.synthesis.style_choice.style_choice` takes.
         seed: of the noise.
         steps: on each scale.
+        pixel_range: of the model's images; None: what its preprocess says.
         progress: whether there is a bar.
 
     Raises:
@@ -58,7 +60,7 @@ def gram_textured(
     """
     steps = integer("steps", steps, 1)
     inner = module_of(model)
-    pixel_range = PixelRange.of(inner)
+    pixel_range = pixel_range or PixelRange.of(inner)
     whole, dtype = full_size(sample, inner, pixel_range, "sample")
     names = style_choice(inner, whole.to(dtype))[1] if layers is None else tuple(layers)
     sides, (wide, high) = (whole.shape[2], whole.shape[3]), size
