@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
-from zfcuda.complaint import naming
+from zfcuda.complaint import CommandError, naming
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +63,23 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
+def with_long_side(picture: Image.Image, pixels: int | None) -> Image.Image:
+    """A picture whose longer side is so long; the picture, where there is no number.
+
+    Raises:
+        CommandError: the number is not above 0.
+    """
+    from PIL import Image
+
+    if pixels is None:
+        return picture
+    if pixels < 1:
+        raise CommandError(f"--size: expected at least 1, got {pixels}")
+    share = pixels / max(picture.size)
+    wide, high = (max(1, round(side * share)) for side in picture.size)
+    return picture.resize((wide, high), Image.Resampling.LANCZOS)
+
+
 def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False) -> None:
     """--model, --weights, --out, --seed, --device and the options of preprocessing.
 
@@ -79,7 +96,7 @@ def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, a
         )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
-    add_preprocessing(parser, cut=cut)
+    add_preprocessing(parser, cut=cut, page=False)
 
 
 @contextmanager
