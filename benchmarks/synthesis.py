@@ -21,6 +21,7 @@ import zfcuda
 from benchmarks.failures import Failures
 from benchmarks.measure import Run, full_float32, race, timed
 from zfcuda.data import HELD_OUT_SEED, Parts
+from zfcuda.synthesis import StyleNetwork, each, unit
 
 BATCH, RUNS = "nine in one batch", "nine runs"
 REQUIRED = 1.2  # times as fast as nine runs
@@ -52,10 +53,10 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Case, dict[str, Any]], Run]] = {
     "maximize": lambda model, image, case, few: partial(
         zfcuda.maximize, model, f"{case.layer}:1", size=image.shape[-1], **few
     ),
-    "fool": lambda model, image, case, few: partial(_public("fool"), model, image, _other(model, image), **few),
-    "adversarial": lambda model, image, case, few: partial(_public("adversarial"), model, image, **few),
-    "deep_dream": lambda model, image, case, few: partial(_public("deep_dream"), model, image, case.layer, **few),
-    "invert": lambda model, image, case, few: partial(_public("invert"), model, image, case.layer, **few),
+    "fool": lambda model, image, case, few: partial(zfcuda.fool, model, image, _other(model, image), **few),
+    "adversarial": lambda model, image, case, few: partial(zfcuda.adversarial, model, image, **few),
+    "deep_dream": lambda model, image, case, few: partial(zfcuda.deep_dream, model, image, case.layer, **few),
+    "invert": lambda model, image, case, few: partial(zfcuda.invert, model, image, case.layer, **few),
 }
 
 
@@ -77,8 +78,6 @@ def run(device: torch.device, dtype: torch.dtype, quick: bool) -> Iterator[dict[
             print(describe(row), flush=True)
             yield row
         for name, method in METHODS.items():
-            if name != "maximize" and not hasattr(zfcuda, name):
-                continue
             row = None
             with failures.noted(f"{case.title}, {name}"), full_float32(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of few steps, and of images that excite nothing
@@ -99,8 +98,6 @@ def run(device: torch.device, dtype: torch.dtype, quick: bool) -> Iterator[dict[
 def _nine(
     case: Case, network: nn.Module, side: int, device: torch.device, dtype: torch.dtype, quick: bool
 ) -> dict[str, Any]:
-    from zfcuda.synthesis import each, unit
-
     units = [unit(case.layer, index) for index in range(9)]
 
     def batch(steps: int) -> Tensor:
@@ -129,14 +126,10 @@ def _alone(
     return _row(title, name, side, dtype, times)
 
 
-def _styled(device: torch.device, dtype: torch.dtype, quick: bool) -> dict[str, Any] | None:
-    from zfcuda import synthesis
-
-    if not hasattr(synthesis, "StyleNetwork"):
-        return None
+def _styled(device: torch.device, dtype: torch.dtype, quick: bool) -> dict[str, Any]:
     side = 64 if quick else STYLED
     torch.manual_seed(0)
-    network = synthesis.StyleNetwork().to(device, dtype).eval()
+    network = StyleNetwork().to(device, dtype).eval()
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     times = race({"stylize": lambda: network.stylize(image)}, device, repeats=2 if quick else 9, warmup=1)
     return _row("StyleNetwork", "stylize", side, dtype, times)
@@ -152,11 +145,6 @@ def _other(model: nn.Module, image: Tensor) -> int:
     with torch.inference_mode():
         logits = model(image)
     return (int(logits.argmax()) + 1) % logits.shape[1]
-
-
-def _public(name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = getattr(zfcuda, name)
-    return found
 
 
 def _lite0() -> nn.Module:

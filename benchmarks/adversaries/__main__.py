@@ -51,17 +51,18 @@ def main() -> None:
     few = images[:: max(1, len(images) // max(1, chosen.beside))][: chosen.beside]
     for part, measured in (("beside", lambda: _beside(model, few)), ("all", lambda: _all(model, images))):
         if chosen.only in (None, part):
-            results[part] = {"environment": _environment(chosen.beside, chosen.only), "rows": measured()}
+            results[part] = {"environment": _environment(chosen), "rows": measured()}
             print(json.dumps(results[part]["rows"], indent=1), flush=True)
             if chosen.json is not None:
                 chosen.json.write_text(json.dumps(results, indent=1) + "\n")
                 print(f"written: {chosen.json}")
 
 
-def _environment(beside: int, only: str | None) -> dict[str, Any]:
-    """Where it was measured; the folder by its name alone."""
+def _environment(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Where it was measured; the folder by its last two names alone."""
     said = environment(torch.device("cpu"))
-    words = ["--pictures clothing256/test", f"--beside {beside}", *([f"--only {only}"] if only else [])]
+    folder = "/".join(chosen.pictures.absolute().parts[-2:])
+    words = [f"--pictures {folder}", f"--beside {chosen.beside}", *([f"--only {chosen.only}"] if chosen.only else [])]
     said["command"] = " ".join(
         ["python -m benchmarks.adversaries", *words, "--json benchmarks/results/adversaries.json"]
     )

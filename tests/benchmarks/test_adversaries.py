@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.adversaries import __main__ as measure
 from benchmarks.adversaries import opponents
-from tests.synthesis.adversarial.test_bounded import picture, with_preprocess
+from tests.synthesis.adversarial.networks import picture, with_preprocess
 from zfcuda.synthesis import adversaries
 
 

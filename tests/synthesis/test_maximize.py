@@ -60,7 +60,7 @@ def test_small_networks_of_any_colours_that_do_not_say_what_they_are(inputs: tup
     channels, side = inputs
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(channels, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * (side - 4) ** 2, 3))
-    with pytest.raises(ValueError, match="size: Sequential does not say what images it was made for"):
+    with pytest.raises(ValueError, match="size: expected one, since Sequential does not say"):
         zfcuda.maximize(model, 1, steps=1)
     made = maximized(model, 1, size=side, steps=20)
     assert made.images.shape == (1, channels, side, side) and made.reached is not None
@@ -106,7 +106,11 @@ def test_limits_hold_where_there_is_no_preprocess() -> None:
         ({"size": 0}, ValueError, "size: expected a side in pixels or"),
         ({"size": "large"}, ValueError, "size: expected a side in pixels or"),
         ({"size": (1, 2, 3)}, ValueError, "size: expected a side in pixels or"),
-        ({"parameterization": "wavelet"}, ValueError, "parameterization: expected one of"),
+        (
+            {"parameterization": "wavelet"},
+            ValueError,
+            "parameterization: expected 'fourier' or 'pixels', got",
+        ),
         ({"limits": (1, 0)}, ValueError, "limits: expected"),
         ({"limits": (torch.zeros(2), torch.ones(2))}, ValueError, "limits: expected one or 3 numbers each, got 2"),
         ({"model": "conv"}, TypeError, "model: expected a torch.nn.Module, got str"),

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import zfcuda
 from zfcuda.synthesis import (
     Objective,
     content,
     direction,
     diversity,
+    each,
     l2,
     layer,
     logit,
@@ -149,3 +151,27 @@ def test_the_maximum_of_a_linear_unit_under_an_l2_ball_is_along_its_weights() ->
     weights = model[1].weight[2].detach()
     for image in made.images:
         torch.testing.assert_close(image.flatten(), 2 * weights / weights.norm(), atol=1e-3, rtol=1e-3)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    ).eval()
+
+
+def test_a_batch_gives_what_runs_of_one_give() -> None:
+    model = network()
+    wanted = [unit("0", 2), unit("0", 5, (3, 4)), logit(1) - 0.1 * l2()]
+    together = zfcuda.maximize(model, each(wanted), size=16, count=3, steps=5)
+    for image, one in enumerate(wanted):
+        alone = zfcuda.maximize(model, one, size=16, steps=5, seed=image)
+        assert torch.allclose(together[image : image + 1], alone, atol=1e-4)
+    assert each(wanted).logits and each(wanted).layers == ("0",)
+
+
+def test_as_many_objectives_as_images() -> None:
+    with pytest.raises(ValueError, match="objectives: expected one for each of 3 images, got 2"):
+        zfcuda.maximize(network(), each([unit("0", 0), unit("0", 1)]), size=16, count=3, steps=1)
+    with pytest.raises(ValueError, match="objectives: expected at least one"):
+        each([])

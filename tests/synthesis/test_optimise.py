@@ -181,7 +181,7 @@ def test_parts_give_what_all_at_once_give(objective: Objective, monkeypatch: pyt
     model[0].register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
     monkeypatch.setattr(evaluation, "budget_of", lambda asked, device: 20_000)
     made = run(objective, model, count=11, in_parts=True, reached=True)
-    assert 1 <= max(calls) < 11
+    assert 1 <= max(calls[1:]) < 11  # the first looks whether the images of a batch are kept apart
     for name in ("images", "values", "reached"):
         torch.testing.assert_close(getattr(made, name), getattr(wanted, name), atol=1e-5, rtol=1e-4)
 

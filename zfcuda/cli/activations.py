@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.answering import answering
+from zfcuda.cli.default_layers import default_layers
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
         tell_of_assumed(subject)
         image = subject.view(read_picture(arguments.picture))[0].to(device)
-        layers = list(dict.fromkeys(arguments.layer or answering(subject.model, image)))
+        layers = list(dict.fromkeys(arguments.layer or default_layers(subject.model, image)))
         values = activations(subject.model, image, layers)
         drawn = {layer: activation_sheet(values[layer][0], layer) for layer in layers}
         files = sheets.write({layer: sheet.picture for layer, sheet in drawn.items()}, out)

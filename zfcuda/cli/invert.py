@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.answering import answering
+from zfcuda.cli.default_layers import default_layers
 from zfcuda.cli.making import add_making, making, pass_on
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     check_path(arguments.picture)
     with making(arguments) as setting:
         image = setting.subject.view(read_picture(arguments.picture))[0].to(setting.device)
-        layers = list(dict.fromkeys(arguments.layer or answering(setting.model, image, 6)))
+        layers = list(dict.fromkeys(arguments.layer or default_layers(setting.model, image, 6)))
         found = inversions(
             setting.model,
             image,

@@ -69,15 +69,13 @@ def with_long_side(picture: Image.Image, pixels: int | None) -> Image.Image:
     Raises:
         CommandError: the number is not above 0.
     """
-    from PIL import Image
+    from zfcuda.data.pictures import scaled
 
     if pixels is None:
         return picture
     if pixels < 1:
         raise CommandError(f"--size: expected at least 1, got {pixels}")
-    share = pixels / max(picture.size)
-    wide, high = (max(1, round(side * share)) for side in picture.size)
-    return picture.resize((wide, high), Image.Resampling.LANCZOS)
+    return scaled(picture, pixels / max(picture.size))
 
 
 def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False) -> None:

@@ -23,8 +23,9 @@ class Evaluation:
     """An objective of a watched model, with its derivatives by the model's images and by the images themselves.
 
     Args:
-        in_parts: whether many images are run so many at a time as memory holds; the objective then takes each image
-            by itself, or says that it looks at them together.
+        in_parts: whether many images are run so many at a time as memory holds, and one at a time where the model does
+            not keep the images of a batch apart; the objective then takes each image by itself, or says that it looks
+            at them together.
     """
 
     def __init__(self, watched: Watched, objective: Objective, dtype: torch.dtype, in_parts: bool) -> None:
@@ -99,14 +100,19 @@ class Evaluation:
     def _value(self, seen: Seen) -> Tensor:
         said = self._objective.value(seen)
         count = len(seen.images)
-        if said.shape != (count,):
-            raise ValueError(f"objective: expected a number for each image, [{count}], got {list(said.shape)}")
+        if not isinstance(said, Tensor) or said.shape != (count,):
+            got = list(said.shape) if isinstance(said, Tensor) else type(said).__name__
+            raise ValueError(f"objective: expected a number for each image, [{count}], got {got}")
         return said
 
     def _so_many(self, images: Tensor, shown: Tensor, step: int) -> int:
         """How many images run at a time."""
-        if not self._in_parts or len(images) <= _FEW:
+        if not self._in_parts or len(images) < 2:
             return max(len(images), 1)
+        if self._watched.coupling(self._as_shown(shown[:1])) is not None:
+            return 1
+        if len(images) <= _FEW:
+            return len(images)
         kept: dict[int, int] = {}
 
         def keep(value: Tensor) -> Tensor:

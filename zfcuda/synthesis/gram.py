@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zfcuda.inputs import weight
 from zfcuda.network.graph import spoken_shape
 from zfcuda.synthesis.objectives import Objective
+from zfcuda.synthesis.precision import as_it_is, wide
 from zfcuda.synthesis.watched import Seen, watching
 
 
@@ -35,9 +36,9 @@ def gram(maps: Tensor) -> Tensor:
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise ValueError(f"maps: expected [N,K,h,w], got shape {list(maps.shape)}")
-    flat = maps.flatten(2)
-    flat = flat.float() if flat.dtype.itemsize < 4 else flat
-    return flat @ flat.mT / flat.shape[2]
+    flat = wide(maps.flatten(2))
+    with as_it_is(flat):
+        return flat @ flat.mT / flat.shape[2]
 
 
 def grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -78,7 +79,7 @@ def style(targets: Mapping[str, Tensor], weights: Mapping[str, float] | None = N
     shares = _shares(targets, weights)
 
     def value(seen: Seen) -> Tensor:
-        total = torch.zeros((), device=seen.images.device)
+        total = torch.zeros((), dtype=torch.float32, device=seen.images.device)
         for name, share in shares.items():
             found, target = gram(_map(seen, name)), targets[name]
             if target.shape[1:] != found.shape[1:] or len(target) not in (1, len(found)):

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from zfcuda import render
 from zfcuda.autograd import module_of
-from zfcuda.data.preprocessing import made_for
 from zfcuda.inputs import integer
-from zfcuda.network.example import example_image, takes
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.example import example_of
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
@@ -25,8 +24,6 @@ from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.priors import Regularizers
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Affine
-
-PARAMETERIZATIONS = ("fourier", "pixels")
 
 
 def maximize(
@@ -118,23 +115,20 @@ def maximized(
     inner = module_of(model)
     wanted = objective_of(objective, model)
     count, steps, seed = integer("count", count, 1), integer("steps", steps, 1), integer("seed", seed, 0)
-    if parameterization not in PARAMETERIZATIONS:
-        raise ValueError(f"parameterization: expected one of {PARAMETERIZATIONS}, got {parameterization!r}")
+    kind = _KINDS.get(parameterization)
+    if kind is None:
+        raise ValueError(f"parameterization: expected {' or '.join(map(repr, _KINDS))}, got {parameterization!r}")
     whole = PixelRange.of(inner, limits) if pixel_range is None else pixel_range
     film = None
     if animation is not None:
         film = Animation(animation, steps=steps, picture=lambda images: sheet(images, whole))
-    example = _example(inner, size)
+    example = example_of(inner, size)
     within = whole.to(example)
-    for end in (within.low, within.high):
-        if end is not None and len(end) not in (1, example.shape[1]):
-            raise ValueError(f"limits: expected one or {example.shape[1]} numbers each, got {len(end)}")
     dice = Dice(seed, count, example.device)
-    kind = _KINDS[parameterization]
     side = min(example.shape[2:])
     made = optimise(
         model,
-        kind.objective(wanted, within),
+        wanted,
         kind.start((count, *example.shape[1:]), dice, within),
         steps=steps,
         stepper=kind.stepper(within),
@@ -164,12 +158,10 @@ class _Kind:
     Attributes:
         start: (shape, dice, range) -> images of noise.
         stepper: range -> how they change.
-        objective: what is asked, range -> the same with what keeps images natural.
     """
 
     start: Callable[[tuple[int, ...], Dice, PixelRange], Parameterization]
     stepper: Callable[[PixelRange], Stepper]
-    objective: Callable[[Objective, PixelRange], Objective]
 
 
 def _spectrum(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Parameterization:
@@ -184,41 +176,12 @@ def _pixels(shape: tuple[int, ...], dice: Dice, pixel_range: PixelRange) -> Para
 
 def _width(pixel_range: PixelRange) -> float:
     """How far black and white are apart; where there is no limit, about as far as they are for most networks."""
-    return (
-        4.0
-        if pixel_range.low is None or pixel_range.high is None
-        else float((pixel_range.high - pixel_range.low).mean())
-    )
+    if pixel_range.low is None or pixel_range.high is None:
+        return 4.0
+    return float((pixel_range.high - pixel_range.low).mean())
 
 
 _KINDS = {
-    "fourier": _Kind(_spectrum, lambda _: Adam(0.05), lambda wanted, _: wanted),
-    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.03 * _width(pixel_range)), lambda wanted, _: wanted),
+    "fourier": _Kind(_spectrum, lambda _: Adam(0.05)),
+    "pixels": _Kind(_pixels, lambda pixel_range: Adam(0.03 * _width(pixel_range))),
 }
-
-
-def _example(model: nn.Module, size: Any) -> Tensor:
-    """An image [1,C,H,W] of the size that is asked for, or that the model was made for.
-
-    Raises:
-        TypeError, ValueError: size is none, or nobody says which the model takes.
-    """
-    made = made_for(model)
-    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
-    channels = made[0] if made else first
-    if size is not None:
-        try:
-            sides = (size, size) if isinstance(size, int) else tuple(size)
-            high, wide = (integer("size", side, 1) for side in sides)
-        except (TypeError, ValueError):
-            raise ValueError(f"size: expected a side in pixels or (height, width), above 0, got {size!r}") from None
-        return example_image(model, (channels, high, wide))
-    if made:
-        return example_image(model, made)
-    example = example_image(model, (channels, 224, 224))
-    if not takes(model, example):
-        raise ValueError(
-            f"size: {type(model).__name__} does not say what images it was made for (.preprocess, .input_size), and "
-            "takes none of 224 x 224: name their size"
-        )
-    return example

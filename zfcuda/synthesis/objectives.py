@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zfcuda.inputs import above, class_index, integer, number
 from zfcuda.network.graph import spoken_shape
+from zfcuda.synthesis.precision import as_it_is
 from zfcuda.synthesis.watched import Seen
 
 _BELOW = 0.1  # what negative values count in the mean of a map
@@ -53,6 +54,9 @@ class Objective:
             f"{self.text} + {other.text}",
             self.together or other.together,
         )
+
+    def __radd__(self, other: Any) -> Objective:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # which sum() begins with
 
     def __mul__(self, factor: Any) -> Objective:
         if isinstance(factor, Objective | Tensor):
@@ -131,9 +135,11 @@ def diversity(layer: str) -> Objective:
 
     def value(seen: Seen) -> Tensor:
         found = seen.layers[layer].float().flatten(2) if seen.layers[layer].ndim > 2 else seen.layers[layer][..., None]
-        styles = F.normalize((found.float() @ found.float().mT).flatten(1), dim=1)
+        with as_it_is(found):
+            styles = F.normalize((found.float() @ found.float().mT).flatten(1), dim=1)
+            alike = styles @ styles.mT
         count = len(styles)
-        alike = (styles @ styles.mT).masked_fill(torch.eye(count, dtype=torch.bool, device=styles.device), 0.0)
+        alike = alike.masked_fill(torch.eye(count, dtype=torch.bool, device=styles.device), 0.0)
         return -alike.sum(1) / max(count - 1, 1)
 
     return Objective(value, (layer,), text=f"diversity in {layer}", together=True)
@@ -195,7 +201,9 @@ def direction(layer: str, vector: Tensor) -> Objective:
         if vector.shape != found.shape[1:2]:
             expected = f"[{found.shape[1]}], as layer {layer!r} has units"
             raise ValueError(f"vector: expected {expected}, got {spoken_shape(vector.shape)}")
-        return torch.einsum("nk...,k->n...", found, vector.to(found)).flatten(1).mean(1)
+        ours = vector.detach().to(found, copy=True)  # one that was made in inference mode takes part in no gradient
+        with as_it_is(found):
+            return torch.einsum("nk...,k->n...", found, ours).flatten(1).mean(1)
 
     return Objective(value, (layer,), text=f"direction in {layer}")
 
@@ -204,11 +212,15 @@ def each(objectives: Sequence[Objective]) -> Objective:
     """For each image of a batch an objective of its own, such as nine units in one run.
 
     Raises:
+        TypeError: one of them is no Objective.
         ValueError: there are none; (when it is first looked at) there are not as many as there are images.
     """
     if not objectives:
         raise ValueError("objectives: expected at least one, got none")
     ours = tuple(objectives)
+    for one in ours:
+        if not isinstance(one, Objective):
+            raise TypeError(f"objectives: expected unit(...) and the like, got {one!r}")
 
     def value(seen: Seen) -> Tensor:
         if len(ours) != seen.total:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +18,13 @@ from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.redirected import cutting
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Transform
+from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import watching
 
 # (step, images, what the objective said of them) -> whether it is enough.
 After = Callable[[int, Tensor, Tensor], bool | None]
 
 _ADAM = Adam()
-_PACKAGES = (Path(__file__).parents[1], Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,9 @@ def optimise(
         awaken: whether an image of which the model says nothing that a small change would change (a unit that is
             rectified to 0) gets its steps from gradients that pass through rectifiers, until it excites something; what
             excites nothing in the end is warned of. Each row of the parameters then belongs to one image.
-        in_parts: whether many images are run so many at a time as memory holds. The objective then takes each image by
-            itself, or says that it looks at them together.
+        in_parts: whether many images are run so many at a time as memory holds, and one at a time where the model does
+            not keep the images of a batch apart (a norm over the batch). The objective then takes each image by itself,
+            or says that it looks at them together.
         reached: whether the images of the end are looked at.
 
     Raises:
@@ -124,7 +122,8 @@ def optimise(
                 by_shown = torch.where(rows, faint(woken), by_shown)
                 by_images = None if by_images is None else by_images.masked_fill(rows, 0.0)
                 asleep = silent if asleep is None else asleep | silent
-            if not _differentiated(shown, by_shown, images, by_images, image.parameters):
+            unseen = by_shown is None and (objective.layers or objective.logits)  # priors alone are no objective
+            if unseen or not _differentiated(shown, by_shown, images, by_images, image.parameters):
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
@@ -173,17 +172,9 @@ def optimise(
         warn(
             f"no image found that excites {objective.text}{which}, it stays at {end[still[0]]:.4g}: the image as it is"
         )
-    said = torch.stack(values).cpu() if values else torch.empty(0, len(made))
+    said = torch.stack(values).cpu() if values else torch.empty(0, len(made), dtype=torch.float32, device="cpu")
     asked = end.cpu() if reached and end is not None else None
     return Optimised(made, said, stopped, interrupted, asked, tuple(still))
-
-
-def warn(text: str) -> None:
-    """A warning that points at the call outside of this package and of torch."""
-    frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and any(package in Path(frame.f_code.co_filename).parents for package in _PACKAGES):
-        frame, depth = frame.f_back, depth + 1
-    warnings.warn(text, stacklevel=depth)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.precision import as_it_is
 from zfcuda.synthesis.priors import Regularizers
 
 
@@ -81,7 +82,8 @@ class Fourier:
         _, channels, high, wide = shape
         self._size = (high, wide)
         self._range = pixel_range
-        fy, fx = torch.fft.fftfreq(high)[:, None], torch.fft.rfftfreq(wide)[None]
+        kind = {"dtype": torch.float32, "device": "cpu"}  # whatever a program has for defaults
+        fy, fx = torch.fft.fftfreq(high, **kind)[:, None], torch.fft.rfftfreq(wide, **kind)[None]
         frequency = (fy.square() + fx.square()).sqrt().clamp_min(1 / max(high, wide))
         steep = frequency.pow(-exponent)
         steep = steep * (frequency.reciprocal().norm() / steep.norm())
@@ -94,24 +96,32 @@ class Fourier:
         spectrum = torch.view_as_complex(self._spectrum) * self._scale
         values = torch.fft.irfft2(spectrum, s=self._size)
         if self._colours is not None:
-            order = self._colours.flip(0) if self._range.reversed else self._colours
-            values = torch.einsum("nchw,dc->ndhw", values, order)
+            values = self._mixed(values, self._order(self._colours))
         return self._range.of_unit(values.sigmoid() if self._range.low is not None else values)
 
     def start_at(self, images: Tensor) -> None:
         """Makes it stand for images [N,C,H,W], for those within the range up to a fiftieth of it."""
         values = self._range.unit(images).clamp(0.02, 0.98).logit() if self._range.low is not None else images
         if self._colours is not None:
-            order = self._colours.flip(0) if self._range.reversed else self._colours
-            values = torch.einsum("nchw,dc->ndhw", values, order.inverse())
+            values = self._mixed(values.float(), self._order(self._colours).inverse())
         with torch.no_grad():
             self._spectrum.copy_(torch.view_as_real(torch.fft.rfft2(values.float()) / self._scale))
 
     def project(self) -> None:
         """Every spectrum is one of an image within the range."""
 
+    def _order(self, colours: Tensor) -> Tensor:
+        return colours.flip(0) if self._range.reversed else colours
+
+    @staticmethod
+    def _mixed(values: Tensor, weights: Tensor) -> Tensor:
+        with as_it_is(values):
+            return torch.einsum("nchw,dc->ndhw", values, weights)
+
 
 # The square root of the covariance of colours of photographs (red, green, blue), scaled so that its longest column is
 # 1 long; Olah et al. 2017.
-_COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+_COLOURS = torch.tensor(
+    [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float32, device="cpu"
+)
 _COLOURS = _COLOURS / _COLOURS.norm(dim=0).max()

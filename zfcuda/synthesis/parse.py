@@ -14,7 +14,8 @@ from zfcuda.network.graph import no_such_layer, own_name, submodules, wrapper_of
 from zfcuda.synthesis import objectives
 from zfcuda.synthesis.objectives import Objective
 
-_PLACE = re.compile(r"@(\d+),(\d+)")
+_DIGITS = 18  # of a number
+_PLACE = re.compile(rf"@(\d{{1,{_DIGITS}}}),(\d{{1,{_DIGITS}}})")
 
 
 def objective_of(value: Any, model: nn.Module) -> Objective:
@@ -50,7 +51,7 @@ def objective_of(value: Any, model: nn.Module) -> Objective:
     if colon and own_name(layer, there, wrapper) in there:
         return _unit(text, own_name(layer, there, wrapper), rest, len(layer) + 1, there)
     names = class_names(getattr(inner, "classes", None))
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _DIGITS:
         return objectives.logit(int(text))
     if re.fullmatch(r"-\d+", text):
         raise ValueError(f"objective: expected the index of a class, 0 or more, got {text}")
@@ -81,7 +82,7 @@ def _unit(text: str, layer: str, rest: str, start: int, there: dict[str, nn.Modu
         got = repr(text[at:]) if at < len(text) else "its end"
         return ValueError(f"objective: {text!r}: at character {at + 1}: expected {expected}, got {got}")
 
-    digits = re.match(r"\d*", rest)
+    digits = re.match(rf"\d{{0,{_DIGITS}}}", rest)
     assert digits is not None
     if not digits[0]:
         raise wrong(f"the number of a unit{_of_how_many(there[layer])}", start)

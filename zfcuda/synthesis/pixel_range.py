@@ -66,7 +66,7 @@ class PixelRange:
             return PixelRange()
         elif isinstance(preprocess, Preprocess) and preprocess.mean_image is not None:
             shape = tuple(preprocess.mean_image.shape)
-            ends = (torch.full((1, *shape), value, dtype=torch.uint8) for value in (0, 255))
+            ends = (torch.full((1, *shape), value, dtype=torch.uint8, device="cpu") for value in (0, 255))
             low, high = (preprocess.normalized(end)[0] for end in ends)
         else:
             low = torch.minimum(black, white).amin((1, 2), keepdim=True)
@@ -74,9 +74,16 @@ class PixelRange:
         return PixelRange(low, high, is_reversed, is_inverted)
 
     def to(self, images: Tensor) -> PixelRange:
-        """The same on the device of images."""
+        """The same on the device of images [N,C,H,W].
+
+        Raises:
+            ValueError: it is one of another number of channels.
+        """
         if self.low is None or self.high is None:
             return self
+        for end in (self.low, self.high):
+            if len(end) not in (1, images.shape[1]):
+                raise ValueError(f"limits: expected one or {images.shape[1]} numbers each, got {len(end)}")
         return PixelRange(self.low.to(images.device), self.high.to(images.device), self.reversed, self.inverted)
 
     def clamp(self, images: Tensor) -> Tensor:
@@ -152,6 +159,9 @@ def _pair(limits: Any) -> tuple[Tensor, Tensor]:
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"limits: expected a pair (low, high) of numbers or tensors [C], got {limits!r}") from None
     low, high = (limit.reshape(-1, 1, 1) if limit.ndim < 2 else limit for limit in (low, high))
+    for limit in (low, high):
+        if limit.ndim != 3:
+            raise ValueError(f"limits: expected numbers or tensors [C], got shape {list(limit.shape)}")
     if not (low < high).all() or not (low.isfinite().all() and high.isfinite().all()):
         raise ValueError(f"limits: expected finite numbers, every low below its high, got {limits!r}")
     return low, high

@@ -119,6 +119,7 @@ def transferred(
     pixel_range = PixelRange.of(inner, limits)
     whole, dtype = full_size(content, inner, pixel_range, "content")
     sample, _ = full_size(style, inner, pixel_range, "style")
+    pixel_range = pixel_range.to(whole)
     if whole.shape[1] != sample.shape[1]:
         raise ValueError(f"style: expected {whole.shape[1]} channels, as content has, got {sample.shape[1]}")
     short = min(whole.shape[2:]) if style_size is None else integer("style_size", style_size, 1)

@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import differentiating, leaf_of, logits_of, module_of, run
+from zfcuda.autograd import differentiating, logits_of, module_of, run
+from zfcuda.independence import coupling
 from zfcuda.inputs import checked_layer
 from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
+from zfcuda.network.intact import restoring
+from zfcuda.network.trace import RECORDING
+from zfcuda.synthesis.precision import wide
 
 
 class Enough(BaseException):
@@ -70,6 +74,7 @@ class Watched:
         self._kept: dict[str, Tensor] = {}
         self._calls: dict[str, int] = {}
         self._expected: dict[str, int] = {}  # how often each layer is called; known after the first run
+        self._over = False  # whether a run has all that it is for; a model's bare `except:` may go on
         self.leave_alone: Callable[[nn.Module], None] = lambda module: None
 
     def __call__(self, images: Tensor, *, of: Tensor | None = None, step: int = 0) -> Seen:
@@ -85,6 +90,7 @@ class Watched:
         logits = None
         self._kept.clear()
         self._calls.clear()
+        self._over = False
         try:
             if self._logits:
                 logits = logits_of(self._model, images)
@@ -104,15 +110,32 @@ class Watched:
         classes = getattr(self._model, "classes", None)
         return Seen(images if of is None else of, layers, logits, classes, step)
 
+    def coupling(self, image: Tensor) -> str | None:
+        """Says what couples the images of a batch in what is watched; None: each is proven to be seen by itself.
+
+        Args:
+            image: [1,C,H,W], of which shape, dtype and device are used.
+        """
+
+        def seen(stand_ins: Tensor) -> list[Tensor]:
+            found = self(stand_ins)
+            return [*found.layers.values(), *([] if found.logits is None else [found.logits])]
+
+        with RECORDING, restoring(self._model):
+            return coupling(seen, [image])
+
     def hook(self, name: str) -> Callable[..., Any]:
         """Keeps a layer's output, as of its last call, and ends the forward where nothing more is needed."""
 
-        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-            self._kept[name] = output
+        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if self._over:
+                return
             self._calls[name] = self._calls.get(name, 0) + 1
             if not self._logits and self._calls == self._expected:
+                self._kept[name], self._over = output, True
                 raise Enough
-            return output.clone() if isinstance(output, Tensor) else None  # what follows may write to it
+            # What follows may write to it, or to what it is a view of.
+            self._kept[name] = output.clone() if isinstance(output, Tensor) else output
 
         return keep
 
@@ -141,17 +164,15 @@ def watching(model: nn.Module, layers: Iterable[str], *, logits: bool = False) -
         yield watched
 
 
-def code_of(model: nn.Module, image: Tensor, layer: str, *, gradients: bool = False) -> Tensor:
+def code_of(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     """What a layer answers to an image [1,C,H,W]: [1,K,h,w] or [1,K], float32 at least.
 
     Args:
         model: maybe in a wrapper.
         layer: its name.
-        gradients: whether the answer has a history, which leads to the image.
     """
-    with watching(model, [layer]) as watched, torch.set_grad_enabled(gradients):
-        code = watched(leaf_of(image) if gradients else image).layers[layer].clone()
-        return code.float() if code.dtype.itemsize < 4 else code
+    with watching(model, [layer]) as watched, torch.no_grad():
+        return wide(watched(image).layers[layer].clone())
 
 
 def _check(name: str, value: Any, count: int) -> None:

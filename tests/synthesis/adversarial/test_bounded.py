@@ -3,76 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.data import Preprocess
+from tests.synthesis.adversarial.networks import IMAGE, SHAPE, Small, away, linear, with_preprocess
 from zfcuda.synthesis import Adversarial, adversaries, pixel_values
-from zfcuda.synthesis.pixel_range import PixelRange
-
-SHAPE = (3, 6, 6)
-IMAGE = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
-
-
-class Linear(nn.Module):
-    """Logistic regression of images of 3 x 6 x 6."""
-
-    preprocess: Any = None
-    classes: Any = None
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(108, outputs)
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.layer(images.flatten(1))
-        return scores
-
-
-def linear(outputs: int = 2, seed: int = 0) -> Linear:
-    torch.manual_seed(seed)
-    return Linear(outputs)
-
-
-def away(model: Linear, image: Tensor) -> tuple[Tensor, float]:
-    """The gradient [C,H,W] of the other logit less that of the answer, and how far that is below zero."""
-    weight = model.layer.weight
-    scores = model(image[None])[0].detach()
-    label = int(scores.argmax())
-    slope = (weight[1 - label] - weight[label]).detach().view(SHAPE)
-    return slope, float(scores[label] - scores[1 - label])
-
-
-class Small(nn.Module):
-    """A network of two convolutions for three classes."""
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU())
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = 8 * self.head(self.body(images).mean((2, 3)))
-        return scores
-
-
-def with_preprocess(side: int = 6) -> Linear:
-    model = linear()
-    model.preprocess = Preprocess(side, side, (0.4, 0.5, 0.6), (0.1, 0.2, 0.4))
-    return model
-
-
-def picture(seed: int = 0, side: int = 6) -> Image.Image:
-    values = torch.randint(0, 256, (side, side, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    return Image.fromarray(values.numpy())
 
 
 @pytest.mark.parametrize("method", ["fgsm", "pgd"])
@@ -116,60 +56,6 @@ def test_a_target_is_reached_and_away_from_it_is_not(norm: str) -> None:
         made = zfcuda.adversarial(model, IMAGE, target=target, norm=norm, epsilon=30.0, steps=40)
         assert made.succeeded and made.label == target == int(model(made.image).argmax())
         torch.testing.assert_close(made.probability, float(model(made.image).softmax(1).max()))
-
-
-@pytest.mark.parametrize("norm", ["inf", "2"])
-@pytest.mark.parametrize("method", ["fgsm", "pgd"])
-def test_the_smallest_epsilon_of_logistic_regression(norm: str, method: str) -> None:
-    model = linear(seed=3)
-    slope, margin = away(model, IMAGE)
-    nearest = margin / float(slope.abs().sum() if norm == "inf" else slope.norm())
-    made = zfcuda.adversarial(model, IMAGE, method=method, norm=norm, epsilon="smallest", steps=40)
-    assert made.succeeded and made.epsilon is not None
-    assert nearest * 0.999 < float(made.epsilon) < nearest * 1.05
-    assert not zfcuda.adversarial(model, IMAGE, method=method, norm=norm, epsilon=nearest * 0.99, steps=40).succeeded
-
-
-def test_the_smallest_of_many_is_that_of_each() -> None:
-    model = Small()
-    images = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(4))
-    many = adversaries(model, images, epsilon="smallest", seed=7)
-    for i, one in enumerate(many):
-        alone = zfcuda.adversarial(model, images[i], epsilon="smallest", seed=7 + i)
-        torch.testing.assert_close(one.epsilon, alone.epsilon)
-        torch.testing.assert_close(one.image, alone.image, rtol=0, atol=1e-5)
-
-
-def test_what_withstands_everything_is_said_to() -> None:
-    model = linear()
-    with torch.no_grad():
-        model.layer.bias.copy_(torch.tensor([1e4, 0.0]))
-    made = zfcuda.adversarial(model, IMAGE, method="fgsm", epsilon="smallest", limits=(0.0, 1.0))
-    assert not made.succeeded and made.label == made.original_label
-    torch.testing.assert_close(made.epsilon, torch.ones_like(made.epsilon))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("norm", ["inf", "2"])
-def test_it_lies_in_ball_and_range_to_the_last_bit(dtype: torch.dtype, norm: str) -> None:
-    model = Small().to(dtype)
-    for seed, epsilon in enumerate([0.001, 1 / 255, 0.03137, 0.1, 0.3]):
-        image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed)).to(dtype)
-        made = zfcuda.adversarial(model, image, norm=norm, epsilon=epsilon, limits=(0.0, 1.0), seed=seed)
-        assert made.image.dtype == dtype and made.image.shape == (1, *SHAPE)
-        assert float(made.image.min()) >= 0 and float(made.image.max()) <= 1
-        if norm == "inf":
-            assert float((made.image - image).abs().max()) <= epsilon
-        else:
-            assert float((made.image.double() - image.double()).norm()) <= epsilon
-
-
-def test_the_ball_is_exact_far_from_zero_where_floats_are_coarse() -> None:
-    image = 100 * torch.randn(2000, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-    for epsilon in (1e-5, 0.017, 0.3):
-        made = torch.cat([one.image for one in adversaries(model, image, method="fgsm", epsilon=epsilon)])
-        assert 0 < float((made - image).abs().max()) <= epsilon
 
 
 def test_a_network_that_is_sure_still_tells_the_way() -> None:
@@ -233,65 +119,6 @@ def test_pixel_values_differ_from_channel_to_channel() -> None:
     made = zfcuda.adversarial(model, image, method="fgsm")
     torch.testing.assert_close(made.change.abs().amax((0, 2, 3)), expected)
     torch.testing.assert_close(zfcuda.adversarial(model, image, method="fgsm", epsilon=expected).image, made.image)
-
-
-@pytest.mark.parametrize("norm", ["inf", "2"])
-def test_what_is_rounded_is_what_a_png_says(norm: str, tmp_path: Path) -> None:
-    model = with_preprocess()
-    pixels = PixelRange.of(model)
-    for seed in range(8):
-        start = picture(seed)
-        made = zfcuda.adversarial(model, start, norm=norm, seed=seed, rounded=True)
-        pixels.picture(made.image[0]).save(tmp_path / "made.png")
-        again = model.preprocess(tmp_path / "made.png")
-        torch.testing.assert_close(again, made.image, rtol=0, atol=2e-6)
-        label = int(model(again).argmax())
-        assert label == made.label and made.succeeded == (label != made.original_label)
-        image = model.preprocess(start)
-        changed = (again - image).view(3, -1) / pixel_values(model).view(3, 1)
-        if norm == "inf":
-            assert changed.abs().max() < 4.001
-        else:
-            assert changed.norm() <= 108**0.5 + 1e-3
-        assert changed.abs().max() > 0.999
-
-
-class Negative:
-    """A preprocess for which black is the highest value."""
-
-    def __call__(self, picture: Image.Image) -> Tensor:
-        return 1 - torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-
-
-MEAN = torch.randint(0, 256, (3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-
-
-@pytest.mark.parametrize("norm", ["inf", "2"])
-@pytest.mark.parametrize(
-    "preprocess", [Negative(), Preprocess(6, 8, mean_image=MEAN)], ids=["negative", "mean picture"]
-)
-def test_other_preprocesses(preprocess: Any, norm: str) -> None:
-    model = linear()
-    model.preprocess = preprocess
-    start = picture(2) if isinstance(preprocess, Negative) else picture(2, 8)
-    made = zfcuda.adversarial(model, start, norm=norm, rounded=True)
-    pixels = PixelRange.of(model)
-    before, after = (np.array(pixels.picture(image)).astype(int) for image in (preprocess(start)[0], made.image[0]))
-    change = after - before
-    assert abs(change).max() == 4 if norm == "inf" else 0.5 < (change**2).mean() <= 1
-    values = 255 * pixels.unit(made.image)
-    torch.testing.assert_close(values, values.round(), rtol=0, atol=2e-3)
-
-
-def test_the_smallest_of_rounded_ones_is_whole() -> None:
-    model = with_preprocess()
-    made = zfcuda.adversarial(model, picture(1), method="fgsm", epsilon="smallest", rounded=True)
-    assert made.epsilon is not None
-    count = made.epsilon / pixel_values(model)
-    torch.testing.assert_close(count, count.round())
-    if count[0] > 1:
-        less = pixel_values(model, float(count[0].round()) - 1)
-        assert not zfcuda.adversarial(model, picture(1), method="fgsm", epsilon=less, rounded=True).succeeded
 
 
 BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import zfcuda
-from tests.synthesis.adversarial.test_bounded import IMAGE, SHAPE, Small, away, linear, with_preprocess
+from tests.synthesis.adversarial.networks import IMAGE, SHAPE, Small, away, linear, with_preprocess
 from zfcuda.data import Preprocess
 from zfcuda.synthesis.adversarial.border import with_border
 from zfcuda.synthesis.adversarial.sheet import magnified

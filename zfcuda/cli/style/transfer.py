@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.making import add_making, making, pass_on, with_long_side
+from zfcuda.cli.options import words
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
@@ -47,7 +48,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--style-layers",
-        type=lambda text: text.split(","),
+        type=words,
         metavar="LAYER,...",
         help="the layers that tell style, with commas between them (default: the first ReLUs of each size, down to a "
         "sixteenth of the sides)",

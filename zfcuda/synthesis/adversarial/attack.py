@@ -41,7 +41,7 @@ class Goal:
     def __init__(self, index: Tensor, *, towards: bool, how: str, ascends: bool = False, first: bool = False) -> None:
         self._index, self._towards, self._how, self._ascends, self._first = index, towards, how, ascends, first
         self._seen: Tensor | None = None
-        self._margin = torch.full(index.shape, -torch.inf, device=index.device)
+        self._margin = torch.full(index.shape, -torch.inf, dtype=torch.float32, device=index.device)
         self.images: Tensor | None = None
         self.probabilities: Tensor | None = None
         self.steps = torch.zeros_like(index)

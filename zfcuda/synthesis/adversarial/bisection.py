@@ -31,8 +31,7 @@ def smallest(tried: Tried, unit: Tensor, *, whole: bool) -> tuple[Attacked, Tens
         (what came of each with its epsilon, the epsilons [N,C or 1,1,1]); an image that withstands 255 units has these.
     """
     count, device = len(unit), unit.device
-    failed, reached = torch.zeros(count, device=device), torch.full((count,), torch.inf, device=device)
-    now = torch.ones(count, device=device)
+    failed, reached, now = (torch.full((count,), x, dtype=torch.float32, device=device) for x in (0, torch.inf, 1))
     best: Attacked | None = None
     open_ = torch.ones(count, dtype=torch.bool, device=device)
     while True:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from zfcuda.autograd import module_of
 from zfcuda.batches import BatchTarget, check_count, checked_images, part_of
 from zfcuda.inputs import checked_image, integer
+from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.adversarial.adversary import Adversarial, check_range, originals, unit_for
 from zfcuda.synthesis.adversarial.attack import Attacked, Goal, attack
 from zfcuda.synthesis.adversarial.ball import NORMS, Ball, noise_of
@@ -19,6 +20,7 @@ from zfcuda.synthesis.adversarial.bisection import smallest
 from zfcuda.synthesis.adversarial.epsilon import checked_epsilon, root_of
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.watched import watching
 
 METHODS = ("fgsm", "pgd")
 _TOGETHER = 32  # images of one batch
@@ -108,7 +110,9 @@ def adversaries(
     rounded: bool = False,
     progress: bool = False,
 ) -> list[Adversarial]:
-    """The same for many images, 32 at a time: image i gets what :func:`zfcuda.adversarial` gives with seed + i.
+    """The same for many images: image i gets what :func:`zfcuda.adversarial` gives with seed + i.
+
+    They run 32 at a time; one at a time where it is not proven that the model keeps the images of a batch apart.
 
     Args:
         images: [N,C,H,W], or a list of images or pictures that become images of one size.
@@ -178,9 +182,12 @@ def attacked(
     check_count(target, len(found))
     way = _Way(method, norm, of_each, steps, pixel_range, seed, rounded)
     done: list[Adversarial] = []
-    many = range(0, len(found), _TOGETHER)
+    with watching(model, (), logits=True) as watched:
+        coupled = len(found) > 1 and watched.coupling(found[:1].to(image_dtypes(model)[0])) is not None
+    together = 1 if coupled else _TOGETHER
+    many = range(0, len(found), together)
     for first in tqdm(many, desc="batches", disable=not progress or len(many) == 1, leave=False):
-        part = slice(first, first + _TOGETHER)
+        part = slice(first, first + together)
         some, interrupted = _some(model, found[part], part_of(target, part), way, first, progress)
         done += some
         if interrupted is not None:

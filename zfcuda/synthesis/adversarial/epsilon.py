@@ -70,7 +70,7 @@ def checked_epsilon(epsilon: Any, images: Tensor, pixel_range: PixelRange, norm:
     if isinstance(epsilon, str):
         raise TypeError(f"epsilon: expected a number, a tensor [C], 'smallest' or None, got {epsilon!r}")
     if not isinstance(epsilon, Tensor) or epsilon.ndim == 0:
-        epsilon = torch.tensor([number("epsilon", epsilon)], dtype=torch.float64)
+        epsilon = torch.tensor([number("epsilon", epsilon)], dtype=torch.float64, device="cpu")
     channels = images.shape[1]
     if epsilon.numel() not in (1, channels) or epsilon.ndim != 1 or epsilon.is_complex():
         raise ValueError(

@@ -8,14 +8,13 @@ import torch
 from torch import nn
 
 from zfcuda.autograd import module_of
-from zfcuda.data.preprocessing import made_for
 from zfcuda.inputs import checked_image, integer
-from zfcuda.network.example import example_image
 from zfcuda.synthesis.adversarial.adversary import Adversarial, check_range, originals, unit_for
 from zfcuda.synthesis.adversarial.attack import Goal, attack
 from zfcuda.synthesis.adversarial.ball import Ball
 from zfcuda.synthesis.adversarial.epsilon import root_of
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.example import example_of
 from zfcuda.synthesis.pixel_range import PixelRange
 
 _STEP = 0.25  # of 255 pixel values, the root mean square of a step
@@ -76,10 +75,9 @@ def fooled(
     steps, seed = integer("steps", steps, 1), integer("seed", seed, 0)
     pixel_range = PixelRange.of(model, limits)
     if image is None:
-        shape = made_for(model) or (3, 224, 224)
-        example = example_image(model, shape)
-        noise = 0.5 + 0.1 * Dice(seed, 1, example.device).normal(*shape).clamp(-4, 4)
-        image = pixel_range.of_unit(noise).to(example)
+        example = example_of(model, name="image")
+        noise = 0.5 + 0.1 * Dice(seed, 1, example.device).normal(*example.shape[1:]).clamp(-4, 4)
+        image = pixel_range.to(example).of_unit(noise).to(example)
     start = checked_image(image, model)
     pixel_range = pixel_range.to(start)
     check_range(start, pixel_range, rounded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.scales import full_size, resized
 from zfcuda.synthesis.steppers import Ascent
+from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import watching
 
 
@@ -175,10 +175,7 @@ def _sizes(look: Look, start: Tensor, octaves: int, scale: float, tile: int) -> 
                 raise ValueError("there is no pixel left")
             _try(look, start, (min(size[0], tile), min(size[1], tile)))
         except ValueError as error:
-            warnings.warn(
-                f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}",
-                stacklevel=4,
-            )
+            warn(f"octaves: {octave} of {octaves}, since {size[0]} x {size[1]} pixels are too small: {error}")
             break
         sizes.insert(0, size)
     return sizes

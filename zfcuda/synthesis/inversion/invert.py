@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zfcuda.autograd import module_of, no_gradient
+from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
 from zfcuda.inputs import checked_image, integer, weight
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content, total_variation
 from zfcuda.synthesis.optimise import Optimised, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.precision import wide
 from zfcuda.synthesis.steppers import LBFGS
-from zfcuda.synthesis.watched import code_of
+from zfcuda.synthesis.warn import warn
+from zfcuda.synthesis.watched import code_of, watching
 
 _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
@@ -109,10 +110,9 @@ def invert(
     code = code_of(model, found, layer)
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
-        warnings.warn(
+        warn(
             f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
-            "to wake them; more steps or another seed may",
-            stacklevel=2,
+            "to wake them; more steps or another seed may"
         )
     return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
 
@@ -124,15 +124,18 @@ def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
         ValueError: it does not depend on the image by gradients, or is zero or not finite for it; the layer does not
             take the image, or gives no map and no vector.
     """
-    code = code_of(model, image, layer, gradients=True)
-    if not code.requires_grad:
-        raise no_gradient(module_of(model), image, f"layer: {layer!r}")
-    size = float(code.detach().square().mean())
+    with watching(model, [layer]) as watched:
+        leaf = leaf_of(image)
+        found = watched(leaf).layers[layer]
+        if derivative(found, torch.ones_like(found), leaf) is None:
+            raise no_gradient(module_of(model), image, f"layer: {layer!r}")
+    code = wide(found.detach().clone())
+    size = float(code.square().mean())
     if not math.isfinite(size):
         raise ValueError(f"layer: {layer!r} is expected to be finite, got NaN or infinity")
     if size == 0:
         raise ValueError(f"layer: {layer!r} is zero for this image, as for many others: there is nothing to invert")
-    return code.detach()
+    return code
 
 
 def _found(

@@ -60,8 +60,8 @@ def phase_shift(first: Tensor, second: Tensor) -> tuple[int, int]:
     Source: Kuglin & Hines, "The phase correlation image alignment method", 1975.
     """
     high, wide = first.shape
-    window = torch.hann_window(high, periodic=False)[:, None] * torch.hann_window(wide, periodic=False)
-    window = window.to(first)
+    sides = [torch.hann_window(side, periodic=False, device=first.device) for side in (high, wide)]
+    window = (sides[0][:, None] * sides[1]).to(first)
     before, after = (torch.fft.fft2((each - each.mean()) * window) for each in (first, second))
     cross = after * before.conj()
     peak = int(torch.fft.ifft2(cross / cross.abs().clamp_min(1e-12)).real.argmax())
@@ -85,7 +85,8 @@ def _by_region(difference: Tensor, size: Tensor, grid: int) -> Tensor:
 def _moved(original: Tensor, image: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     """Where each region of the original [H,W] is in the image, and how alike they are there."""
     rows, columns = (_regions(length, grid) for length in original.shape)
-    shifts, likeness = torch.zeros(grid, grid, 2, dtype=torch.int64), torch.zeros(grid, grid)
+    shifts = torch.zeros(grid, grid, 2, dtype=torch.int64, device="cpu")
+    likeness = torch.zeros(grid, grid, dtype=torch.float32, device="cpu")
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
             part = original[row, column]
@@ -93,7 +94,7 @@ def _moved(original: Tensor, image: Tensor, grid: int) -> tuple[Tensor, Tensor]:
             bottom, right = (side.stop + (side.stop - side.start) // 2 for side in (row, column))
             alike = _correlation(part, image[top:bottom, left:right])
             down, across = divmod(int(alike.argmax()), alike.shape[1])
-            shifts[y, x] = torch.tensor((top + down - row.start, left + across - column.start))
+            shifts[y, x] = torch.tensor((top + down - row.start, left + across - column.start), device="cpu")
             likeness[y, x] = alike.max()
     return shifts, likeness
 

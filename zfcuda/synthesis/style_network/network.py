@@ -144,14 +144,14 @@ class StyleNetwork(nn.Module):
             index = integer("style", style)
             if not 0 <= index < self.styles:
                 raise ValueError(f"style: the network has 0 to {self.styles - 1}, got {index}")
-            return F.one_hot(torch.tensor([index]), self.styles).float()
+            return F.one_hot(torch.tensor([index], device="cpu"), self.styles).float()
         given = [number("style", each) for each in style]
         if len(given) != self.styles:
             raise ValueError(f"style: expected a share of each of {self.styles} styles, got {len(given)}")
         if not all(0 <= each <= 1 + _SLACK for each in given) or abs(sum(given) - 1) > _SLACK:
             said = ", ".join(f"{each:g}" for each in given)
             raise ValueError(f"style: expected shares from 0 to 1 that add up to 1, got {said}")
-        return torch.tensor([given])
+        return torch.tensor([given], dtype=torch.float32, device="cpu")
 
     def save(self, path: str | os.PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
         """Writes the network into one safetensors file, which says what it is: :meth:`load` needs nothing else.

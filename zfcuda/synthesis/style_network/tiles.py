@@ -170,7 +170,7 @@ def _kept(maps: Maps, side: int, device: torch.device) -> _Kept:
 
 def _statistics(maps: Maps, side: int) -> tuple[Tensor, Tensor]:
     """Mean and variance [K] of each map, float32: of each part, and then of all (Chan, Golub & LeVeque 1979)."""
-    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    count, mean, squares = 0, torch.zeros((), device="cpu"), torch.zeros((), device="cpu")
     for box in _boxes(maps, side):
         part = maps.part(box)[0].flatten(1).float()
         more = part.shape[1]

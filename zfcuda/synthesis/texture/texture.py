@@ -12,12 +12,12 @@ from torch import nn
 
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
-from zfcuda.synthesis.optimise import warn
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.texture.gram import gram_textured
 from zfcuda.synthesis.texture.histograms import matched
 from zfcuda.synthesis.texture.result import Textured
 from zfcuda.synthesis.texture.tree import Search, grow
+from zfcuda.synthesis.warn import warn
 
 METHODS = ("tree", "exhaustive", "gram")
 WINDOW = 9

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
-from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.data.pictures import Picture, as_picture, scaled
+from zfcuda.train.sets.sets import fingerprint_of
 
 
 class Photographs:
@@ -49,10 +48,7 @@ class Photographs:
     @property
     def fingerprint(self) -> str:
         """Tells other pictures, by their names and sizes, wherever the folder lies."""
-        known = hashlib.sha256()
-        for stamp in self.stamps():
-            known.update(len(stamp).to_bytes(8, "big") + stamp)
-        return known.hexdigest()
+        return fingerprint_of([self], self.classes)
 
 
 def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
@@ -66,10 +62,8 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
     found = []
     for each in pictures:
         picture = as_picture(each, "styles")
-        share = short_side / min(picture.size)
-        wide, high = (max(1, round(share * side)) for side in picture.size)
-        scaled = picture.resize((wide, high), Image.Resampling.LANCZOS)
-        found.append(torch.from_numpy(np.array(scaled)).permute(2, 0, 1)[None].float() / 255)
+        picture = scaled(picture, short_side / min(picture.size))
+        found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255)
     return found
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def answering(model: nn.Module, image: Tensor, most: int = 8) -> list[str]:
+def default_layers(model: nn.Module, image: Tensor, most: int = 8) -> list[str]:
     """Names the layers that rectify, or where there are none the convolutions that run; a few, evenly spaced."""
     from zfcuda.features.rectifiers import rectified_layers
     from zfcuda.report.layers import chosen, conv_layers

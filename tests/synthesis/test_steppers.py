@@ -1,4 +1,4 @@
-"""L-BFGS takes images as they are, whatever memory format their gradients come in."""
+"""Steppers, alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.steppers import LBFGS
 
 
-def test_it_finds_the_image_of_a_code() -> None:
+def test_l_bfgs_takes_gradients_of_any_memory_format() -> None:
+    """Those of a convolution of 1 x 1 come with channels last."""
     torch.manual_seed(0)
     model, wanted = nn.Sequential(nn.Conv2d(3, 6, 1)).double(), torch.randn(1, 3, 5, 4)
     code = model(wanted.double()).detach()
