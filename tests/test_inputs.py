@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import zfcuda
 from zfcuda.backward.deconvnet import strongest
 from zfcuda.data.preprocessing import assumed
+from zfcuda.inputs import above, integer, weight
 from zfcuda.network import trace
 
 ODD: dict[str, tuple[Callable[[], Tensor], type[Exception], str]] = {
@@ -164,3 +165,18 @@ def test_a_batch_is_pointed_to_what_takes_many() -> None:
     for method in ("occlusion_map", "project"):
         with pytest.raises(ValueError, match=r"\[2, 3, 8, 8\]; .* zfcuda.OcclusionMapper and zfcuda.Projector"):
             TAKES[method](small(), torch.zeros(2, 3, 8, 8))
+
+
+def test_numbers_with_a_least_value() -> None:
+    assert integer("n", np.int64(2), 2) == 2 and above("x", 1.5, 1) == 1.5 and weight("w", 0) == 0
+    refused: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: integer("n", 1, 2), ValueError, "n: expected at least 2, got 1"),
+        (lambda: integer("n", 2.0, 2), TypeError, "n: expected an integer, got 2.0"),
+        (lambda: above("x", 1, 1), ValueError, "x: expected a number above 1, got 1"),
+        (lambda: above("x", float("inf")), ValueError, "x: expected a number above 0, got inf"),
+        (lambda: weight("w", float("nan")), ValueError, "w: expected a number of at least 0, got nan"),
+        (lambda: weight("w", "1"), TypeError, "w: expected a number, got '1'"),
+    ]
+    for call, kind, message in refused:
+        with pytest.raises(kind, match=f"^{message}$"):
+            call()

@@ -115,7 +115,7 @@ def against_dreamlens(bench: Bench) -> dict[str, Any]:
     for setting in dreamlens.SETTINGS:
         opponent = dreamlens.Opponent(bench.model, setting)
         opponent(CLASSES[0], 1)
-        targets = CLASSES if setting == "notebook" else CLASSES[::5]  # how it comes is the slower and the worse
+        targets = CLASSES if setting == "notebook" else CLASSES[::5]  # as it comes it names fewer
         taken = [opponent(target, STEPS) for target in targets]
         found[setting] = {"equal steps": _row(bench, taken, targets, STEPS)}
         if setting == "notebook":

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from zfcuda.complaint import one_line
-from zfcuda.data.pictures import PictureError, read_picture
+from zfcuda.data.pictures import PictureError, read_picture, scaled
 
 
 def saved(folder: Path, image: Image.Image, name: str = "picture.png", **options: object) -> Path:
@@ -200,3 +200,8 @@ def test_a_thread_leaves_the_filters_of_warnings_alone(tmp_path: Path, monkeypat
     thread.join()
     read_picture(path)
     assert met == [True, False] and warnings.filters is before
+
+
+def test_a_scaled_picture_has_a_pixel_at_least() -> None:
+    picture = Image.new("RGB", (300, 2), (9, 8, 7))
+    assert scaled(picture, 0.1).size == (30, 1) and scaled(picture, 2.5).getcolors() == [(750 * 5, (9, 8, 7))]

@@ -65,14 +65,16 @@ def add(verbs: Verbs) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zfcuda.data.pictures import check_path, read_picture
+    from zfcuda.data.pictures import check_path, read_picture, scaled
     from zfcuda.synthesis.dream.deep_dream import dreamed
 
     check_path(arguments.picture)
     if arguments.longer_side is not None and arguments.longer_side < 1:
         raise ValueError(f"--size: expected at least 1, got {arguments.longer_side}")
     with making(arguments) as setting:
-        picture = _scaled(read_picture(arguments.picture), arguments.longer_side)
+        picture = read_picture(arguments.picture)
+        if arguments.longer_side is not None:
+            picture = scaled(picture, arguments.longer_side / max(picture.size))
         layer = arguments.layer or _layer(setting, arguments.model or default_network(), picture)
         made = dreamed(
             setting.model,
@@ -95,16 +97,6 @@ def _run(arguments: argparse.Namespace) -> int:
         tell_of_animation(made, setting)
         pass_on(made.interrupted)
     return 0
-
-
-def _scaled(picture: Image.Image, longer_side: int | None) -> Image.Image:
-    from PIL import Image
-
-    if longer_side is None:
-        return picture
-    share = longer_side / max(picture.size)
-    wide, high = (max(1, round(side * share)) for side in picture.size)
-    return picture.resize((wide, high), Image.Resampling.LANCZOS)
 
 
 def _layer(setting: Making, name: str, picture: Image.Image) -> str:

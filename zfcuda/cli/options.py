@@ -59,6 +59,11 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def words(text: str) -> tuple[str, ...]:
+    """The names that an option lists between commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def method_names(text: str) -> tuple[str, ...]:
     """The names of methods that an option lists between commas; a mistake is told before torch is imported.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfcuda.cli.folders import out_folder
-from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_device, checked_device
+from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_device, checked_device, words
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
 from zfcuda.complaint import CommandError, naming
 
@@ -41,7 +41,7 @@ def add(verbs: Verbs) -> None:
         help="where transfer.json, by-layer.png, curves.png and the codes go (default: %(default)s)",
     )
     parser.add_argument(
-        "--layers", type=_words, metavar="NAMES", help="between commas, the last codes last (default: a handful)"
+        "--layers", type=words, metavar="NAMES", help="between commas, the last codes last (default: a handful)"
     )
     parser.add_argument(
         "--pool",
@@ -51,7 +51,7 @@ def add(verbs: Verbs) -> None:
         "(default: whole up to 10,000 numbers, above that the finest square grid that has no more)",
     )
     parser.add_argument(
-        "--classifiers", type=_words, metavar="NAMES", help="softmax, svm, or both between commas (default: both)"
+        "--classifiers", type=words, metavar="NAMES", help="softmax, svm, or both between commas (default: both)"
     )
     parser.add_argument("--mirror", action="store_true", help="average the codes of each picture and its mirror image")
     parser.add_argument(
@@ -63,7 +63,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="draws for each of them (default: 5)")
     parser.add_argument(
-        "--curve-layers", type=_words, metavar="NAMES", help="whose curves (default: the last, and the best before it)"
+        "--curve-layers", type=words, metavar="NAMES", help="whose curves (default: the last, and the best before it)"
     )
     parser.add_argument("--most", type=int, metavar="N", help="take this many pictures of each class and part at most")
     parser.add_argument(
@@ -263,13 +263,9 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _counts(text: str) -> tuple[int, ...]:
     """1,2,5 -> (1, 2, 5)."""
-    words = _words(text)
-    if not words or not all(word.isdecimal() for word in words):
+    found = words(text)
+    if not found or not all(word.isdecimal() for word in found):
         raise argparse.ArgumentTypeError(f"expected numbers between commas, as in 1,2,5,10, got {text!r}")
-    return tuple(sorted({int(word) for word in words}))
+    return tuple(sorted({int(word) for word in found}))

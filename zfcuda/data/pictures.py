@@ -219,6 +219,12 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
+def scaled(picture: Image.Image, factor: float) -> Image.Image:
+    """A picture with sides so many times as long, to the nearest pixel and at least one, by Pillow's Lanczos filter."""
+    wide, high = (max(1, round(side * factor)) for side in picture.size)
+    return picture.resize((wide, high), Image.Resampling.LANCZOS)
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
         return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")

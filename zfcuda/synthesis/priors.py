@@ -72,13 +72,10 @@ def gaussian_blur(images: Tensor, width: float) -> Tensor:
             continue
         at = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
         weights = (-(at**2) / (2 * width**2)).exp()
-        weights = (
-            (weights / weights.sum()).view(1, 1, -1, 1) if dim == 2 else (weights / weights.sum()).view(1, 1, 1, -1)
-        )
-        pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
+        shape, pad = ((-1, 1), (0, 0, reach, reach)) if dim == 2 else ((1, -1), (reach, reach, 0, 0))
         channels = images.shape[1]
-        padded = F.pad(images, pad, mode="reflect")
-        images = F.conv2d(padded, weights.expand(channels, 1, *weights.shape[2:]), groups=channels)
+        kernel = (weights / weights.sum()).view(1, 1, *shape).expand(channels, -1, -1, -1)
+        images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel, groups=channels)
     return images
 
 

@@ -31,7 +31,7 @@ class Affine:
     degrees: float = 5.0
 
     def __call__(self, images: Tensor, dice: Dice) -> Tensor:
-        count, _, high, wide = images.shape
+        high, wide = images.shape[2:]
         share, *draw = dice.uniform(4).T
         low, wider = math.log(self.zoom[0]), math.log(self.zoom[1] / self.zoom[0])
         turn, right, down = (2 * each - 1 for each in draw)
@@ -39,27 +39,8 @@ class Affine:
         room = (1 - 1 / zoom).clamp_min(0)
         turn = math.radians(self.degrees) * turn
         cos, sin = turn.cos() / zoom, turn.sin() / zoom
-        theta = torch.zeros(count, 2, 3, dtype=torch.float32, device=images.device)
-        theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = (
-            cos,
-            -sin * high / wide,
-            (2 * self.jitter / wide + room) * right,
-        )
-        theta[:, 1, 0], theta[:, 1, 1], theta[:, 1, 2] = sin * wide / high, cos, (2 * self.jitter / high + room) * down
+        across = [cos, -sin * high / wide, (2 * self.jitter / wide + room) * right]
+        along = [sin * wide / high, cos, (2 * self.jitter / high + room) * down]
+        theta = torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.device)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.dtype)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-
-@dataclass(frozen=True)
-class Jitter:
-    """Shifts each image by whole pixels, what leaves at one side comes in at the other.
-
-    Attributes:
-        pixels: the largest shift.
-    """
-
-    pixels: int
-
-    def __call__(self, images: Tensor, dice: Dice) -> Tensor:
-        shifts = ((2 * self.pixels + 1) * dice.uniform(2)).floor().int() - self.pixels
-        return torch.stack([image.roll(shift, (1, 2)) for image, shift in zip(images, shifts.tolist(), strict=True)])

@@ -241,13 +241,13 @@ class Options:
 OF_THE_START = ("workers", "cache", "device", "keep", "save_minutes", "snapshots", "tensorboard")
 
 
-def refuse_unknown(names: Iterable[str]) -> None:
-    """Refuses options that there are not.
+def refuse_unknown(names: Iterable[str], options: Any = Options) -> None:
+    """Refuses options that there are not. options: the dataclass that has those that there are.
 
     Raises:
         TypeError: naming the first, and what may be meant.
     """
-    known = [field.name for field in dataclasses.fields(Options)]
+    known = [field.name for field in dataclasses.fields(options)]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

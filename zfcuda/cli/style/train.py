@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zfcuda.cli.options import add_device, add_model, checked_device
+from zfcuda.cli.options import add_device, add_model, checked_device, words
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.complaint import naming
 from zfcuda.train.style.options import StyleOptions
@@ -62,7 +62,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--style-layers",
-        type=_words,
+        type=words,
         metavar="NAMES",
         help="between commas (default: its first rectifiers of each size, down to a sixteenth of the sides)",
     )
@@ -109,7 +109,3 @@ def _run(arguments: argparse.Namespace) -> int:
     weights = Path(arguments.out) / "weights.safetensors"
     print(f"{weights}: {', '.join(network.names)}; zfcuda style apply {shlex.quote(str(arguments.out))} PICTURE draws")
     return 0
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.making import add_making, making, pass_on
+from zfcuda.cli.options import words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +44,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--content-layer", metavar="LAYER", help="the layer that tells shapes (default: by the sizes)")
     parser.add_argument(
         "--style-layers",
-        type=lambda text: text.split(","),
+        type=words,
         metavar="LAYER,...",
         help="the layers that tell style, with commas between them (default: by the sizes)",
     )
@@ -83,13 +84,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _read(file: str, long_side: int | None = None) -> Image.Image:
     """The picture in a file, made smaller where its long side is longer."""
-    from PIL import Image
-
-    from zfcuda.data.pictures import read_picture
+    from zfcuda.data.pictures import read_picture, scaled
 
     picture = read_picture(file)
     longest = max(picture.size)
-    if long_side is None or longest <= long_side:
-        return picture
-    wide, high = (max(1, round(side * long_side / longest)) for side in picture.size)
-    return picture.resize((wide, high), Image.Resampling.LANCZOS)
+    return picture if long_side is None or longest <= long_side else scaled(picture, long_side / longest)

@@ -11,6 +11,11 @@ _FORMAT = "{desc} {percentage:3.0f}%|{bar}| "  # with what follows it fits 100 c
 _SMOOTH = 0.3  # the weight of the newest speed
 
 
+def patience() -> float:
+    """Seconds between two states of a bar; in a file each is a line, and one every half minute is enough."""
+    return 0.1 if sys.stderr is not None and sys.stderr.isatty() else 30.0
+
+
 class Bar:
     """A bar on stderr, or nothing.
 
@@ -22,16 +27,14 @@ class Bar:
         self.steps, self.epoch_steps, self.step = steps, epoch_steps, first
         self.left: float | None = None
         self._pace: float | None = None  # seconds of a step
-        # In a file each state of the bar is a line: one every half minute is enough.
-        patience = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 30.0
         self._bar: Any = tqdm(
             total=steps,
             initial=first,
             disable=not show,
             bar_format=_FORMAT,
             dynamic_ncols=True,
-            mininterval=patience,
-            maxinterval=patience,
+            mininterval=patience(),
+            maxinterval=patience(),
         )
 
     def update(self, step: int) -> None:

@@ -47,10 +47,11 @@ def as_sets(name: str, parts: Sequence[Labelled | None], classes: list[str], *, 
         f"{len(part.labels):,} {title}" for title, part in zip(titles, parts, strict=True) if part is not None
     )
     title = f"{name}: {counts} pictures of {len(classes):,} classes{note}"
-    return Sets(train, validation, test, classes, title, _fingerprint(parts, classes))
+    return Sets(train, validation, test, classes, title, fingerprint_of(parts, classes))
 
 
-def _fingerprint(parts: Iterable[Labelled | None], classes: Iterable[str]) -> str:
+def fingerprint_of(parts: Iterable[Labelled | None], classes: Iterable[str]) -> str:
+    """Tells other pictures, labels and classes, by what the sources stamp; hexadecimal."""
     known = hashlib.sha256()
 
     def add(stamp: bytes) -> None:

@@ -16,6 +16,7 @@ from zfcuda.train.broken import BrokenPictures
 from zfcuda.train.checkpoints import Checkpoints
 from zfcuda.train.finite import NotFiniteError
 from zfcuda.train.loading import Samples, batches
+from zfcuda.train.monitoring.bar import patience
 from zfcuda.train.order import Order
 from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.style.state import StyleTraining
@@ -99,8 +100,6 @@ class StyleLoop:
         broken = BrokenPictures("pictures", self.samples.labels, self.samples.source.classes, training.broken)
         loader = batches(self.samples, self.order, training.step, steps, self.workers)
         saved = time.monotonic()
-        # In a file each state of the bar is a line: one every half minute is enough.
-        patience = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 30.0
         with (
             training.loss.watched() as watched,
             tqdm(
@@ -109,8 +108,8 @@ class StyleLoop:
                 desc="style",
                 unit="step",
                 disable=not self.show,
-                mininterval=patience,
-                maxinterval=patience,
+                mininterval=patience(),
+                maxinterval=patience(),
             ) as bar,
         ):
             while training.step < steps:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
-from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.data.pictures import Picture, as_picture, scaled
 from zfcuda.synthesis.style_choice import check_scaled
+from zfcuda.train.sets.sets import fingerprint_of
 
 
 class Photographs:
@@ -50,10 +49,7 @@ class Photographs:
     @property
     def fingerprint(self) -> str:
         """Tells other pictures, by their names and sizes, wherever the folder lies."""
-        known = hashlib.sha256()
-        for stamp in self.stamps():
-            known.update(len(stamp).to_bytes(8, "big") + stamp)
-        return known.hexdigest()
+        return fingerprint_of([self], self.classes)
 
 
 def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
@@ -68,10 +64,8 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
     for each in pictures:
         picture = as_picture(each, "styles")
         share = short_side / min(picture.size)
-        wide, high = (max(1, round(share * side)) for side in picture.size)
-        check_scaled("styles", wide, high)
-        scaled = picture.resize((wide, high), Image.Resampling.LANCZOS)
-        found.append(torch.from_numpy(np.array(scaled)).permute(2, 0, 1)[None].float() / 255)
+        check_scaled("styles", *(max(1, round(share * side)) for side in picture.size))
+        found.append(torch.from_numpy(np.array(scaled(picture, share))).permute(2, 0, 1)[None].float() / 255)
     return found
 
 

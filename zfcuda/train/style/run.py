@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from zfcuda.synthesis.style_network.network import StyleNetwork
 from zfcuda.train.caller import undisturbed
 from zfcuda.train.generators import seed_generators
 from zfcuda.train.loading import Samples, check_pictures, workers_for
+from zfcuda.train.options import refuse_unknown
 from zfcuda.train.order import Order
 from zfcuda.train.run_folder import RunFolder
 from zfcuda.train.style.loop import StyleLoop
@@ -76,7 +76,7 @@ def train_style(
         TypeError, ValueError: naming the option, or what is wrong with the pictures, the layers or the folder, before
             any work is done; NotFiniteError (a ValueError) where the loss of a step is not finite.
     """
-    _refuse_unknown(options)
+    refuse_unknown(options, StyleOptions)
     inner = module_of(model)
     folder = RunFolder(Path(out))
     with undisturbed(), closing(folder):
@@ -166,12 +166,3 @@ def _opening(network: StyleNetwork, loss: LossNetwork, options: StyleOptions, ti
             "Ctrl-C stops, the same command goes on",
         ]
     )
-
-
-def _refuse_unknown(options: Mapping[str, Any]) -> None:
-    known = [field.name for field in dataclasses.fields(StyleOptions)]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise TypeError(f"{name}: no such option; {meant}")
