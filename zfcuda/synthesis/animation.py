@@ -79,7 +79,8 @@ class Animation:
             ValueError,
             struct.error,
         ) as error:  # a full disk, or sides that a format lacks
-            return f"animation: {one_line(str(self.file))}: cannot be written ({reason(error)})"
+            said = getattr(error, "strerror", None) or reason(error)
+            return f"animation: {one_line(str(self.file))}: cannot be written ({said})"
         return ""
 
     def write(self, last: Tensor | Image.Image | None = None) -> Path | None:
