@@ -77,9 +77,8 @@ def gram_textured(
         described = f"{here[1]} x {here[0]}"
         try:
             smaller = resized(whole, shrunk(sides, level))
-            wanted = style(grams(model, smaller.to(dtype), names)) + _SHADES * shades(
-                smaller, pixel_range.unit, min(here)
-            )
+            wanted = style(grams(model, smaller.to(dtype), names))
+            wanted = wanted + _SHADES * shades(smaller, pixel_range.unit, min(here))
             dice = Dice(seed, 1, whole.device)
             image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
             if made is not None:
