@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
@@ -26,8 +27,10 @@ from zfcuda.network import evaluating, layers, receptive_field, trace
 from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
 from zfcuda.report.layers import conv_layers
-from zfcuda.synthesis import inversions
+from zfcuda.synthesis import diversity, inversions, logit, optimise, unit
+from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
+from zfcuda.synthesis.texture.gram import gram_textured
 from zfcuda.train.style.loss import LossNetwork
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -44,6 +47,17 @@ def _style_losses(model: nn.Module) -> Any:
         found = loss.losses(watched, IMAGES, drawn, torch.tensor([0, 0]))
         torch.stack(found).sum().backward(inputs=[drawn])
     return found
+
+
+def _texture(model: nn.Module) -> Any:
+    """Makes a texture by a network, which then needs a preprocess; it has none before and after."""
+    inner = module_of(model)
+    inner.preprocess = Preprocess(12, 12)
+    try:
+        sample = Image.fromarray((255 * IMAGE).byte().permute(1, 2, 0).numpy())
+        return gram_textured(sample, (12, 12), model, ["body.0"], 0, steps=2)
+    finally:
+        del inner.preprocess
 
 
 def _fooled(model: nn.Module) -> Any:
@@ -98,6 +112,12 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "fool": lambda model: _fooled(model),
     "adversarial": lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.01, steps=2),
     "adversaries": lambda model: zfcuda.synthesis.adversaries(model, IMAGES, method="fgsm", epsilon="smallest"),
+    "maximize several": lambda model: zfcuda.maximize(
+        model, unit("body.1", 1) - 0.1 * logit(0) + diversity("body.0"), size=12, count=2, steps=2
+    ),
+    "maximize pixels": lambda model: zfcuda.maximize(model, "head:1", size=12, steps=2, parameterization="pixels"),
+    "optimise": lambda model: optimise(model, unit("body.0", 0), Pixels(IMAGES, PixelRange()), steps=2),
+    "texture": lambda model: _texture(model),
     "style_losses": lambda model: _style_losses(model),
     "strongest_patches": lambda model: zfcuda.strongest_patches(model, IMAGE[None], ["body.0"], top=2),
 }

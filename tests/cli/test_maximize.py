@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from zfcuda import cli
+from zfcuda.cli import sheets
 from zfcuda.models.architectures.lenet import lenet5
 from zfcuda.synthesis import maximize as module
+from zfcuda.synthesis.animation import Animation
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +96,22 @@ def test_the_picture_so_far_is_written(
     said = capsys.readouterr().err
     assert "stopped in step 1 of 2: the image so far" in said
     assert "interrupted: what was made so far is written" in said
+
+
+def test_an_animation_that_cannot_be_written_leaves_the_picture(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Animation, "write", full)
+    film = tmp_path / "film.gif"
+    assert cli.main([*words, "3", "--animation", str(film), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"zfcuda: error: --animation: {film}: cannot be written (No space left on device)"
+    assert (tmp_path / "out" / "3.png").exists()
+
+
+def test_no_file_takes_the_place_of_another() -> None:
+    assert sheets.distinct(["\u732b", "\u72ac", "a:1", "a_1", "a"]) == ["_", "_-2", "a_1", "a_1-2", "a"]
+    assert len(sheets.distinct(["x" * 999])[0]) == 200

@@ -65,6 +65,8 @@ def test_frames_grow_to_the_last_ones_size_and_one_alone_is_a_picture(tmp_path: 
         ("a", ValueError, "animation: expected a file"),
         ("nowhere/a.gif", ValueError, "animation: cannot be written to, got 'nowhere/a.gif'"),
         (3, TypeError, "animation: expected the path of a file, got 3"),
+        ("x" * 300 + ".gif", ValueError, "animation: cannot be written to, got 'xxx"),
+        ("x\0.gif", ValueError, "animation: cannot be written to, got 'x"),
     ],
 )
 def test_what_is_refused(file: Any, kind: type[Exception], message: str) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import signal
+import sys
+import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.synthesis import Objective, direction, diversity, each, l2, logit, total_variation, unit
 from zfcuda.synthesis.watched import watching
+from zfcuda.train.style.pictures import style_images
 
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -243,3 +252,171 @@ def test_an_image_of_a_batch_is_that_of_a_run_alone(kind: Callable[[], Net]) -> 
         alone = zfcuda.adversarial(model, images[i], epsilon=0.1, steps=2, seed=i)
         torch.testing.assert_close(each_.image, alone.image)
         assert each_.label == alone.label and each_.probability == pytest.approx(alone.probability)
+
+
+# ---------------------------------------------------------------- what Ctrl-C, NaN and the disk leave
+
+
+def at_run(number: int, then: Callable[[], Any], runs: list[int], model: Net | None = None) -> Net:
+    """A network that does something when it runs for the n-th time. runs: takes how often it ran."""
+    if model is None:
+        torch.manual_seed(0)
+        model = Net()
+        model.head.bias.data[1] += 1
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        runs[0] += 1
+        found: Tensor | None = then() if runs[0] == number else None
+        return found
+
+    model.body[0].register_forward_hook(hook)
+    return model
+
+
+def ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+LARGE = torch.rand(2, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+# Each with how often it runs a model before its first step.
+STOPPED: dict[str, tuple[int, Callable[[nn.Module], Any]]] = {
+    "maximize": (1, lambda model: made(model, "body.0:1", count=2)),
+    "pixels": (0, lambda model: made(model, "1", parameterization="pixels")),
+    "deep_dream": (2, lambda model: zfcuda.deep_dream(model, IMAGE, "body.0", octaves=2, steps=2)),
+    "invert": (1, lambda model: zfcuda.invert(model, IMAGE, "body.0", steps=11)),
+    "inversions": (3, lambda model: zfcuda.synthesis.inversions(model, IMAGE, ["body.0", "body.1"], steps=2)),
+    "pgd": (1, lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.1, steps=2)),
+    "fgsm": (1, lambda model: zfcuda.adversarial(model, IMAGE, epsilon=0.1, method="fgsm")),
+    "smallest": (1, lambda model: zfcuda.adversarial(model, IMAGE, epsilon="smallest", steps=2)),
+    "adversaries": (
+        2,
+        lambda model: zfcuda.synthesis.adversaries(model, IMAGE.expand(34, -1, -1, -1), epsilon=0.1, steps=1),
+    ),
+    "fool": (1, lambda model: zfcuda.fool(model, IMAGE, 0, steps=2)),
+    "transfer_style": (
+        2,
+        lambda model: zfcuda.transfer_style(
+            model, LARGE[0], LARGE[1], content_layer="body.0", style_layers=["body.0"], steps=1
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_ctrl_c_in_any_run_of_the_model_leaves_what_was_made(name: str) -> None:
+    before, make = STOPPED[name]
+    runs = [0]
+    make(at_run(-1, ctrl_c, runs))
+    for at in range(before + 1, runs[0] + 1):
+        model = at_run(at, ctrl_c, [0])
+        with pytest.warns(UserWarning, match="stopped"):
+            assert make(model) is not None
+        assert model.training and len(model.body[0]._forward_hooks) == 1
+
+
+def test_what_ctrl_c_leaves_is_within_the_limits() -> None:
+    for at in range(3, 9):
+        with pytest.warns(UserWarning, match="stopped"):
+            found = made(at_run(at, ctrl_c, [0]), "1", steps=9, parameterization="pixels", limits=(0.45, 0.55))
+        assert found.min() >= 0.45 and found.max() <= 0.55
+
+
+def test_a_ctrl_c_keeps_no_memory() -> None:
+    alive: list[weakref.ref[Tensor]] = []
+
+    def stop() -> None:
+        frame = sys._getframe(1)
+        alive.append(weakref.ref(frame.f_locals["output"]))
+        ctrl_c()
+
+    gc.disable()
+    try:
+        with pytest.warns(UserWarning, match="stopped"):
+            found = zfcuda.invert(at_run(4, stop, [0]), IMAGE, "body.0", steps=9)
+        assert isinstance(found.interrupted, KeyboardInterrupt) and alive[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_an_answer_that_is_no_number_at_the_end_is_warned_of() -> None:
+    model = Net()
+
+    def break_() -> Tensor:
+        return torch.full((1, 4, 12, 12), torch.nan)
+
+    with pytest.warns(UserWarning, match="answers the changed image with NaN"):
+        found = zfcuda.adversarial(at_run(3, break_, [0], model), IMAGE, epsilon=0.1, method="fgsm")
+    assert not found.succeeded
+
+
+def test_an_animation_that_cannot_be_written_takes_nothing_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    model, file = Net(), tmp_path / "full.gif"
+    with pytest.warns(UserWarning, match=r"animation: .* cannot be written \("):
+        found = made(model, "body.0:1", animation=file)
+    assert torch.equal(found, made(model, "body.0:1")) and not list(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match=r"animation: .* cannot be written \("):
+        zfcuda.deep_dream(model, IMAGE, "body.0", octaves=1, steps=1, animation=file)
+
+
+def by_itself(picture: Image.Image) -> Tensor:
+    """Normalises each picture by itself, so that black and white are the same."""
+    values = torch.from_numpy(np.array(picture.resize((12, 12)))).permute(2, 0, 1)[None].float()
+    return (values - values.mean()) / (values.std() + 1e-6)
+
+
+def test_a_preprocess_that_normalises_each_picture_gives_no_limits() -> None:
+    model = Net()
+    expected = made(model, "body.0:1")
+    model.preprocess = by_itself  # type: ignore[assignment]
+    assert torch.equal(made(model, "body.0:1"), expected)
+    assert zfcuda.deep_dream(model, IMAGE, "body.0", octaves=1, steps=1).std() > 0.1
+
+
+# ---------------------------------------------------------------- balls and sizes
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_tiny_ball_of_norm_2_is_not_left(dtype: torch.dtype, rounded: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    limits = (torch.tensor([-2.1179, -2.0357, -1.8044]), torch.tensor([2.2489, 2.4286, 2.64]))
+    low, high = (limit.view(-1, 1, 1) for limit in limits)
+    images = (low + (high - low) * (0.1 + 0.8 * torch.rand(4, 3, 12, 12, generator=generator))).to(dtype)
+    for epsilon in (1e-4, 0.031372):
+        found = zfcuda.synthesis.adversaries(
+            Net().to(dtype), images, epsilon=epsilon, norm="2", limits=limits, steps=3, rounded=rounded
+        )
+        for one in found:
+            assert float((one.change.double() / epsilon).norm()) <= 1
+
+
+def test_a_style_that_is_long_beyond_all_measure() -> None:
+    content, strip = torch.rand(3, 400, 400), torch.rand(3, 1, 2000)
+    with pytest.raises(ValueError, match=r"style: expected a picture of at most .* got 800000 x 400; cut it"):
+        zfcuda.transfer_style(Net(), content, strip, content_layer="body.0", style_layers=["body.0"], steps=1)
+    with pytest.raises(ValueError, match=r"styles: expected a picture of at most .* got 1280000 x 256; cut it"):
+        style_images([Image.new("RGB", (5000, 1))], 256)
+
+
+def test_a_shift_beyond_all_measure() -> None:
+    with pytest.raises(ValueError, match="jitter: expected at most"):
+        zfcuda.deep_dream(Net(), IMAGE, "body.0", jitter=10**30)
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_threads_make_images_of_one_model() -> None:
+    model = Net()
+    expected = [made(model, f"body.0:{i}", seed=i, steps=6) for i in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda i: made(model, f"body.0:{i}", seed=i, steps=6), range(3)))
+    assert all(map(torch.equal, found, expected))
+    assert model.training and not model.body[0]._forward_hooks

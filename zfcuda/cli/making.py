@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zfcuda.cli.options import add_device, add_model, checked_device
 from zfcuda.cli.photos import default_network, tell_of_drawn_things
 from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
-from zfcuda.complaint import naming
+from zfcuda.complaint import CommandError, naming
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zfcuda.report import Subject
+    from zfcuda.synthesis.optimise import Optimised
     from zfcuda.synthesis.pixel_range import PixelRange
 
 
@@ -63,6 +64,21 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
+def with_long_side(picture: Image.Image, pixels: int | None) -> Image.Image:
+    """A picture whose longer side is so long; the picture, where there is no number.
+
+    Raises:
+        CommandError: the number is not above 0.
+    """
+    from zfcuda.data.pictures import scaled
+
+    if pixels is None:
+        return picture
+    if pixels < 1:
+        raise CommandError(f"--size: expected at least 1, got {pixels}")
+    return scaled(picture, pixels / max(picture.size))
+
+
 def add_making(
     parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False, seed: bool = True
 ) -> None:
@@ -83,7 +99,7 @@ def add_making(
     if seed:
         parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
-    add_preprocessing(parser, cut=cut)
+    add_preprocessing(parser, cut=cut, page=False)
 
 
 @contextmanager
@@ -106,6 +122,18 @@ def making(arguments: argparse.Namespace) -> Iterator[Making]:
         subject = load_subject(model, weights=arguments.weights, device=device, **preprocessing(arguments))
         tell_of_assumed(subject)
         yield Making(subject, PixelRange.of(subject.model, preprocess=subject.preprocess), out, animation)
+
+
+def tell_of_animation(made: Optimised, setting: Making) -> None:
+    """Prints where the animation is, if there should be one.
+
+    Raises:
+        CommandError: it could not be written.
+    """
+    if made.unwritten:
+        raise CommandError(f"--{made.unwritten}")
+    if setting.animation is not None:
+        print(setting.animation, flush=True)
 
 
 def pass_on(interrupted: KeyboardInterrupt | None) -> None:

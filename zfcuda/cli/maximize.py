@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, pass_on
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
+from zfcuda.cli.preprocessing import sides
 
 if TYPE_CHECKING:
     from zfcuda.cli.making import Making
@@ -22,7 +23,8 @@ def add(verbs: Verbs) -> None:
         "objective",
         metavar="OBJECTIVE",
         nargs="+",
-        help="LAYER:UNIT, LAYER:UNIT@Y,X, a whole LAYER, the index or name of a class; each of several has a sheet",
+        help="the name or index of a class, LAYER:UNIT, LAYER:UNIT@Y,X, or a whole LAYER, as zfcuda layers lists "
+        "them; each of several has a sheet",
     )
     parser.add_argument(
         "--count", type=int, default=9, metavar="N", help="how many images of each, in one batch (default: 9)"
@@ -34,11 +36,15 @@ def add(verbs: Verbs) -> None:
         default="fourier",
         help="what the steps change: the images' spectra, or their pixels (default: fourier)",
     )
-    add_making(parser, "out/maximize", animation=True)
+    parser.add_argument(
+        "--size", type=sides, metavar="N|HxW", help="of the images in pixels (default: what the network was made for)"
+    )
+    add_making(parser, "out/maximize", cut=False, animation=True)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from zfcuda.cli import sheets
     from zfcuda.complaint import CommandError
     from zfcuda.synthesis.maximize import maximized, sheet
     from zfcuda.synthesis.parse import objective_of
@@ -49,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with making(arguments) as setting:
         for each in wanted:  # all of them before the work for the first
             objective_of(each, setting.model)
-        for each in wanted:
+        for each, name in zip(wanted, sheets.distinct(wanted), strict=True):
             made = maximized(
                 setting.model,
                 each,
@@ -63,11 +69,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 animation=setting.animation,
                 described=each,
             )
-            for file in setting.write({each: sheet(made.images, setting.pixel_range)}):
+            for file in setting.write({name: sheet(made.images, setting.pixel_range)}):
                 print(file, flush=True)
-            if setting.animation:
-                print(setting.animation, flush=True)
             _tell(each, made, setting)
+            tell_of_animation(made, setting)
             pass_on(made.interrupted)
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+_LONGEST = 200  # letters of a file's name, which a folder takes
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")  # what nobody calls a folder
+
+
 @contextmanager
 def folder(out: str) -> Iterator[Path]:
     """The folder of --out, made where it is missing; one that was made and stays empty is removed again.
 
     Raises:
-        CommandError: it cannot be made or written to.
+        CommandError: it cannot be made or written to, or is called like a picture.
     """
     path = Path(out)
     if path.is_file():
         raise CommandError(f"--out {one_line(out)}: a file, not a folder")
+    if path.suffix.lower() in _PICTURES and not path.exists():
+        raise CommandError(f"--out {one_line(out)}: expected a folder, in which the files get their own names")
     made: list[Path] = []
     try:
         made = [each for each in (path, *path.parents) if not each.exists()]
@@ -41,6 +47,18 @@ def folder(out: str) -> Iterator[Path]:
                 each.rmdir()
 
 
+def distinct(names: Iterable[str]) -> list[str]:
+    """What to call the files of these names, in plain letters and not too long; what is there already gets a number."""
+    found: list[str] = []
+    for name in names:
+        plain = again = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST]
+        number = 2
+        while again in found:
+            again, number = f"{plain}-{number}", number + 1
+        found.append(again)
+    return found
+
+
 def write(pictures: Mapping[str, Image.Image], folder: Path) -> list[Path]:
     """Writes pictures by their names as PNG; returns the files, in the same order.
 
@@ -49,7 +67,7 @@ def write(pictures: Mapping[str, Image.Image], folder: Path) -> list[Path]:
     """
     from zfcuda.files.drafts import whole
 
-    files = [folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.png" for name in pictures]
+    files = [folder / f"{name}.png" for name in distinct(pictures)]
     try:
         with whole(*files) as drafts:
             for picture, draft in zip(pictures.values(), drafts, strict=True):

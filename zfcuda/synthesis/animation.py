@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from PIL import Image, features
 from torch import Tensor
 
+from zfcuda.complaint import one_line, reason
 from zfcuda.files.drafts import whole
 
 _FORMATS = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
@@ -42,8 +44,12 @@ class Animation:
             raise ValueError(f"animation: expected a file .gif, .png, .apng or .webp, got {str(file)!r}")
         if kind == "WEBP" and not features.check("webp"):
             raise ValueError(f"animation: this Pillow writes no WebP; .gif and .png it does, got {str(file)!r}")
-        folder = self.file.parent
-        if self.file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        try:
+            folder = self.file.parent
+            is_open = not self.file.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
+        except (OSError, ValueError):  # a name that is too long, or none
+            is_open = False
+        if not is_open or "\0" in str(file):
             raise ValueError(f"animation: cannot be written to, got {str(file)!r}")
         self._format, self._picture = kind, picture
         self._frames: list[Image.Image] = []
@@ -63,6 +69,19 @@ class Animation:
     def add(self, picture: Image.Image) -> None:
         """Takes a picture as a frame."""
         self._frames.append(picture.convert("RGB"))
+
+    def written(self, last: Tensor | Image.Image) -> str:
+        """Writes the file, as :meth:`write` does; where that fails, why, in words: what was made is not to be lost."""
+        try:
+            self.write(last)
+        except (
+            OSError,
+            ValueError,
+            struct.error,
+        ) as error:  # a full disk, or sides that a format lacks
+            said = getattr(error, "strerror", None) or reason(error)
+            return f"animation: {one_line(str(self.file))}: cannot be written ({said})"
+        return ""
 
     def write(self, last: Tensor | Image.Image | None = None) -> Path | None:
         """Writes the file, whole or not at all; None where there is no frame.

@@ -56,6 +56,8 @@ def grams(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, 
         TypeError, ValueError: there is no such layer (those that there are follow), it is never called, or gives no
             map.
     """
+    if isinstance(layers, str):
+        raise TypeError(f"layers: expected names of layers, got {layers!r}")
     with watching(model, layers) as watched, torch.no_grad():
         seen = watched(images)
         return {name: gram(_map(seen, name)) for name in seen.layers}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.priors import Regularizers
 from zfcuda.synthesis.steppers import Adam, Stepper
 from zfcuda.synthesis.transforms import Affine
+from zfcuda.synthesis.warn import warn
 
 
 def maximize(
@@ -60,7 +61,8 @@ def maximize(
             preprocess makes of 0 and 255, and no limit where it has none.
         seed: of the start and of the shifts.
         progress: whether a bar is shown.
-        animation: a file .gif, .png (APNG) or .webp that shows how the images come to be; None: none.
+        animation: a file .gif, .png (APNG) or .webp that shows how the images come to be; None: none. Where it cannot
+            be written in the end there is a warning.
 
     Returns:
         float32 [count,C,H,W] on the model's device, in the network's input units.
@@ -76,7 +78,7 @@ def maximize(
         image = zfcuda.maximize(model, "conv4:12")
         nine = zfcuda.maximize(model, "tabby", count=9, steps=512)
     """
-    return maximized(
+    made = maximized(
         model,
         objective,
         size=size,
@@ -87,7 +89,10 @@ def maximize(
         seed=seed,
         progress=progress,
         animation=animation,
-    ).images
+    )
+    if made.unwritten:
+        warn(made.unwritten)
+    return made.images
 
 
 @torch.inference_mode(False)
@@ -141,9 +146,7 @@ def maximized(
         in_parts=True,
         reached=True,
     )
-    if film is not None:
-        film.write(made.images)
-    return made
+    return made if film is None else replace(made, unwritten=film.written(made.images))
 
 
 def sheet(images: Tensor, pixel_range: PixelRange) -> Image.Image:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.autograd import derivatives, module_of, no_gradient
+from zfcuda.files.signals import held
 from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.parameterization import Parameterization
 from zfcuda.synthesis.redirected import cutting
@@ -39,6 +41,7 @@ class Optimised:
         interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
         reached: [N] float32, what the objective says of these images, without transforms; only where it was asked for.
         asleep: the numbers of the images that excite nothing; only where they were to be woken.
+        unwritten: why there is no animation though there should be one, in words.
     """
 
     images: Tensor
@@ -47,6 +50,7 @@ class Optimised:
     interrupted: KeyboardInterrupt | None = None
     reached: Tensor | None = None
     asleep: tuple[int, ...] = ()
+    unwritten: str = ""
 
 
 def optimise(
@@ -127,8 +131,8 @@ def optimise(
                 raise no_gradient(inner, images.detach()[:1].to(image_dtypes(inner)[0]), f"objective: {objective.text}")
             if not _finite([said, *(p.grad for p in image.parameters if p.grad is not None)]):
                 raise _NotFiniteError
-            for kept, parameter in zip(good, image.parameters, strict=True):
-                kept.copy_(parameter.detach())
+            for last, parameter in zip(good, image.parameters, strict=True):
+                last.copy_(parameter.detach())
             if asleep is not None:
                 best.look(said)
             if after is not None and after(len(values) - 1, images.detach(), said):
@@ -150,21 +154,27 @@ def optimise(
                 raise ValueError(f"objective: {objective.text} is not finite where the image starts") from None
             stopped = f"step {done} of {steps} gave numbers that are not finite: the image before it"
         except KeyboardInterrupt as stop:
-            interrupted = stop
+            interrupted = kept(stop)
             stopped = f"stopped in step {done} of {steps}: the image so far"
-        with torch.no_grad():
-            if stopped and interrupted is None:
-                for kept, parameter in zip(good, image.parameters, strict=True):
-                    parameter.copy_(kept)
-            made = image.images().detach().clone()
-        end = look.value(made) if (reached or asleep is not None) and not interrupted else None
+        end: Tensor | None = None
         still: list[int] = []
-        if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):
-            with torch.no_grad():
-                best.put_back(lost)
+        try:
+            with held(), torch.no_grad():
+                if stopped:  # a step may have been broken off, before it was brought back to where it may be
+                    for last, parameter in zip(good, image.parameters, strict=True):
+                        parameter.copy_(last)
                 made = image.images().detach().clone()
-            end = look.value(made)
-            still = torch.nonzero(lost & (best.said <= values[0])).flatten().tolist()
+            if (reached or asleep is not None) and not interrupted:
+                end = look.value(made)
+            if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):
+                with torch.no_grad():
+                    best.put_back(lost)
+                    made = image.images().detach().clone()
+                end = look.value(made)
+                still = torch.nonzero(lost & (best.said <= values[0])).flatten().tolist()
+        except KeyboardInterrupt as stop:
+            interrupted, end = kept(stop), None
+            stopped = stopped or f"stopped behind step {done} of {steps}: the image so far"
     if stopped:
         warn(stopped)
     if still and end is not None:
@@ -175,6 +185,12 @@ def optimise(
     said = torch.stack(values).cpu() if values else torch.empty(0, len(made), dtype=torch.float32, device="cpu")
     asked = end.cpu() if reached and end is not None else None
     return Optimised(made, said, stopped, interrupted, asked, tuple(still))
+
+
+def broken_off(made: Optimised, stop: KeyboardInterrupt, where: str) -> Optimised:
+    """What a run made, where Ctrl-C came behind its last step, in the part of the work that is named; warns of it."""
+    said = f"stopped in {where}: the image so far"
+    return replace(made, stopped=said, interrupted=kept(stop, said))
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -196,13 +212,13 @@ class _Best:
             return
         more = said > self.said
         self.said = torch.where(more, said, self.said)
-        for kept, now in zip(self._kept, self._parameters, strict=True):
-            kept.copy_(torch.where(more.view(-1, *[1] * (now.ndim - 1)), now.detach(), kept))
+        for best, now in zip(self._kept, self._parameters, strict=True):
+            best.copy_(torch.where(more.view(-1, *[1] * (now.ndim - 1)), now.detach(), best))
 
     def put_back(self, which: Tensor) -> None:
         """Gives these images [N] the parameters that were best."""
-        for kept, now in zip(self._kept, self._parameters, strict=True):
-            now.copy_(torch.where(which.view(-1, *[1] * (now.ndim - 1)), kept, now))
+        for best, now in zip(self._kept, self._parameters, strict=True):
+            now.copy_(torch.where(which.view(-1, *[1] * (now.ndim - 1)), best, now))
 
 
 class _EnoughError(Exception):

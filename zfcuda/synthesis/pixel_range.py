@@ -43,7 +43,7 @@ class PixelRange:
         Args:
             model: unwrapped.
             limits: (low, high), each a number or a tensor [C]; None: what the model's preprocess makes of black and
-                white, and no limit where it has none.
+                white, and no limit where it has none, or makes the same of both (a norm of each picture by itself).
             preprocess: picture -> Tensor [1,C,H,W]; None: the model's own.
 
         Raises:
@@ -60,6 +60,8 @@ class PixelRange:
             share = (red - black).flatten(1).mean(1) / (white - black).flatten(1).mean(1)
             is_reversed = len(share) == 3 and bool(share[2] > share[0])
             is_inverted = bool(white.mean() < black.mean())
+            if not bool((black != white).flatten(1).any(1).all() and black.isfinite().all() and white.isfinite().all()):
+                black = white = None  # each picture is normalised by itself: nothing is black or white to the network
         if limits is not None:
             low, high = _pair(limits)
         elif black is None or white is None:

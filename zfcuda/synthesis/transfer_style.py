@@ -15,10 +15,10 @@ from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams
 from zfcuda.synthesis.gram import style as in_style_of
 from zfcuda.synthesis.objectives import content as as_content_of
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
-from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk
+from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk, with_short_side
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.style_choice import style_choice
 from zfcuda.synthesis.watched import code_of
@@ -125,7 +125,7 @@ def transferred(
     if whole.shape[1] != sample.shape[1]:
         raise ValueError(f"style: expected {whole.shape[1]} channels, as content has, got {sample.shape[1]}")
     short = min(whole.shape[2:]) if style_size is None else integer("style_size", style_size, 1)
-    sample = resized(sample, _sides(sample, short))
+    sample = resized(sample, with_short_side(_size(sample), short, "style"))
     if content_layer is None or style_layers is None:
         chosen, others = style_choice(inner, whole.to(dtype))
         content_layer = chosen if content_layer is None else content_layer
@@ -137,25 +137,24 @@ def transferred(
     made: Optimised | None = None
     short = min(*whole.shape[2:], *sample.shape[2:])
     for level in reversed(range(level_count(short, _COARSEST, _LEVELS))):
-        here, of_style_here = (resized(each, shrunk(_size(each), level)).to(dtype) for each in (whole, sample))
-        code = code_of(model, here, content_layer)
-        scale = float(code.square().mean()) or 1.0
-        wanted = in_style_of(grams(model, of_style_here, tuple(style_layers)), weights) * of_style
-        wanted = wanted + as_content_of(content_layer, code) * (of_content / scale)
-        base = pixel_range.clamp(here.float())
-        size = _size(base)
-        image = Fourier(tuple(base.shape), Dice(0, 1, base.device), pixel_range, contrast=0.0, exponent=0.5)
-        image.start_at(base if change is None else pixel_range.clamp(base + resized(change, size)))
-        made = optimise(
-            model,
-            wanted,
-            image,
-            steps=steps,
-            stepper=LBFGS(history=20),
-            described=f"{size[1]} x {size[0]}",
-            progress=progress,
-        )
-        change = made.images - base
+        size = shrunk(_size(whole), level)
+        described = f"{size[1]} x {size[0]}"
+        try:
+            here, of_style_here = (resized(each, shrunk(_size(each), level)).to(dtype) for each in (whole, sample))
+            code = code_of(model, here, content_layer)
+            scale = float(code.square().mean()) or 1.0
+            wanted = in_style_of(grams(model, of_style_here, tuple(style_layers)), weights) * of_style
+            wanted = wanted + as_content_of(content_layer, code) * (of_content / scale)
+            base = pixel_range.clamp(here.float())
+            image = Fourier(tuple(base.shape), Dice(0, 1, base.device), pixel_range, contrast=0.0, exponent=0.5)
+            image.start_at(base if change is None else pixel_range.clamp(base + resized(change, size)))
+            stepper = LBFGS(history=20)
+            made = optimise(model, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+            change = made.images - base
+        except KeyboardInterrupt as stop:
+            if made is None or change is None:
+                raise
+            made = broken_off(made, stop, described)
         if made.stopped:
             break
     assert made is not None and change is not None
@@ -166,10 +165,3 @@ def transferred(
 
 def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[2], images.shape[3]
-
-
-def _sides(image: Tensor, short: int) -> tuple[int, int]:
-    """(high, wide) of an image whose short side is made so long."""
-    high, wide = image.shape[2:]
-    factor = short / min(high, wide)
-    return max(1, round(high * factor)), max(1, round(wide * factor))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from zfcuda.synthesis import StyleNetwork
 from zfcuda.synthesis.style_choice import style_choice
+from zfcuda.synthesis.style_network.file import write_style
 from zfcuda.synthesis.style_network.layers import InstanceNorm
 
 
@@ -281,3 +284,33 @@ def test_layers_where_nobody_names_them() -> None:
 def test_no_layers() -> None:
     with pytest.raises(ValueError, match="style_layers: expected names, as no rectifier of Sequential is a module"):
         style_choice(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, 2)), torch.zeros(1, 3, 8, 8))
+
+
+def test_files_of_hostile_weights(tmp_path: Path) -> None:
+    network, file = StyleNetwork(2, width=0.1), tmp_path / "x.safetensors"
+    known = {"styles": 2, "width": 0.1, "names": [], "facts": {}}
+    tensors = network.state_dict()
+    changed: dict[str, Callable[[Tensor], Tensor]] = {
+        "NaN": lambda value: value * torch.nan,
+        "float8": lambda value: value.to(torch.float8_e4m3fn),
+        "torch.float16, torch.float32": lambda value: value.half() if value.ndim == 4 else value,
+    }
+    for said, change in changed.items():
+        write_style(file, {name: change(value) for name, value in tensors.items()}, known)
+        with pytest.raises(ValueError, match=f"what it says about its weights cannot be read .*{said}"):
+            StyleNetwork.load(file)
+    for claim in ({"styles": 10**12}, {"width": 1e6}):  # more than any machine holds
+        write_style(file, tensors, known | claim)
+        with pytest.raises(ValueError, match=r"its weights are not those that it says they are .*size mismatch"):
+            StyleNetwork.load(file)
+
+
+def test_no_images_autocast_and_blends_of_numpy() -> None:
+    network = StyleNetwork(2, width=0.1)
+    assert network.stylize(torch.zeros(0, 3, 20, 24)).shape == (0, 3, 20, 24)
+    assert network.stylize(torch.zeros(0, 3, 20, 24), tile=16).shape == (0, 3, 20, 24)
+    image = torch.rand(3, 20, 24)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for tile in (None, 16):
+            assert network.stylize(image, tile=tile).dtype == torch.float32
+    assert torch.equal(network.stylize(image, np.array([0.5, 0.5])), network.stylize(image, [0.5, 0.5]))

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.autograd import differentiating, logits_of
+from zfcuda.files.signals import held
 from zfcuda.inputs import normalization, probabilities
 from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.adversarial.ball import Ball
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.objectives import Objective
 from zfcuda.synthesis.optimise import optimise
 from zfcuda.synthesis.steppers import Steepest
+from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import Seen
 
 
@@ -147,10 +150,20 @@ def attack(
         described=described,
         progress=progress,
     )
-    if goal.images is None or not (goal.reached.all() and len(made.values) < steps):
-        goal.offer(min(steps, len(made.values)), made.images, scores_without_gradients(model, made.images))
+    interrupted = made.interrupted
+    try:
+        if goal.images is None or not (goal.reached.all() and len(made.values) < steps):
+            with held():  # without an answer there is nothing to give
+                scores = scores_without_gradients(model, made.images)
+                if not scores.isfinite().all():
+                    warn("model: it answers the changed image with NaN or infinity")
+                goal.offer(min(steps, len(made.values)), made.images, scores)
+    except KeyboardInterrupt as stop:
+        if goal.images is None:
+            raise
+        interrupted = kept(stop, "stopped behind the last step: the image so far")
     assert goal.images is not None and goal.probabilities is not None
-    return Attacked(goal.images.to(ball.start.dtype), goal.probabilities, goal.steps, goal.reached, made.interrupted)
+    return Attacked(goal.images.to(ball.start.dtype), goal.probabilities, goal.steps, goal.reached, interrupted)
 
 
 def how_of(logits: Tensor) -> str:

@@ -71,7 +71,10 @@ class Ball:
             for _ in range(2):  # once more for what rounding did
                 change = (images - self._centre) / self._epsilon
                 size = _size(change)
-                nearer = self._centre + change * self._epsilon * (_INSIDE / size.clamp_min(_INSIDE))
+                allowed = change * self._epsilon * (_INSIDE / size.clamp_min(_INSIDE))
+                nearer = self._centre + allowed
+                beyond = (nearer - self._centre).abs() > allowed.abs()
+                nearer = torch.where(beyond, torch.nextafter(nearer, self._centre), nearer)
                 images = torch.where(size > _INSIDE, nearer, images)
         return images.maximum(self._low).minimum(self._high)
 
@@ -100,7 +103,7 @@ class Ball:
             made = self._of_grid(self._grid(self._centre + share * change).round().maximum(low).minimum(high))
             size = _size((made - self._centre) / self._epsilon)
             share = torch.where(size > _INSIDE, share * (_INSIDE / size).clamp(0.8, 0.98), share)
-        return torch.where(size > _INSIDE, self._of_grid(middle), made)
+        return torch.where(size > _INSIDE, self._centre, made)  # nothing of 8 bits is in the ball
 
     def _grid(self, images: Tensor) -> Tensor:
         return self._range.unit(images) * 255

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from zfcuda.synthesis.adversarial.attack import Attacked
+from zfcuda.synthesis.interrupted import kept
 
 _MOST = 255.0  # units, from black to white
 _LEAST = 2.0**-12
@@ -36,14 +38,22 @@ def smallest(tried: Tried, unit: Tensor, *, whole: bool) -> tuple[Attacked, Tens
     open_ = torch.ones(count, dtype=torch.bool, device=device)
     while True:
         which = open_.nonzero()[:, 0]
-        made = tried(which, now[which].view(-1, 1, 1, 1).to(unit) * unit[which], True)
-        ok = made.succeeded
-        best = made if best is None else _replaced(best, which[ok], made, ok)
-        reached[which] = torch.where(ok, now[which], reached[which])
-        failed[which] = torch.where(ok, failed[which], now[which])
+        interrupted: KeyboardInterrupt | None
+        try:
+            made = tried(which, now[which].view(-1, 1, 1, 1).to(unit) * unit[which], True)
+        except KeyboardInterrupt as stop:
+            if best is None:
+                raise
+            interrupted = kept(stop, "stopped between two epsilons: the smallest so far")
+            best = replace(best, interrupted=interrupted)
+        else:
+            ok, interrupted = made.succeeded, made.interrupted
+            best = made if best is None else _replaced(best, which[ok], made, ok)
+            reached[which] = torch.where(ok, now[which], reached[which])
+            failed[which] = torch.where(ok, failed[which], now[which])
         apart = reached > failed + 1 if whole else (reached > failed * _CLOSE) & (reached > _LEAST)
         open_ = apart & (failed < _MOST)
-        if made.interrupted is not None or not open_.any():
+        if interrupted is not None or not open_.any():
             found = torch.where(reached.isfinite(), reached, failed)
             return best, found.view(-1, 1, 1, 1).to(unit) * unit
         between = (reached + failed) / 2

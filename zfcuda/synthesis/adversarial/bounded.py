@@ -19,6 +19,7 @@ from zfcuda.synthesis.adversarial.ball import NORMS, Ball, noise_of
 from zfcuda.synthesis.adversarial.bisection import smallest
 from zfcuda.synthesis.adversarial.epsilon import checked_epsilon, root_of
 from zfcuda.synthesis.dice import Dice
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.watched import watching
 
@@ -188,7 +189,12 @@ def attacked(
     many = range(0, len(found), together)
     for first in tqdm(many, desc="batches", disable=not progress or len(many) == 1, leave=False):
         part = slice(first, first + together)
-        some, interrupted = _some(model, found[part], part_of(target, part), way, first, progress)
+        try:
+            some, interrupted = _some(model, found[part], part_of(target, part), way, first, progress)
+        except KeyboardInterrupt as stop:
+            if not done:
+                raise
+            return done, kept(stop, f"stopped behind image {len(done)} of {len(found)}: those so far")
         done += some
         if interrupted is not None:
             return done, interrupted

@@ -14,7 +14,7 @@ from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.dream.tiles import Look, Tiling, tiled
 from zfcuda.synthesis.objectives import Objective
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Pixels
 from zfcuda.synthesis.parse import objective_of
 from zfcuda.synthesis.pixel_range import PixelRange
@@ -22,6 +22,8 @@ from zfcuda.synthesis.scales import full_size, resized
 from zfcuda.synthesis.steppers import Ascent
 from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import watching
+
+_MOST = 1 << 20  # pixels of a shift
 
 
 def deep_dream(
@@ -66,7 +68,8 @@ def deep_dream(
         tile: the longest side that the network is shown at once, in pixels.
         limits: (low, high) of values, numbers or tensors [C]; None: what the model's preprocess makes of black and
             white pixels, else none, and `rate` is of the range of the image's own values.
-        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none.
+        animation: a file .gif, .png (APNG) or .webp that shows how the picture comes to be; None: none. Where it cannot
+            be written in the end there is a warning.
         progress: whether there is a bar.
 
     Returns:
@@ -76,7 +79,7 @@ def deep_dream(
         TypeError, ValueError: naming the argument that is none of these, an unknown layer (the others are listed), or
             an image that the layer does not take.
     """
-    return dreamed(
+    made = dreamed(
         model,
         image,
         layer,
@@ -90,7 +93,10 @@ def deep_dream(
         limits=limits,
         animation=animation,
         progress=progress,
-    ).images
+    )
+    if made.unwritten:
+        warn(made.unwritten)
+    return made.images
 
 
 @torch.inference_mode(False)
@@ -113,6 +119,8 @@ def dreamed(
     """The same with what the objective said, octave by octave, and why it ended; the arguments are deep_dream's."""
     octaves, steps, tile = integer("octaves", octaves, 1), integer("steps", steps, 1), integer("tile", tile, 1)
     jitter, seed = integer("jitter", jitter, 0), integer("seed", seed, 0)
+    if jitter > _MOST:
+        raise ValueError(f"jitter: expected at most {_MOST}, got {jitter}")
     octave_scale, rate = above("octave_scale", octave_scale, 1), above("rate", rate)
     inner = module_of(model)
     wanted = objective_of(layer, model)
@@ -131,27 +139,33 @@ def dreamed(
             film = Animation(animation, steps=steps * len(sizes), picture=lambda images: pixel_range.picture(images[0]))
         detail = torch.zeros_like(start)
         values: list[Tensor] = []
+        made: Optimised | None = None
         for octave, size in enumerate(sizes):
-            base = resized(start, size)
-            tiling = Tiling.of(inner, list(watched.called.values()), wanted.logits, base, tile)
-            made = optimise(
-                inner,
-                tiled(look, tiling, dice, jitter),
-                Pixels(base + resized(detail, size), pixel_range),
-                steps=steps,
-                stepper=Ascent(change),
-                after=None if film is None else partial(_shoot, film, steps * octave),
-                described=f"octave {octave + 1} of {len(sizes)}",
-                progress=progress,
-            )
-            detail = made.images - base
+            try:
+                base = resized(start, size)
+                tiling = Tiling.of(inner, list(watched.called.values()), wanted.logits, base, tile)
+                made = optimise(
+                    inner,
+                    tiled(look, tiling, dice, jitter),
+                    Pixels(base + resized(detail, size), pixel_range),
+                    steps=steps,
+                    stepper=Ascent(change),
+                    after=None if film is None else partial(_shoot, film, steps * octave),
+                    described=f"octave {octave + 1} of {len(sizes)}",
+                    progress=progress,
+                )
+                detail = made.images - base
+            except KeyboardInterrupt as stop:
+                if made is None:
+                    raise
+                made = broken_off(made, stop, f"octave {octave + 1} of {len(sizes)}")
             values.append(made.values)
             if made.stopped:
                 break
+    assert made is not None, "there is one octave at least"
     whole = pixel_range.clamp(start + resized(detail, sizes[-1]))
-    if film is not None:
-        film.write(whole)
-    return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted)
+    unwritten = "" if film is None else film.written(whole)
+    return Optimised(whole.to(dtype), torch.cat(values), made.stopped, made.interrupted, unwritten=unwritten)
 
 
 def _shoot(film: Animation, before: int, step: int, images: Tensor, said: Tensor) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from zfcuda.autograd import module_of
+from zfcuda.files.signals import held
 from zfcuda.inputs import checked_image, integer
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.inversion.invert import Inversion, checked_code, invert
 from zfcuda.synthesis.inversion.survival import Survival, survival
 from zfcuda.synthesis.pixel_range import PixelRange
@@ -61,10 +63,21 @@ def inversions(
         raise ValueError(f"grid: expected 1 to {min(given.shape[2:])}, got {grid}")
     pixel_range = PixelRange.of(inner, limits).to(given)
     found = []
+    original = pixel_range.unit(given.float())
     for layer in layers:
-        made = invert(model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress)
-        original, image_now = (pixel_range.unit(each.float()) for each in (given, made.image))
-        found.append(FromLayer(made, survival(original, image_now, made.code0, made.code, grid)))
-        if made.interrupted is not None:
+        try:
+            made = invert(
+                model, given, layer, steps=steps, tv=tv, seed=seed, norm=norm, limits=limits, progress=progress
+            )
+            with held():
+                now = pixel_range.unit(made.image.float())
+                found.append(FromLayer(made, survival(original, now, made.code0, made.code, grid)))
+        except KeyboardInterrupt as stop:
+            if not found:
+                raise
+            last = found[-1].inversion
+            stopped = kept(stop, f"stopped behind layer {last.layer!r}: those so far")
+            found[-1] = replace(found[-1], inversion=replace(last, interrupted=stopped))
+        if found[-1].inversion.interrupted is not None:
             break
     return found

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
+from zfcuda.files.signals import held
 from zfcuda.inputs import checked_image, checked_layer, integer, weight
 from zfcuda.network.graph import submodules, wrapper_of
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content, total_variation
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.precision import wide
@@ -117,7 +118,11 @@ def invert(
     module = submodules(inner)[checked_layer(layer, inner, wrapper_of(model))]
     made = _found(model, module, wanted, start, steps, seed, pixel_range, progress)
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
-    code = code_of(model, found, layer)
+    try:
+        with held():  # without it there is no error to tell
+            code = code_of(model, found, layer)
+    except KeyboardInterrupt as stop:
+        made = broken_off(made, stop, "the last look at the image")
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
         warn(
@@ -183,7 +188,10 @@ def _found(
             made = run(image, left - woken, "spectrum")
     if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
         return made
-    return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+    try:
+        return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
+    except KeyboardInterrupt as stop:
+        return broken_off(made, stop, "the steps on pixels")
 
 
 def _is_lost(said: Tensor) -> bool:

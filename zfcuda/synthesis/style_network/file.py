@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zfcuda.complaint import one_line
@@ -17,6 +18,7 @@ from zfcuda.files.tensors import save_tensors
 
 KEY = "zfcuda.style_network"
 _VERSION = 1
+_KINDS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def write_style(path: Path, tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> None:
@@ -43,7 +45,8 @@ def read_style(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What :func:`write_style` wrote: what is known, and the tensors.
 
     Raises:
-        ValueError: the file is not there, damaged, of something else, or of a newer version.
+        ValueError: the file is not there, damaged, of something else, or of a newer version; its weights are not finite
+            or not all of one dtype.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -73,6 +76,11 @@ def read_style(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             )
         if not all(isinstance(value, Tensor) and value.dtype.is_floating_point for value in tensors.values()):
             raise TypeError("weights that are no floating numbers")
+        kinds = {value.dtype for value in tensors.values()}
+        if len(kinds) > 1 or not kinds <= _KINDS:
+            raise TypeError(f"weights of {', '.join(sorted(map(str, kinds)))}")
+        if not all(value.isfinite().all() for value in tensors.values()):
+            raise TypeError("weights with NaN or infinity")
         return {key: known[key] for key in ("styles", "width", "names", "facts")}, tensors
     except (TypeError, KeyError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         said = one_line(f"{type(error).__name__}: {error}"[:200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,8 +21,8 @@ class InstanceNorm(nn.Module):
     def __init__(self, units: int, styles: int = 1, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(Tensor(styles, units).fill_(1.0))
-        self.bias = nn.Parameter(Tensor(styles, units).zero_())
+        self.weight = nn.Parameter(torch.ones(styles, units))
+        self.bias = nn.Parameter(torch.zeros(styles, units))
 
     def forward(self, maps: Tensor, shares: Tensor) -> Tensor:
         """The maps in a style.

@@ -55,7 +55,7 @@ class StyleNetwork(nn.Module):
         TypeError, ValueError: styles is below 1, width not above 0, or there is another number of names, or one twice.
 
     Example:
-        network = StyleNetwork.load("out/style/weights.safetensors")
+        network = StyleNetwork.load("out/style/train/weights.safetensors")
         network.draw("photo.jpg", [0.5, 0.5]).save("drawn.png")
     """
 
@@ -117,14 +117,16 @@ class StyleNetwork(nn.Module):
         weight = self.colours.weight
         shares = self.shares(style).to(weight)
         side = None if tile is None else integer("tile", tile, SMALLEST_TILE)
+        if not len(images):
+            return images.to(weight.dtype)
         if len(images) == 1:  # norms take it as it is, and convolutions of a CPU take two thirds of the time
             images = images.contiguous(memory_format=torch.channels_last)
         if side is None or max(images.shape[2:]) <= side:
-            return self(images.to(weight), shares).to(images.device)
+            return self(images.to(weight), shares).to(images.device, weight.dtype)  # autocast has its own
         high, wide = images.shape[2:]
         parts = Parts(list(self.down), list(self.blocks), list(self.up), self.colours)  # type: ignore[arg-type]
         drawn = [stylized_by_tiles(parts, _enlarged(each[None]), shares, side) for each in images]
-        return torch.cat(drawn)[..., :high, :wide] if drawn else images.to(weight.dtype)
+        return torch.cat(drawn)[..., :high, :wide].to(weight.dtype)
 
     def draw(self, picture: Picture, style: Any = 0, *, tile: int | None = None) -> Image.Image:
         """A picture, or the file of one, in a style and in its own size; arguments and errors as of :meth:`stylize`."""
@@ -140,7 +142,7 @@ class StyleNetwork(nn.Module):
             style = self.names.index(style)
         if isinstance(style, Tensor) and style.ndim == 0:
             style = style.item()
-        if not isinstance(style, Sequence | Tensor):
+        if not isinstance(style, Sequence | Tensor | np.ndarray):
             index = integer("style", style)
             if not 0 <= index < self.styles:
                 raise ValueError(f"style: the network has 0 to {self.styles - 1}, got {index}")

@@ -12,7 +12,7 @@ from zfcuda.autograd import module_of
 from zfcuda.inputs import integer
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams, style
-from zfcuda.synthesis.optimise import Optimised, optimise
+from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk
@@ -35,6 +35,7 @@ def gram_textured(
     seed: int,
     *,
     steps: int = 300,
+    pixel_range: PixelRange | None = None,
     progress: bool = False,
 ) -> Textured:
     """A picture of any size with the Gram matrices of a sample.
@@ -53,6 +54,7 @@ def gram_textured(
             :func:`zfcuda.synthesis.style_choice.style_choice` takes.
         seed: of the noise.
         steps: on each scale.
+        pixel_range: of the model's images; None: what its preprocess says.
         progress: whether there is a bar.
 
     Raises:
@@ -61,28 +63,33 @@ def gram_textured(
     """
     steps = integer("steps", steps, 1)
     inner = module_of(model)
-    pixel_range = PixelRange.of(inner)
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise TypeError(f"layers: expected names of layers, got {layers!r}")
+    pixel_range = pixel_range or PixelRange.of(inner)
+    if pixel_range.low is None:
+        raise ValueError(f"model: {type(inner).__name__} has no .preprocess that says what its pixels are")
     whole, dtype = full_size(sample, inner, pixel_range, "sample")
-    names = style_choice(inner, whole.to(dtype))[1] if layers is None else tuple(layers)
+    names = style_choice(inner, whole.to(dtype), "layers")[1] if layers is None else tuple(layers)
     sides, (wide, high) = (whole.shape[2], whole.shape[3]), size
     made: Optimised | None = None
     for level in reversed(range(level_count(min(*size, *sides), _COARSEST, _LEVELS))):
         here = shrunk((high, wide), level)
-        smaller = resized(whole, shrunk(sides, level))
-        wanted = style(grams(model, smaller.to(dtype), names)) + _SHADES * shades(smaller, pixel_range.unit, min(here))
-        dice = Dice(seed, 1, whole.device)
-        image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
-        if made is not None:
-            image.start_at(pixel_range.clamp(resized(made.images, here)))
-        made = optimise(
-            model,
-            wanted,
-            image,
-            steps=steps,
-            stepper=LBFGS(history=20),
-            described=f"{here[1]} x {here[0]}",
-            progress=progress,
-        )
+        described = f"{here[1]} x {here[0]}"
+        try:
+            smaller = resized(whole, shrunk(sides, level))
+            wanted = style(grams(model, smaller.to(dtype), names)) + _SHADES * shades(
+                smaller, pixel_range.unit, min(here)
+            )
+            dice = Dice(seed, 1, whole.device)
+            image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
+            if made is not None:
+                image.start_at(pixel_range.clamp(resized(made.images, here)))
+            stepper = LBFGS(history=20)
+            made = optimise(model, wanted, image, steps=steps, stepper=stepper, described=described, progress=progress)
+        except KeyboardInterrupt as stop:
+            if made is None:
+                raise
+            made = broken_off(made, stop, described)
         if made.stopped:
             break
     assert made is not None

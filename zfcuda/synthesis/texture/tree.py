@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zfcuda.ops.texture import texture_pixels
+from zfcuda.synthesis.interrupted import kept
 from zfcuda.synthesis.texture.codebook import Codebook, codebook, whole
 from zfcuda.synthesis.texture.neighbourhoods import Bytes, Neighbourhoods, depth, neighbourhoods, pyramid
 
@@ -89,7 +90,7 @@ def grow(
                         searched.choose(output, chosen, coarser, row * width, min(row + _ROWS, height) * width)
                         bar.update(min(_ROWS, height - row))
             except KeyboardInterrupt as stop:
-                return Grown(output, len(levels), result, stop)
+                return Grown(output, len(levels), result, kept(stop))
             coarser, came_from = output, around.places[chosen]
     assert coarser is not None
     return Grown(coarser, len(levels), result)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
-from zfcuda.data.pictures import Picture, as_picture, scaled
+from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.synthesis.scales import with_short_side
 from zfcuda.train.sets.sets import fingerprint_of
 
 
@@ -55,14 +57,15 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
     """Style pictures as images [1,3,h,w] of 0 to 1, their short sides scaled.
 
     Raises:
-        TypeError, ValueError: one of them cannot be read, which is named; there is none.
+        TypeError, ValueError: one of them cannot be read, which is named, or is long beyond all measure; there is none.
     """
     if not pictures:
         raise ValueError("styles: expected at least one picture, got none")
     found = []
     for each in pictures:
         picture = as_picture(each, "styles")
-        picture = scaled(picture, short_side / min(picture.size))
+        high, wide = with_short_side((picture.height, picture.width), short_side, "styles")
+        picture = picture.resize((wide, high), Image.Resampling.LANCZOS)
         found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255)
     return found
 
