@@ -60,6 +60,11 @@ def test_a_picture_as_large_as_its_content_at_most(
         assert made.size == (100, 75)
 
 
+def test_there_is_no_seed_as_nothing_is_random(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(here, tmp_path, "--seed", "1") == 2
+    assert "--seed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "files", "message"),
     [

@@ -64,13 +64,16 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
-def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False) -> None:
+def add_making(
+    parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False, seed: bool = True
+) -> None:
     """--model, --weights, --out, --seed, --device and the options of preprocessing.
 
     Args:
         out: the folder where none is named.
         cut: as :func:`add_preprocessing` takes it.
         animation: whether there is --animation.
+        seed: whether there is --seed.
     """
     add_model(parser)
     parser.add_argument("--out", default=out, metavar="DIR", help="where the pictures go (default: %(default)s)")
@@ -78,7 +81,8 @@ def add_making(parser: argparse.ArgumentParser, out: str, *, cut: bool = True, a
         parser.add_argument(
             "--animation", metavar="FILE", help="show how the picture comes to be, in a file .gif, .png (APNG) or .webp"
         )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
+    if seed:
+        parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
     add_preprocessing(parser, cut=cut)
 

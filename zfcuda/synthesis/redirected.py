@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,3 +71,28 @@ def _asks_in_place(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
 def cutting(model: nn.Module) -> list[nn.Module]:
     """The layers that rectify or cut off; a hook on them keeps those of this package from running fused."""
     return [module for module in model.modules() if isinstance(module, _CUTTING)]
+
+
+@contextmanager
+def straight_through(module: nn.Module) -> Iterator[None]:
+    """Within it one layer, where it rectifies or cuts off, gives the values that it gives and passes gradients on as if
+    it did not (Bengio, Leonard & Courville 2013): units that are to answer and are 0 are then pulled up.
+    """
+    if not isinstance(module, _CUTTING):
+        yield
+        return
+    before: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        before[:] = inputs[:1]
+        return (inputs[0].clone(), *inputs[1:])  # what works in place writes over it
+
+    def through(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return before[0] + (output - before[0]).detach()
+
+    hooks = module.register_forward_pre_hook(keep), module.register_forward_hook(through)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

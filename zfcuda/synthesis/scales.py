@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.data.pictures import PICTURES
@@ -44,6 +45,21 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[2:] == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def with_short_side(size: tuple[int, int], short: int, name: str) -> tuple[int, int]:
+    """A size (high, wide) in proportion whose short side is so long.
+
+    Raises:
+        ValueError: naming the picture, which would be larger than any file that is read.
+    """
+    high, wide = (max(1, round(side * short / min(size))) for side in size)
+    if Image.MAX_IMAGE_PIXELS is not None and wide * high > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"{name}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels when its short side is scaled to "
+            f"{short}, got {wide} x {high}; cut it, or choose a smaller style_size"
+        )
+    return high, wide
 
 
 def shrunk(size: tuple[int, int], level: int) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.autograd import differentiating, run
@@ -17,21 +16,8 @@ _COARSEST = 16  # pixels of the image that one of a style layer's is, along a si
 _CONTENT = 8  # and one of the content layer's
 
 
-def check_scaled(name: str, wide: int, high: int) -> None:
-    """Refuses a style picture that would be larger, with its short side as long as it is asked for, than any file is.
-
-    Raises:
-        ValueError: so.
-    """
-    if Image.MAX_IMAGE_PIXELS is not None and wide * high > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(
-            f"{name}: expected a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels when its short side is scaled to "
-            f"{min(wide, high)}, got {wide} x {high}; cut it, or choose a smaller style_size"
-        )
-
-
 @torch.no_grad()
-def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]]:
+def style_choice(model: nn.Module, images: Tensor, name: str = "style_layers") -> tuple[str, tuple[str, ...]]:
     """A content layer and style layers, of the rectifiers of a network.
 
     Style is the first of each size of map, down to a sixteenth of the sides: of VGG16 the four that Gatys, Ecker &
@@ -40,6 +26,7 @@ def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]
     Args:
         model: unwrapped; it is run as in eval, up to its first fully connected layer.
         images: [N,C,H,W], of the model's dtype and on its device.
+        name: of the argument that would name style layers.
 
     Raises:
         ValueError: no rectifier of the model is a module that gives maps.
@@ -48,21 +35,21 @@ def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]
     first: dict[int, str] = {}
     last: dict[int, str] = {}
 
-    def looked_at(name: str) -> Any:
+    def looked_at(layer: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if isinstance(module, nn.Linear):
                 raise Enough
             if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
                 size = max(1, round(images.shape[2] / output.shape[2]))
-                first.setdefault(size, name)
-                last[size] = name
+                first.setdefault(size, layer)
+                last[size] = layer
 
         return hook
 
     with differentiating(model, gradients=False) as watching:
-        for name, module in submodules(model).items():
+        for layer, module in submodules(model).items():
             if isinstance(module, (*_RECTIFIERS, nn.Linear)):
-                watching.add(module, looked_at(name))
+                watching.add(module, looked_at(layer))
         try:
             run(model, images)
         except Enough:
@@ -73,7 +60,7 @@ def style_choice(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]
     there = [size for size in sorted(last) if size <= _COARSEST]
     if not there:
         raise ValueError(
-            f"style_layers: expected names, as no rectifier of {type(model).__name__} is a module that gives maps of "
+            f"{name}: expected names, as no rectifier of {type(model).__name__} is a module that gives maps of "
             "at least a sixteenth of the image's sides"
         )
     content = min(there, key=lambda size: (abs(size - _CONTENT), size))

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
+from zfcuda.data import Preprocess
 from zfcuda.synthesis import Inversion
+from zfcuda.synthesis.redirected import straight_through
 
 
 def orthogonal(size: int = 12) -> nn.Sequential:
@@ -126,6 +128,30 @@ def test_an_image_that_is_not_found_is_told() -> None:
     with pytest.warns(UserWarning, match=r"layer: '4' was not reached, its code is \d+% off"):
         found = zfcuda.invert(network(), torch.rand(1, 3, 16, 16) * 9 - 4, "4", steps=1)
     assert found.error > 0.5
+
+
+def test_units_that_are_all_0_for_noise_are_woken() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 24, 4, 4), nn.ReLU(inplace=True))
+    model[0].weight.data.normal_(0, 1 / 4)
+    nn.init.constant_(model[0].bias, -0.5)  # more than the noise of the start overcomes anywhere
+    model.preprocess = Preprocess(16, 16, (0.5,) * 3, (0.25,) * 3)
+    image = (torch.rand(1, 3, 8, 8) - 0.5).sign().repeat_interleave(2, 2).repeat_interleave(2, 3) * 1.8
+    found = zfcuda.invert(model, image, "1", tv=0.0, steps=120)
+    assert found.error < 0.3  # 1 without
+    assert not model[1]._forward_hooks and not model[1]._forward_pre_hooks
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_rectifier_that_gradients_pass_gives_what_it_gave(in_place: bool) -> None:
+    values, module = torch.tensor([-2.0, 0.5, 7.0], requires_grad=True), nn.ReLU6(in_place)
+    with straight_through(module):
+        given = module(values * 1)
+        given.backward(torch.ones(3))
+    assert given.tolist() == [0.0, 0.5, 6.0]
+    assert values.grad is not None and values.grad.tolist() == [1.0, 1.0, 1.0]
+    with torch.no_grad(), straight_through(nn.Linear(3, 3)):  # no rectifier: as it is
+        assert module(-values).tolist() == [2.0, 0.0, 0.0]
 
 
 def test_a_layer_without_gradients() -> None:

@@ -49,6 +49,10 @@ def test_bad_input_is_named() -> None:
     vectors.preprocess = Preprocess(16, 16)
     with pytest.raises(ValueError, match=r"style layer: expected a map \[N,K,h,w\], got a vector"):
         gram_textured(sample, (20, 20), vectors, ["4"], 0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3))
+    plain.preprocess = Preprocess(16, 16)
+    with pytest.raises(ValueError, match=r"^layers: expected names, as no rectifier of Sequential"):
+        gram_textured(sample, (20, 20), plain, None, 0)
     bare = network()
     del bare.preprocess
     with pytest.raises(ValueError, match=r"no \.preprocess"):

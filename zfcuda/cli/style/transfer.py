@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
         "--style-weight",
         type=float,
         metavar="W",
-        help="how much style matters beside content: 10 is a tint, 10000 leaves few shapes (default: 1000)",
+        help="how much style matters beside content: 3 is a tint, 300 leaves few shapes (default: 25)",
     )
     parser.add_argument(
         "--style-size",
@@ -51,7 +51,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--steps", type=int, metavar="N", help="how many steps on each of up to three scales (default: 100)"
     )
-    add_making(parser, "out/style", cut=False)
+    add_making(parser, "out/style", cut=False, seed=False)
     parser.set_defaults(run=_run)
 
 

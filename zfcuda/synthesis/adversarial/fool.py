@@ -48,9 +48,14 @@ def fool(
         rounded: as there.
         progress: whether there is a bar.
 
+    Returns:
+        An :class:`zfcuda.synthesis.Adversarial` without epsilon. Ctrl-C gives the image so far, with a warning.
+
     Raises:
         TypeError, ValueError: naming what does not fit: the image is outside the limits; the target is no class, or
             what the network says already.
+
+    Source: CS231n, lecture 12.
     """
     return fooled(
         module_of(model), image, target, steps=steps, limits=limits, seed=seed, rounded=rounded, progress=progress

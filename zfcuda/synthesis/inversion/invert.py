@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
 from zfcuda.files.signals import held
-from zfcuda.inputs import checked_image, integer, weight
+from zfcuda.inputs import checked_image, checked_layer, integer, weight
+from zfcuda.network.graph import submodules, wrapper_of
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content, total_variation
 from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
 from zfcuda.synthesis.parameterization import Fourier, Parameterization, Pixels
 from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.precision import wide
-from zfcuda.synthesis.steppers import LBFGS
+from zfcuda.synthesis.redirected import straight_through
+from zfcuda.synthesis.steppers import LBFGS, Adam
 from zfcuda.synthesis.warn import warn
 from zfcuda.synthesis.watched import code_of, watching
 
@@ -26,6 +28,10 @@ _CONTRAST = 0.05  # of the noise that it begins with
 _ENOUGH = 1e-10  # square of the relative error that ends it
 _FAR = 0.5  # relative error beyond which an image is told to be none of the layer's
 _LAST = 10  # one step in so many is on pixels
+_PATIENCE = 40  # evaluations after which an image as far off as _LOST begins anew
+_LOST = 0.5  # square of the relative error
+_RATE = 0.02  # of Adam's, in them
+_WOKEN = 2  # then one step in so many goes by gradients that pass through rectifiers
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ def invert(
     for share, prior in ((tv, total_variation(2)), (norm, _alpha_norm())):
         if share:
             wanted = wanted - share * _of_pixels(prior, pixel_range, start)
-    made = _found(model, wanted, start, steps, seed, pixel_range, progress)
+    module = submodules(inner)[checked_layer(layer, inner, wrapper_of(model))]
+    made = _found(model, module, wanted, start, steps, seed, pixel_range, progress)
     found = pixel_range.clamp(made.images).to(given.dtype)  # a line search ends where it is, maybe just outside
     try:
         with held():  # without it there is no error to tell
@@ -116,8 +123,8 @@ def invert(
     error = float((code - code0).norm() / code0.norm())
     if error > _FAR and not made.stopped:
         warn(
-            f"layer: {layer!r} was not reached, its code is {error:.0%} off: of units that are 0 no gradient says how "
-            "to wake them; more steps or another seed may"
+            f"layer: {layer!r} was not reached, its code is {error:.0%} off; more steps, a smaller tv or another seed "
+            "may come nearer"
         )
     return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
 
@@ -144,25 +151,52 @@ def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:
 
 
 def _found(
-    model: nn.Module, wanted: Objective, start: Tensor, steps: int, seed: int, pixel_range: PixelRange, progress: bool
+    model: nn.Module,
+    layer: nn.Module,
+    wanted: Objective,
+    start: Tensor,
+    steps: int,
+    seed: int,
+    pixel_range: PixelRange,
+    progress: bool,
 ) -> Optimised:
-    """First by the spectrum, which finds what a photograph could be, then by pixels, which come nearer to the code."""
+    """First by the spectrum, which finds what a photograph could be, then by pixels, which come nearer to the code.
+
+    Where most units of the layer are 0 that should answer, no gradient says how to wake them: where it gets nowhere, it
+    begins anew by steps of Adam whose gradients pass through the layer's rectifier.
+    """
     of_pixels = steps // _LAST
-    dice = Dice(seed, 1, start.device)
+    shape = (1, *start.shape[1:])
 
-    def run(image: Parameterization, steps: int, described: str) -> Optimised:
-        return optimise(
-            model, wanted, image, steps=steps, stepper=LBFGS(), after=_is_enough, described=described, progress=progress
-        )
+    def run(image: Parameterization, steps: int, described: str, **how: Any) -> Optimised:
+        how = {"stepper": LBFGS(), "after": _is_enough, **how}
+        return optimise(model, wanted, image, steps=steps, described=described, progress=progress, **how)
 
-    high, wide = start.shape[2:]
-    made = run(Fourier((1, start.shape[1], high, wide), dice, pixel_range, _CONTRAST), steps - of_pixels, "spectrum")
+    def spectrum() -> Fourier:
+        return Fourier(shape, Dice(seed, 1, start.device), pixel_range, _CONTRAST)
+
+    made = run(spectrum(), steps - of_pixels, "spectrum", after=_is_enough_or_lost)
+    left = steps - of_pixels - len(made.values)
+    if left > 0 and not made.stopped and _is_lost(made.values[-1]):
+        image = spectrum()
+        with straight_through(layer):
+            made = run(image, -(-left // _WOKEN), "waking units", stepper=Adam(_RATE))
+        if not made.stopped and left > 1:
+            made = run(image, left - -(-left // _WOKEN), "spectrum")
     if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
         return made
     try:
         return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
     except KeyboardInterrupt as stop:
         return broken_off(made, stop, "the steps on pixels")
+
+
+def _is_lost(said: Tensor) -> bool:
+    return bool((said < -_LOST).any())
+
+
+def _is_enough_or_lost(step: int, images: Tensor, said: Tensor) -> bool:
+    return _is_enough(step, images, said) or (step + 1 == _PATIENCE and _is_lost(said))
 
 
 def _is_enough(step: int, images: Tensor, said: Tensor) -> bool:

@@ -19,9 +19,11 @@ from zfcuda.synthesis.scales import full_size, level_count, resized, shrunk
 from zfcuda.synthesis.steppers import LBFGS
 from zfcuda.synthesis.style_choice import style_choice
 from zfcuda.synthesis.texture.result import Textured
+from zfcuda.synthesis.texture.shades import shades
 
 _COARSEST = 48  # pixels of the short side of sample and picture, where a texture begins
 _LEVELS = 4
+_SHADES = 1e-3  # how much they weigh: no drift is left in gravel, and the loss falls as fast as without
 
 
 @torch.inference_mode(False)
@@ -39,7 +41,8 @@ def gram_textured(
 
     Source: Gatys, Ecker & Bethge, "Texture Synthesis Using Convolutional Neural Networks" (2015). L-BFGS changes the
     spectrum of the picture, in colours without correlation; it begins on a small scale, where large shapes come
-    from, and goes on with what that gives, twice as large each time.
+    from, and goes on with what that gives, twice as large each time. Added to the loss is a thousandth of
+    :func:`~zfcuda.synthesis.texture.shades.shades`, against patches that are darker than others.
 
     Args:
         sample: in mode "RGB".
@@ -64,14 +67,17 @@ def gram_textured(
     if pixel_range.low is None:
         raise ValueError(f"model: {type(inner).__name__} has no .preprocess that says what its pixels are")
     whole, dtype = full_size(sample, inner, pixel_range, "sample")
-    names = style_choice(inner, whole.to(dtype))[1] if layers is None else tuple(layers)
+    names = style_choice(inner, whole.to(dtype), "layers")[1] if layers is None else tuple(layers)
     sides, (wide, high) = (whole.shape[2], whole.shape[3]), size
     made: Optimised | None = None
     for level in reversed(range(level_count(min(*size, *sides), _COARSEST, _LEVELS))):
         here = shrunk((high, wide), level)
         described = f"{here[1]} x {here[0]}"
         try:
-            wanted = style(grams(model, resized(whole, shrunk(sides, level)).to(dtype), names))
+            smaller = resized(whole, shrunk(sides, level))
+            wanted = style(grams(model, smaller.to(dtype), names)) + _SHADES * shades(
+                smaller, pixel_range.unit, min(here)
+            )
             dice = Dice(seed, 1, whole.device)
             image = Fourier((1, whole.shape[1], *here), dice, pixel_range, contrast=0.01, exponent=0.75)
             if made is not None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.data.folders import folder_source, is_folder
-from zfcuda.data.pictures import Picture, as_picture, scaled
-from zfcuda.synthesis.style_choice import check_scaled
+from zfcuda.data.pictures import Picture, as_picture
+from zfcuda.synthesis.scales import with_short_side
 from zfcuda.train.sets.sets import fingerprint_of
 
 
@@ -63,9 +64,9 @@ def style_images(pictures: Sequence[Picture], short_side: int) -> list[Tensor]:
     found = []
     for each in pictures:
         picture = as_picture(each, "styles")
-        share = short_side / min(picture.size)
-        check_scaled("styles", *(max(1, round(share * side)) for side in picture.size))
-        found.append(torch.from_numpy(np.array(scaled(picture, share))).permute(2, 0, 1)[None].float() / 255)
+        high, wide = with_short_side((picture.height, picture.width), short_side, "styles")
+        picture = picture.resize((wide, high), Image.Resampling.LANCZOS)
+        found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255)
     return found
 
 
