@@ -17,7 +17,7 @@ _CONTENT = 8  # and one of the content layer's
 
 
 @torch.no_grad()
-def style_choice(model: nn.Module, images: Tensor, name: str = "style_layers") -> tuple[str, tuple[str, ...]]:
+def style_choice(model: nn.Module, images: Tensor, argument: str = "style_layers") -> tuple[str, tuple[str, ...]]:
     """A content layer and style layers, of the rectifiers of a network.
 
     Style is the first of each size of map, down to a sixteenth of the sides: of VGG16 the four that Gatys, Ecker &
@@ -26,7 +26,7 @@ def style_choice(model: nn.Module, images: Tensor, name: str = "style_layers") -
     Args:
         model: unwrapped; it is run as in eval, up to its first fully connected layer.
         images: [N,C,H,W], of the model's dtype and on its device.
-        name: of the argument that would name style layers.
+        argument: what the caller names style layers by, for the error.
 
     Raises:
         ValueError: no rectifier of the model is a module that gives maps.
@@ -60,7 +60,7 @@ def style_choice(model: nn.Module, images: Tensor, name: str = "style_layers") -
     there = [size for size in sorted(last) if size <= _COARSEST]
     if not there:
         raise ValueError(
-            f"{name}: expected names, as no rectifier of {type(model).__name__} is a module that gives maps of "
+            f"{argument}: expected names, as no rectifier of {type(model).__name__} is a module that gives maps of "
             "at least a sixteenth of the image's sides"
         )
     content = min(there, key=lambda size: (abs(size - _CONTENT), size))

@@ -177,18 +177,18 @@ def _found(
 
     made = run(spectrum(), steps - of_pixels, "spectrum", after=_is_enough_or_lost)
     left = steps - of_pixels - len(made.values)
-    if left > 0 and not made.stopped and _is_lost(made.values[-1]):
-        image = spectrum()
-        with straight_through(layer):
-            made = run(image, -(-left // _WOKEN), "waking units", stepper=Adam(_RATE))
-        if not made.stopped and left > 1:
-            made = run(image, left - -(-left // _WOKEN), "spectrum")
-    if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
-        return made
     try:
+        if left > 0 and not made.stopped and _is_lost(made.values[-1]):
+            image = spectrum()
+            with straight_through(layer):
+                made = run(image, -(-left // _WOKEN), "waking units", stepper=Adam(_RATE))
+            if not made.stopped and left > 1:
+                made = run(image, left - -(-left // _WOKEN), "spectrum")
+        if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
+            return made
         return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
     except KeyboardInterrupt as stop:
-        return broken_off(made, stop, "the steps on pixels")
+        return broken_off(made, stop, "the steps behind the first ones")
 
 
 def _is_lost(said: Tensor) -> bool:
