@@ -35,21 +35,21 @@ def style_choice(model: nn.Module, images: Tensor, argument: str = "style_layers
     first: dict[int, str] = {}
     last: dict[int, str] = {}
 
-    def looked_at(name: str) -> Any:
+    def looked_at(layer: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if isinstance(module, nn.Linear):
                 raise Enough
             if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
                 size = max(1, round(images.shape[2] / output.shape[2]))
-                first.setdefault(size, name)
-                last[size] = name
+                first.setdefault(size, layer)
+                last[size] = layer
 
         return hook
 
     with differentiating(model, gradients=False) as watching:
-        for name, module in submodules(model).items():
+        for layer, module in submodules(model).items():
             if isinstance(module, (*_RECTIFIERS, nn.Linear)):
-                watching.add(module, looked_at(name))
+                watching.add(module, looked_at(layer))
         try:
             run(model, images)
         except Enough:
