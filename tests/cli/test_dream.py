@@ -33,7 +33,7 @@ def test_a_dream(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     options = ["--octaves", "2", "--steps", "2", "--layer", "relu2", "--animation", film]
     assert run("dream", picture, *DEMO, *options, "--out", out) == 0
     said = capsys.readouterr().out
-    assert said == f"relu2, 91 x 60: {out / 'thing_relu2.png'}\n{film}\n"
+    assert said == f"relu2, 91 x 60\n{out / 'thing_relu2.png'}\n{film}\n"
     found = Image.open(out / "thing_relu2.png")
     assert found.size == (91, 60) and found.tobytes() != Image.open(picture).tobytes()
     with Image.open(film) as moving:
@@ -43,7 +43,7 @@ def test_a_dream(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_the_longer_side_and_tiles(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--octaves", "1", "--steps", "1", "--size", "130", "--tile", "64"]
     assert run("dream", picture, *DEMO, *options, "--out", tmp_path) == 0
-    assert capsys.readouterr().out == f"relu4, 130 x 86: {tmp_path / 'thing_relu4.png'}\n"
+    assert capsys.readouterr().out == f"relu4, 130 x 86\n{tmp_path / 'thing_relu4.png'}\n"
 
 
 def test_a_small_octave_is_left_out_with_a_word(
@@ -82,3 +82,11 @@ def test_mistakes(
 def test_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dream", tmp_path / "none.png", *DEMO) == 2
     assert "none.png: no such file" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_called_like_a_picture(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("dream", picture, *DEMO, "--out", tmp_path / "dream.png") == 2
+    assert "dream.png: expected a folder, in which the files get their own names" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -54,7 +54,7 @@ def test_train(run: Any, tmp_path: Path) -> None:
     code, said, _ = run(words)
     assert code == 0 and said.startswith(f"{out}: this run is finished\n")
     code, said, _ = run(f"apply {out} wide.png --style ink", "drawn")
-    assert (code, said) == (0, f"{tmp_path}/drawn/wide-ink.png\n")
+    assert (code, said) == (0, f"{tmp_path}/drawn/wide_ink.png\n")
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,25 @@ def test_no_command(run: Any, capsys: pytest.CaptureFixture[str], words: str, sa
     assert ended.value.code == 2 and capsys.readouterr().err == f"zfcuda: error: {said}\n"
 
 
+def test_ctrl_c_says_how_many_are_drawn(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, asked = StyleNetwork.draw, []
+
+    def drawn(self: StyleNetwork, picture: Any, *rest: Any, **named: Any) -> Image.Image:
+        asked.append(picture)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return draw(self, picture, *rest, **named)
+
+    monkeypatch.setattr(StyleNetwork, "draw", drawn)
+    code, said, errors = run("apply run wide.png photos/0.png")
+    assert (code, said) == (130, f"{tmp_path}/out/wide_oil.png\n")
+    assert errors.strip().endswith("interrupted: 1 of 2 pictures are written")
+
+
 def test_apply(run: Any, folder: Path, tmp_path: Path) -> None:
     """Each picture in its own size, with the name of the style; of two of one name the second has a number."""
     code, said, _ = run("apply run photos/0.png wide.png photos/../wide.png")
-    names = ["0-oil.png", "wide-oil.png", "wide-oil-2.png"]
+    names = ["0_oil.png", "wide_oil.png", "wide_oil_2.png"]
     assert (code, said.splitlines()) == (0, [f"{tmp_path}/out/{name}" for name in names])
     sizes = [Image.open(tmp_path / "out" / name).size for name in names]
     assert sizes == [(20, 24), (20, 12), (20, 12)]
@@ -114,11 +129,11 @@ def test_apply(run: Any, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "style", "name"),
     [
-        ("--style 1", 1, "wide-7"),
-        ("--style 7", 1, "wide-7"),
-        ("--style oil", 0, "wide-oil"),
-        ("--blend 0.25,0.75", [0.25, 0.75], "wide-blend-0.25-0.75"),
-        ("--tile 16 --style 7", 1, "wide-7"),
+        ("--style 1", 1, "wide_7"),
+        ("--style 7", 1, "wide_7"),
+        ("--style oil", 0, "wide_oil"),
+        ("--blend 0.25,0.75", [0.25, 0.75], "wide_blend-0.25-0.75"),
+        ("--tile 16 --style 7", 1, "wide_7"),
     ],
 )
 def test_which_style(run: Any, folder: Path, tmp_path: Path, words: str, style: Any, name: str) -> None:
@@ -130,4 +145,4 @@ def test_which_style(run: Any, folder: Path, tmp_path: Path, words: str, style: 
 
 
 def test_a_network_whose_styles_have_no_names(run: Any, tmp_path: Path) -> None:
-    assert run("apply one.safetensors wide.png")[:2] == (0, f"{tmp_path}/out/wide-0.png\n")
+    assert run("apply one.safetensors wide.png")[:2] == (0, f"{tmp_path}/out/wide_0.png\n")

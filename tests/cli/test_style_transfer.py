@@ -52,12 +52,15 @@ def test_a_picture_as_large_as_its_content_at_most(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(here, tmp_path / "out") == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "cat-waves.png")
-    with Image.open(tmp_path / "out" / "cat-waves.png") as made:
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "cat_waves.png")
+    with Image.open(tmp_path / "out" / "cat_waves.png") as made:
         assert made.size == (120, 90)
     assert run(here, tmp_path / "small", "--size", "100", "--style-layers", "relu1,relu2", "--style-size", "64") == 0
-    with Image.open(tmp_path / "small" / "cat-waves.png") as made:
+    with Image.open(tmp_path / "small" / "cat_waves.png") as made:
         assert made.size == (100, 75)
+    assert run(here, tmp_path / "large", "--size", "160") == 0  # a size that is named is the size
+    with Image.open(tmp_path / "large" / "cat_waves.png") as made:
+        assert made.size == (160, 120)
 
 
 def test_there_is_no_seed_as_nothing_is_random(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,4 +105,4 @@ def test_ctrl_c_leaves_the_picture_so_far(
 
     monkeypatch.setattr("zfcuda.synthesis.transfer_style.LBFGS", Stopped)
     assert run(here, tmp_path / "out") == 130
-    assert (tmp_path / "out" / "cat-waves.png").exists()
+    assert (tmp_path / "out" / "cat_waves.png").exists()

@@ -40,12 +40,13 @@ def test_twice_as_large_where_no_size_is_named(sample: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--size", "18"], "--size: expected WxH pixels, as in 256x192, got '18'"),
-        (["--size", "0x4"], "--size: expected WxH pixels, as in 256x192, got '0x4'"),
+        (["--size", "18x4x2"], "--size: expected N or WxH pixels, as in 256 or 256x192, got '18x4x2'"),
+        (["--size", "0x4"], "--size: expected N or WxH pixels, as in 256 or 256x192, got '0x4'"),
         (["--window", "4"], "window: expected an odd number from 3 to 63, got 4"),
         (["--window", "21"], "sample: expected at least 21 x 21 pixels, the size of the window, got 24 x 20"),
         (["--model", "demo"], "--model: --method tree uses no network; it is for gram"),
-        (["--layers", "conv1"], "--layers: --method tree uses no network; it is for gram"),
+        (["--std", "1,1,1"], "--std: --method tree uses no network; it is for gram"),
+        (["--layer", "conv1"], "--layer: --method tree uses no network; it is for gram"),
         (["--method", "gran"], "--method: invalid choice: 'gran'"),
     ],
 )
@@ -58,6 +59,25 @@ def test_bad_input(
     except SystemExit as stop:
         code = int(stop.code or 0)
     assert code == 2 and said in capsys.readouterr().err and not out.exists()
+
+
+def test_a_large_sample_gives_no_larger_picture(tmp_path: Path) -> None:
+    file = tmp_path / "stripe.png"
+    Image.new("RGB", (600, 8), "teal").save(file)
+    assert (
+        cli.main(["texture", str(file), "--out", str(tmp_path / "out"), "--method", "exhaustive", "--window", "3"]) == 0
+    )
+    assert Image.open(tmp_path / "out" / "stripe_exhaustive.png").size == (512, 7)
+
+
+def test_a_network_whose_pixels_only_the_options_know(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bare.py").write_text("from torch import nn\nnet = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--method", "gram", "--layer", "1", "--model", "bare:net", "--size", "12", "--out", str(tmp_path / "out")]
+    assert cli.main(["texture", str(sample), *words, "--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2"]) == 0
+    assert Image.open(tmp_path / "out" / "some_stones_gram.png").size == (12, 12)
 
 
 def test_a_sample_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

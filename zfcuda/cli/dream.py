@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
+from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation, with_long_side
 from zfcuda.cli.photos import default_network
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--size",
-        dest="longer_side",
+        dest="long_side",
         type=int,
         metavar="N",
-        help="scale the picture to this length of its longer side (default: as it is)",
+        help="the long side of what is drawn, in pixels (default: that of PICTURE)",
     )
     parser.add_argument(
         "--tile",
@@ -65,16 +65,11 @@ def add(verbs: Verbs) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zfcuda.data.pictures import check_path, read_picture, scaled
+    from zfcuda.data.pictures import read_picture
     from zfcuda.synthesis.dream.deep_dream import dreamed
 
-    check_path(arguments.picture)
-    if arguments.longer_side is not None and arguments.longer_side < 1:
-        raise ValueError(f"--size: expected at least 1, got {arguments.longer_side}")
+    picture = with_long_side(read_picture(arguments.picture), arguments.long_side)
     with making(arguments) as setting:
-        picture = read_picture(arguments.picture)
-        if arguments.longer_side is not None:
-            picture = scaled(picture, arguments.longer_side / max(picture.size))
         layer = arguments.layer or _layer(setting, arguments.model or default_network(), picture)
         made = dreamed(
             setting.model,
@@ -93,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         name = f"{Path(arguments.picture).stem}_{layer}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
-            print(f"{layer}, {picture.width} x {picture.height}: {file}", flush=True)
+            print(f"{layer}, {picture.width} x {picture.height}", file, sep="\n", flush=True)
         tell_of_animation(made, setting)
         pass_on(made.interrupted)
     return 0

@@ -57,11 +57,11 @@ def _run(arguments: argparse.Namespace) -> int:
         pictures, said = _told(setting, picture, image, made, _method(arguments))
         if made.succeeded and arguments.smallest:
             said.append(f"smallest: epsilon {_of_255(setting, made, _norm(arguments)):.3g} of 255")
-        if not made.succeeded:
+        if not made.succeeded and interrupted is None:
             more = "--steps" if _method(arguments) == "ascend" else "--epsilon or --steps"
             said.append(f"not fooled: the network does not say what it should; a larger {more} may do it")
         print("\n".join(said))
-        stem = Path(arguments.picture).stem
+        stem = Path(arguments.picture).stem + ("" if arguments.target is None else f"_{arguments.target}")
         for file in setting.write({f"{stem}_{name}": each for name, each in pictures.items()}):
             print(file, flush=True)
         pass_on(interrupted)

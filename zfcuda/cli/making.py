@@ -64,6 +64,21 @@ class Making:
         return sheets.write(pictures, self.out)
 
 
+def with_long_side(picture: Image.Image, pixels: int | None) -> Image.Image:
+    """A picture whose longer side is so long; the picture, where there is no number.
+
+    Raises:
+        CommandError: the number is not above 0.
+    """
+    from zfcuda.data.pictures import scaled
+
+    if pixels is None:
+        return picture
+    if pixels < 1:
+        raise CommandError(f"--size: expected at least 1, got {pixels}")
+    return scaled(picture, pixels / max(picture.size))
+
+
 def add_making(
     parser: argparse.ArgumentParser, out: str, *, cut: bool = True, animation: bool = False, seed: bool = True
 ) -> None:
@@ -84,7 +99,7 @@ def add_making(
     if seed:
         parser.add_argument("--seed", type=int, default=0, metavar="N", help="what chance begins with (default: 0)")
     add_device(parser)
-    add_preprocessing(parser, cut=cut)
+    add_preprocessing(parser, cut=cut, page=False)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.making import add_making, making, pass_on, tell_of_animation
+from zfcuda.cli.preprocessing import sides
 
 if TYPE_CHECKING:
     from zfcuda.cli.making import Making
@@ -22,7 +23,8 @@ def add(verbs: Verbs) -> None:
         "objective",
         metavar="OBJECTIVE",
         nargs="+",
-        help="LAYER:UNIT, LAYER:UNIT@Y,X, a whole LAYER, the index or name of a class; each of several has a sheet",
+        help="the name or index of a class, LAYER:UNIT, LAYER:UNIT@Y,X, or a whole LAYER, as zfcuda layers lists "
+        "them; each of several has a sheet",
     )
     parser.add_argument(
         "--count", type=int, default=9, metavar="N", help="how many images of each, in one batch (default: 9)"
@@ -34,7 +36,10 @@ def add(verbs: Verbs) -> None:
         default="fourier",
         help="what the steps change: the images' spectra, or their pixels (default: fourier)",
     )
-    add_making(parser, "out/maximize", animation=True)
+    parser.add_argument(
+        "--size", type=sides, metavar="N|HxW", help="of the images in pixels (default: what the network was made for)"
+    )
+    add_making(parser, "out/maximize", cut=False, animation=True)
     parser.set_defaults(run=_run)
 
 

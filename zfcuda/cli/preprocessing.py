@@ -12,20 +12,22 @@ if TYPE_CHECKING:
 _NAMES = ("preprocess", "mean", "std", "size", "short_side", "interpolation")
 
 
-def add_preprocessing(parser: argparse.ArgumentParser, *, cut: bool = True) -> None:
+def add_preprocessing(parser: argparse.ArgumentParser, *, cut: bool = True, page: bool = True) -> None:
     """Adds the options, which change single settings of what the network itself brings, or replace it.
 
     cut: whether those are among them that scale a picture and cut out what the network sees; a verb that takes pictures
         in their full size does without.
+    page: whether the verb writes a page, which says what they were.
     """
+    said = "; the page says what it was" if page else ""
     group = parser.add_argument_group(
-        "preprocessing", "how pictures become the network's images (default: what it brings; the page says what it was)"
+        "preprocessing", f"how pictures become the network's images (default: what it brings{said})"
     )
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="subtracted from pixels of 0 to 1")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="what they are then divided by")
     if cut:
         group.add_argument(
-            "--size", type=_sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre"
+            "--size", type=sides, metavar="N|HxW", help="pixels that the network sees, cut from the centre"
         )
         group.add_argument(
             "--short-side", type=_side, metavar="N", help="length that the short side is scaled to before"
@@ -74,7 +76,7 @@ def _side(text: str) -> int:
     return int(text)
 
 
-def _sides(text: str) -> int | tuple[int, int]:
+def sides(text: str) -> int | tuple[int, int]:
     """240 -> 240; 240x320 -> (240, 320)."""
     words = text.lower().split("x")
     if len(words) > 2 or not all(word.isdecimal() and int(word) > 0 for word in words):

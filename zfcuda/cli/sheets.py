@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 200  # letters of a file's name, which a folder takes
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")  # what nobody calls a folder
 
 
 @contextmanager
@@ -23,11 +24,13 @@ def folder(out: str) -> Iterator[Path]:
     """The folder of --out, made where it is missing; one that was made and stays empty is removed again.
 
     Raises:
-        CommandError: it cannot be made or written to.
+        CommandError: it cannot be made or written to, or is called like a picture.
     """
     path = Path(out)
     if path.is_file():
         raise CommandError(f"--out {one_line(out)}: a file, not a folder")
+    if path.suffix.lower() in _PICTURES and not path.exists():
+        raise CommandError(f"--out {one_line(out)}: expected a folder, in which the files get their own names")
     made: list[Path] = []
     try:
         made = [each for each in (path, *path.parents) if not each.exists()]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zfcuda.cli.options import Verbs
+    from zfcuda.synthesis.pixel_range import PixelRange
+
+
+_LARGEST = 512  # long side in pixels, where no size is named
 
 
 def add(verbs: Verbs) -> None:
@@ -25,8 +29,9 @@ def add(verbs: Verbs) -> None:
         "--size",
         dest="sides",
         type=_size,
-        metavar="WxH",
-        help="of the picture in pixels, as in 256x256 (default: twice the sample's)",
+        metavar="N|WxH",
+        help="of the picture in pixels, as in 256 or 256x192 (default: twice the sample's, the long side at most "
+        f"{_LARGEST})",
     )
     parser.add_argument(
         "--method",
@@ -42,7 +47,12 @@ def add(verbs: Verbs) -> None:
         help="of tree and exhaustive: how many pixels wide a neighbourhood is, an odd number (default: 9)",
     )
     parser.add_argument(
-        "--layers", nargs="+", metavar="NAME", help="of gram: the network's layers, as zfcuda layers lists them"
+        "--layer",
+        dest="layers",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="of gram: the network's layers, as zfcuda layers lists them (default: the first ReLUs of each size)",
     )
     add_making(parser, "out/texture", cut=False)
     parser.set_defaults(run=_run)
@@ -54,12 +64,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import read_picture
     from zfcuda.synthesis.texture.texture import textured
 
-    for name in ("model", "weights", "layers"):
+    for name in ("model", "weights", "layers", "mean", "std", "preprocess"):
         if arguments.method != "gram" and getattr(arguments, name) is not None:
-            raise CommandError(f"--{name}: --method {arguments.method} uses no network; it is for gram")
+            option = name.removesuffix("s") if name == "layers" else name
+            raise CommandError(f"--{option}: --method {arguments.method} uses no network; it is for gram")
     sample = read_picture(arguments.sample)
-    size = arguments.sides or (2 * sample.width, 2 * sample.height)
-    with _network(arguments) as (model, out):
+    size = arguments.sides or _usual(sample.width, sample.height)
+    with _network(arguments) as (model, pixel_range, out):
         made = textured(
             sample,
             size,
@@ -68,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
             layers=arguments.layers,
             seed=arguments.seed,
             window=arguments.window,
+            pixel_range=pixel_range,
             progress=True,
         )
         name = f"{one_line(Path(arguments.sample).stem)}_{arguments.method}"
@@ -78,21 +90,27 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _network(arguments: argparse.Namespace) -> Iterator[tuple[nn.Module | None, Path]]:
-    """The network, which only "gram" has and waits for, and the folder of --out."""
+def _network(arguments: argparse.Namespace) -> Iterator[tuple[nn.Module | None, PixelRange | None, Path]]:
+    """The network and its pixels, which only "gram" has and waits for, and the folder of --out."""
     from zfcuda.cli import sheets
 
     if arguments.method == "gram":
         with making(arguments) as setting:
-            yield setting.model, setting.out
+            yield setting.model, setting.pixel_range, setting.out
     else:
         with sheets.folder(arguments.out) as out:
-            yield None, out
+            yield None, None, out
 
 
 def _size(text: str) -> tuple[int, int]:
-    """256x192 -> (256, 192), width and height."""
+    """256 -> (256, 256); 256x192 -> (256, 192), width and height."""
     words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise argparse.ArgumentTypeError(f"expected WxH pixels, as in 256x192, got {text!r}")
-    return int(words[0]), int(words[1])
+    if len(words) > 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(f"expected N or WxH pixels, as in 256 or 256x192, got {text!r}")
+    return int(words[0]), int(words[-1])
+
+
+def _usual(width: int, height: int) -> tuple[int, int]:
+    """The size where none is named: a large sample would keep one waiting for long."""
+    factor = min(2.0, _LARGEST / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))

@@ -74,12 +74,9 @@ class Animation:
         """Writes the file, as :meth:`write` does; where that fails, why, in words: what was made is not to be lost."""
         try:
             self.write(last)
-        except (
-            OSError,
-            ValueError,
-            struct.error,
-        ) as error:  # a full disk, or sides that a format lacks
-            return f"animation: {one_line(str(self.file))}: cannot be written ({reason(error)})"
+        except (OSError, ValueError, struct.error) as error:  # a full disk, or sides that a format lacks
+            said = (isinstance(error, OSError) and error.strerror) or reason(error)
+            return f"animation: {one_line(str(self.file))}: cannot be written ({said})"
         return ""
 
     def write(self, last: Tensor | Image.Image | None = None) -> Path | None:

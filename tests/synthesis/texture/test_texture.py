@@ -137,7 +137,7 @@ def test_gram_is_asked_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("zfcuda.synthesis.texture.texture.gram_textured", gram_textured)
     sample = picture(20, 20)
     made = textured(sample, (8, 6), method="gram", model=NET, layers=["0"], seed=4, progress=True)
-    assert asked == [(sample, (8, 6), NET, ["0"], 4, {"progress": True})]
+    assert asked == [(sample, (8, 6), NET, ["0"], 4, {"pixel_range": None, "progress": True})]
     assert made is answer
 
 

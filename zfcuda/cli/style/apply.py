@@ -33,7 +33,9 @@ def add(verbs: Verbs) -> None:
         help="side of the parts that a larger picture is drawn in, without seams, so that it fits into memory; "
         "0: as a whole, in two thirds of the time (default: %(default)s)",
     )
-    parser.add_argument("--out", default="out/styled", metavar="DIR", help="where they go (default: %(default)s)")
+    parser.add_argument(
+        "--out", default="out/style/apply", metavar="DIR", help="where the pictures go (default: %(default)s)"
+    )
     add_device(parser)
     parser.set_defaults(run=_run)
 
@@ -56,11 +58,18 @@ def _run(arguments: argparse.Namespace) -> int:
         for file in arguments.pictures:  # nobody waits to hear of the last one that it is none
             read_picture(file)
         network.to(device)
-        names = sheets.distinct(f"{Path(file).stem}-{title}" for file in arguments.pictures)
-        for file, name in tqdm(list(zip(arguments.pictures, names, strict=True)), desc="drawing", unit="picture"):
-            drawn = network.draw(file, style, tile=arguments.tile or None)
-            [written] = sheets.write({name: drawn}, out)
-            tqdm.write(str(written), file=sys.stdout)
+        names = sheets.distinct(f"{Path(file).stem}_{title}" for file in arguments.pictures)
+        done = 0
+        try:
+            for file, name in tqdm(list(zip(arguments.pictures, names, strict=True)), desc="drawing", unit="picture"):
+                drawn = network.draw(file, style, tile=arguments.tile or None)
+                [written] = sheets.write({name: drawn}, out)
+                done += 1
+                tqdm.write(str(written), file=sys.stdout)
+        except KeyboardInterrupt as interrupted:
+            if done:
+                interrupted.args = (f"{done} of {len(names)} pictures are written",)
+            raise
     return 0
 
 

@@ -50,7 +50,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--out",
-        default="out/style",
+        default="out/style/train",
         metavar="RUN",
         help="the run's folder; where a run was broken off, the same command goes on (default: %(default)s)",
     )
@@ -58,13 +58,14 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--content-layer",
         metavar="LAYER",
-        help="of the network (default: its last rectifier at an eighth of the sides)",
+        help="the layer that tells shapes (default: the last ReLU at an eighth of the sides)",
     )
     parser.add_argument(
         "--style-layers",
         type=words,
-        metavar="NAMES",
-        help="between commas (default: its first rectifiers of each size, down to a sixteenth of the sides)",
+        metavar="LAYER,...",
+        help="the layers that tell style, with commas between them (default: the first ReLUs of each size, down to a "
+        "sixteenth of the sides)",
     )
     for name, (kind, text) in _OPTIONS.items():
         default = "as many as there are cores to spare" if _DEFAULTS[name] is None else f"{_DEFAULTS[name]:g}"

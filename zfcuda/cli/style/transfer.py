@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zfcuda.cli.making import add_making, making, pass_on
+from zfcuda.cli.making import add_making, making, pass_on, with_long_side
 from zfcuda.cli.options import words
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from zfcuda.cli.options import Verbs
+
+
+_LARGEST = 384  # long side in pixels, where no size is named
 
 
 def add(verbs: Verbs) -> None:
@@ -24,9 +25,8 @@ def add(verbs: Verbs) -> None:
         "--size",
         dest="long_side",
         type=int,
-        default=384,
         metavar="N",
-        help="the long side of what is drawn, in pixels; a smaller CONTENT keeps its size (default: %(default)s)",
+        help=f"the long side of what is drawn, in pixels (default: that of CONTENT, at most {_LARGEST})",
     )
     parser.add_argument(
         "--style-weight",
@@ -41,27 +41,32 @@ def add(verbs: Verbs) -> None:
         help="the short side that STYLE is scaled to: small for fine strokes, large for coarse ones (default: that "
         "of what is drawn)",
     )
-    parser.add_argument("--content-layer", metavar="LAYER", help="the layer that tells shapes (default: by the sizes)")
+    parser.add_argument(
+        "--content-layer",
+        metavar="LAYER",
+        help="the layer that tells shapes (default: the last ReLU at an eighth of the sides)",
+    )
     parser.add_argument(
         "--style-layers",
         type=words,
         metavar="LAYER,...",
-        help="the layers that tell style, with commas between them (default: by the sizes)",
+        help="the layers that tell style, with commas between them (default: the first ReLUs of each size, down to a "
+        "sixteenth of the sides)",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="how many steps on each of up to three scales (default: 100)"
     )
-    add_making(parser, "out/style", cut=False, seed=False)
+    add_making(parser, "out/style/transfer", cut=False, seed=False)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda.complaint import CommandError
+    from zfcuda.data.pictures import read_picture
     from zfcuda.synthesis.transfer_style import STEPS, STYLE_WEIGHT, transferred
 
-    if arguments.long_side < 1:
-        raise CommandError(f"--size: expected at least 1, got {arguments.long_side}")
-    content, style = _read(arguments.content, arguments.long_side), _read(arguments.style)
+    content, style = read_picture(arguments.content), read_picture(arguments.style)
+    if arguments.long_side is not None or max(content.size) > _LARGEST:
+        content = with_long_side(content, _LARGEST if arguments.long_side is None else arguments.long_side)
     with making(arguments) as setting:
         images = [setting.pixel_range.image(picture).to(setting.device) for picture in (content, style)]
         made = transferred(
@@ -75,17 +80,8 @@ def _run(arguments: argparse.Namespace) -> int:
             steps=STEPS if arguments.steps is None else arguments.steps,
             progress=True,
         )
-        name = f"{Path(arguments.content).stem}-{Path(arguments.style).stem}"
+        name = f"{Path(arguments.content).stem}_{Path(arguments.style).stem}"
         for file in setting.write({name: setting.pixel_range.picture(made.images[0])}):
             print(file, flush=True)
         pass_on(made.interrupted)
     return 0
-
-
-def _read(file: str, long_side: int | None = None) -> Image.Image:
-    """The picture in a file, made smaller where its long side is longer."""
-    from zfcuda.data.pictures import read_picture, scaled
-
-    picture = read_picture(file)
-    longest = max(picture.size)
-    return picture if long_side is None or longest <= long_side else scaled(picture, long_side / longest)

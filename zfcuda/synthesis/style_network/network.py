@@ -55,7 +55,7 @@ class StyleNetwork(nn.Module):
         TypeError, ValueError: styles is below 1, width not above 0, or there is another number of names, or one twice.
 
     Example:
-        network = StyleNetwork.load("out/style/weights.safetensors")
+        network = StyleNetwork.load("out/style/train/weights.safetensors")
         network.draw("photo.jpg", [0.5, 0.5]).save("drawn.png")
     """
 

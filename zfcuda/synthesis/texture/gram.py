@@ -35,6 +35,7 @@ def gram_textured(
     seed: int,
     *,
     steps: int = 300,
+    pixel_range: PixelRange | None = None,
     progress: bool = False,
 ) -> Textured:
     """A picture of any size with the Gram matrices of a sample.
@@ -53,6 +54,7 @@ def gram_textured(
             :func:`zfcuda.synthesis.style_choice.style_choice` takes.
         seed: of the noise.
         steps: on each scale.
+        pixel_range: of the model's images; None: what its preprocess says.
         progress: whether there is a bar.
 
     Raises:
@@ -63,7 +65,7 @@ def gram_textured(
     inner = module_of(model)
     if isinstance(layers, str) or (layers is not None and not layers):
         raise TypeError(f"layers: expected names of layers, got {layers!r}")
-    pixel_range = PixelRange.of(inner)
+    pixel_range = pixel_range or PixelRange.of(inner)
     if pixel_range.low is None:
         raise ValueError(f"model: {type(inner).__name__} has no .preprocess that says what its pixels are")
     whole, dtype = full_size(sample, inner, pixel_range, "sample")

@@ -11,6 +11,7 @@ from torch import nn
 
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import integer
+from zfcuda.synthesis.pixel_range import PixelRange
 from zfcuda.synthesis.texture.gram import gram_textured
 from zfcuda.synthesis.texture.histograms import matched
 from zfcuda.synthesis.texture.result import Textured
@@ -85,20 +86,26 @@ def textured(
     layers: Sequence[str] | None = None,
     seed: int = 0,
     window: int | None = None,
+    pixel_range: PixelRange | None = None,
     progress: bool = False,
 ) -> Textured:
-    """The same with why it ended, for commands."""
+    """The same with why it ended, for commands, which know better what black and white are to the network."""
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {method!r}")
     picture = as_picture(sample, "sample")
     wanted = _size(size)
     seed = integer("seed", seed)
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(
+            f"sample: expected at most {MOST_PIXELS:,} pixels, as what is said of each is kept, got "
+            f"{picture.width} x {picture.height}; cut a piece out, or make it smaller"
+        )
     if method == "gram":
         if model is None:
             raise ValueError("model: expected a network for method 'gram', got None")
         if window is not None:
             raise ValueError(f"window: method 'gram' takes none, got {window}")
-        return gram_textured(picture, wanted, model, layers, seed, progress=progress)
+        return gram_textured(picture, wanted, model, layers, seed, pixel_range=pixel_range, progress=progress)
     for name, value in (("model", model), ("layers", layers)):
         if value is not None:
             raise ValueError(f"{name}: method {method!r} takes none, it is for 'gram'")
@@ -107,11 +114,6 @@ def textured(
         raise ValueError(
             f"sample: expected at least {side} x {side} pixels, the size of the window, got {picture.width} x "
             f"{picture.height}"
-        )
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(
-            f"sample: expected at most {MOST_PIXELS:,} pixels, as the neighbourhood of each is kept, got "
-            f"{picture.width} x {picture.height}; cut a piece out, or make it smaller"
         )
     search = Search() if method == "tree" else Search(leaf=None)
     return _grown(picture, wanted, side, search, seed, progress)
