@@ -54,7 +54,7 @@ def distinct(names: Iterable[str]) -> list[str]:
         plain = again = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST]
         number = 2
         while again in found:
-            again, number = f"{plain}-{number}", number + 1
+            again, number = f"{plain}_{number}", number + 1
         found.append(again)
     return found
 

@@ -74,8 +74,12 @@ class Animation:
         """Writes the file, as :meth:`write` does; where that fails, why, in words: what was made is not to be lost."""
         try:
             self.write(last)
-        except (OSError, ValueError, struct.error) as error:  # a full disk, or sides that a format lacks
-            said = (isinstance(error, OSError) and error.strerror) or reason(error)
+        except (
+            OSError,
+            ValueError,
+            struct.error,
+        ) as error:  # a full disk, or sides that a format lacks
+            said = getattr(error, "strerror", None) or reason(error)
             return f"animation: {one_line(str(self.file))}: cannot be written ({said})"
         return ""
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.autograd import derivatives, module_of, no_gradient
+from zfcuda.files.signals import held
 from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
@@ -155,14 +156,14 @@ def optimise(
         except KeyboardInterrupt as stop:
             interrupted = kept(stop)
             stopped = f"stopped in step {done} of {steps}: the image so far"
-        with torch.no_grad():
-            if stopped:  # a step may have been broken off, before it was brought back to where it may be
-                for last, parameter in zip(good, image.parameters, strict=True):
-                    parameter.copy_(last)
-            made = image.images().detach().clone()
         end: Tensor | None = None
         still: list[int] = []
         try:
+            with held(), torch.no_grad():
+                if stopped:  # a step may have been broken off, before it was brought back to where it may be
+                    for last, parameter in zip(good, image.parameters, strict=True):
+                        parameter.copy_(last)
+                made = image.images().detach().clone()
             if (reached or asleep is not None) and not interrupted:
                 end = look.value(made)
             if asleep is not None and end is not None and bool((lost := asleep & (end <= values[0])).any()):

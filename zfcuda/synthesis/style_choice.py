@@ -26,7 +26,7 @@ def style_choice(model: nn.Module, images: Tensor, argument: str = "style_layers
     Args:
         model: unwrapped; it is run as in eval, up to its first fully connected layer.
         images: [N,C,H,W], of the model's dtype and on its device.
-        argument: what would name style layers, for the error.
+        argument: what the caller names style layers by, for the error.
 
     Raises:
         ValueError: no rectifier of the model is a module that gives maps.
