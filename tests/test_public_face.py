@@ -99,7 +99,7 @@ SIGNATURES = {
     "synthesis.pixel_values": "(model, count=1.0, *, limits=None)",
     "texture": "(sample, size, *, method='tree', model=None, layers=None, seed=0, window=None, progress=False)",
     "transfer_style": "(model, content, style, *, content_layer=None, style_layers=None, content_weight=1.0, "
-    "style_weight=1000.0, style_size=None, limits=None, steps=100, progress=False)",
+    "style_weight=25.0, style_size=None, limits=None, steps=100, progress=False)",
     "synthesis.gram": "(maps)",
     "synthesis.grams": "(model, images, layers)",
     "synthesis.style": "(targets, weights=None)",

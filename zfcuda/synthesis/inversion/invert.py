@@ -30,8 +30,8 @@ _FAR = 0.5  # relative error beyond which an image is told to be none of the lay
 _LAST = 10  # one step in so many is on pixels
 _PATIENCE = 40  # evaluations after which an image as far off as _LOST begins anew
 _LOST = 0.5  # square of the relative error
-_RATE = 0.02  # of Adam's, in them
-_WOKEN = 2  # then one step in so many goes by gradients that pass through rectifiers
+_RATE = 0.03  # of Adam's, in them
+_WOKEN = 0.75  # the share of the steps that are left which wake units
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ def invert(
     images of one code: `tv` times the total variation, the mean of dx^2 + dy^2, and `norm` times the alpha norm, the
     mean 6th power of the distance from grey. For the first, pixels are from 0 to 1, for the second from -1 to 1. Nine
     tenths of the steps change the spectrum of the image in colours without correlation, the rest its pixels, by L-BFGS.
+
+    A layer of which nearly all is 0 (EfficientNet-Lite0's last ReLU: 91 %) answers to noise with nothing that is to be
+    found. Where L-BFGS gets nowhere, it begins anew by Adam, with gradients that pass through the layer's rectifier.
 
     Source: Mahendran & Vedaldi, "Understanding Deep Image Representations by Inverting Them", CVPR 2015
     (arXiv 1412.0035); the spectrum: Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
@@ -179,11 +182,11 @@ def _found(
     left = steps - of_pixels - len(made.values)
     try:
         if left > 0 and not made.stopped and _is_lost(made.values[-1]):
-            image = spectrum()
+            image, woken = spectrum(), math.ceil(_WOKEN * left)
             with straight_through(layer):
-                made = run(image, -(-left // _WOKEN), "waking units", stepper=Adam(_RATE))
-            if not made.stopped and left > 1:
-                made = run(image, left - -(-left // _WOKEN), "spectrum")
+                made = run(image, woken, "waking units", stepper=Adam(_RATE))
+            if not made.stopped and left > woken:
+                made = run(image, left - woken, "spectrum")
         if made.stopped or not of_pixels or _is_enough(0, made.images, made.values[-1]):
             return made
         return run(Pixels(made.images, pixel_range), of_pixels, "pixels")
