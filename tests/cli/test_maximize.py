@@ -113,5 +113,5 @@ def test_an_animation_that_cannot_be_written_leaves_the_picture(
 
 
 def test_no_file_takes_the_place_of_another() -> None:
-    assert sheets.distinct(["\u732b", "\u72ac", "a:1", "a_1", "a"]) == ["_", "_-2", "a_1", "a_1-2", "a"]
+    assert sheets.distinct(["\u732b", "\u72ac", "a:1", "a_1", "a"]) == ["_", "__2", "a_1", "a_1_2", "a"]
     assert len(sheets.distinct(["x" * 999])[0]) == 200
