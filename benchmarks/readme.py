@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import attribution as methods
 from benchmarks import deconvnet as projections
+from benchmarks import made_tables
 from benchmarks import occlusion as maps
 from benchmarks import synthesis as made
 from benchmarks import training as steps
@@ -322,6 +323,19 @@ def maximized() -> str:
     return "\n".join([f"{measured}.", "", *lines, "", *(f"- {said}." for said in summary_of_images.sentences(result))])
 
 
+def beside(name: str, what: Callable[[Mapping[str, Any]], made_tables.Lines], environment: Sequence[str]) -> str:
+    """A table of made images of a file of results. environment: the keys under which it says where it was measured."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return NOT_MEASURED
+    result = json.loads(path.read_text(encoding="utf-8"))
+    columns, rows, said = what(result)
+    where: Any = result
+    for key in environment:
+        where = where[key]
+    return "\n".join([f"{_measured(where)}.", "", *_table(columns, rows), "", *(f"- {one}." for one in said)])
+
+
 def _plain(figure: Mapping[str, float]) -> str:
     return f"{round(figure['value'], 2) + 0.0:.2f}"  # no minus before a zero
 
@@ -349,7 +363,13 @@ def pages() -> dict[str, dict[str, str]]:
     """File -> name of a block -> its table."""
     return {
         "README.md": {"speed": summary()},
-        "docs/benchmarks.md": {name: block(name) for name in SECTIONS} | {"truth": truth(), "maximized": maximized()},
+        "docs/benchmarks.md": {name: block(name) for name in SECTIONS}
+        | {
+            "truth": truth(),
+            "maximized": maximized(),
+            "adversaries": beside("adversaries", made_tables.adversaries, ["beside", "environment"]),
+            "textures": beside("textures", made_tables.textures, ["environment"]),
+        },
     }
 
 

@@ -28,9 +28,9 @@ REQUIRED = 1.2  # times as fast as nine runs
 SIDE = 224
 STYLED = 512  # of the picture that a StyleNetwork is applied to
 _STEPS = 16  # of the race of nine units
-# How far an image of the batch may be from that of its own run, after two steps, as a part of its norm. Adam divides a
+# How far an image of the batch may be from that of its own run, after one step, as a part of its norm. Adam divides a
 # gradient by its own size, so that one near zero may step either way.
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.01, torch.bfloat16: 0.2, torch.float16: 0.1}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ def _nine(
             [zfcuda.maximize(network, one, size=side, steps=steps, seed=seed) for seed, one in enumerate(units)]
         )
 
-    one, other = batch(2).double(), runs(2).double()
+    one, other = batch(1).double(), runs(1).double()
     off = float(((one - other).flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)).max())
     if not off <= TOLERANCE[dtype]:  # NaN too
         raise RuntimeError(f"the batch is off by {off:.3g} of the norm, allowed are {TOLERANCE[dtype]}")
     steps = 2 if quick else _STEPS
-    times = race({BATCH: lambda: batch(steps), RUNS: lambda: runs(steps)}, device, repeats=2 if quick else 7, warmup=1)
+    times = race({BATCH: lambda: batch(steps), RUNS: lambda: runs(steps)}, device, repeats=2 if quick else 5, warmup=1)
     row = _row(case.title, "nine units", side, dtype, times)
     ratio = round(times[RUNS].median / times[BATCH].median, 3)
     return row | {"steps": steps, "deviation": float(f"{off:.2g}"), "ratio": {RUNS: ratio}, "required": REQUIRED}

@@ -26,9 +26,9 @@ DREAM = "_blocks.9"
 INVERTED = ("_blocks.0", "_blocks.4", "_blocks.10")
 TEXTURES, SAMPLE, LARGE = ("brick", "grass"), 128, 192
 CONTENT = "astronaut"
-STYLE, STYLE_STEPS = "_blocks.5._relu1:12", 64  # what this unit wants, which has colours
+STYLE = "coffee"
 STYLED = 512  # pixels that the drawing network is timed on
-TRAINING: dict[str, Any] = {"width": 0.5, "steps": 150, "size": 128, "batch": 4, "workers": 0}  # of it
+TRAINING: dict[str, Any] = {"width": 0.5, "steps": 1500, "size": 128, "batch": 2, "workers": 0}  # of it
 _TILE = 200  # pixels, of what is drawn
 
 
@@ -105,7 +105,8 @@ def _transfer_style(scene: Scene) -> Shown:
 
 
 def _style(scene: Scene) -> Tensor:
-    return zfcuda.maximize(scene.model, STYLE, steps=STYLE_STEPS)
+    image: Tensor = scene.model.preprocess(scene.picture(STYLE))
+    return image
 
 
 def _style_network(scene: Scene) -> Shown:

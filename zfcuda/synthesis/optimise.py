@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from zfcuda.autograd import derivatives, module_of, no_gradient
 from zfcuda.files.signals import held
+from zfcuda.memory.reused import reused_memory
 from zfcuda.network.example import image_dtypes
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.evaluation import Evaluation, faint
@@ -98,7 +99,7 @@ def optimise(
     inner = module_of(model)
     values: list[Tensor] = []
     stopped, interrupted = "", None
-    with watching(model, objective.layers, logits=objective.logits) as watched:
+    with reused_memory(), watching(model, objective.layers, logits=objective.logits) as watched:
         look = Evaluation(watched, objective, image_dtypes(inner)[0], in_parts)
         good = [parameter.detach().clone() for parameter in image.parameters]
         step = stepper.start(image.parameters)
