@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +58,20 @@ def codebook(vectors: Bytes, leaf: int, seed: int) -> Codebook:
     nodes = [[0, 0, 0, len(vectors)]]
     centres = [_mean(vectors)]
     divide = _Means(seed)
+    with divide.in_one_thread():
+        _grow(nodes, centres, order, vectors, leaf, divide)
+    return Codebook(order, np.array(nodes), np.stack(centres))
+
+
+def _grow(
+    nodes: list[list[int]],
+    centres: list[Bytes],
+    order: NDArray[np.int64],
+    vectors: Bytes,
+    leaf: int,
+    divide: _Means,
+) -> None:
+    """Divides the root and what comes of it, in place."""
     for node in nodes:  # which grows meanwhile: children stand behind their parents
         begin, end = node[2:]
         if end - begin <= leaf:
@@ -72,7 +88,6 @@ def codebook(vectors: Bytes, leaf: int, seed: int) -> Codebook:
             nodes.append([0, 0, begin, begin + len(group)])
             centres.append(_mean(vectors[group]))
             begin += len(group)
-    return Codebook(order, np.array(nodes), np.stack(centres))
 
 
 class _Means:
@@ -81,6 +96,7 @@ class _Means:
     def __init__(self, seed: int) -> None:
         try:
             from sklearn.cluster import KMeans
+            from threadpoolctl import threadpool_limits  # which scikit-learn needs itself
         except ImportError:
             raise ImportError(
                 "method 'tree': expected scikit-learn, which is not installed: pip install zfcuda[features]; "
@@ -88,6 +104,8 @@ class _Means:
             ) from None
         self._k_means: Any = KMeans
         self._seed = seed
+        # On so few numbers threads wait for one another longer than they work.
+        self.in_one_thread: Callable[[], AbstractContextManager[Any]] = lambda: threadpool_limits(1)
 
     def __call__(self, vectors: Bytes, wanted: int) -> NDArray[np.intp]:
         """A number for each vector [N,P]: which part it belongs to."""
