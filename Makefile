@@ -87,6 +87,6 @@ $(VENV)/.photos: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml
-	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum protobuf matplotlib scikit-learn ruff mypy
+	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum foolbox protobuf matplotlib scikit-learn ruff mypy
 	touch $@
 endif

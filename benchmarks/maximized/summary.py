@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-COLUMNS = ("images by", "steps", "s an image", "named", "among the first five", "probability")
+COLUMNS = ("images by", "classes", "steps", "processor s an image", "named", "among the first five", "probability")
 _OTHERS = {"notebook": "dreamlens, as its notebook sets it", "defaults": "dreamlens, as it comes"}
 
 
@@ -17,6 +17,7 @@ def rows(result: dict[str, Any]) -> list[list[Any]]:
     return [
         [
             name,
+            row["images"],
             row["steps"],
             f"{row['seconds_each']:.2f}",
             share(row["top1"]),
