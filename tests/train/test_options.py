@@ -132,7 +132,7 @@ def test_no_option_is_forgotten() -> None:
         ({"clip": float("nan")}, "clip: expected at least 0, got nan"),
         ({"optimizer": "lbfgs"}, "optimizer: expected one of .*'sgd'"),
         ({"mean": "model"}, "mean: expected pixel or channel where there are no weights"),
-        ({"width": 0.5, "model": "alexnet"}, "width: expected none for alexnet, which is no ZFNet, got 0.5"),
+        ({"width": 0.5, "model": "alexnet"}, "width: expected none for alexnet, which takes none, got 0.5"),
         ({"distill": 0.5}, "distill: expected none without a teacher, got 0.5"),
         ({"temperature": 2.0}, "temperature: expected none without a teacher, got 2.0"),
         ({"size": 300, "short_side": 256}, "short_side: expected at least size, 300, got 256"),

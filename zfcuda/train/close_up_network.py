@@ -6,18 +6,20 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from zfcuda.models import ZFNet
+from zfcuda.models.architectures.stages import FusedSequential
 
 
-def without_last_pooling(network: nn.Module) -> ZFNet:
-    """All layers of a ZFNet but pool5: it reads images of 112 pixels, whose conv5 map is 6 x 6 already.
+def without_last_pooling(network: nn.Module) -> FusedSequential:
+    """All layers of a ZFNet, or of AlexNet in one tower, but pool5: it reads images of 112 pixels, whose conv5 map is
+    6 x 6 already.
 
     Raises:
-        ValueError: the network is no ZFNet.
+        ValueError: the network is neither.
     """
-    if not isinstance(network, ZFNet):
+    layers = OrderedDict(network.named_children())
+    if not isinstance(network, FusedSequential) or layers.pop("pool5", None) is None:
         raise ValueError(f"close_ups: expected a ZFNet, got {type(network).__name__}")
-    return ZFNet(OrderedDict((name, layer) for name, layer in network.named_children() if name != "pool5"))
+    return FusedSequential(layers)
 
 
 class Forward(nn.Module):

@@ -48,7 +48,7 @@ _OPTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     },
     "network": {
         "model": (str, "a name like alexnet, or module:attribute of your own Python"),
-        "width": (float, "of a ZFNet: 1 is the paper's"),
+        "width": (float, "of a ZFNet, or alexnet_one_tower: 1 is the paper's"),
         "init": (str, "first weights: normal as in the paper, he, or keep those that it is built with"),
         "initial": (float, "deviation of --init normal"),
         "weights": (str, "a file to start from; pretrained: those of an installed package"),

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from zfcuda.models.architectures.registry import NAMES
+from zfcuda.models.architectures.registry import is_name
 from zfcuda.train.network import Subject
 from zfcuda.train.options import Options
 
@@ -43,7 +43,7 @@ def check_given(given: Collection[str], options: Options, subject: Subject, step
         width = subject.options.get("width", 1.0)
         if "width" in given and options.width != width:
             raise ValueError(f"width: expected {width:g}, that of the weights to start from, got {options.width:g}")
-    elif "width" in given and options.width not in (None, 1.0) and options.model not in NAMES:
+    elif "width" in given and options.width not in (None, 1.0) and not is_name(options.model):
         raise ValueError(f"width: expected none for {options.model}, which has its own, got {options.width}")
     if "warm_up" in given and (options.warm_up or 0) >= steps:
         raise ValueError(f"warm_up: expected fewer than the {steps:,} steps of the run, got {options.warm_up}")

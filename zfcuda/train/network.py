@@ -13,7 +13,7 @@ from zfcuda.data.preprocess import Preprocess
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.models.architectures.initialise import he, small_normal
 from zfcuda.models.architectures.last_layer import with_classes
-from zfcuda.models.architectures.registry import NAMES, entry
+from zfcuda.models.architectures.registry import entry, is_name, scales
 from zfcuda.models.checkpoints.load import find
 from zfcuda.models.checkpoints.loaded import Loaded
 from zfcuda.network import layers
@@ -55,8 +55,8 @@ def subject(options: Options, classes: int, names: Sequence[str] = ()) -> Subjec
     seed_generators(options.seed)  # a network of one's own may draw from any
     name = options.model
     if options.weights is None:
-        shape = {"width": options.width} if name.startswith("zfnet") and options.width not in (None, 1.0) else {}
-        if name in NAMES:
+        shape = {"width": options.width} if scales(name) and options.width not in (None, 1.0) else {}
+        if is_name(name):
             model: nn.Module = entry(name).build(classes, **shape)  # type: ignore[call-arg]
         else:
             loaded = _found(name)

@@ -63,7 +63,7 @@ class Options:
     Attributes:
         recipe: whose defaults hold; None: close_ups for a ZFNet on Parts, else modern.
         model: a name of ``zfcuda.models.NAMES`` or "module:attribute".
-        width: of a ZFNet, see ``zfcuda.models.zfnet``; 1 is the paper's. Other networks have none.
+        width: of a ZFNet, see ``zfcuda.models.zfnet``, or of alexnet_one_tower; 1 is the paper's. Others have none.
         weights: a file that the network starts from; None: it starts from ``init``. A classifier for other classes is
             begun anew.
         freeze_below: the layer below which nothing learns, batch norms included.
@@ -193,8 +193,8 @@ class Options:
                     raise ValueError(f"{name}: expected none without a teacher, got {getattr(self, name)}")
         if self.mean == "model" and self.weights is None:
             raise ValueError("mean: expected pixel or channel where there are no weights to start from, got model")
-        if self.width not in (None, 1) and not self.model.startswith("zfnet"):
-            raise ValueError(f"width: expected none for {self.model}, which is no ZFNet, got {self.width}")
+        if self.width not in (None, 1) and not _scales(self.model):
+            raise ValueError(f"width: expected none for {self.model}, which takes none, got {self.width}")
         if self.views not in (None, 1, 10):
             raise ValueError(f"views: expected 1 or 10, got {self.views}")
         if self.smallest is not None and not 0 < self.smallest <= 1:
@@ -253,3 +253,10 @@ def refuse_unknown(names: Iterable[str], options: Any = Options) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise TypeError(f"{name}: no such option; {meant}")
+
+
+def _scales(model: str) -> bool:
+    """Whether a network takes a width; asked here, as the help of a command needs options and no torch."""
+    from zfcuda.models.architectures.registry import scales
+
+    return scales(model)

@@ -56,49 +56,53 @@ def alexnet(num_classes: int = 1000) -> nn.Sequential:
     return network
 
 
-def alexnet_one_tower(num_classes: int = 1000) -> FusedSequential:
+def alexnet_one_tower(num_classes: int = 1000, *, width: float = 1.0) -> FusedSequential:
     """Krizhevsky et al. 2012 on one GPU: dense connections where the original is split in two, from which Zeiler &
     Fergus (section 3) went on to ZFNet. Pooling comes before normalisation, as in ZFNet.
 
     Args:
         num_classes: outputs of fc8.
+        width: scales the maps of all convolutions and the size of fc6 and fc7, as that of ``zfnet`` does.
 
     Returns:
         A module [N,3,224,224] -> [N,num_classes], layers named as those of ZFNet, weights drawn as for ZFNet.
 
     Raises:
-        ValueError: for a num_classes that is not positive.
+        ValueError: for a width or num_classes that is not positive.
     """
+    if not width > 0:
+        raise ValueError(f"width: expected a positive number, got {width!r}")
     check_num_classes(num_classes)
+    a, b, c, d, e, hidden = (max(1, round(maps * width)) for maps in (96, 256, 384, 384, 256, 4096))
 
     def norm() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
     network = FusedSequential(
         OrderedDict(
-            conv1=nn.Conv2d(3, 96, 11, stride=4, padding=2),  # 224 -> 55
+            conv1=nn.Conv2d(3, a, 11, stride=4, padding=2),  # 224 -> 55
             relu1=nn.ReLU(),
             pool1=nn.MaxPool2d(3, stride=2),  # -> 27
             norm1=norm(),
-            conv2=nn.Conv2d(96, 256, 5, padding=2),
+            conv2=nn.Conv2d(a, b, 5, padding=2),
             relu2=nn.ReLU(),
             pool2=nn.MaxPool2d(3, stride=2),  # -> 13
             norm2=norm(),
-            conv3=nn.Conv2d(256, 384, 3, padding=1),
+            conv3=nn.Conv2d(b, c, 3, padding=1),
             relu3=nn.ReLU(),
-            conv4=nn.Conv2d(384, 384, 3, padding=1),
+            conv4=nn.Conv2d(c, d, 3, padding=1),
             relu4=nn.ReLU(),
-            conv5=nn.Conv2d(384, 256, 3, padding=1),
+            conv5=nn.Conv2d(d, e, 3, padding=1),
             relu5=nn.ReLU(),
             pool5=nn.MaxPool2d(3, stride=2),  # -> 6
             flatten=nn.Flatten(),
-            fc6=nn.Linear(256 * 6 * 6, 4096),
+            fc6=nn.Linear(e * 6 * 6, hidden),
             relu6=nn.ReLU(),
             drop6=nn.Dropout(0.5),
-            fc7=nn.Linear(4096, 4096),
+            fc7=nn.Linear(hidden, hidden),
             relu7=nn.ReLU(),
             drop7=nn.Dropout(0.5),
-            fc8=nn.Linear(4096, num_classes),
+            fc8=nn.Linear(hidden, num_classes),
         )
     )
     small_normal(network)

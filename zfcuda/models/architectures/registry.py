@@ -40,6 +40,7 @@ class Entry:
         published: whose classes the published weights tell apart, "imagenet"; None where there are no such weights.
         package: what pip calls the package that brings the published weights; None where there is none.
         install: what to install for it.
+        scales: whether build takes a width, too.
     """
 
     build: Callable[[int], nn.Module]
@@ -50,6 +51,7 @@ class Entry:
     published: str | None = "imagenet"
     package: str | None = None
     install: str | None = None
+    scales: bool = False
 
 
 def _lite(
@@ -71,22 +73,22 @@ def _lite(
     )
 
 
+def _zfnet(variant: str, title: str) -> Entry:
+    return Entry(partial(zfnet, variant=variant), title, published=None, scales=True)
+
+
 ENTRIES: dict[str, Entry] = {
     "lenet5": Entry(lenet5, "LeNet-5 with ReLU and max pooling, for digits", (1, 32, 32), DigitPreprocess(), 10, None),
     "alexnet": Entry(alexnet, "AlexNet, torchvision's: one tower of 64, 192, 384, 256, 256 maps"),
     "caffenet": Entry(
         caffenet, "CaffeNet: AlexNet with groups and normalisation, Caffe's", (3, 227, 227), _CAFFENET_COLOURS
     ),
-    "alexnet_one_tower": Entry(alexnet_one_tower, "AlexNet without groups, which ZFNet starts from", published=None),
-    "zfnet": Entry(zfnet, "ZFNet, the paper's Fig. 3", published=None),
-    "zfnet_wide": Entry(
-        partial(zfnet, variant="wide"), "ZFNet with 512, 1024, 512 maps in conv3-5, the paper's Table 3", published=None
+    "alexnet_one_tower": Entry(
+        alexnet_one_tower, "AlexNet without groups, which ZFNet starts from", published=None, scales=True
     ),
-    "zfnet_alexnet_conv1": Entry(
-        partial(zfnet, variant="alexnet_conv1"),
-        "ZFNet with AlexNet's first layer, for the paper's Fig. 6",
-        published=None,
-    ),
+    "zfnet": _zfnet("paper", "ZFNet, the paper's Fig. 3"),
+    "zfnet_wide": _zfnet("wide", "ZFNet with 512, 1024, 512 maps in conv3-5, the paper's Table 3"),
+    "zfnet_alexnet_conv1": _zfnet("alexnet_conv1", "ZFNet with AlexNet's first layer, for the paper's Fig. 6"),
     "vgg11": Entry(vgg11, "VGG, configuration A"),
     "vgg11_bn": Entry(vgg11_bn, "VGG, configuration A with batch norm"),
     "vgg13": Entry(vgg13, "VGG, configuration B"),
@@ -104,7 +106,29 @@ ENTRIES: dict[str, Entry] = {
     "efficientnet_lite2": _lite(efficientnet_lite2, 2, 260),
 }
 
+# The networks of the paper's Table 3 can be asked for and trained, and stand on no list of those that people have.
+TABLE_3: dict[str, Entry] = {
+    "zfnet_without_3_4": _zfnet("without_3_4", "ZFNet without conv3 and conv4"),
+    "zfnet_without_7": _zfnet("without_7", "ZFNet without fc7"),
+    "zfnet_without_6_7": _zfnet("without_6_7", "ZFNet without fc6 and fc7"),
+    "zfnet_without_3_4_6_7": _zfnet("without_3_4_6_7", "ZFNet without conv3, conv4, fc6 and fc7"),
+    "zfnet_hidden_2048": _zfnet("hidden_2048", "ZFNet with 2048 units in fc6 and fc7"),
+    "zfnet_hidden_8192": _zfnet("hidden_8192", "ZFNet with 8192 units in fc6 and fc7"),
+    "zfnet_wide_hidden_8192": _zfnet("wide_hidden_8192", "ZFNet with 512, 1024, 512 maps and 8192 units"),
+}
+
 NAMES: tuple[str, ...] = tuple(ENTRIES)
+_EVERY = ENTRIES | TABLE_3
+
+
+def is_name(name: str) -> bool:
+    """Whether there is a network of that name, in NAMES or of Table 3."""
+    return name in _EVERY
+
+
+def scales(name: str) -> bool:
+    """Whether a name is of a network that takes a width."""
+    return name in _EVERY and _EVERY[name].scales
 
 
 def entry(name: str) -> Entry:
@@ -113,8 +137,8 @@ def entry(name: str) -> Entry:
     Raises:
         ValueError: where there is none of that name, with the names that come near.
     """
-    if name in ENTRIES:
-        return ENTRIES[name]
+    if name in _EVERY:
+        return _EVERY[name]
     alike = near(name)
     hint = f"did you mean {', '.join(alike)}?" if alike else f"there are {', '.join(NAMES)}"
     raise ValueError(f"name: no network {name!r}; {hint}")

@@ -10,10 +10,21 @@ from zfcuda.models.architectures.initialise import small_normal
 from zfcuda.models.architectures.stages import FusedSequential
 from zfcuda.models.checks import check_num_classes
 
-_MAPS = {
-    "paper": (96, 256, 384, 384, 256),
-    "wide": (96, 256, 512, 1024, 512),  # Table 3, "Adjust layers 3,4,5: 512,1024,512 maps"
-    "alexnet_conv1": (96, 256, 384, 384, 256),  # Fig. 6 (b) and (d)
+_PAPER = (96, 256, 384, 384, 256)
+_WIDE = (96, 256, 512, 1024, 512)
+# What each variant has: maps of conv1-5, units of fc6 and fc7, layers that are left out.
+_VARIANTS: dict[str, tuple[tuple[int, ...], int, tuple[int, ...]]] = {
+    "paper": (_PAPER, 4096, ()),
+    "wide": (_WIDE, 4096, ()),  # Table 3, "Adjust layers 3,4,5: 512,1024,512 maps"
+    "alexnet_conv1": (_PAPER, 4096, ()),  # Fig. 6 (b) and (d)
+    # Table 3, "Removed ..." and "Adjust layers 6,7: ..."
+    "without_3_4": (_PAPER, 4096, (3, 4)),
+    "without_7": (_PAPER, 4096, (7,)),
+    "without_6_7": (_PAPER, 4096, (6, 7)),
+    "without_3_4_6_7": (_PAPER, 4096, (3, 4, 6, 7)),
+    "hidden_2048": (_PAPER, 2048, ()),
+    "hidden_8192": (_PAPER, 8192, ()),
+    "wide_hidden_8192": (_WIDE, 8192, ()),
 }
 
 
@@ -26,10 +37,13 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
 
     Args:
         num_classes: outputs of fc8.
-        variant: "paper" (384, 384, 256 maps in conv3-5), "wide" (512, 1024, 512, the paper's Table 3), or
+        variant: "paper" (384, 384, 256 maps in conv3-5, 4096 units in fc6 and fc7);
             "alexnet_conv1": "paper" with the first layer of AlexNet, 11x11 with stride 4, for the comparison of Fig. 6:
             224 -> 55 -> 28 -> 26 -> 13. Its conv2 has stride 1 and padding 1, so that from there on all shapes, and the
-            16 pixels from one unit of conv5 to the next, are the paper's.
+            16 pixels from one unit of conv5 to the next, are the paper's;
+            those of Table 3: "wide" (512, 1024, 512 maps), "hidden_2048", "hidden_8192" (units in fc6 and fc7),
+            "wide_hidden_8192" (both), "without_3_4", "without_7", "without_6_7", "without_3_4_6_7" (such layers, with
+            their ReLU and dropout, are left out).
         width: scales the maps of all convolutions and the size of fc6 and fc7.
 
     Returns:
@@ -41,13 +55,18 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
     Raises:
         ValueError: for an unknown variant, a width or num_classes that is not positive.
     """
-    if variant not in _MAPS:
-        raise ValueError(f"variant: expected one of {sorted(_MAPS)}, got {variant!r}")
+    if variant not in _VARIANTS:
+        raise ValueError(f"variant: expected one of {sorted(_VARIANTS)}, got {variant!r}")
     if not width > 0:
         raise ValueError(f"width: expected a positive number, got {width!r}")
     check_num_classes(num_classes)
-    a, b, c, d, e = (max(1, round(maps * width)) for maps in _MAPS[variant])
-    hidden = max(1, round(4096 * width))
+    full, units, without = _VARIANTS[variant]
+    a, b, c, d, e = (max(1, round(maps * width)) for maps in full)
+    hidden = max(1, round(units * width))
+    into5 = d if 4 not in without else b
+    codes = e * 6 * 6
+    into7 = hidden if 6 not in without else codes
+    into8 = into7 if 7 in without else hidden
 
     def norm() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
@@ -58,32 +77,34 @@ def zfnet(num_classes: int = 1000, *, variant: str = "paper", width: float = 1.0
     else:
         conv1 = nn.Conv2d(3, a, 7, stride=2, padding=1)  # 224 -> 110, and 55 after pool1
         conv2 = nn.Conv2d(a, b, 5, stride=2)  # -> 26
-    network = ZFNet(
-        OrderedDict(
-            conv1=conv1,
-            relu1=nn.ReLU(),
-            pool1=nn.MaxPool2d(3, stride=2, padding=1),
-            norm1=norm(),
-            conv2=conv2,
-            relu2=nn.ReLU(),
-            pool2=nn.MaxPool2d(3, stride=2, padding=1),  # 26 -> 13
-            norm2=norm(),
-            conv3=nn.Conv2d(b, c, 3, padding=1),
-            relu3=nn.ReLU(),
-            conv4=nn.Conv2d(c, d, 3, padding=1),
-            relu4=nn.ReLU(),
-            conv5=nn.Conv2d(d, e, 3, padding=1),
-            relu5=nn.ReLU(),
-            pool5=nn.MaxPool2d(3, stride=2),  # 13 -> 6
-            flatten=nn.Flatten(),
-            fc6=nn.Linear(e * 6 * 6, hidden),
-            relu6=nn.ReLU(),
-            drop6=nn.Dropout(0.5),
-            fc7=nn.Linear(hidden, hidden),
-            relu7=nn.ReLU(),
-            drop7=nn.Dropout(0.5),
-            fc8=nn.Linear(hidden, num_classes),
-        )
+    layers = OrderedDict(
+        conv1=conv1,
+        relu1=nn.ReLU(),
+        pool1=nn.MaxPool2d(3, stride=2, padding=1),
+        norm1=norm(),
+        conv2=conv2,
+        relu2=nn.ReLU(),
+        pool2=nn.MaxPool2d(3, stride=2, padding=1),  # 26 -> 13
+        norm2=norm(),
+        conv3=nn.Conv2d(b, c, 3, padding=1),
+        relu3=nn.ReLU(),
+        conv4=nn.Conv2d(c, d, 3, padding=1),
+        relu4=nn.ReLU(),
+        conv5=nn.Conv2d(into5, e, 3, padding=1),
+        relu5=nn.ReLU(),
+        pool5=nn.MaxPool2d(3, stride=2),  # 13 -> 6
+        flatten=nn.Flatten(),
+        fc6=nn.Linear(codes, hidden),
+        relu6=nn.ReLU(),
+        drop6=nn.Dropout(0.5),
+        fc7=nn.Linear(into7, hidden),
+        relu7=nn.ReLU(),
+        drop7=nn.Dropout(0.5),
+        fc8=nn.Linear(into8, num_classes),
     )
+    for number in without:
+        for kind in ("conv", "fc", "relu", "drop"):
+            layers.pop(f"{kind}{number}", None)
+    network = ZFNet(layers)
     small_normal(network)
     return network

@@ -90,7 +90,7 @@ def _width(name: str, weights: Mapping[str, Tensor], full: Shapes) -> float | No
     full: the shapes of width 1, which every width scales and rounds.
     """
     sizes = {key: (len(weights[key]), full[key][0]) for key in _SCALED if key in weights and key in full}
-    if not name.startswith("zfnet") or "fc6.bias" not in sizes:
+    if not entry(name).scales or "fc6.bias" not in sizes:
         return None
     if all(size == whole for size, whole in sizes.values()):
         return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.files.regular import is_address, refusal
-from zfcuda.models.architectures.registry import NAMES, build, entry, near
+from zfcuda.models.architectures.registry import build, entry, is_name, near
 from zfcuda.models.checkpoints import external
 from zfcuda.models.checkpoints.elsewhere import external_network, own_network
 from zfcuda.models.checkpoints.errors import WeightsError
@@ -98,7 +98,7 @@ def _resolved(text: str, weights: Path | None, num_classes: int | None) -> Loade
     name = text.lower().replace("-", "_")
     if name in DEMOS:
         return _demo(name, weights, num_classes)
-    if name in NAMES:
+    if is_name(name):
         return _named(name, weights, num_classes)
     package, _, rest = text.partition("/")
     if rest and package in external.PACKAGES:
@@ -218,7 +218,7 @@ def _file(path: Path, weights: Path | None, num_classes: int | None) -> Loaded:
     package, _, rest = origin.partition("/")
     if rest and package in external.PACKAGES:
         return external_network(package, rest, path, num_classes)
-    if origin in NAMES:
+    if is_name(origin):
         return _filled(origin, tensors, path, num_classes)
     exact = [one.name for one in fits(tensors) if one.exact]
     if len(exact) > 1:

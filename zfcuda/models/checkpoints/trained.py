@@ -20,7 +20,7 @@ from zfcuda.complaint import one_line, reason
 from zfcuda.data.preprocess import DigitPreprocess, Preprocess
 from zfcuda.files.drafts import whole
 from zfcuda.files.tensors import save_tensors
-from zfcuda.models.architectures.registry import NAMES, entry
+from zfcuda.models.architectures.registry import entry, is_name
 from zfcuda.models.checkpoints.errors import WeightsError
 from zfcuda.models.checkpoints.external import PACKAGES
 from zfcuda.models.checkpoints.preprocess_settings import as_preprocess, as_settings
@@ -184,7 +184,7 @@ def _named(network: Any, options: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(network, str) or not network.isprintable():
         raise TypeError(f"network: expected a name, got {network!r:.200}")
     package, _, name = network.partition("/")
-    if network not in NAMES and not (package in PACKAGES and name) and ":" not in network:
+    if not is_name(network) and not (package in PACKAGES and name) and ":" not in network:
         try:
             entry(network)
         except ValueError as error:  # with the names that come near
@@ -193,7 +193,7 @@ def _named(network: Any, options: Any) -> tuple[str, dict[str, Any]]:
     variant = options.pop("variant", None) if network.startswith("zfnet") else None
     if variant is not None:
         network = "zfnet" if variant == "paper" else f"zfnet_{variant}"
-        if network not in NAMES:
+        if not is_name(network):
             raise ValueError(f"options: no variant {variant!r:.200} of zfnet")
     for key, value in options.items():
         # A number names no file and asks for no download.
