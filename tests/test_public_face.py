@@ -125,7 +125,7 @@ SIGNATURES = {
     "backend": "()",
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
-COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer"]
+COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "paper"]
 COMMANDS += ["maximize", "fool", "dream", "invert", "texture", "style"]
 
 

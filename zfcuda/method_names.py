@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+from zfcuda.declared import declared
 
 ALL = "all"
 _FOLDER = Path(__file__).parent / "methods"
@@ -19,12 +20,7 @@ def homes() -> dict[str, str]:
     Raises:
         ValueError: a module's METHOD does not begin with its name, as a word in quotes.
     """
-    found = {}
-    for path in sorted(_FOLDER.glob("*.py")):
-        for statement in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(statement, ast.Assign) and "METHOD" in map(ast.unparse, statement.targets):
-                found[_name(statement.value, path)] = path.stem
-    return dict(sorted(found.items()))
+    return dict(sorted(declared(_FOLDER, "METHOD").items()))
 
 
 def known(name: str, argument: str = "method") -> str:
@@ -63,11 +59,3 @@ def chosen(names: Sequence[str] | str | None, argument: str = "methods") -> tupl
     for word in (word.strip() for word in words):
         found |= dict.fromkeys(homes() if word == ALL else [known(word, argument)])
     return tuple(found)
-
-
-def _name(value: ast.expr, path: Path) -> str:
-    if isinstance(value, ast.Call):
-        for keyword in value.keywords:
-            if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
-                return str(keyword.value.value)
-    raise ValueError(f"{path}: METHOD: expected a call with name=, a word in quotes, got {ast.unparse(value)}")

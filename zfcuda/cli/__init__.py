@@ -22,6 +22,7 @@ from zfcuda.cli import (
     invert,
     layers,
     maximize,
+    paper,
     patches,
     style,
     summary,
@@ -34,7 +35,7 @@ from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer),
+    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
     *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )

@@ -45,7 +45,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from zfcuda.cli import sheets
     from zfcuda.data import HELD_OUT_SEED
-    from zfcuda.faithfulness.truth import DRAWS, Kept, Settings, figures, measure, table, write
+    from zfcuda.faithfulness.truth import DRAWS, Settings, figures, measure, table, write
+    from zfcuda.files.kept import Kept
     from zfcuda.models import load_demo
     from zfcuda.report.record import versions, weights_checksum
 

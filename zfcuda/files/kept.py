@@ -7,9 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from zfcuda.faithfulness.truth.measure import Record
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
+
+#: What is known of one thing once it is measured: what JSON can say, under names.
+Record = dict[str, Any]
 
 
 class Kept:
@@ -18,13 +20,15 @@ class Kept:
     Args:
         path: of the file; it need not be there.
         facts: what the records depend on, fit for JSON.
+        key: the name in each record of the number that it is found by.
+        stays: whether the file is there afterwards, too.
 
     Attributes:
-        records: index -> record.
+        records: number -> record.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self._path, self._facts = path, facts
+    def __init__(self, path: Path, facts: dict[str, Any], *, key: str = "picture", stays: bool = False) -> None:
+        self._path, self._facts, self._key, self._stays = path, facts, key, stays
         self.records: dict[int, Record] = {}
         self._file: TextIO | None = None
 
@@ -39,7 +43,7 @@ class Kept:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._file is not None
         self._file.close()
-        if kind is None or not self.records:
+        if not self.records or (kind is None and not self._stays):
             self._path.unlink()
 
     def add(self, record: Record) -> None:
@@ -47,7 +51,7 @@ class Kept:
         assert self._file is not None
         self._file.write(_line(record))
         self._file.flush()
-        self.records[record["picture"]] = record
+        self.records[record[self._key]] = record
 
     def _read(self) -> dict[int, Record]:
         if refusal(self._path):  # there is none, or it is no file; then the disk says so when it is written
@@ -60,7 +64,7 @@ class Kept:
                 break
         if not found or found[0] != self._facts:
             return {}
-        return {record["picture"]: record for record in found[1:]}
+        return {record[self._key]: record for record in found[1:]}
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -1,0 +1,115 @@
+"""The pictures that figures are made of, as one network sees them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from zfcuda.data import HELD_OUT_SEED, Parts
+from zfcuda.data.collection import Collection
+from zfcuda.features.loading import placed
+from zfcuda.network.graph import unwrap
+from zfcuda.report.record import weights_checksum
+
+
+class Gallery:
+    """Pictures, what a network gets of each, and what is known of them.
+
+    Attributes:
+        model: unwrapped.
+        pictures: numbered; of a folder with train/ and test/ those of test/.
+        parts: where the pictures are drawn ones, whose truth is known; else None.
+        folder: the folder that they were given as; else None.
+    """
+
+    def __init__(self, model: nn.Module, pictures: Any = None, *, preprocess: Any = None) -> None:
+        """Args:
+        model: any network in any mode.
+        pictures: as :func:`zfcuda.strongest_patches` takes them; or a folder with train/ and test/; None:
+            the first 1,200 of the Parts that no network here was trained on.
+        preprocess: how a picture becomes the network's image; None: what the model carries.
+
+        Raises:
+            TypeError, ValueError: as :func:`zfcuda.strongest_patches`, before any work.
+        """
+        self.model = unwrap(model)
+        given = Parts(seed=HELD_OUT_SEED) if pictures is None else pictures
+        self.folder = Path(given) if isinstance(given, str | os.PathLike) else None
+        self.parts = _parts_of(given)
+        self.pictures = Collection.of(_held_out(given), preprocess=preprocess, model=self.model)
+        self.classes: Sequence[str] = getattr(self.model, "classes", None) or ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def title(self) -> str:
+        """What the pictures are, in a few words for a heading."""
+        if self.parts is not None:
+            return f"{len(self):,} pictures of Parts, seed {self.parts.seed}"
+        return f"{len(self):,} pictures" + (f" of {self.folder.name}" if self.folder else "")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells other pictures, other images of them, and other weights of the network."""
+        return hashlib.sha256(f"{self.pictures.fingerprint} {weights_checksum(self.model)}".encode()).hexdigest()
+
+    def image(self, index: int) -> Tensor:
+        """What the network gets of a picture, [1,C,H,W] on its device, in its dtype."""
+        return placed(self.pictures.image(index)[None], self.model)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """The same of several, [N,C,H,W]."""
+        return placed(torch.stack([self.pictures.image(index) for index in indices]), self.model)
+
+    def picture(self, index: int) -> Image.Image:
+        """What the network sees of a picture, RGB."""
+        return self.pictures.picture(index)
+
+    def label(self, index: int) -> int | None:
+        """The class of the network that a picture is of; None where its class is unknown, or none of the network's."""
+        labels = self.pictures.labels
+        if labels is None or not 0 <= labels[index] < len(self.pictures.classes):
+            return None
+        name = self.pictures.classes[labels[index]]
+        return list(self.classes).index(name) if name in self.classes else None
+
+    def sample(self, count: int, *, seed: int = 0) -> list[int]:
+        """So many pictures, ascending, chosen at random, as many of each class as there can be.
+
+        seed: of the choice.
+        """
+        labels = self.pictures.labels or [0] * len(self)
+        dice = random.Random(seed)
+        groups: dict[int, list[int]] = {}
+        for index in dice.sample(range(len(self)), len(self)):
+            groups.setdefault(labels[index], []).append(index)
+        rounds = [index for turn in range(max(map(len, groups.values()))) for index in _at(groups, turn)]
+        return sorted(rounds[:count])
+
+
+def _at(groups: dict[int, list[int]], turn: int) -> list[int]:
+    return [groups[label][turn] for label in sorted(groups) if turn < len(groups[label])]
+
+
+def _parts_of(given: Any) -> Parts | None:
+    if isinstance(given, tuple) and given and isinstance(given[0], Parts):
+        return given[0]
+    return given if isinstance(given, Parts) else None
+
+
+def _held_out(given: Any) -> Any:
+    """The pictures themselves: of a folder that was made for training those for the test, which none learned from."""
+    if not isinstance(given, str | os.PathLike):
+        return given
+    made_for_training = all((Path(given) / part).is_dir() for part in ("train", "test"))
+    return Path(given) / "test" if made_for_training else given
