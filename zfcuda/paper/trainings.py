@@ -85,3 +85,9 @@ def finished(
         runs.mkdir(parents=True, exist_ok=True)
         train(each.data, runs / each.name, progress=progress, command=each.command(runs), **each.options)
     return folders
+
+
+def stamps(runs: Path, run: Path | None = None) -> list[list[Any]]:
+    """What tells other finished trainings: the folder of each in `runs`, and `run`, and when it ended."""
+    found = sorted(runs.glob("*/result.json")) + ([run / "result.json"] if run else [])
+    return [[str(path.parent), path.stat().st_mtime_ns] for path in found if path.is_file()]
