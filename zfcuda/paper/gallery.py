@@ -34,8 +34,8 @@ class Gallery:
     def __init__(self, model: nn.Module, pictures: Any = None, *, preprocess: Any = None) -> None:
         """Args:
         model: any network in any mode.
-        pictures: as :func:`zfcuda.strongest_patches` takes them; or a folder with train/ and test/; None:
-            the first 1,200 of the Parts that no network here was trained on.
+        pictures: as :func:`zfcuda.strongest_patches` takes them; or a folder with train/ and test/; or a Collection;
+            None: the first 1,200 of the Parts that no network here was trained on.
         preprocess: how a picture becomes the network's image; None: what the model carries.
 
         Raises:
@@ -45,7 +45,11 @@ class Gallery:
         given = Parts(seed=HELD_OUT_SEED) if pictures is None else pictures
         self.folder = Path(given) if isinstance(given, str | os.PathLike) else None
         self.parts = _parts_of(given)
-        self.pictures = Collection.of(_held_out(given), preprocess=preprocess, model=self.model)
+        self.pictures = (
+            given
+            if isinstance(given, Collection)
+            else Collection.of(_held_out(given), preprocess=preprocess, model=self.model)
+        )
         self.classes: Sequence[str] = getattr(self.model, "classes", None) or ()
 
     def __len__(self) -> int:
