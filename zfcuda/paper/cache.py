@@ -82,6 +82,22 @@ class Cache:
             save_tensors(found, draft, {})
         return found
 
+    def record(
+        self, gallery: Gallery, name: str, facts: Mapping[str, Any], work: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What work gives, fit for JSON, computed once; arguments as of :meth:`tensors`."""
+        file = self._file(gallery, name, facts, ".json")
+        try:
+            if file.is_file():
+                found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+                return found
+        except ValueError:  # damaged: it is computed again
+            pass
+        found = work()
+        with whole(file) as [draft]:
+            draft.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        return found
+
     @contextmanager
     def kept(self, gallery: Gallery, name: str, facts: Mapping[str, Any]) -> Iterator[Kept]:
         """Records by the number of their picture, written one by one: what is there need not be measured again."""

@@ -37,8 +37,8 @@ class Gallery:
     ) -> None:
         """Args:
         model: any network in any mode.
-        pictures: as :func:`zfcuda.strongest_patches` takes them; or a folder with train/ and test/; None:
-            the first 1,200 of the Parts that no network here was trained on.
+        pictures: as :func:`zfcuda.strongest_patches` takes them; or a folder with train/ and test/; or a Collection;
+            None: the first 1,200 of the Parts that no network here was trained on.
         preprocess: how a picture becomes the network's image; None: what the model carries.
         count: how many of them; of pictures with classes as many of each as there can be. None: all of them.
 
@@ -53,7 +53,11 @@ class Gallery:
         self.parts = _parts_of(given)
         if self.parts is not None and count is not None:
             given = (self.parts, count)
-        self.pictures = Collection.of(held_out(given), preprocess=preprocess, model=self.model)
+        self.pictures = (
+            given
+            if isinstance(given, Collection)
+            else Collection.of(held_out(given), preprocess=preprocess, model=self.model)
+        )
         if count is not None and count < len(self.pictures):
             self.pictures = self.pictures.some(self.sample(count))
         self.classes: Sequence[str] = getattr(self.model, "classes", None) or ()
