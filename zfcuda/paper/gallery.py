@@ -43,6 +43,7 @@ class Gallery:
         """
         self.model = unwrap(model)
         given = Parts(seed=HELD_OUT_SEED) if pictures is None else pictures
+        self._given = given
         self.folder = Path(given) if isinstance(given, str | os.PathLike) else None
         self.parts = _parts_of(given)
         self.pictures = Collection.of(_held_out(given), preprocess=preprocess, model=self.model)
@@ -50,6 +51,14 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def seen_by(self, model: nn.Module) -> Gallery:
+        """The same pictures, as another network sees them through what it carries itself.
+
+        Raises:
+            TypeError: it carries no preprocess, and needs one.
+        """
+        return Gallery(model, self._given)
 
     @property
     def title(self) -> str:
