@@ -49,6 +49,7 @@ class Gallery:
             raise ValueError(f"count: expected at least 1, got {count}")
         self.model = unwrap(model)
         given = Parts(seed=HELD_OUT_SEED) if pictures is None else pictures
+        self._given = given
         self.folder = Path(given) if isinstance(given, str | os.PathLike) else None
         self.parts = _parts_of(given)
         if self.parts is not None and count is not None:
@@ -64,6 +65,14 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def seen_by(self, model: nn.Module) -> Gallery:
+        """The same pictures, as another network sees them through what it carries itself.
+
+        Raises:
+            TypeError: it carries no preprocess, and needs one.
+        """
+        return Gallery(model, self._given)
 
     @property
     def title(self) -> str:
