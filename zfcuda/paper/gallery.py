@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from zfcuda.class_names import as_compared
 from zfcuda.data import HELD_OUT_SEED, Parts
 from zfcuda.data.collection import Collection
+from zfcuda.data.transforms import image_of
 from zfcuda.features.loading import placed
 from zfcuda.network.graph import unwrap
 from zfcuda.report.record import weights_checksum
@@ -97,6 +99,24 @@ class Gallery:
     def picture(self, index: int) -> Image.Image:
         """What the network sees of a picture, RGB."""
         return self.pictures.picture(index)
+
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """Which pixels of the network's image a mask of a picture marks, cut and scaled as the picture is.
+
+        Args:
+            mask: bool [H,W] of the picture.
+
+        Returns:
+            bool [h,w] on the CPU; nothing is marked where all of it is cut off.
+        """
+        preprocess = self.pictures.preprocess
+        assert preprocess is not None  # drawn pictures and files cannot do without
+        drawn = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+        black, white = (Image.new("RGB", drawn.size, colour) for colour in ("black", "white"))
+        of, to_black, to_white = (
+            image_of(preprocess, each, "preprocess")[0].float().cpu() for each in (drawn, black, white)
+        )
+        return (of - to_white).abs().sum(0) < (of - to_black).abs().sum(0)
 
     def label(self, index: int) -> int | None:
         """The class of the network that a picture is of; None where its class is unknown, or none of the network's."""
