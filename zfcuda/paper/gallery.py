@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +52,7 @@ class Gallery:
             raise ValueError(f"count: expected at least 1, got {count}")
         self.model = unwrap(model)
         given = Parts(seed=HELD_OUT_SEED) if pictures is None else pictures
-        self._given = given
+        self._given, self._count = given, count
         self.folder = Path(given) if isinstance(given, str | os.PathLike) else None
         self.parts = _parts_of(given)
         if self.parts is not None and count is not None:
@@ -74,7 +75,7 @@ class Gallery:
         Raises:
             TypeError: it carries no preprocess, and needs one.
         """
-        return Gallery(model, self._given)
+        return Gallery(model, self._given, count=self._count)
 
     @property
     def title(self) -> str:
@@ -85,8 +86,10 @@ class Gallery:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells other pictures, other images of them, and other weights of the network."""
-        return hashlib.sha256(f"{self.pictures.fingerprint} {weights_checksum(self.model)}".encode()).hexdigest()
+        """Tells other pictures, other images of them, another network, and other weights of it."""
+        layers = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model))  # where something lies in memory tells nothing
+        known = f"{self.pictures.fingerprint} {weights_checksum(self.model)} {layers}"
+        return hashlib.sha256(known.encode()).hexdigest()
 
     def image(self, index: int) -> Tensor:
         """What the network gets of a picture, [1,C,H,W] on its device, in its dtype."""
