@@ -61,8 +61,13 @@ def page(folder: Path, figures: Sequence[Mapping[str, Any]]) -> str:
     links = "".join(f'<a href="#{known["name"]}">{known["name"]}</a>' for known in figures)
     claims = [claim["holds"] for known in figures for claim in known["claims"]]
     counted = ", ".join(
-        f"{claims.count(holds)} {'are undecided' if holds is None else said}"
-        for holds, said in ((True, "hold"), (False, "do not hold"), (None, ""))
+        f"{count} {one if count == 1 else several}"
+        for holds, one, several in (
+            (True, "holds", "hold"),
+            (False, "does not hold", "do not hold"),
+            (None, "is undecided", "are undecided"),
+        )
+        if (count := claims.count(holds))
     )
     lead = f"Of {len(claims)} claims {counted}." if claims else ""
     body = f"""<header>
