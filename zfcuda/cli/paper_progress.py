@@ -24,7 +24,7 @@ class Progress:
     """
 
     def __init__(self, names: Sequence[str], folder: Path) -> None:
-        self._left = list(names)
+        self._left, self._total = list(names), len(names)
         self._file = folder / "seconds.json"
         self._took = self._read()
         self._began = 0.0
@@ -41,9 +41,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.close()
         if isinstance(error, KeyboardInterrupt) and not error.args:
-            done = self._bar.n if not self._bar.disable else 0
-            total = done + len(self._left)
-            error.args = (f"after {done} of {total} figures; the same command goes on from there",)
+            done = self._total - len(self._left)
+            error.args = (f"after {done} of {self._total} figures; the same command goes on from there",)
 
     def begin(self, name: str) -> None:
         """A figure is begun."""
