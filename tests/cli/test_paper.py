@@ -80,7 +80,7 @@ def test_one_does_not_stop_the_others(
     assert "fig2 was left out: it needs a training, and it is missing, made by:\n  zfcuda train parts" in said
     assert "fig4 was left out: these pictures have no classes" in said and "fig5 was left out: it needs paint" in said
     assert "error" not in err and "5 of 5 figures" in err
-    assert {path.name for path in (tmp_path / "out").glob("*.json")} == {"fig1.json", "table2.json"}
+    assert {path.name for path in (tmp_path / "out").glob("*.json")} == {"fig1.json", "table2.json", "paper.json"}
     assert "Title of table2" in (tmp_path / "out" / "paper.html").read_text()
     runs["fig2"] = failing(ZeroDivisionError("planted"))
     runs["fig4"] = failing(ImportError("no figures here", name="zfcuda.paper.nothing"))

@@ -45,6 +45,7 @@ def result(found: str = "It is 1.") -> Result:
         tables={"How red": [{"picture": "a", "red": 0.5}, {"picture": "b|c", "red": None}], "Empty": []},
         tensors={"values": torch.arange(3.0)},
         pictures={"": Image.new("RGB", (8, 6), "red"), "conv1": Image.new("RGB", (5, 4), "green")},
+        free={"conv1"},
         claims=[Claim("It is 1.", found, True), Claim("It is <2>.", "It is 1.", False), Claim("It is 3.", "No.", None)],
         notes=["A note."],
     )

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.paper import small
-from zfcuda.paper.page import PAGE, write_page
+from zfcuda.paper.page import PAGE, left_out_before, write_page
 from zfcuda.paper.result import Result
 from zfcuda.paper.words import aligned, cell, markdown
 from zfcuda.paper.written import read, written
@@ -33,6 +33,7 @@ def test_all_files_of_a_figure(tmp_path: Path) -> None:
         assert list(csv.DictReader(table)) == [{"picture": "a", "red": "0.5"}, {"picture": "b|c", "red": ""}]
     known = json.loads(files[-1].read_text())
     assert known == read(tmp_path, "fig5") and known["files"] == names[:-1] and known["pictures"] == names[:2]
+    assert known["free"] == ["fig5-conv1.png"]
     assert known["claims"][1] == {"says": "It is <2>.", "found": "It is 1.", "holds": False} and known["notes"]
     assert known["title"] == FACTS["title"] and known["tables"]["How red"][1] == {"picture": "b|c", "red": None}
 
@@ -81,16 +82,23 @@ def test_what_is_no_figure_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_the_page_has_all_that_is_there(tmp_path: Path) -> None:
-    assert write_page(tmp_path, ["fig5", "table2"]) is None and not list(tmp_path.iterdir())
+    titles = {"fig5": "Figure 5", "fig6": "Figure 6", "table2": "Table 2"}
+    assert write_page(tmp_path, titles, {"fig6": "no runs"}) is None and not list(tmp_path.iterdir())
     written(tmp_path, "fig5", small.result(), FACTS)
     written(tmp_path, "table2", Result(tables={"Many": [{"n": n} for n in range(30)]}), FACTS | {"title": "Table 2"})
-    assert write_page(tmp_path, ["fig5", "fig6", "table2"]) == tmp_path / PAGE
+    assert write_page(tmp_path, titles, {"fig6": "no <runs>"}) == tmp_path / PAGE
     html = (tmp_path / PAGE).read_text(encoding="utf-8")
     assert "Figure 5: &lt;moved&gt;" in html and "It moves &amp; turns." in html and "<moved>" not in html
     assert 'src="fig5.png"' in html and 'src="fig5-conv1.png"' in html and 'width="8" height="6"' in html
     assert "Of 3 claims 1 holds, 1 does not hold, 1 is undecided." in html and "It is &lt;2&gt;." in html
-    assert '<a href="#table2">' in html and "(30 rows)" in html and "fig6" not in html
+    assert '<a href="#table2">' in html and "(30 rows)" in html and "#fig6" not in html
+    assert "<h3>Figure 6</h3><pre>no &lt;runs&gt;</pre>" in html
     assert "default-src 'none'" in html and "<script" not in html and html.count("<li>") == 3
+    write_page(tmp_path, titles, {})  # of a command for another figure: the reason is still true
+    assert "no &lt;runs&gt;" in (tmp_path / PAGE).read_text(encoding="utf-8")
+    written(tmp_path, "fig6", Result(), FACTS)
+    write_page(tmp_path, titles, {})
+    assert left_out_before(tmp_path) == {} and "Left out" not in (tmp_path / PAGE).read_text(encoding="utf-8")
 
 
 def test_tables_in_words() -> None:

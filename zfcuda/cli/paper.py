@@ -102,7 +102,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 progress.end(name, outcome.made)
                 _tell(outcome)
                 done.append(outcome)
-                page = write_page(out, homes())
+                left_out = {each.name: each.why for each in done if each.known is None and not each.failed}
+                page = write_page(out, titles(), left_out)
     if page:
         print(f"\nAll that is there, on one page: {page}")
     return _code(done, ALL in arguments.what)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from zfcuda.report.document import document
 from zfcuda.report.pieces import text
 from zfcuda.report.style import CSS
 
-PAGE = "paper.html"
+PAGE, REASONS = "paper.html", "paper.json"
 # The browser itself refuses every request but for the pictures beside the page.
 _POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
 _OPEN = 14  # rows of a table that are seen without a click
@@ -37,27 +39,50 @@ article > figure img { width: auto; max-width: 100%; background: none; border-ra
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 4px 14px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; } .right { text-align: right; }
-details summary { cursor: pointer; } code { font-size: .84rem; }
+pre { font-size: .84rem; white-space: pre-wrap; } details summary { cursor: pointer; } code { font-size: .84rem; }
 @media (max-width: 600px) { .claims li { grid-template-columns: 1fr; gap: 2px; } }
 """
 
 
-def write_page(folder: Path, names: Iterable[str]) -> Path | None:
+def write_page(folder: Path, titles: Mapping[str, str], left_out: Mapping[str, str]) -> Path | None:
     """Writes paper.html of those figures that a folder has; None where it has none of them.
+
+    Args:
+        folder: that of the figures.
+        titles: of all that there are, by their names, in order.
+        left_out: why some are not there, by their names; kept in paper.json for the next time.
 
     Raises:
         OSError: the disk refuses; an earlier page is as before.
     """
-    found = [known for name in names if (known := read(folder, name)) is not None]
+    found = [known for name in titles if (known := read(folder, name)) is not None]
+    there = {known["name"] for known in found}
+    reasons = {**left_out_before(folder), **left_out}
+    missing = {name: reasons[name] for name in titles if name in reasons and name not in there}
     if not found:
         return None
-    with whole(folder / PAGE) as [draft]:
-        draft.write_text(page(folder, found), encoding="utf-8")
+    with whole(folder / PAGE, folder / REASONS) as [draft, beside]:
+        draft.write_text(page(folder, found, {titles[name]: why for name, why in missing.items()}), encoding="utf-8")
+        beside.write_text(json.dumps({"left out": missing}, indent=1) + "\n", encoding="utf-8")
     return folder / PAGE
 
 
-def page(folder: Path, figures: Sequence[Mapping[str, Any]]) -> str:
-    """The HTML. figures: what the JSON of each says; their pictures lie in the folder."""
+def left_out_before(folder: Path) -> dict[str, str]:
+    """Why some figures are not in a folder, by their names, as far as that was found out."""
+    path = folder / REASONS
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {str(name): str(why) for name, why in json.loads(path.read_text("utf-8"))["left out"].items()}
+    return {}
+
+
+def page(folder: Path, figures: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> str:
+    """The HTML.
+
+    Args:
+        folder: in which the pictures lie.
+        figures: what the JSON of each says.
+        missing: why others are not there, by their titles.
+    """
     links = "".join(f'<a href="#{known["name"]}">{known["name"]}</a>' for known in figures)
     claims = [claim["holds"] for known in figures for claim in known["claims"]]
     counted = ", ".join(
@@ -79,7 +104,7 @@ def page(folder: Path, figures: Sequence[Mapping[str, Any]]) -> str:
 <nav>{links}</nav>
 </header>
 <main>
-{"".join(_article(folder, known) for known in figures)}</main>
+{"".join(_article(folder, known) for known in figures)}{_missing(missing)}</main>
 """
     return document("The figures and tables of the paper", body, policy=_POLICY, style=CSS + _OWN)
 
@@ -101,6 +126,13 @@ def _article(folder: Path, known: Mapping[str, Any]) -> str:
 <p class="note"><code>{text(known.get("command", ""))}</code><br>{text("; ".join(made))}<br>Files: {text(beside)}</p>
 </article>
 """
+
+
+def _missing(reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return ""
+    each = "".join(f"<h3>{text(title)}</h3><pre>{text(why)}</pre>" for title, why in reasons.items())
+    return f"<article><h2>Left out</h2>{each}</article>\n"
 
 
 def _picture(folder: Path, file: str, title: str) -> str:

@@ -40,6 +40,7 @@ def written(folder: Path, name: str, result: Result, facts: Mapping[str, Any]) -
         "claims": [vars(claim) for claim in result.claims],
         "notes": result.notes,
         "pictures": list(pictures),
+        "free": [file for file, after in zip(pictures, result.pictures, strict=True) if after in result.free],
         "files": files,
     }
     before = _files_before(folder, name)
