@@ -94,7 +94,7 @@ def found(folder: Path, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def small(picture: Image.Image) -> bytes:
-    """A PNG of at most MOST bytes: no wider than a document is, of few colours, and smaller where that is not enough."""
+    """A PNG of at most MOST bytes: no wider than a document, of few colours, and smaller where that is not enough."""
     picture = picture.convert("RGB")
     width = min(picture.width, _WIDEST)
     while True:

@@ -1,4 +1,4 @@
-"""docs/paper.md: what the paper says, what was found on each of the three networks, and why it differs where it does."""
+"""docs/paper.md: what the paper says, what was found on each of three networks, and why it differs where it does."""
 
 from __future__ import annotations
 

@@ -107,6 +107,9 @@ def test_tables_in_words() -> None:
     assert text.splitlines()[0] == "unit   share  name" and text.splitlines()[2] == "   3  0.1235  a|b"
     assert text.splitlines()[3].startswith("  14       –  xxx") and text.splitlines()[3].endswith("...")
     assert len(aligned(rows, 1).splitlines()) == 3
+    wide = aligned([{"share of the filters that are dead": 0.5, "layer": "conv1"}])
+    assert wide.splitlines()[:4] == ["share of the", "filters that", "    are dead  layer", "------------  -----"]
+    assert aligned([]) == "\n"
     assert markdown(rows, 1) == "| unit | share | name |\n| ---: | ---: | --- |\n| 3 | 0.1235 | a\\|b |"
     assert [cell(each) for each in (2.0, True, [1, 0.5], "a", 1e9, 12345.678)] == [
         "2",

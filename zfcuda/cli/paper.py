@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from zfcuda.paper.making import Outcome
     from zfcuda.report import Subject
 
-_ROWS = 12  # of a table that are printed
+_ROWS, _WIDE = 12, 110  # rows of a table that are printed, letters of a line
 
 
 def add(verbs: Verbs) -> None:
@@ -136,7 +137,9 @@ def _tell(outcome: Outcome) -> None:
         lines += ["", title, aligned(rows, _ROWS), *more]
     if known["claims"]:
         lines.append("")
-    lines += [f"{VERDICTS[claim['holds']]}: {claim['says']} {claim['found']}" for claim in known["claims"]]
+    for claim in known["claims"]:
+        said = f"{VERDICTS[claim['holds']]}: {claim['says']} {claim['found']}"
+        lines.append(textwrap.fill(said, _WIDE, subsequent_indent="    ", break_on_hyphens=False))
     lines += ["", *map(str, outcome.files)] if outcome.made else []
     tqdm.write("\n" + "\n".join(lines), file=sys.stdout)
     sys.stdout.flush()

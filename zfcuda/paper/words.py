@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from zfcuda.paper.result import Row
 
 #: What is said of a claim that holds, does not, or is not decided.
 VERDICTS = {True: "holds", False: "does not hold", None: "undecided"}
-_LONGEST = 60  # letters of a cell in the terminal
+_LONGEST, _NARROW = 60, 14  # letters of a cell in the terminal, and of a line of its heading where cells are shorter
 
 
 def cell(value: Any) -> str:
@@ -38,23 +39,27 @@ def numeric(rows: Sequence[Row], heading: str) -> bool:
 
 
 def aligned(rows: Sequence[Row], most: int | None = None) -> str:
-    """Rows in aligned columns, under their headings; at most so many of them.
+    """Rows in aligned columns, under their headings, long ones of which are broken; at most so many of them.
 
     most: None: all.
     """
     names = headings(rows)
-    shown = rows[:most]
-    cells = [names, *([_short(cell(row.get(name))) for name in names] for row in shown)]
-    widths = [max(len(line[at]) for line in cells) for at in range(len(names))]
     right = [numeric(rows, name) for name in names]
-    lines = [
+    lines = [[_short(cell(row.get(name))) for name in names] for row in rows[:most]]
+    least = [max([_NARROW, *(len(line[at]) for line in lines)]) for at in range(len(names))]
+    broken = [textwrap.wrap(name, width) or [""] for name, width in zip(names, least, strict=True)]
+    height = max(map(len, broken), default=0)
+    above = [[""] * (height - len(each)) + each for each in broken]  # the last lines stand side by side
+    top = [[each[at] for each in above] for at in range(height)]
+    widths = [max(len(line[at]) for line in [*top, *lines]) for at in range(len(names))]
+    ruler = ["-" * width for width in widths]
+    return "\n".join(
         "  ".join(
             text.rjust(width) if at_right else text.ljust(width)
             for text, width, at_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        for line in cells
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+        for line in [*top, ruler, *lines]
+    )
 
 
 def markdown(rows: Sequence[Row], most: int | None = None) -> str:
