@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.paper_reasons import WHY
 from zfcuda.paper.words import VERDICTS, markdown
-from zfcuda.paper_names import homes
+from zfcuda.paper_names import place
 
 Stored = Mapping[str, Mapping[str, Any]]
 _ROWS = 12  # of a table that are shown
@@ -57,8 +57,9 @@ def pictures_shown(stored: Stored) -> dict[str, str]:
 
 def document(stored: Stored) -> str:
     """The text in Markdown."""
-    names = [name for name in homes() if any(name in _figures(stored, setting) for setting in SETTINGS)]
-    missing = [name for name in homes() if name not in names]
+    names = sorted({name for setting in SETTINGS for name in _figures(stored, setting)}, key=place)
+    reasons = {name for setting in SETTINGS for name in stored.get(setting, {}).get("left out", {})}
+    missing = sorted(reasons - set(names), key=place)
     lines = [
         "# The figures and tables of the paper",
         "",

@@ -80,7 +80,7 @@ def chosen(words: list[str]) -> list[str]:
 
 @cache
 def _found() -> dict[str, Declaration]:
-    return dict(sorted(declarations(_FOLDER, "FIGURE").items(), key=lambda each: _place(each[0])))
+    return dict(sorted(declarations(_FOLDER, "FIGURE").items(), key=lambda each: place(each[0])))
 
 
 def _options(declaration: Declaration) -> tuple[Option, ...]:
@@ -100,7 +100,7 @@ def _options(declaration: Declaration) -> tuple[Option, ...]:
         raise ValueError(f"{declaration.path}: {expected}, got {ast.unparse(listed)}") from None
 
 
-def _place(name: str) -> tuple[int, int, str]:
+def place(name: str) -> tuple[int, int, str]:
     """Where a name stands in the list: fig2 before fig10, tables behind figures."""
     kind, number = re.fullmatch(r"(fig|table|)(\d*).*", name).groups()  # type: ignore[union-attr]
     return (("fig", "table", "").index(kind) if number else 2, int(number or 0), name)

@@ -18,6 +18,7 @@ from benchmarks.paper_reasons import WHY
 from tests.paper import small
 from zfcuda.paper.result import Result
 from zfcuda.paper.written import written
+from zfcuda.paper_names import homes
 
 STORED: dict[str, Any] = json.loads(paper.RESULTS.read_text(encoding="utf-8")) if paper.RESULTS.is_file() else {}
 
@@ -28,6 +29,11 @@ def test_the_document_is_of_what_is_stored() -> None:
     assert {path.name for path in paper.PICTURES.glob("*.png")} == shown
     assert all((paper.PICTURES / name).stat().st_size <= paper.MOST for name in shown)
     assert set(re.findall(r"\(paper/([^)]*)\)", document(STORED))) == shown
+
+
+def test_every_figure_is_in_it() -> None:
+    there = {name for known in STORED.values() for name in (*known["figures"], *known["left out"])}
+    assert set(homes()) <= there and set(STORED) == set(SETTINGS)
 
 
 def test_no_place_of_a_machine_is_stored() -> None:
@@ -71,7 +77,6 @@ def test_what_is_found_in_a_folder(stored: dict[str, Any], monkeypatch: pytest.M
     assert figure["claims"][0]["found"] == "Measured in clothes." and stored["network"] == "small"
     assert len(figure["tables"]["Long"]) == 60 and figure["rows"]["Long"] == 99
     assert stored["left out"] == {"fig6": "it needs one:\n  zfcuda train --out runs"}
-    monkeypatch.setattr(paper_document, "homes", lambda: {"fig5": "", "fig6": "", "fig7": ""})
     monkeypatch.setattr(paper_document, "WHY", {("fig5", "", "It is <2>"): "It is so."})
     text = document({"parts": stored, "clothing": stored})
     assert "| [Figure 5](#fig5) | 1 of 3, 1 undecided | 1 of 3, 1 undecided |" in text
@@ -79,7 +84,7 @@ def test_what_is_found_in_a_folder(stored: dict[str, Any], monkeypatch: pytest.M
     assert "![Figure 5, Parts](paper/fig5.png)" in text and "(paper/clothing-fig5-conv1.png)" in text
     assert "| 11 |" in text and "| 12 |" not in text and "(the first 12 of 99 rows)" in text
     assert text.count("zfcuda paper fig5 --data clothes") == 1 and text.count("A note.") == 1
-    assert "Not made for this document: fig6, fig7." in text
+    assert "Not made for this document: fig6." in text
 
 
 def test_pictures_of_photographs_are_shown_where_they_are_free_of_them(stored: dict[str, Any]) -> None:

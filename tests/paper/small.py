@@ -70,6 +70,7 @@ def planted(
     from zfcuda.paper import making
 
     monkeypatch.setattr(making, "figure", figures.__getitem__)
+    monkeypatch.setattr(making, "sources", str)
     for at in (paper_names, zfcuda.cli.paper):
         monkeypatch.setattr(at, "homes", lambda: {name: name for name in figures})
         monkeypatch.setattr(at, "titles", lambda: {name: each.title for name, each in figures.items()})

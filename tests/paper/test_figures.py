@@ -14,7 +14,7 @@ from zfcuda.paper.cache import Cache
 from zfcuda.paper.figure import Figure, Setting
 from zfcuda.paper.figures import figure
 from zfcuda.paper.gallery import Gallery
-from zfcuda.paper.making import make
+from zfcuda.paper.making import make, sources
 from zfcuda.paper_names import Option
 
 _DECLARED = """
@@ -91,10 +91,26 @@ def test_what_cannot_be_read_off_is_told(
         paper_names.titles()
 
 
+def test_another_version_of_its_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folded").mkdir()
+    (tmp_path / "folded" / "one.py").write_text("1")
+    files = {"moved": _DECLARED + "from zfcuda.paper.folded.one import two\n", "other": ""}
+    planted(tmp_path, monkeypatch, files)
+    monkeypatch.setattr("zfcuda.paper.making.__file__", str(tmp_path / "making.py"))
+    first = sources("fig5")
+    (tmp_path / "other.py").write_text("3")
+    assert sources("fig5") == first
+    (tmp_path / "folded" / "one.py").write_text("2")
+    second = sources("fig5")
+    (tmp_path / "moved.py").write_text(_DECLARED)
+    assert len({first, second, sources("fig5")}) == 3
+
+
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_spec("sklearn_of_another_world") is None
     this = Figure("fig5", "T", "S", "P", lambda setting: small.result(), packages=("sklearn_of_another_world", "json"))
     monkeypatch.setattr("zfcuda.paper.making.figure", {"fig5": this}.__getitem__)
+    monkeypatch.setattr("zfcuda.paper.making.sources", str)
     setting = Setting(Gallery(small.network(), count=2), "net", "parts", Cache(), tmp_path / "runs")
     outcome = make("fig5", setting, tmp_path, given={}, facts={})
     assert outcome.why == "it needs what pip install sklearn_of_another_world brings" and not outcome.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import traceback
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from zfcuda.paper.figures import figure
 from zfcuda.paper.plots import can_plot
 from zfcuda.paper.trainings import MissingRunsError, stamps
 from zfcuda.paper.written import read, written
+from zfcuda.paper_names import homes
 from zfcuda.report.record import versions
 
 #: What brings a package, by the name that is imported.
@@ -109,6 +111,7 @@ def _depends_on(this: Figure, setting: Setting) -> dict[str, Any]:
     found = versions()
     return {
         "zfcuda": found["zfcuda"],
+        "source": sources(this.name),
         "torch": found["torch"],
         "network and pictures": setting.gallery.fingerprint,
         "seed": setting.seed,
@@ -116,6 +119,15 @@ def _depends_on(this: Figure, setting: Setting) -> dict[str, Any]:
         "plots": can_plot(),
         **({"trainings": stamps(setting.runs, setting.run)} if this.trainings else {}),
     }
+
+
+def sources(name: str) -> str:
+    """What tells another version of a figure's own files: its module, and the folders beside it that this imports."""
+    folder = Path(__file__).parent
+    module = folder / f"{homes()[name]}.py"
+    beside = sorted(set(re.findall(rf"{__package__}\.(\w+)", module.read_text("utf-8"))))
+    files = [module, *(path for each in beside for path in sorted((folder / each).rglob("*.py")))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def _content(value: Any) -> Any:
