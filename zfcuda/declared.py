@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,13 @@ def declarations(folder: Path, variable: str) -> dict[str, Declaration]:
     """
     found = {}
     for path in sorted(folder.glob("*.py")):
-        for statement in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(statement, ast.Assign) and variable in map(ast.unparse, statement.targets):
-                declaration = Declaration(path, variable, statement.value)
-                found[declaration.text("name")] = declaration
+        text = path.read_text("utf-8")
+        begins = re.search(rf"^{variable} = ", text, re.MULTILINE)
+        if begins:
+            statement = ast.parse(text[begins.start() :]).body[0]  # to parse all of each file would be felt
+            assert isinstance(statement, ast.Assign)
+            declaration = Declaration(path, variable, statement.value)
+            found[declaration.text("name")] = declaration
     return found
 
 

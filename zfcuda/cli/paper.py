@@ -207,13 +207,16 @@ def _merged() -> dict[str, tuple[Option, list[str]]]:
 
 
 def _add_option(group: argparse._ArgumentGroup, option: Option, whose: list[str]) -> None:
-    defaults = {figure: each.default for figure in whose for each in options()[figure] if each.name == option.name}
-    said = f"{', '.join(whose)}: {option.help}"
+    own = {figure: each for figure in whose for each in options()[figure] if each.name == option.name}
+    defaults = {figure: each.default for figure, each in own.items()}
+    helps = dict.fromkeys(each.help for each in own.values())
+    said = "; ".join(f"{', '.join(name for name in own if own[name].help == text)}: {text}" for text in helps)
     if isinstance(option.default, bool):
         group.add_argument(option.flag, action="store_true", default=None, help=said)
         return
     different = len(set(defaults.values())) > 1
-    shown = ", ".join(f"{value} for {name}" for name, value in defaults.items()) if different else str(option.default)
+    shown = ", ".join(f"{value} for {name}" for name, value in defaults.items() if value != "")
+    shown = shown if different else str(option.default)
     text = f"{said} (default: {shown})" if shown else said
     kind = type(option.default)
     group.add_argument(option.flag, type=kind, metavar=option.metavar or None, help=text.replace("%", "%%"))
