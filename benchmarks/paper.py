@@ -41,13 +41,15 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a finished run with snapshots, for the clothes' figure 4")
     parser.add_argument("--out", type=Path, default=Path("out/paper"), help="where all of it goes, in three folders")
     parser.add_argument("--only", choices=[*SETTINGS], action="append", help="one of the three alone; may be repeated")
+    parser.add_argument("--pictures", type=int, metavar="N", help="of each setting, for a trial (default: all)")
     parser.add_argument("--render", action="store_true", help="write the document of the stored numbers alone")
     arguments = parser.parse_args()
     if not arguments.render:
         stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
         for name in arguments.only or [*SETTINGS]:
             folder = arguments.out / name
-            code = cli.main(["paper", "all", *_words(name, arguments), "--out", str(folder)])
+            few = ["--pictures", str(arguments.pictures)] if arguments.pictures else []
+            code = cli.main(["paper", "all", *_words(name, arguments), *few, "--out", str(folder)])
             if code not in (0, 2):  # 2: a figure failed, and has said so; the others are there
                 sys.exit(code)
             stored[name] = found(folder, _plain_names(arguments))
