@@ -84,7 +84,7 @@ def fig4(
     learns = learning(gallery.model, placed(first_image(gallery.pictures)[None], gallery.model))
     shown = [each for each in chosen([each for each in learns if each.maps], 5)]
     headings = {name: name for name in layers} if layers else {each.output: each.name for each in shown}
-    result = Result(notes=_notes(past, gallery, len(indices)))
+    result = Result(free={"", "convergence"}, notes=_notes(past, gallery, len(indices)))
     _add_pictures(result, past, gallery.images(indices), cache, headings, units, seed, progress)
     compared = gallery.images(gallery.sample(COMPARED, seed=seed))
     _add_numbers(result, past, measured(past, learns, compared, cache))
@@ -203,4 +203,5 @@ FIGURE = Figure(
     "to the pixels, at epochs 1, 2, 5, 10, 20, 30, 40 and 64. Lower layers converge within a few epochs; upper layers "
     "only develop after 40 to 50. Sudden jumps result from another picture becoming the strongest.",
     run=_run,
+    trainings=True,
 )

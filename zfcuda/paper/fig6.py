@@ -79,7 +79,7 @@ def fig6(
             [first_layer(_sampled(model, pictures, count, seed, images), cache, progress=progress) for model in models]
         )
     us, them = sides
-    result = Result(claims=claims(us, them), notes=list(_NOTES))
+    result = Result(free={"", "filters", "aliasing"}, claims=claims(us, them), notes=list(_NOTES))
     kinds = dict(zip(_told_apart(us[0].kind, them[0].kind), sides, strict=True))
     result.tables["First-layer filters"] = [row for side in sides for row in _filter_rows(side)]
     result.tables["Energy that stands out in projections of the second layer, share"] = [
@@ -185,23 +185,22 @@ def _run(setting: Setting) -> Result:
     data = setting.data
     pairs = [(training(data, "zfnet", seed), training(data, "alexnet_one_tower", seed)) for seed in SEEDS]
     notes = []
-    if setting.train:
-        finished([each for pair in pairs for each in pair], setting.runs, make=True, progress=setting.progress)
-    there = [pair for pair in pairs if _are_there(pair, setting.runs)]
-    if not there:
-        finished([each for pair in pairs for each in pair], setting.runs)  # says which commands make them
-    if len(there) < len(pairs):
-        missing = [each.command(setting.runs) for pair in pairs if pair not in there for each in pair]
-        notes.append(f"{len(there)} of {len(pairs)} pairs of trainings are there; the others: {'; '.join(missing)}")
+    every = [each for pair in pairs for each in pair]
+    there = pairs if setting.train else [pair for pair in pairs if _are_there(pair, setting.runs)]
+    wanted = [each for pair in there for each in pair] or every
+    finished(wanted, setting.runs, make=setting.train, progress=setting.progress)
+    if missing := [each.command(setting.runs) for each in every if each not in wanted]:
+        notes.append(f"Of {len(pairs)} pairs of trainings {len(there)} are there. The others: {'; '.join(missing)}.")
     clipping = None
     if data == "parts":
-        notes.append("(a) is missing: the recipes for Parts clip no filters.")
+        notes.append("(a) is left out: the recipes for Parts clip no filters.")
     else:
+        both = clipping_trainings(data)
         try:
-            wanted = clipping_trainings(data)
-            clipping = tuple(finished(wanted, setting.runs, make=setting.train, progress=setting.progress))
-        except MissingRunsError as missing_runs:
-            notes.append(f"(a) is missing: {missing_runs}")
+            clipping = tuple(finished(both, setting.runs, make=setting.train, progress=setting.progress))
+        except MissingRunsError:
+            commands = "; ".join(each.command(setting.runs) for each in both)
+            notes.append(f"(a) is left out: the trainings with and without clipping are not there. {commands}.")
     ours, theirs = ([load(setting.runs / each[side].name) for each in there] for side in (0, 1))
     result = fig6(
         ours,
@@ -229,4 +228,5 @@ FIGURE = Figure(
     "between, and fewer of them are dead. (d, e) The second layer's projections are cleaner, without the aliasing of a "
     "stride of 4.",
     run=_run,
+    trainings=True,
 )

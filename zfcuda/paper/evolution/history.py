@@ -61,10 +61,10 @@ def history(run: str | os.PathLike[str] | RunFolder) -> History:
     if folder.last.is_file() and (end := _epoch(folder.last)) is not None:
         files.setdefault(end, folder.last)
     if len(files) < 2:
-        epochs = ",".join(map(str, EPOCHS))
-        kept = "no" if not folder.snapshots.is_dir() else "too few"
+        kept = "only one network over its epochs" if files else "no network"
         raise MissingRunsError(
-            f"run: {shown} has {kept} snapshots; they are kept by: zfcuda train DATA --out RUN --snapshots {epochs}"
+            f"run: {shown} kept {kept}; snapshots are kept by a training in another folder: "
+            f"{_command(folder)} --snapshots {','.join(map(str, EPOCHS))}"
         )
     classes = list(config["data"]["classes"])
     models = [_loaded(config, files[epoch], len(classes)) for epoch in sorted(files)]
@@ -84,6 +84,13 @@ def _config(folder: RunFolder, shown: str) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError):
         pass
     raise ValueError(f"run: expected the folder of a training, which has a config.json, got {shown}")
+
+
+def _command(folder: RunFolder) -> str:
+    """The command that made the weights, as far as they say so."""
+    known = read_trained(folder.last) if folder.last.is_file() else None
+    command = str((known and known.facts.get("command")) or "zfcuda train DATA --out RUN")
+    return re.sub(r" --snapshots[ =]\S+", "", command)
 
 
 def _epoch(file: Path) -> int | None:
