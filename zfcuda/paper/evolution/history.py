@@ -67,8 +67,9 @@ def history(run: str | os.PathLike[str] | RunFolder) -> History:
             f"{_command(folder)} --snapshots {','.join(map(str, EPOCHS))}"
         )
     classes = list(config["data"]["classes"])
-    models = [_loaded(config, files[epoch], len(classes)) for epoch in sorted(files)]
-    initial, why = _initial(config, classes)
+    with undisturbed():  # networks are drawn before they are filled
+        models = [_loaded(config, files[epoch], len(classes)) for epoch in sorted(files)]
+        initial, why = _initial(config, classes)
     title = f"{config['model']} on {config['data']['title'].split(':')[0]}, recipe {config['recipe']}"
     return History(title, sorted(files), models, initial, why, bool(config.get("ema")))
 
@@ -113,7 +114,6 @@ def _initial(config: dict[str, Any], classes: list[str]) -> tuple[nn.Module | No
     known = {field.name for field in fields(Options)}
     try:
         options = Options(**{name: value for name, value in config.items() if name in known})
-        with undisturbed():
-            return subject(options, len(classes), classes).model, ""
+        return subject(options, len(classes), classes).model, ""
     except (TypeError, ValueError) as error:
         return None, f"its options say no network ({one_line(str(error))})"

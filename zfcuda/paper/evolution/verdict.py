@@ -22,6 +22,8 @@ def upper_late(measures: Mapping[str, Mapping[str, Sequence[float]]], epochs: Se
         measures: what it is, in words -> layer, from the first to the last -> how far it is at each epoch.
         epochs: those of the measures, without the start and the end, where all layers are alike.
     """
+    if not epochs:
+        return Claim(SAYS, "Nothing is known of any moment between the start and the end.", None)
     said, signs = [], []
     for what, layers in measures.items():
         late = {name: sum(values) / len(values) for name, values in layers.items()}

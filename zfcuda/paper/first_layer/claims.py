@@ -44,8 +44,9 @@ def difference(first: Values, second: Values) -> tuple[float, float, float]:
 
 
 def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Claim]:
-    """What Fig. 6 (b) to (e) says: smaller filters and strides leave fewer dead features, more of them distinct, middle
-    frequencies, and less aliasing."""
+    """What Fig. 6 (b) to (e) says: smaller filters and strides leave fewer dead features, more distinct ones, more middle
+    frequencies, and less aliasing. With one training of a kind nothing is decided.
+    """
     us, them = ours[0].kind, theirs[0].kind
 
     def compared(says: str, of: str, what: Callable[[FirstLayer], Tensor], *, fewer: bool, shown: str) -> Claim:
@@ -56,6 +57,8 @@ def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Cla
             f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference {by:+{shown}} "
             f"(95 % {low:+{shown}} to {high:+{shown}})."
         )
+        if min(len(ours), len(theirs)) < 2:
+            return Claim(says, f"{found} The interval is over units of one training: others may differ.", None)
         sign = 1 if fewer else -1
         low, high = sorted((sign * low, sign * high))
         return Claim(says, found, True if low > 0 else False if high < 0 else None)
