@@ -94,8 +94,14 @@ FLAT = {f"conv{i}": [0.5 + 0.01 * (i % 2)] * 2 for i in range(1, 8)}
 
 @pytest.mark.parametrize(
     ("weights", "codes", "holds"),
-    [(RISING, RISING, True), (FALLING, FALLING, False), (FALLING, FLAT, False), (RISING, FLAT, None)]
-    + [(RISING, FALLING, None), (FLAT, FLAT, None)],
+    [
+        (RISING, RISING, True),
+        (FALLING, FALLING, False),
+        (FALLING, FLAT, False),
+        (RISING, FLAT, None),
+        (RISING, FALLING, None),
+        (FLAT, FLAT, None),
+    ],
 )
 def test_upper_layers_are_late_where_all_measures_say_so(weights, codes, holds):
     claim = upper_late({"weights": weights, "codes": codes}, [1, 2])

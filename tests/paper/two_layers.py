@@ -42,9 +42,9 @@ def between(start: nn.Module, end: nn.Module, shares: Mapping[str, float]) -> nn
     """A network on its way: of each layer by its name the share of the way that is gone."""
     found = two()
     first, last = start.state_dict(), end.state_dict()
-    found.load_state_dict({
-        key: torch.lerp(first[key].contiguous(), last[key].contiguous(), shares[key.split(".")[0]]) for key in first
-    })
+    found.load_state_dict(
+        {key: torch.lerp(first[key].contiguous(), last[key].contiguous(), shares[key.split(".")[0]]) for key in first}
+    )
     return found
 
 

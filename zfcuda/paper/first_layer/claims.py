@@ -44,8 +44,8 @@ def difference(first: Values, second: Values) -> tuple[float, float, float]:
 
 
 def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Claim]:
-    """What Fig. 6 (b) to (e) says: smaller filters and strides leave fewer dead features, more distinct ones, more middle
-    frequencies, and less aliasing. With one training of a kind nothing is decided.
+    """What Fig. 6 (b) to (e) says of smaller filters and strides: fewer dead features, more distinct ones, more middle
+    frequencies, less aliasing. With one training of a kind nothing is decided.
     """
     us, them = ours[0].kind, theirs[0].kind
 
