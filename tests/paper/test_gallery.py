@@ -85,3 +85,16 @@ def test_the_fingerprint_tells_what_matters(tmp_path: Path) -> None:
 def test_no_picture_at_all(count: int) -> None:
     with pytest.raises(ValueError, match=f"count: expected at least 1, got {count}"):
         Gallery(small.network(), count=count)
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_another_network_sees_the_same_pictures_through_its_own_preprocess(tmp_path: Path, collected: bool) -> None:
+    pictures = small.folder(tmp_path / "pictures", {"Red-Things": 3, "green": 2})
+    first, second = small.network(), small.network(2.0)
+    second.preprocess = zfcuda.Preprocess(4, 4, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
+    gallery = Gallery(first, Collection.of(pictures, model=first) if collected else pictures, count=4)
+    other = gallery.seen_by(second)
+    assert other.model is second
+    assert other.pictures.names == gallery.pictures.names
+    assert gallery.image(0).shape == (1, 3, 8, 8)
+    torch.testing.assert_close(other.image(0), second.preprocess(pictures / gallery.pictures.names[0]))

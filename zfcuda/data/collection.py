@@ -60,7 +60,8 @@ class Collection:
                 folders in it are classes, where all pictures lie in such. A list of paths, PIL pictures or arrays uint8
                 [H,W,C]. Parts, or (Parts, count); without a count the first 1,200. A torch Dataset with a length, or a
                 list, of images [C,H,W], of pictures, or of tuples that begin with one and a label. A Tensor [N,C,H,W]
-                of images. Images are what the network takes, and are not preprocessed.
+                of images. Images are what the network takes, and are not preprocessed. A Collection: its pictures, but
+                not its preprocess.
             preprocess: as :func:`zfcuda.data.preprocessing.as_preprocess` takes it; None: what the model carries.
             model: unwrapped; None: pictures are looked at alone, and no image is made of them.
 
@@ -68,7 +69,7 @@ class Collection:
             TypeError: pictures or preprocess is none of these, or the model carries no preprocess and one is needed.
             ValueError: the folder cannot be read, there is no picture at all, or a Tensor of another shape.
         """
-        source = _source(pictures)
+        source = pictures._source if isinstance(pictures, Collection) else _source(pictures)
         if not len(source.names):
             raise ValueError("pictures: expected at least one, got none")
         if preprocess is not None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+HALF_NYQUIST = 0.25  # cycles per pixel
 _AT_ONCE = 64  # filters, of which some networks have gigabytes
 
 
-def energies(filters: Tensor) -> tuple[Tensor, Tensor]:
-    """The spectral energy above half Nyquist, and all of it: float64 [N] each, of [N,...,kh,kw].
+def energies(filters: Tensor, frequency: float = HALF_NYQUIST) -> tuple[Tensor, Tensor]:
+    """The spectral energy above a frequency, and all of it: float64 [N] each, of [N,...,kh,kw].
 
     A filter is continued beyond its borders by reflection, without its border row twice, so that it has no jumps
     there: of k rows the frequencies are then 0, 1/(2k - 2), ..., 1/2 cycles per pixel, the ends included, and a
     constant and a checkerboard have one frequency each whatever their size. The energy of a frequency is the squared
-    magnitude of the discrete Fourier transform of that continuation; a frequency is above half Nyquist where its
-    vertical or its horizontal part is above a quarter of a cycle per pixel, which a picture of half the size could not
-    hold. The energies of the input channels of a filter are added.
+    magnitude of the discrete Fourier transform of that continuation; one is above another where its vertical or its
+    horizontal part is. The energies of the input channels of a filter are added.
+
+    frequency: in cycles per pixel; half Nyquist is a quarter, above which a picture of half the size could hold none.
     """
     rows, columns = filters.shape[-2:]
-    fine = _above(rows)[:, None] | _above(columns)
+    fine = _above(rows, frequency)[:, None] | _above(columns, frequency)
     parts = []
     for some in filters.detach().split(_AT_ONCE):
         wide = some.to("cpu", torch.float64).reshape(len(some), -1, rows, columns)
@@ -40,16 +42,16 @@ def fine_share(filters: Tensor) -> float:
     return float(above.sum() / total.sum())
 
 
-def white_noise(rows: int, columns: int) -> float:
-    """The share that independent weights of one variance have, on average."""
-    return 1.0 - _coarse(rows) * _coarse(columns)
+def white_noise(rows: int, columns: int, frequency: float = HALF_NYQUIST) -> float:
+    """The share above a frequency that independent weights of one variance have, on average."""
+    return 1.0 - _coarse(rows, frequency) * _coarse(columns, frequency)
 
 
-def _coarse(length: int) -> float:
-    """The share of white noise at or below half Nyquist, in one dimension."""
+def _coarse(length: int, frequency: float) -> float:
+    """The share of white noise at or below a frequency, in one dimension."""
     unit = torch.eye(length, dtype=torch.float64)
     power = torch.fft.fft(_reflected(unit, -1)).abs().square().sum(0)
-    return float(power[~_above(length)].sum() / power.sum())
+    return float(power[~_above(length, frequency)].sum() / power.sum())
 
 
 def _reflected(values: Tensor, dim: int) -> Tensor:
@@ -57,8 +59,8 @@ def _reflected(values: Tensor, dim: int) -> Tensor:
     return torch.cat([values, values.flip(dim).narrow(dim, 1, max(0, values.shape[dim] - 2))], dim)
 
 
-def _above(length: int) -> Tensor:
-    """Which frequencies of a reflected line are above half Nyquist, bool [period]."""
+def _above(length: int, frequency: float) -> Tensor:
+    """Which frequencies of a reflected line are above one, bool [period]."""
     period = max(1, 2 * length - 2)
     place = torch.arange(period)
-    return 4 * torch.minimum(place, period - place) > period
+    return torch.minimum(place, period - place) > frequency * period

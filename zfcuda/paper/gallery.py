@@ -75,7 +75,10 @@ class Gallery:
         Raises:
             TypeError: it carries no preprocess, and needs one.
         """
-        return Gallery(model, self._given, count=self._count)
+        given = self._given
+        if isinstance(given, Collection):  # which has the preprocess of this network
+            given = Collection.of(given, model=unwrap(model))
+        return Gallery(model, given, count=self._count)
 
     @property
     def title(self) -> str:
