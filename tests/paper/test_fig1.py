@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,10 @@ from zfcuda.backward.deconvnet import deconvnet_rules
 from zfcuda.backward.walk import walk_back
 from zfcuda.network import trace
 from zfcuda.paper import fig1, plots
-from zfcuda.paper.figure import NotApplicableError
+from zfcuda.paper.cache import Cache
+from zfcuda.paper.fig1 import FIGURE
+from zfcuda.paper.figure import NotApplicableError, Setting
+from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.unpooling.attached import attached
 from zfcuda.paper.unpooling.extract import extract
 
@@ -219,3 +223,19 @@ def test_it_is_drawn(options: dict[str, str]) -> None:
     picture = fig1(prepared(network()), images(), **options).pictures[""]
     assert picture.width == 1170 and picture.height == 1260
     assert len(picture.getcolors(1 << 20) or []) > 50
+
+
+def setting(**options: object) -> Setting:
+    there = Gallery(prepared(network()), images())
+    return Setting(there, "a test", "parts", Cache(), Path("runs")).of(FIGURE, options)
+
+
+def test_the_command_says_what_is_shown() -> None:
+    usual = FIGURE.run(setting())
+    assert usual.rows[0]["map"] == fig1(prepared(network()), images()).rows[0]["map"]
+    result = FIGURE.run(setting(picture=1, pooling="7", above="10", map=4, window=" 1, 2"))
+    assert {row["map"] for row in result.rows} == {4}
+    assert [1, 2] in [row["window"] for row in result.rows]
+    assert result.tensors["pooled"].shape[0] == 6
+    with pytest.raises(ValueError, match="window: expected a place on the pooled map, as in 12,30, got '3'"):
+        FIGURE.run(setting(window="3"))

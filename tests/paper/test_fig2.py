@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from zfcuda.paper.excitation.claims import of_classes, of_likeness, of_truth
 from zfcuda.paper.excitation.crops import TRUTH, Crops, crops
 from zfcuda.paper.excitation.likeness import edges, pixels
 from zfcuda.paper.excitation.purity import chance, purity
-from zfcuda.paper.figure import NotApplicableError
+from zfcuda.paper.fig2 import FIGURE
+from zfcuda.paper.figure import NotApplicableError, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.report.explanation import Form
 from zfcuda.report.subject import subject_of
@@ -189,8 +191,6 @@ def test_drawn_pictures_and_what_was_cut_out_once(tmp_path: Path, monkeypatch: p
     there = gallery()
     first = fig2(there.model, there, top=3, cache=Cache(tmp_path))
     assert len(first.tables) == 3 and len(first.claims) == 6
-    import sys
-
     module = sys.modules["zfcuda.paper.fig2"]
     monkeypatch.setattr(module, "crops", lambda *_: pytest.fail("it was there already"))
     again = fig2(there.model, there, top=3, cache=Cache(tmp_path))
@@ -260,3 +260,11 @@ def test_claims_of_depth(first: float, last: float, holds: bool | None) -> None:
 
 def test_of_one_layer_nothing_follows() -> None:
     assert of_classes([row("a")])[0].holds is None
+
+
+def test_the_command_says_what_is_shown() -> None:
+    there = Setting(Gallery(network(), images()), "a test", "parts", Cache(), Path("runs"))
+    result = FIGURE.run(there.of(FIGURE, {"layers": "3, 4", "units": 1, "measured": 2}))
+    assert [row["layer"] for row in result.rows] == ["3", "4"]
+    assert result.tensors["4.patches"].shape[:2] == (2, 9)
+    assert [row["layer"] for row in FIGURE.run(there.of(FIGURE, {})).rows] == ["0", "3"]

@@ -14,7 +14,7 @@ from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.inputs import integer
 from zfcuda.network import trace
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, Setting
+from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Claim, Result, Row
 from zfcuda.paper.unpooling.attached import Attached, attached
@@ -194,7 +194,28 @@ def _tensors(stage: Attached) -> dict[str, Tensor]:
 
 
 def _run(setting: Setting) -> Result:
-    return fig1(setting.model, setting.gallery, cache=setting.cache, progress=setting.progress)
+    given = setting.options
+    return fig1(
+        setting.model,
+        setting.gallery,
+        picture=given.get("picture", 0),
+        layer=given.get("pooling") or None,
+        above=given.get("above") or None,
+        unit=None if given.get("map", -1) < 0 else given["map"],
+        position=_place(given.get("window", "")),
+        cache=setting.cache,
+        progress=setting.progress,
+    )
+
+
+def _place(text: str) -> tuple[int, int] | None:
+    """What --window says: Y,X; None where it says nothing."""
+    words = [word.strip() for word in text.split(",")]
+    if not text:
+        return None
+    if len(words) != 2 or not all(map(str.isdecimal, words)):
+        raise ValueError(f"window: expected a place on the pooled map, as in 12,30, got {text!r}")
+    return int(words[0]), int(words[1])
 
 
 FIGURE = Figure(
@@ -205,4 +226,11 @@ FIGURE = Figure(
     "filters, and so reconstructs an approximation of what the convnet had beneath. Max pooling cannot be undone; "
     "switches record where in each pooling region the maximum was, and unpooling puts the signal from above there.",
     run=_run,
+    options=(
+        Option("picture", 0, "N", "which picture, counted from 0"),
+        Option("pooling", "", "NAME", "a max pooling (the first one, where none is named)"),
+        Option("above", "", "NAME", "the layer that the signal comes down from (the last convolution)"),
+        Option("map", -1, "N", "which map of the pooling; -1: one in which much is going on"),
+        Option("window", "", "Y,X", "the window in the middle of those whose numbers are shown, on the pooled map"),
+    ),
 )

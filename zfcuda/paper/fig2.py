@@ -16,7 +16,7 @@ from zfcuda.paper.excitation.claims import of_classes, of_likeness, of_truth
 from zfcuda.paper.excitation.crops import Crops, crops
 from zfcuda.paper.excitation.sheets import layer_sheet, projections_sheet
 from zfcuda.paper.excitation.tables import Measured, class_of, likeness_rows, purity_rows, truth_rows
-from zfcuda.paper.figure import Figure, NotApplicableError, Setting
+from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Result
 from zfcuda.report.explanation import Form
@@ -144,7 +144,17 @@ def _notes(every: Sequence[Measured]) -> list[str]:
 
 
 def _run(setting: Setting) -> Result:
-    return fig2(setting.model, setting.gallery, cache=setting.cache, progress=setting.progress)
+    given = setting.options
+    names = [name.strip() for name in given.get("layers", "").split(",") if name.strip()]
+    return fig2(
+        setting.model,
+        setting.gallery,
+        layers=names or None,
+        units=given.get("units", 6),
+        measured=given.get("measured", 24),
+        cache=setting.cache,
+        progress=setting.progress,
+    )
 
 
 FIGURE = Figure(
@@ -155,4 +165,9 @@ FIGURE = Figure(
     "to the pixels, beside the patches that caused them. Layer 2 answers to corners and edge-colour conjunctions, 3 to "
     "textures, 4 to parts of objects, 5 to whole objects; within each grid the patches vary more than the projections.",
     run=_run,
+    options=(
+        Option("layers", "", "NAME,NAME,...", "layers (up to five convolutions, where none are named)"),
+        Option("units", 6, "N", "units of each layer that are drawn"),
+        Option("measured", 24, "N", "units of each layer that are compared"),
+    ),
 )
