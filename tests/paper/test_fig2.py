@@ -182,7 +182,7 @@ def test_pictures_without_classes() -> None:
     assert list(result.tables) == ["how alike the patches of a unit are, and their projections"]
     assert [row["layer"] for row in result.rows] == ["0", "3"] and result.rows[1]["units"] == 4
     assert result.rows[0]["projected by"] == "filter" and result.rows[0]["pixels of projections"] is None
-    assert result.tensors["3.projections"].shape == (4, 4, 3, 8, 8)
+    assert result.tensors["3.projections"].shape == (2, 4, 3, 8, 8)
     assert result.tensors["3.values"].shape == (5, 4)
     assert set(result.pictures) == {"", "0", "3"}
 
@@ -266,5 +266,5 @@ def test_the_command_says_what_is_shown() -> None:
     there = Setting(Gallery(network(), images()), "a test", "parts", Cache(), Path("runs"))
     result = FIGURE.run(there.of(FIGURE, {"layers": "3, 4", "units": 1, "measured": 2}))
     assert [row["layer"] for row in result.rows] == ["3", "4"]
-    assert result.tensors["4.patches"].shape[:2] == (2, 9)
+    assert result.tensors["4.patches"].shape[:2] == (1, 9) and result.rows[1]["units"] == 2
     assert [row["layer"] for row in FIGURE.run(there.of(FIGURE, {})).rows] == ["0", "3"]

@@ -57,7 +57,7 @@ def fig2(
     Returns:
         Tables of how alike patches and projections are, of classes and, on Parts, of parts, a row for each layer.
         tensors, for each layer: values, indices and boxes as :class:`zfcuda.features.StrongestPatches` has them, of all
-        units; units, patches and projections of those that are measured, as :class:`Crops` has them. pictures: the
+        units; units, patches and projections of those that are drawn, as :class:`Crops` has them. pictures: the
         projections of all layers, and a sheet for each layer.
 
     Raises:
@@ -90,7 +90,7 @@ def fig2(
         result.pictures[each.found.layer] = layer_sheet(each.crops, each.drawn, _title(number, each), said)
     for each in every:
         kept = {"values": each.found.values, "indices": each.found.indices, "boxes": each.found.boxes}
-        kept |= {name: getattr(each.crops, name) for name in ("units", "patches", "projections")}
+        kept |= {name: getattr(each.crops, name)[each.drawn] for name in ("units", "patches", "projections")}
         result.tensors |= {f"{each.found.layer}.{name}": value for name, value in kept.items()}
     return result
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zfcuda.data.preprocess_facts import as_ours
+from zfcuda.data.transforms import image_of
 from zfcuda.features.loading import placed
 from zfcuda.features.strongest_patches import StrongestPatches
 from zfcuda.network import Network, trace
@@ -98,7 +99,7 @@ def crops(gallery: Gallery, subject: Subject, found: StrongestPatches, rows: Seq
     cut: dict[tuple[int, int], _Cut] = {}
     networks: dict[tuple[int, ...], tuple[Network | None, str]] = {}
     for index in winners_of(layer):
-        one, picture = gallery.pictures.image_and_picture(index)
+        one, picture, masks = _looked_at(gallery, index)
         image = placed(one[None], gallery.model)
         shape = tuple(image.shape)
         if shape not in networks:
@@ -109,7 +110,6 @@ def crops(gallery: Gallery, subject: Subject, found: StrongestPatches, rows: Seq
         at = places_of(layer, index)
         if network is not None and not layer.refusal:
             signals, layer.refusal = attempted(partial(projections_of, network, layer, image, at))
-        masks = _masks(gallery, index, picture)
         for number, place in enumerate(at):
             signal = None if signals is None else subject.in_colour(signals[number])
             cut[place] = _cut(picture, found.boxes[place].tolist(), signal, masks)
@@ -192,15 +192,19 @@ def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(values[None], size, mode="area")[0]
 
 
-def _masks(gallery: Gallery, index: int, picture: Image.Image) -> tuple[Tensor, Tensor] | None:
-    """Where the defining part and the object are in what the network sees, bool [H,W]; None where it is not known."""
-    if gallery.parts is None:
-        return None
-    drawn = gallery.parts.draw(index)
-    ours = as_ours(gallery.pictures.preprocess)
-    seen = []
-    for mask in (drawn.part_mask, drawn.object_mask):
-        sheet = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-        cropped = sheet if ours is None else ours.crop(sheet)
-        seen.append(torch.from_numpy(np.array(cropped.convert("L")) >= 128))
-    return (seen[0], seen[1]) if cropped.size == picture.size else None
+def _looked_at(gallery: Gallery, index: int) -> tuple[Tensor, Image.Image, tuple[Tensor, Tensor] | None]:
+    """The image of a picture [C,H,W], what the network sees of it, and where the defining part and the object are.
+
+    The last are bool [H,W]; None where it is not known.
+    """
+    preprocess = gallery.pictures.preprocess
+    ours = as_ours(preprocess)
+    if gallery.parts is None or preprocess is None or ours is None:
+        return *gallery.pictures.image_and_picture(index), None
+    drawn = gallery.parts.draw(index)  # once, for the picture and the masks
+    part, thing = (
+        torch.from_numpy(np.array(ours.crop(Image.fromarray(mask.astype(np.uint8) * 255)).convert("L")) >= 128)
+        for mask in (drawn.part_mask, drawn.object_mask)
+    )
+    image = image_of(preprocess, drawn.image, "preprocess")[0]
+    return image, ours.crop(drawn.image).convert("RGB"), (part, thing)
