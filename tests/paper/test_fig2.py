@@ -184,6 +184,7 @@ def test_pictures_without_classes() -> None:
     assert result.rows[0]["projected by"] == "filter" and result.rows[0]["pixels of projections"] is None
     assert result.tensors["3.projections"].shape == (2, 4, 3, 8, 8)
     assert result.tensors["3.values"].shape == (5, 4)
+    assert result.free == {""}  # the others hold patches of the pictures
     assert set(result.pictures) == {"", "0", "3"}
 
 

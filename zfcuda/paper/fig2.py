@@ -84,6 +84,7 @@ def fig2(
     if gallery.parts is not None:
         result.tables[_TRUTH] = truth_rows(every)
         result.claims += of_truth(result.tables[_TRUTH])
+    result.free = {""}
     result.pictures[""] = projections_sheet([(_title(n, each), each.crops, each.drawn) for n, each in _numbered(every)])
     for number, each in _numbered(every):
         said = [class_of(each, row, gallery.pictures) for row in each.drawn]
