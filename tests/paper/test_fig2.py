@@ -169,7 +169,7 @@ def test_a_layer_that_cannot_be_projected_has_its_patches() -> None:
     result = fig2(there.model, there, top=3)
     first, second = result.rows
     assert first["projected by"] == "filter" and second["projected by"].startswith("not at all: ")
-    assert second["pixels of projections"] is None and second["pixels of patches"] is not None
+    assert second["projections"] is None and second["patches"] is not None
     assert all(claim.holds is None for claim in result.claims[:3])
     assert set(result.pictures) == {"", "0", "3"} and any("is not projected" in note for note in result.notes)
 
@@ -179,9 +179,9 @@ def test_a_layer_that_cannot_be_projected_has_its_patches() -> None:
 
 def test_pictures_without_classes() -> None:
     result = fig2(network(), images(), units=2, measured=4, top=4)
-    assert list(result.tables) == ["how alike the patches of a unit are, and their projections"]
+    assert len(result.tables) == 2 and all(title.startswith("how alike") for title in result.tables)
     assert [row["layer"] for row in result.rows] == ["0", "3"] and result.rows[1]["units"] == 4
-    assert result.rows[0]["projected by"] == "filter" and result.rows[0]["pixels of projections"] is None
+    assert result.rows[0]["projected by"] == "filter" and result.rows[0]["projections"] is None
     assert result.tensors["3.projections"].shape == (2, 4, 3, 8, 8)
     assert result.tensors["3.values"].shape == (5, 4)
     assert result.free == {""}  # the others hold patches of the pictures
@@ -191,7 +191,7 @@ def test_pictures_without_classes() -> None:
 def test_drawn_pictures_and_what_was_cut_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = gallery()
     first = fig2(there.model, there, top=3, cache=Cache(tmp_path))
-    assert len(first.tables) == 3 and len(first.claims) == 6
+    assert len(first.tables) == 4 and len(first.claims) == 6
     module = sys.modules["zfcuda.paper.fig2"]
     monkeypatch.setattr(module, "crops", lambda *_: pytest.fail("it was there already"))
     again = fig2(there.model, there, top=3, cache=Cache(tmp_path))
@@ -222,30 +222,32 @@ def test_a_network_without_convolutions() -> None:
 def row(layer: str, **values: Any) -> dict[str, Any]:
     """A row of all tables, each figure with an interval of 0.1 to both sides."""
     given = {
-        "pixels of patches": 0.5,
-        "pixels of projections": 0.5,
-        "pixels, difference": 0.0,
-        "edges of patches": 0.5,
-        "edges of projections": 0.5,
-        "edges, difference": 0.0,
-        "edges, difference beyond other units": 0.0,
+        "patches": 0.5,
+        "projections": 0.5,
+        "difference": 0.0,
+        "difference beyond two units": 0.0,
         "share of the most frequent class": 0.5,
         "middle on the part": 0.5,
     } | {name.replace("_", " "): value for name, value in values.items()}
     with_ends = {
         f"{name}, 95 %": None if value is None else [value - 0.1, value + 0.1] for name, value in given.items()
     }
-    others = {
-        f"{name} of {what}, other units": 0.1 for name in ("pixels", "edges") for what in ("patches", "projections")
-    }
+    others = {f"{name} of two units": 0.1 for name in ("patches", "projections")}
     return {"layer": layer, "at random": 0.3, "part, at random": 0.05, **given, **with_ends, **others}
 
 
 @pytest.mark.parametrize(("differences", "holds"), [((0.2, 0.3), True), ((0.2, 0.05), None), ((0.2, -0.2), False)])
 def test_patches_vary_more_where_all_layers_say_so(differences: tuple[float, float], holds: bool | None) -> None:
-    rows = [row("a"), *(row(name, **{"pixels, difference": d}) for name, d in zip("bc", differences, strict=True))]
-    rows[0] = row("a", **{"pixels, difference": None, "edges, difference": None})
-    assert of_likeness(rows)[0].holds is holds
+    first, plain = row("a", **{"difference": None, "difference beyond two units": None}), [row("a"), row("b")]
+    rows = [first, *(row(name, difference=d) for name, d in zip("bc", differences, strict=True))]
+    assert of_likeness(rows, plain)[0].holds is holds
+    assert of_likeness(plain, rows)[1].holds is holds
+    rows = [
+        first,
+        *(row(name, **{"difference beyond two units": d}) for name, d in zip("bc", differences, strict=True)),
+    ]
+    assert of_likeness(plain, rows)[2].holds is holds
+    assert [claim.holds for claim in of_likeness([first], [first])] == [None] * 4
 
 
 @pytest.mark.parametrize(("first", "last", "holds"), [(0.3, 0.7, True), (0.7, 0.3, False), (0.5, 0.6, None)])
@@ -255,7 +257,7 @@ def test_claims_of_depth(first: float, last: float, holds: bool | None) -> None:
 
     assert of_classes(rows("share of the most frequent class"))[0].holds is holds
     assert of_truth(rows("middle on the part"))[0].holds is holds
-    assert of_likeness(rows("pixels of patches"))[-1].holds is (None if holds is None else not holds)
+    assert of_likeness(rows("patches"), rows("patches"))[-1].holds is (None if holds is None else not holds)
     assert "At random it is 0.30." in of_classes(rows("share of the most frequent class"))[0].found
 
 

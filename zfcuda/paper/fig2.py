@@ -14,6 +14,7 @@ from zfcuda.inputs import integer
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.excitation.claims import of_classes, of_likeness, of_truth
 from zfcuda.paper.excitation.crops import Crops, crops
+from zfcuda.paper.excitation.likeness import edges, pixels
 from zfcuda.paper.excitation.sheets import layer_sheet, projections_sheet
 from zfcuda.paper.excitation.tables import Measured, class_of, likeness_rows, purity_rows, truth_rows
 from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
@@ -25,7 +26,8 @@ from zfcuda.report.patches.joined import spread
 from zfcuda.report.subject import subject_of
 
 _LAYERS = 5
-_LIKENESS = "how alike the patches of a unit are, and their projections"
+_PIXELS = "how alike the patches of a unit are, and their projections, pixel by pixel"
+_EDGES = "how alike they are by where their edges are"
 _CLASSES = "classes among the strongest pictures of a unit"
 _TRUTH = "where the strongest patches of a unit are"
 
@@ -76,8 +78,8 @@ def fig2(
     ]
     labels = gallery.pictures.labels
     result = Result(notes=_notes(every))
-    result.tables[_LIKENESS] = likeness_rows(every)
-    result.claims += of_likeness(result.tables[_LIKENESS])
+    result.tables[_PIXELS], result.tables[_EDGES] = likeness_rows(every, pixels), likeness_rows(every, edges)
+    result.claims += of_likeness(result.tables[_PIXELS], result.tables[_EDGES])
     if labels is not None:
         result.tables[_CLASSES] = purity_rows(every, labels)
         result.claims += of_classes(result.tables[_CLASSES])

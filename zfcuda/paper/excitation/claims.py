@@ -6,21 +6,26 @@ from collections.abc import Sequence
 
 from zfcuda.paper.result import Claim, Row
 
+_BEYOND = "difference beyond two units"
 
-def of_likeness(rows: Sequence[Row]) -> list[Claim]:
-    """Whether patches vary more than projections, and whether units are the more invariant the deeper they are."""
+
+def of_likeness(pixels: Sequence[Row], edges: Sequence[Row]) -> list[Claim]:
+    """Whether patches vary more than projections, and whether units are the more invariant the deeper they are.
+
+    pixels, edges: the rows by pixels, and by edges.
+    """
     says = "Within each grid the patches vary more than their projections"
     beyond = (
         "The projections of a unit show what its patches have in common: they are alike, beyond what projections of "
         "any two units are, by more than the patches are."
     )
-    found = [
-        _differences(rows, "pixels", "difference", f"{says}, pixel by pixel."),
-        _differences(rows, "edges", "difference", f"{says}, by where their edges are."),
-        _differences(rows, "edges", "difference beyond other units", beyond),
-    ]
     invariance = "Units are the more invariant the deeper they are: what excites them looks less and less alike."
-    return [*found, _trend(rows, "pixels of patches", invariance, "the mean correlation of a unit's patches", up=False)]
+    return [
+        _differences(pixels, "difference", f"{says}, pixel by pixel."),
+        _differences(edges, "difference", f"{says}, by where their edges are."),
+        _differences(edges, _BEYOND, beyond),
+        _trend(pixels, "patches", invariance, "the mean correlation of a unit's patches, pixel by pixel", up=False),
+    ]
 
 
 def of_classes(rows: Sequence[Row]) -> list[Claim]:
@@ -39,21 +44,20 @@ def of_truth(rows: Sequence[Row]) -> list[Claim]:
     return [Claim(claim.says, f"{claim.found} Any place is on it with {rows[-1]['part, at random']:.2f}.", claim.holds)]
 
 
-def _differences(rows: Sequence[Row], name: str, difference: str, says: str) -> Claim:
+def _differences(rows: Sequence[Row], difference: str, says: str) -> Claim:
     """Holds the likeness of projections against that of patches, in each layer."""
-    measured = [row for row in rows if row[f"{name}, {difference}"] is not None]
+    measured = [row for row in rows if row[difference] is not None]
     if not measured:
         return Claim(says, "No layer could be measured whose projections differ from patch to patch.", None)
     said, ends = [], []
     for row in measured:
-        projections, patches = row[f"{name} of projections"], row[f"{name} of patches"]
-        if difference != "difference":
-            projections -= row[f"{name} of projections, other units"]
-            patches -= row[f"{name} of patches, other units"]
-        ends.append(row[f"{name}, {difference}, 95 %"])
-        by = f"{row[f'{name}, {difference}']:+.2f} {_interval(ends[-1])}"
+        projections, patches = row["projections"], row["patches"]
+        if difference == _BEYOND:
+            projections, patches = projections - row["projections of two units"], patches - row["patches of two units"]
+        ends.append(row[f"{difference}, 95 %"])
+        by = f"{row[difference]:+.2f} {_interval(ends[-1])}"
         said.append(f"{row['layer']} {projections:.2f} against {patches:.2f} ({by})")
-    less = "" if difference == "difference" else ", less that between two units"
+    less = ", less that between two units" if difference == _BEYOND else ""
     found = f"Mean correlation within a unit{less}, projections against patches: {', '.join(said)}."
     holds = True if all(low > 0 for low, _ in ends) else False if any(high < 0 for _, high in ends) else None
     return Claim(says, found, holds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from zfcuda.data.collection import Collection
 from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.features.strongest_patches import StrongestPatches
-from zfcuda.paper.excitation import likeness
 from zfcuda.paper.excitation.crops import TRUTH, Crops
 from zfcuda.paper.excitation.purity import chance, purity
 from zfcuda.paper.result import Row
@@ -32,33 +31,38 @@ class Measured:
     drawn: list[int]
 
 
-def likeness_rows(layers: Sequence[Measured]) -> list[Row]:
+def likeness_rows(layers: Sequence[Measured], measure: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> list[Row]:
     """How alike the patches of a unit are, and how alike their projections: mean correlations over pairs, over units.
 
-    By pixels, and by where the edges are; see likeness. "difference beyond other units": by how much more the
-    projections of a unit are alike than those of two units, beyond the same of the patches.
+    "difference beyond two units": by how much more the projections of a unit are alike than those of two units, beyond
+    the same of the patches.
+
+    Args:
+        measure: likeness.pixels or likeness.edges.
     """
     rows: list[Row] = []
     for each in layers:
         crops = each.crops
-        projected = crops.form not in (None, Form.FILTER)  # all nine projections of a filter are the filter
-        row: dict[str, Any] = {
-            "layer": each.found.layer,
-            "units": len(crops.units),
-            "field": list(crops.field),
-            "projected by": crops.form.value if crops.form else f"not at all: {crops.refusal}",
-        }
-        for name, measure in (("pixels", likeness.pixels), ("edges", likeness.edges)):
-            nothing = torch.full((len(crops.units),), float("nan"), dtype=torch.float64)
-            patches, of_others = measure(crops.patches, crops.inside)
-            projections, too = measure(crops.projections, crops.inside) if projected else (nothing, nothing)
-            if projected:  # the same units in both
-                patches, projections = patches + 0 * projections, projections + 0 * patches
-            row |= {**mean(patches, f"{name} of patches"), f"{name} of patches, other units": _mean(of_others)}
-            row |= {**mean(projections, f"{name} of projections"), f"{name} of projections, other units": _mean(too)}
-            row |= mean(projections - patches, f"{name}, difference")
-            row |= mean(projections - too - (patches - of_others), f"{name}, difference beyond other units")
-        rows.append(row)
+        patches, of_two = measure(crops.patches, crops.inside)
+        nothing = torch.full_like(patches, float("nan"))
+        projections, too = nothing, nothing
+        if crops.form not in (None, Form.FILTER):  # all nine projections of a filter are the filter
+            projections, too = measure(crops.projections, crops.inside)
+            patches, projections = patches + 0 * projections, projections + 0 * patches  # the same units in both
+        rows.append(
+            {
+                "layer": each.found.layer,
+                "units": len(crops.units),
+                "field": list(crops.field),
+                "projected by": crops.form.value if crops.form else f"not at all: {crops.refusal}",
+                **mean(patches, "patches"),
+                "patches of two units": _mean(of_two),
+                **mean(projections, "projections"),
+                "projections of two units": _mean(too),
+                **mean(projections - patches, "difference"),
+                **mean(projections - too - (patches - of_two), "difference beyond two units"),
+            }
+        )
     return rows
 
 
