@@ -4,7 +4,7 @@
 writes, with the numbers.
 """
 
-from zfcuda.report.patches.joined import LayerPatches, joined, spread
+from zfcuda.report.patches.joined import LayerPatches, joined, places_of, projections_of, spread, winners_of
 from zfcuda.report.patches.written import written
 
-__all__ = ["LayerPatches", "joined", "spread", "written"]
+__all__ = ["LayerPatches", "joined", "places_of", "projections_of", "spread", "winners_of", "written"]

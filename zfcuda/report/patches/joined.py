@@ -86,7 +86,7 @@ def joined(
     networks: dict[tuple[int, ...], tuple[Network | None, str]] = {}
     for layer in layers:
         layer.drawn = {row: [] for row in layer.rows}
-    winners = sorted({index for layer in layers for index in _winners(layer)})
+    winners = sorted({index for layer in layers for index in winners_of(layer)})
     for index in tqdm(winners, desc="projections", unit="picture", disable=not progress):
         one, picture = pictures.image_and_picture(index)
         image = placed(one[None], subject.model)
@@ -95,12 +95,12 @@ def joined(
             networks[shape] = attempted(partial(trace, subject.model, image))
         network, why = networks[shape]
         for layer in layers:
-            at = _places(layer, index)
+            at = places_of(layer, index)
             signals: Tensor | None = None
             if at and network is None:
                 layer.refusal = layer.refusal or why
             if at and network is not None and not layer.refusal:
-                signals, layer.refusal = attempted(partial(_projections, network, layer, image, at))
+                signals, layer.refusal = attempted(partial(projections_of, network, layer, image, at))
             _draw(subject, picture, layer, index, at, signals)
     for layer in layers:
         for drawn in layer.drawn.values():
@@ -111,12 +111,12 @@ def joined(
     return layers
 
 
-def _winners(layer: LayerPatches) -> list[int]:
+def winners_of(layer: LayerPatches) -> list[int]:
     """The pictures that won for the rows that are shown."""
     return [index for index in layer.found.indices[layer.rows].unique().tolist() if index >= 0]
 
 
-def _places(layer: LayerPatches, index: int) -> list[tuple[int, int]]:
+def places_of(layer: LayerPatches, index: int) -> list[tuple[int, int]]:
     """(row, rank) of what a picture won."""
     return [(row, place) for row in layer.rows for place in _where(layer.found.indices[row], index)]
 
@@ -125,7 +125,7 @@ def _where(indices: Tensor, index: int) -> list[int]:
     return (indices == index).nonzero().flatten().tolist()
 
 
-def _projections(network: Network, layer: LayerPatches, image: Tensor, at: Sequence[tuple[int, int]]) -> Tensor:
+def projections_of(network: Network, layer: LayerPatches, image: Tensor, at: Sequence[tuple[int, int]]) -> Tensor:
     """What excited the units where they won in a picture, [n,C,H,W]; the deconvnet's, or guided backpropagation's.
 
     The first time for a layer, its value is held against the model's own.
