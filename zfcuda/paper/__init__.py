@@ -7,6 +7,8 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 """
 
 from zfcuda.paper.fig2 import fig2
+from zfcuda.paper.fig7 import fig7
+from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
 
-__all__ = ["Claim", "Result", "fig2"]
+__all__ = ["Claim", "Result", "fig2", "fig7", "localisation"]
