@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from zfcuda.inputs import integer
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, Setting
+from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.occluder.cases import Case, chosen, class_name, given
 from zfcuda.paper.occluder.experiment import Occluder, measured
@@ -81,6 +82,7 @@ def fig7(
     elif drawn:
         result.pictures[""] = sheet(drawn, pictures=False)
         result.pictures["pictures"] = sheet(drawn, pictures=True)
+        result.free = {""}
     result.tables["the pictures shown"] = [_row(one) for one in drawn]
     for place, one in enumerate(drawn):
         result.tensors |= _tensors(f"{place}.", one)
@@ -156,7 +158,22 @@ def _tensors(before: str, one: Panels) -> dict[str, torch.Tensor]:
 
 
 def _run(setting: Setting) -> Result:
-    return fig7(setting.model, setting.gallery, cache=setting.cache, seed=setting.seed, progress=setting.progress)
+    options = setting.options
+    return fig7(
+        setting.model,
+        setting.gallery,
+        shown=[_number_or_file(word) for word in options["shown"]] or None,
+        count=options["count"],
+        window=options["window"] or None,
+        stride=options["stride"] or None,
+        seed=setting.seed,
+        cache=setting.cache,
+        progress=setting.progress,
+    )
+
+
+def _number_or_file(word: str) -> int | str:
+    return int(word) if word.isdecimal() and not os.path.exists(word) else word
 
 
 FIGURE = Figure(
@@ -169,4 +186,10 @@ FIGURE = Figure(
     "is covered, the probability drops and the answer changes; where the structure that the projection shows is "
     "covered, the map's activity drops: the projection shows what excites it.",
     run=_run,
+    options=(
+        Option("shown", (), "FILE", "pictures that are drawn, or their numbers in the data (default: three at random)"),
+        Option("count", 40, "N", "pictures that the claims are measured on"),
+        Option("window", 0, "PIXELS", "side of the grey square; 0: a seventh of the image's, 32 of 224"),
+        Option("stride", 0, "PIXELS", "steps of the square; 0: a quarter of its side"),
+    ),
 )

@@ -15,7 +15,7 @@ from zfcuda.paper.boxes.compared import claims, fits
 from zfcuda.paper.boxes.measured import boxed, true_boxes
 from zfcuda.paper.boxes.sheet import bars, sheet
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, Setting
+from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Result
 
@@ -93,7 +93,13 @@ def localisation(
 
 def _run(setting: Setting) -> Result:
     return localisation(
-        setting.model, setting.gallery, cache=setting.cache, seed=setting.seed, progress=setting.progress
+        setting.model,
+        setting.gallery,
+        methods=setting.options["methods"],
+        count=setting.options["count"],
+        seed=setting.seed,
+        cache=setting.cache,
+        progress=setting.progress,
     )
 
 
@@ -105,4 +111,8 @@ FIGURE = Figure(
     "A box around a map of what matters says how exactly: how much of it and of the true box they have in common, "
     "against a box in the middle of the picture.",
     run=_run,
+    options=(
+        Option("methods", "occlusion,deconvnet,gradcam", "NAMES", "whose maps, of zfcuda truth; all: every one"),
+        Option("count", 60, "N", "pictures that the claims are measured on"),
+    ),
 )

@@ -120,6 +120,8 @@ def _depends_on(this: Figure, setting: Setting) -> dict[str, Any]:
 
 def _content(value: Any) -> Any:
     """The value of an option; of one that is the path of a file, what is in it too."""
+    if isinstance(value, list | tuple):
+        return [_content(each) for each in value]
     if isinstance(value, str) and value and os.path.isfile(value):
         with naming(value):
             return [value, hashlib.sha256(Path(value).read_bytes()).hexdigest()]
