@@ -20,16 +20,16 @@ Measured = Mapping[str, Tensor]
 WORDS = {
     "base": "probability of the class, nothing covered",
     "worst": "probability where it is lowest",
-    "beside": "probability, occluder beside the part",
-    "on": "probability, occluder on the part",
+    "beside": "probability, square beside the part",
+    "on": "probability, square on the part",
     "most": "probability, as much of the part covered as can be",
-    "hit": "the lowest probability is with the occluder on the part (share)",
-    "chance": "occluder on the part, of all positions (share)",
-    "other": "positions with another answer (share)",
-    "other_beside": "the same, occluder beside the part",
-    "other_on": "the same, occluder on the part",
-    "own": "rank correlation: fall of the map's activity, and energy of its projection there",
-    "shuffled": "the same with the projections of the other pictures",
+    "hit": "lowest with the square on the part (share of pictures)",
+    "chance": "square on the part (share of positions)",
+    "other": "another answer (share of positions)",
+    "other_beside": "another answer, square beside the part (share)",
+    "other_on": "another answer, square on the part (share)",
+    "own": "rank correlation, activity's fall with its projection",
+    "shuffled": "rank correlation, with projections of other pictures",
 }
 
 
