@@ -73,8 +73,9 @@ def fig7(
             raise ValueError(f"{name}: expected at least 1 pixel, got {value}")
     gallery = pictures if isinstance(pictures, Gallery) else Gallery(model, pictures, preprocess=preprocess)
     cache, occluder = cache or Cache(), Occluder(window, stride, layer)
-    counted = chosen(gallery, max(count, 0 if shown else _SHOWN), seed=seed)
-    drawn = [panels(case, occluder) for case in (counted[:_SHOWN] if not shown else given(gallery, shown))]
+    own = given(gallery, shown) if shown else None
+    counted = chosen(gallery, max(count, 0 if own else _SHOWN), seed=seed)
+    drawn = [panels(case, occluder) for case in own or counted[:_SHOWN]]
     _others(drawn, gallery, cache, progress=progress)
     result = Result()
     if gallery.parts is not None and all(one.case.gallery is gallery for one in drawn):
