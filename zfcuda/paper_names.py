@@ -21,13 +21,14 @@ class Option:
 
     Attributes:
         name: "seeds" is --seeds; words are joined by "_".
-        default: its type is the option's: a number, a word ("" for none), or False for one without a value.
+        default: its type is the option's: a number, a word ("" for none), () for several words, or False for one
+            without a value.
         metavar: what stands for the value in the help; not used for one without a value.
         help: a line.
     """
 
     name: str
-    default: int | float | str
+    default: int | float | str | tuple[str, ...]
     metavar: str
     help: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -213,7 +214,11 @@ def test_an_unknown_name_is_told_with_what_there_is(capsys: pytest.CaptureFixtur
 
 
 def test_help_lists_titles_and_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    options = (Option("seeds", 3, "N", "how many, of 100 %"), Option("deep", False, "", "looks deeper"))
+    options = (
+        Option("seeds", 3, "N", "how many, of 100 %"),
+        Option("deep", False, "", "looks deeper"),
+        Option("shown", (), "FILE", "some of 100 %"),
+    )
     small.planted(monkeypatch, {"fig1": Counted(), "fig2": Counted()}, options)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["paper", "--help"])
@@ -221,6 +226,23 @@ def test_help_lists_titles_and_options(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "\n  fig1  Title of fig1\n  fig2  Title of fig2\n  all " in text
     assert "--seeds N" in text and "fig1: how many, of 100 % (default: 3)" in " ".join(text.split())
     assert "--deep " in text and "fig1: looks deeper" in text
+    assert "--shown FILE [FILE ...]" in text and "fig1: some of 100 %" in " ".join(text.split())
+
+
+def test_an_option_of_several_words(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, again = Counted(), Counted()
+    options = (Option("shown", (), "FILE", "which"),)
+    small.planted(monkeypatch, {"fig1": figure}, options)
+    (tmp_path / "b c.txt").write_text("one")
+    shown = ["--shown", "a", str(tmp_path / "b c.txt")]
+    assert cli.main(["paper", "fig1", *words, *shown]) == 0
+    assert figure.settings[0].options == {"shown": shown[1:]}
+    known = json.loads((tmp_path / "out" / "fig1.json").read_text())
+    assert shlex.split(known["command"])[-3:] == shown
+    small.planted(monkeypatch, {"fig1": again}, options)
+    assert cli.main(["paper", "fig1", *words, *shown]) == 0 and not again.settings
+    (tmp_path / "b c.txt").write_text("two")  # another file of this name
+    assert cli.main(["paper", "fig1", *words, *shown]) == 0 and len(again.settings) == 1
 
 
 def test_the_network_that_knows_the_classes_answers(

@@ -33,7 +33,7 @@ def test_what_it_says_of_itself(name: str) -> None:
         this.source and len(this.says) > 40 and this.says.rstrip().endswith((".", "?")) and not this.title.endswith(".")
     )
     for option in this.options:
-        assert isinstance(option.default, int | float | str) and option.help and not option.help.endswith(".")
+        assert isinstance(option.default, int | float | str | tuple) and option.help and not option.help.endswith(".")
         parsed = vars(_parser().parse_args(["paper", name]))
         assert option.name in parsed and parsed[option.name] is None, "an option of the command is called so"
 

@@ -214,6 +214,9 @@ def _add_option(group: argparse._ArgumentGroup, option: Option, whose: list[str]
     if isinstance(option.default, bool):
         group.add_argument(option.flag, action="store_true", default=None, help=said)
         return
+    if isinstance(option.default, tuple):
+        group.add_argument(option.flag, nargs="+", metavar=option.metavar, help=said.replace("%", "%%"))
+        return
     different = len(set(defaults.values())) > 1
     shown = ", ".join(f"{value} for {name}" for name, value in defaults.items() if value != "")
     shown = shown if different else str(option.default)
@@ -261,6 +264,8 @@ def _command(arguments: argparse.Namespace, figure: str) -> str:
     for flag, value, usual in [*shared, *own]:
         if value is True:
             words.append(flag)
+        elif isinstance(value, list):
+            words += [flag, *value]
         elif value not in (None, usual):
             words += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return shlex.join(words)

@@ -132,6 +132,8 @@ def sources(name: str) -> str:
 
 def _content(value: Any) -> Any:
     """The value of an option; of one that is the path of a file, what is in it too."""
+    if isinstance(value, list | tuple):
+        return [_content(each) for each in value]
     if isinstance(value, str) and value and os.path.isfile(value):
         with naming(value):
             return [value, hashlib.sha256(Path(value).read_bytes()).hexdigest()]
