@@ -6,7 +6,9 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 ``written`` the files.
 """
 
+from zfcuda.paper.attributes import attributes
 from zfcuda.paper.fig2 import fig2
+from zfcuda.paper.fig5 import fig5
 from zfcuda.paper.result import Claim, Result
 
-__all__ = ["Claim", "Result", "fig2"]
+__all__ = ["Claim", "Result", "attributes", "fig2", "fig5"]
