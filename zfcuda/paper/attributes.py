@@ -116,18 +116,19 @@ def _result(gallery: Gallery, as_they_are: summary.Records, edited: summary.Reco
         "probability": torch.tensor([record["probability"] for record in as_they_are]),
     }
     drawn = {
-        "": drawing.changed_picture(rows, pieces),
+        "": drawing.changed_picture(rows),
         "pieces": drawing.pieces_picture(pieces) if pieces else None,
         "observed": drawing.observed_picture(bins),
         "edits": drawing.edits_sheet(_shown(gallery, edited[0]["picture"], seed)),
     }
     result.pictures = {name: picture for name, picture in drawn.items() if picture is not None}
+    result.free = {"", "pieces", "observed"} & set(result.pictures)
     known = sum(gallery.label(record["picture"]) is not None for record in as_they_are)
     right = sum(bool(record["right"]) for record in as_they_are)
     result.notes = [
         f"{len(as_they_are)} pictures as they are, of which {right} are answered rightly; {len(edited)} of them are "
-        f"changed. The class is the true one of {known}, of the others the one that the network gives to the picture as "
-        "it is.",
+        f"changed. The class is the true one of {known}, of the others the one that the network gives to it as it "
+        "is.",
         "Values that leave 0 to 255 are clipped, so that much lightness or contrast takes away detail as well.",
         "Correlations over pictures as they are do not tell causes apart: the larger an object, the larger its part.",
     ]

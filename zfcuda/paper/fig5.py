@@ -15,7 +15,7 @@ from zfcuda.data.preprocess import crop_box
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.inputs import checked_layer, integer
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, NotApplicableError, Setting
+from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.invariance import drawing, tables
 from zfcuda.paper.invariance.canvas import Canvas, canvas_of, shown_share
@@ -129,6 +129,7 @@ def _result(curves: Curves, gallery: Gallery, records: Sequence[dict[str, Any]],
         "changes": drawing.changes_sheet(canvases, border),
     }
     result.pictures = {name: picture for name, picture in drawn.items() if picture is not None}
+    result.free = {"", "layers"} & set(result.pictures)
     result.notes = _notes(curves, records, canvases, border, left_out)
     return result
 
@@ -239,7 +240,14 @@ def _apart(rows: Tensor) -> Tensor:
 
 
 def _run(setting: Setting) -> Result:
-    return fig5(setting.model, setting.gallery, cache=setting.cache, seed=setting.seed, progress=setting.progress)
+    return fig5(
+        setting.model,
+        setting.gallery,
+        border=setting.options["border"],
+        cache=setting.cache,
+        seed=setting.seed,
+        progress=setting.progress,
+    )
 
 
 FIGURE = Figure(
@@ -252,4 +260,5 @@ FIGURE = Figure(
     "top layer, where it is quasi-linear for translation and scaling. The output is stable to translations and "
     "scalings, and in general not invariant to rotation, but for objects with rotational symmetry.",
     run=_run,
+    options=(Option("border", "reflect", "WHAT", "what comes in where a picture ends: reflect, mean or edge"),),
 )

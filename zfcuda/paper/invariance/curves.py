@@ -25,6 +25,10 @@ class Figure95:
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
+    def points(self) -> str:
+        """The same of a difference of shares."""
+        return f"{100 * self.value:+.0f} ({100 * self.low:+.0f} to {100 * self.high:+.0f}) percentage points"
+
     def percent(self) -> str:
         """The same of a share."""
         return f"{100 * self.value:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"

@@ -56,6 +56,7 @@ def layers_picture(curves: Curves) -> Image.Image | None:
     rows = by_layer(curves)
     places = np.arange(len(rows))
     first, last = ends(curves)
+    slanted = 30 if sum(len(str(row["layer"])) for row in rows) > 50 else 0
 
     def draw(axes: Any) -> None:
         left, right = axes[0]
@@ -64,7 +65,9 @@ def layers_picture(curves: Curves) -> Image.Image | None:
             error = [found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]]
             beside = places + 0.1 * (by - 2)
             left.errorbar(beside, found[:, 0], error, color=colour, marker="o", ms=4, lw=1.2, label=NAMES[kind])
-        left.set_xticks(places, [str(row["layer"]) for row in rows], rotation=0 if len(rows) < 8 else 30)
+        left.set_xticks(
+            places, [str(row["layer"]) for row in rows], rotation=slanted, ha="right" if slanted else "center"
+        )
         left.set_ylabel("mean distance, 1 = two different pictures")
         left.set_ylim(bottom=0)
         left.set_title("How far the features move, by layer (95 % intervals)", fontsize=11)
@@ -75,7 +78,13 @@ def layers_picture(curves: Curves) -> Image.Image | None:
             (("probability", curves.probability), (first, curves.distances[first]), (last, curves.distances[last]))
         ):
             shares = 100 * harmonics(curves.of(values, DISC))[: len(counts)]
-            right.bar(counts + 0.27 * (place - 1), shares, 0.26, color=COLOURS[place], label=name)
+            right.bar(
+                counts + 0.27 * (place - 1),
+                shares,
+                0.26,
+                color=COLOURS[place],
+                label=name if name == "probability" else f"distance in {name}",
+            )
         right.set_xticks(counts, [f"{360 / count:.0f}°" for count in counts])
         right.set_xlabel("period of the curve over the circle, discs")
         right.set_ylabel("share of its variance (%)")

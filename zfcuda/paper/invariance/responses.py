@@ -49,7 +49,9 @@ class Responses:
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], image: Tensor) -> None:
-        self.model, self.layers = model, list(layers)
+        self.layers, self.model = list(layers), model
+        with restoring(model):
+            self._forward(placed(image, model))  # what does not fit is told here
         with RECORDING, restoring(model):
             apart = coupling(lambda batch: self._forward(batch), [placed(image, model)]) is None
         #: Whether images of a batch leave one another alone, so that many may run together.

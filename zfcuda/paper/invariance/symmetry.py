@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -35,15 +36,14 @@ class Symmetry:
         return float(np.mean(self.likeness[1:]))
 
 
+@cache
 def symmetry_of(name: str) -> Symmetry:
     """The symmetry of the part of a class."""
     upright = _drawn(name, 0)
-    order = max(
-        n
-        for n in range(1, _MOST + 1)
-        if all(_alike(upright, _drawn(name, 360 * step / n)) >= _ALIKE for step in range(n))
-    )
-    return Symmetry(order, tuple(_alike(upright, _drawn(name, angle)) for angle in range(0, 360, 10)))
+    order = max(n for n in range(1, _MOST + 1) if _alike(upright, _drawn(name, 360 / n)) >= _ALIKE)
+    # Turned back it is as like itself as turned forth.
+    half = [_alike(upright, _drawn(name, angle)) for angle in range(0, 181, 10)]
+    return Symmetry(order, (*half, *half[-2:0:-1]))
 
 
 def _drawn(name: str, degrees: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from zfcuda.paper.invariance.changes import DISC, FLIP, HALF_PIXEL, OTHER_BORDER, SCALE, SHIFT, TURN, of_kind
-from zfcuda.paper.invariance.curves import Curves, Figure95, harmonics, mean, peak, resampled, straightness
+from zfcuda.paper.invariance.curves import Array, Curves, Figure95, harmonics, mean, peak, resampled, straightness
 from zfcuda.paper.result import Row
 
 #: What is compared, and what each is called in tables and pictures.
@@ -167,13 +167,29 @@ def kept(curves: Curves, kind: str, places: list[int] | None = None) -> Figure95
 
 def kept_in_view(curves: Curves, kind: str, in_view: Any) -> Figure95:
     """The same of those changed pictures in which the part that tells the class is still shown."""
-    seen = curves.changed(in_view, kind).astype(float)
+    return resampled(_share, *_weighed(curves, kind, in_view))
+
+
+def kept_more(curves: Curves, first: str, second: str) -> Figure95:
+    """How much more of the probability is left under changes of one kind than of another, over the same pictures.
+
+    As far as it is known, where the part that tells the class is still shown.
+    """
     return resampled(
-        lambda after, before, weight: float((after * weight).sum() / max((before[:, None] * weight).sum(), 1e-12)),
-        curves.changed(curves.probability, kind),
-        curves.reference(kind),
-        seen,
+        lambda *rows: _share(*rows[:2]) - _share(*rows[2:]),
+        *_weighed(curves, first, curves.in_view),
+        *_weighed(curves, second, curves.in_view),
     )
+
+
+def _weighed(curves: Curves, kind: str, in_view: Any) -> tuple[Array, Array]:
+    after = curves.changed(curves.probability, kind)
+    seen = np.ones_like(after) if in_view is None else curves.changed(in_view, kind).astype(float)
+    return after * seen, curves.reference(kind)[:, None] * seen
+
+
+def _share(after: Array, before: Array) -> float:
+    return float(after.sum() / max(before.sum(), 1e-12))
 
 
 def at_quarters(curves: Curves, values: Any, kind: str, at: tuple[int, ...] = QUARTERS) -> Figure95:

@@ -29,8 +29,8 @@ _UNITS = {
 _GAP, _TILE, _WORDS = 6, 150, 22
 
 
-def changed_picture(rows: Sequence[Row], of_pieces: Sequence[Row]) -> Image.Image | None:
-    """Accuracy and probability over each attribute that was changed, and what each piece takes away."""
+def changed_picture(rows: Sequence[Row]) -> Image.Image | None:
+    """Accuracy and probability over each attribute that was changed."""
     names = [name for name in SERIES if any(row["attribute"] == name for row in rows)]
 
     def draw(axes: Any) -> None:
@@ -45,6 +45,7 @@ def changed_picture(rows: Sequence[Row], of_pieces: Sequence[Row]) -> Image.Imag
                 axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 axis.minorticks_off()
             axis.set_xlabel(_AXES[name])
+            axis.set_ylabel("accuracy, probability")
         axes.flat[0].legend(fontsize=9, loc="lower center")
 
     return plotted(draw, rows=max(1, len(names) // 2), columns=2, size=(10.0, 3.6 * max(1, len(names) // 2)))
@@ -60,6 +61,7 @@ def observed_picture(rows: Sequence[Row]) -> Image.Image | None:
             some = [row for row in rows if row["attribute"] == name]
             _curves(axis, np.array([row["middle"] for row in some]), some)
             axis.set_xlabel(_UNITS.get(name, name))
+            axis.set_ylabel("accuracy, probability")
             lowest = min(min(row["interval of accuracy"][0], row["interval of probability"][0]) for row in rows)
             axis.set_ylim(max(0.0, np.floor(20 * lowest) / 20 - 0.02), 1.01)
         for axis in axes.flat[len(names) :]:

@@ -37,6 +37,8 @@ class Asked:
     def __init__(self, gallery: Gallery, first: Image.Image) -> None:
         self.gallery = gallery
         image = self._images([first])
+        with restoring(gallery.model), evaluating(gallery.model), torch.no_grad():
+            self._forward(image)  # what does not fit is told here
         with RECORDING, restoring(gallery.model), evaluating(gallery.model):
             apart = coupling(self._forward, [image]) is None
         self._batches = ShrinkingBatches(_AT_A_TIME if apart else 1)
