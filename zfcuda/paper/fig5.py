@@ -87,7 +87,7 @@ def fig5(
     except ValueError as error:
         raise NotApplicableError(str(error)) from error
     changes = all_changes(size[0], border)
-    facts = {"layers": names, "border": border}
+    facts = {"layers": names, "changes": [list(vars(change).values()) for change in changes]}
     records = []
     with cache.kept(gallery, "invariance", facts) as kept:
         for index in tqdm(chosen, desc="changes", unit="picture", disable=not progress):
