@@ -313,7 +313,7 @@ def test_the_symmetry_of_parts_is_found_by_turning_them() -> None:
 def test_parts_that_keep_their_probability_by_their_symmetry() -> None:
     parts = Parts(seed=5)
     curves = _curves(1.0, 0.3, count=48)
-    likeness = [symmetry_of(parts.classes[parts.label(index)]).mean for index in curves.pictures]
+    likeness = [0.9 if symmetry_of(parts.classes[parts.label(k)]).order > 1 else 0.4 for k in curves.pictures]
     seen = np.ones_like(curves.same)
     planted = replace(curves, probability=np.tile(np.array(likeness)[:, None], (1, len(curves.changes))), in_view=seen)
     found = symmetric(planted, parts)

@@ -164,7 +164,10 @@ def symmetric(curves: Curves, parts: Parts) -> tuple[list[Row], Claim] | None:
     found, chance = rank_correlation(alike, ratios), _by_chance(alike, ratios)
     groups = [[name for name in known if (known[name].order > 1) == turns] for turns in (True, False)]
     means = " against ".join(f"{left(group).percent()} ({len(group)} classes)" for group in groups if group)
-    holds = None if chance > 0.05 else found > 0
+    holds = None
+    if all(groups):
+        turns, others = map(left, groups)
+        holds = True if turns.low > others.high else False if turns.high < others.low else None
     return table, Claim(
         "Objects with rotational symmetry keep their probability when they are turned.",
         f"Share of the mean probability that is left over the circle: {means} for parts with and without a turn that "
