@@ -187,3 +187,11 @@ def test_a_folder_that_cannot_be_read(folder: Path) -> None:
             Collection.of(folder)
     finally:
         (folder / "a").chmod(0o755)
+
+
+def test_a_picture_is_there_as_a_whole_where_it_came_as_one() -> None:
+    preprocess = zfcuda.Preprocess(8, 8)
+    picture = Image.new("RGBA", (20, 10), (10, 20, 30, 255))
+    whole = Collection.of([picture], preprocess=preprocess).whole(0)
+    assert whole is not None and whole.size == (20, 10) and whole.mode == "RGB"
+    assert Collection.of(torch.zeros(1, 3, 8, 8)).whole(0) is None

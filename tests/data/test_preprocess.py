@@ -14,6 +14,7 @@ from PIL import Image
 from zfcuda import Preprocess
 from zfcuda.data import DigitPreprocess
 from zfcuda.data.pictures import PictureError, as_picture, read_picture
+from zfcuda.data.preprocess import crop_box
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 52, 3), dtype=np.uint8)
 SMALL = Preprocess(24, 30)
@@ -131,3 +132,15 @@ def test_a_setting_that_is_wrong_is_named(settings: dict[str, Any], message: str
 
 def test_lists_are_as_good_as_tuples() -> None:
     assert Preprocess([24, 24], 30, [0.5] * 3, [0.5] * 3) == Preprocess((24, 24), 30, (0.5,) * 3, (0.5,) * 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "size", "short_side", "box"),
+    [
+        ((300, 200), (100, 100), 100, (50, 0, 250, 200)),
+        ((200, 300), (100, 100), 200, (50, 100, 150, 200)),
+        ((100, 100), (50, 100), 100, (0, 25, 100, 75)),
+    ],
+)
+def test_where_the_middle_is_cut_out(lengths, size, short_side, box) -> None:
+    assert crop_box(lengths, size, short_side) == box

@@ -121,6 +121,15 @@ class Collection:
         """
         return self._shown(self._source.item(index))
 
+    def whole(self, index: int) -> Image.Image | None:
+        """A picture as it is, RGB, more of it than the network sees; None where an image came as a Tensor.
+
+        Raises:
+            As image().
+        """
+        item = self._source.item(index)
+        return None if isinstance(item, Tensor) else as_picture(item)
+
     def image_and_picture(self, index: int) -> tuple[Tensor, Image.Image]:
         """Both of a picture, which is read once.
 

@@ -261,15 +261,22 @@ def centre_crop(
         raise ValueError(f"picture: expected at least one pixel, got {picture.width} x {picture.height}")
     if picture.size == (wide, high) and short_side == max(size):
         return picture
+    left, top, right, bottom = crop_box(picture.size, size, short_side)
+    inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
+    return picture.resize((wide, high), INTERPOLATIONS[interpolation], box=inside)
+
+
+def crop_box(lengths: tuple[int, int], size: tuple[int, int], short_side: int) -> tuple[float, float, float, float]:
+    """Where :func:`centre_crop` cuts: left, top, right, bottom in the pixels of a picture (width, height)."""
+    high, wide = size
     # The side of the picture that limits the cut, and the length that it is scaled to.
-    limiting, side = (0, wide) if picture.width * high <= picture.height * wide else (1, high)
+    limiting, side = (0, wide) if lengths[0] * high <= lengths[1] * wide else (1, high)
     scaled_to = short_side * side // max(size)
     box: list[float] = []
-    for length, cut in zip(picture.size, (wide, high), strict=True):
-        scaled = scaled_to * length // picture.size[limiting]
+    for length, cut in zip(lengths, (wide, high), strict=True):
+        scaled = scaled_to * length // lengths[limiting]
         start = round((scaled - cut) / 2)
         box.append(start * length / scaled)
         box.append((start + cut) * length / scaled)
     left, right, top, bottom = box
-    inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
-    return picture.resize((wide, high), INTERPOLATIONS[interpolation], box=inside)
+    return left, top, right, bottom

@@ -6,12 +6,14 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 ``written`` the files.
 """
 
+from zfcuda.paper.attributes import attributes
 from zfcuda.paper.fig1 import fig1
 from zfcuda.paper.fig2 import fig2
 from zfcuda.paper.fig4 import fig4
+from zfcuda.paper.fig5 import fig5
 from zfcuda.paper.fig6 import fig6
 from zfcuda.paper.fig7 import fig7
 from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
 
-__all__ = ["Claim", "Result", "fig1", "fig2", "fig4", "fig6", "fig7", "localisation"]
+__all__ = ["Claim", "Result", "attributes", "fig1", "fig2", "fig4", "fig5", "fig6", "fig7", "localisation"]
