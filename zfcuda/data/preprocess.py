@@ -261,15 +261,24 @@ def centre_crop(
         raise ValueError(f"picture: expected at least one pixel, got {picture.width} x {picture.height}")
     if picture.size == (wide, high) and short_side == max(size):
         return picture
+    left, top, right, bottom = centre_box(picture.size, size, short_side)
+    inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
+    return picture.resize((wide, high), INTERPOLATIONS[interpolation], box=inside)
+
+
+def centre_box(
+    picture_size: tuple[int, int], size: tuple[int, int], short_side: int
+) -> tuple[float, float, float, float]:
+    """What :func:`centre_crop` cuts out of a picture of (width, height): left, top, right, bottom in its pixels."""
+    high, wide = size
     # The side of the picture that limits the cut, and the length that it is scaled to.
-    limiting, side = (0, wide) if picture.width * high <= picture.height * wide else (1, high)
+    limiting, side = (0, wide) if picture_size[0] * high <= picture_size[1] * wide else (1, high)
     scaled_to = short_side * side // max(size)
     box: list[float] = []
-    for length, cut in zip(picture.size, (wide, high), strict=True):
-        scaled = scaled_to * length // picture.size[limiting]
+    for length, cut in zip(picture_size, (wide, high), strict=True):
+        scaled = scaled_to * length // picture_size[limiting]
         start = round((scaled - cut) / 2)
         box.append(start * length / scaled)
         box.append((start + cut) * length / scaled)
     left, right, top, bottom = box
-    inside = (max(0.0, left), max(0.0, top), min(float(picture.width), right), min(float(picture.height), bottom))
-    return picture.resize((wide, high), INTERPOLATIONS[interpolation], box=inside)
+    return left, top, right, bottom
