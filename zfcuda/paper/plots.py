@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 #: Colours that people who see no red or no green tell apart (Okabe & Ito), the first ones first.
@@ -35,4 +36,4 @@ def plotted(
     canvas = FigureCanvasAgg(figure)
     draw(figure.subplots(rows, columns, squeeze=False))
     canvas.draw()
-    return Image.fromarray(canvas.buffer_rgba()).convert("RGB")  # type: ignore[arg-type,unused-ignore]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
