@@ -135,7 +135,9 @@ class _Numbers:
     def __getitem__(self, name: str) -> int:
         found = [self._whole[name]] if name in self._whole else self._last.get(name, [])
         if len(found) != 1:
-            why = "several pictures have this name: give the path in the folder" if found else "there is no such picture"
+            why = (
+                "several pictures have this name: give the path in the folder" if found else "there is no such picture"
+            )
             raise ValueError(f"points: expected the name of one picture, got {one_line(name)!r}: {why}")
         return found[0]
 
@@ -150,7 +152,9 @@ def _read(path: Path) -> dict[str, dict[str, Place]]:
             reader = csv.DictReader(file, skipinitialspace=True)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise ValueError(f"points: {path.name}: expected the headings {', '.join(_COLUMNS)}, got no {missing[0]!r}")
+                raise ValueError(
+                    f"points: {path.name}: expected the headings {', '.join(_COLUMNS)}, got no {missing[0]!r}"
+                )
             for row in reader:
                 try:
                     y, x = float(row["y"]), float(row["x"])

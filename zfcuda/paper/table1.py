@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -54,9 +55,10 @@ def table1(
 
     For each picture i of a group, eps_i is its features less those of the picture with a grey square on the part. Delta
     is the mean over the pairs i, j of the normalised Hamming distance of sign(eps_i) and sign(eps_j), signs of -1, 0
-    and 1: the share of units whose signs differ. A unit that no square changes agrees with all that are not changed
-    either, so that table and paper measure where features change as well as which way; beside it stands the share of
-    opposite signs among the units that change in both.
+    and 1: the share of units whose signs differ. Units that change in neither picture agree, so that Delta is small
+    already where a square changes little, as it does beside the object. Beside it stands Cohen's kappa, how much more
+    often signs agree than by chance with as many units changed, and the share of opposite signs among the units that
+    change in both.
 
     Args:
         model: any network.
@@ -73,9 +75,10 @@ def table1(
         progress: show bars on stderr.
 
     Returns:
-        A row for each layer and each part or kind of random places: the mean over the groups ("distance"), its standard
-        deviation over them, its 95 % interval (bootstrap over groups), and the p value of a permutation test against
-        random places. Tensors "LAYER:KIND" float32 [groups] with each group's distance.
+        A row for each layer and each part or kind of random places: of Delta ("distance"), of Cohen's kappa and of the
+        share of opposite signs the mean over the groups, its 95 % interval (bootstrap over groups), and the p value of
+        a permutation test against random places on the object, or anywhere, where it is not known; of Delta also the
+        standard deviation over the groups ("spread"). Tensors "LAYER:KIND" float32 [groups] with each group's distance.
 
     Raises:
         NotApplicableError: there are no points, or not two pictures of a class with all of the parts.
@@ -102,19 +105,17 @@ def table1(
         for indices in tqdm(chosen, desc="table 1", unit="group", disable=not progress, leave=False):
             here = squares(indices, [marks[index] for index in indices], names_of_parts, turns, seed)
             first = first or here
-            found.append(
-                compared(gallery, reader, indices, here, layers=names, side=side, fill=fill, cache=cache)
-            )
+            found.append(compared(gallery, reader, indices, here, layers=names, side=side, fill=fill, cache=cache))
     kinds = [kind for kind in dict.fromkeys(each.kind for each in found[0].squares)]
     result = Result()
     result.tables["Distance of the signs of feature changes"] = [
-        _row(found, kind, layer, seed) for layer in found[0].distance for kind in kinds
+        _row(found, kind, layer, seed) for layer in found[0].changed for kind in kinds
     ]
-    for layer in found[0].distance:
+    for layer in found[0].changed:
         for kind in kinds:
             result.tensors[f"{layer}:{kind}"] = torch.tensor([each.mean(kind, layer) for each in found])
-    result.claims = claims(found, names, names_of_parts)
-    result.notes = _notes(gallery, chosen, group, side, turns, names)
+    result.claims = claims(found, names, names_of_parts, result.rows)
+    result.notes = _notes(found, chosen, side, turns)
     plot = curves(result.rows, names_of_parts)
     drawn = sheet(gallery, chosen[0], first, side, fill)
     result.pictures = {"": plot, "masked": drawn} if plot is not None else {"": drawn}
@@ -167,7 +168,7 @@ def _groups(
         if sum(map(len, made.values())) >= most:
             break
     for label, rest in waiting.items():  # a class with fewer pictures than a group has
-        if label not in made and len(rest) >= 2:
+        if label not in made and len(rest) >= 2 and sum(map(len, made.values())) < most:
             made[label] = [rest]
     found = [each for label in sorted(made) for each in made[label]][:most]
     if not found:
@@ -177,43 +178,47 @@ def _groups(
 
 
 def _row(found: Sequence[Compared], kind: str, layer: str, seed: int) -> Row:
-    each = [group.mean(kind, layer) for group in found]
-    low, high = bootstrap(each) if len(each) > 1 else (None, None)
-    return {
-        "layer": layer,
-        "masked": kind,
-        "distance": sum(each) / len(each),
-        "spread": float(torch.tensor(each).std()) if len(each) > 1 else None,
-        "low": low,
-        "high": high,
-        "p against random places": None if kind in (ANYWHERE, ON_OBJECT, SHARED) else p_value(found, kind, layer, seed),
-        "opposite signs": _finite([group.mean(kind, layer, opposite=True) for group in found]),
-        "units that change": _finite([group.share(kind, layer) for group in found]),
-    }
+    random_kind = kind in (ANYWHERE, ON_OBJECT, SHARED)
+    row: dict[str, Any] = {"layer": layer, "masked": kind}
+    for name in ("distance", "kappa", "opposite"):
+        each = _finite([group.mean(kind, layer, name) for group in found])
+        low, high = bootstrap(each) if len(each) > 1 else (None, None)
+        row[name] = statistics.fmean(each) if each else None
+        if name == "distance":
+            row["spread"] = statistics.stdev(each) if len(each) > 1 else None
+        row[f"{name} low"], row[f"{name} high"] = low, high
+        row[f"{name} p"] = None if random_kind else p_value(found, kind, layer, name, seed)
+    row["units that change"] = statistics.fmean(group.share(kind, layer) for group in found)
+    return row
 
 
-def _finite(values: list[float]) -> float | None:
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else None
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
 
 
-def _notes(
-    gallery: Gallery, chosen: Sequence[Sequence[int]], group: int, side: int, turns: int, names: Sequence[str]
-) -> list[str]:
+def _notes(found: Sequence[Compared], chosen: Sequence[Sequence[int]], side: int, turns: int) -> list[str]:
     sizes = sorted({len(each) for each in chosen})
     pictures = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     notes = [
         f"{len(chosen)} groups of {pictures} pictures, each of one class; squares of {side} pixels, grey; "
         f"{turns} random squares of each kind in each picture.",
-        "distance: the share of all units whose signs (-1, 0, 1) differ; a unit that neither square changes agrees. "
-        "opposite signs: the share among the units that change in both pictures, which no unit at rest makes smaller; "
-        "one half is chance.",
+        "distance: the share of all units whose signs (-1, 0, 1) differ. A unit that changes in neither picture "
+        "agrees, so that the distance is the smaller the fewer units a square changes.",
+        "kappa: how much more often signs agree than they would by chance with as many units up, down and unchanged "
+        "(Cohen 1960): 0 is chance, 1 the same change. opposite: the share of opposite signs among the units that "
+        "change in both pictures; one half is chance.",
         f"{POOLED[2:].capitalize()}: each map's mean is compared, so that it does not count where in the picture the "
         "square lies.",
         f"{SHARED.capitalize()}: what two pictures agree in because the squares lie at the same place.",
     ]
-    if gallery.parts is None:
-        notes.append(f"Where the object is, is not known of these pictures: there are no {ON_OBJECT}.")
+    notes.append(
+        f"p: of a permutation test against {found[0].control}, 1,999 exchanges within pictures, one-sided, not "
+        "corrected for the number of parts."
+    )
+    if found[0].control != ON_OBJECT:
+        notes.append(
+            "The paper's control is random parts of the object; where that is, is not known of these pictures."
+        )
     return notes
 
 
@@ -235,10 +240,11 @@ FIGURE = Figure(
     name="table1",
     title="Table 1: the same part masked in several pictures",
     source="Zeiler & Fergus, Table 1 and section 4.3",
-    says="Left eye, right eye or nose of five pictures of dogs are masked, and the signs of how the features change are "
-    "compared between the pictures by their Hamming distance. At layer 5 the distance is lower for parts (0.067 to "
-    "0.079) than for random places (0.107): the network establishes some correspondence of parts, though nobody told it "
-    "to. At layer 7 it is about the same for all (0.068 to 0.073): there it tells breeds apart.",
+    says="Left eye, right eye or nose of five pictures of dogs are masked, and the signs of how the features change "
+    "are compared between the pictures by their Hamming distance. At layer 5 the distance is lower for these parts "
+    "(0.067 to 0.079) than for random parts of the object (0.107): the network establishes some correspondence of "
+    "parts, though nobody told it to. At layer 7 it is about the same for all (0.068 to 0.073), perhaps because the "
+    "upper layers tell breeds apart.",
     run=_run,
     options=(
         Option("points", "", "FILE", "parts of your own pictures: lines of picture, part, y, x under these headings"),

@@ -13,9 +13,9 @@ from torch import Tensor
 from zfcuda.features.loading import placed
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.gallery import Gallery
-from zfcuda.paper.masking.exchange import exchange_test, mean_distance
+from zfcuda.paper.masking.exchange import exchange_test, mean_over_pairs
 from zfcuda.paper.masking.signs import agreement, signs
-from zfcuda.paper.masking.squares import ANYWHERE, Square, hidden
+from zfcuda.paper.masking.squares import ANYWHERE, ON_OBJECT, Square, hidden
 from zfcuda.paper.reading import LayerReader
 
 #: What is added to the name of a layer with maps where the mean over the places of each map is compared.
@@ -29,28 +29,34 @@ class Compared:
 
     Attributes:
         squares: of the first picture; those of the others are of the same kinds, in the same order.
-        distance, opposite: layer -> [n,K,n,K], as :class:`zfcuda.paper.masking.signs.Agreement` has them.
+        measures: "distance", "kappa" and "opposite" -> layer -> [n,K,n,K], as
+            :class:`zfcuda.paper.masking.signs.Agreement` has them.
         changed: layer -> [n,K], the share of units that a square changes.
     """
 
     squares: list[Square]
-    distance: dict[str, Numbers]
-    opposite: dict[str, Numbers]
+    measures: dict[str, dict[str, Numbers]]
     changed: dict[str, Numbers]
 
-    def mean(self, kind: str, layer: str, *, opposite: bool = False) -> float:
-        """The mean distance between the pictures under squares of a kind, of each turn, then over the turns."""
-        of = (self.opposite if opposite else self.distance)[layer]
-        return _mean([mean_distance(of[:, place, :, place]) for place in self._places(kind)])
+    def mean(self, kind: str, layer: str, measure: str = "distance") -> float:
+        """The mean of a measure over the pairs of pictures under squares of a kind, of each turn, then over these."""
+        of = self.measures[measure][layer]
+        return _mean([mean_over_pairs(of[:, place, :, place]) for place in self._places(kind)])
 
     def share(self, kind: str, layer: str) -> float:
         """The mean share of units that squares of a kind change."""
         return _mean([float(self.changed[layer][:, place].mean()) for place in self._places(kind)])
 
-    def candidates(self, kind: str, layer: str) -> Numbers:
-        """Distances [n,K,n,K] of one square of a kind and the random ones, for the permutation test."""
-        places = [self._places(kind)[0], *self._places(ANYWHERE)]
-        return self.distance[layer][np.ix_(range(len(self.changed[layer])), places, range(len(self.changed[layer])), places)]
+    @property
+    def control(self) -> str:
+        """What parts are held against: random places on the object, as in the paper; if it is not known, anywhere."""
+        return ON_OBJECT if self._places(ON_OBJECT) else ANYWHERE
+
+    def candidates(self, kind: str, layer: str, measure: str) -> Numbers:
+        """A measure [n,K,n,K] of one square of a kind and those of the control, for the permutation test."""
+        places = [self._places(kind)[0], *self._places(self.control)]
+        pictures = range(len(self.changed[layer]))
+        return self.measures[measure][layer][np.ix_(pictures, places, pictures, places)]
 
     def _places(self, kind: str) -> list[int]:
         return [place for place, square in enumerate(self.squares) if square.kind == kind]
@@ -95,8 +101,8 @@ def compared(
         for layer, each in vectors.items():
             count, kinds = len(each), len(each[0])
             both = agreement(torch.cat(each))
-            found[f"{layer}:distance"] = both.distance.view(count, kinds, count, kinds)
-            found[f"{layer}:opposite"] = both.opposite.view(count, kinds, count, kinds)
+            for name, values in both._asdict().items():
+                found[f"{layer}:{name}"] = values.view(count, kinds, count, kinds)
             found[f"{layer}:changed"] = torch.stack(each).ne(0).float().mean(2)
         return found
 
@@ -108,11 +114,12 @@ def compared(
         "fill": fill,
     }
     kept = cache.tensors(gallery, "signs", facts, work)
-    of: dict[str, dict[str, Numbers]] = {"distance": {}, "opposite": {}, "changed": {}}
+    of: dict[str, dict[str, Numbers]] = {}
     for name, values in kept.items():
         layer, what = name.rsplit(":", 1)
-        of[what][layer] = values.numpy()
-    return Compared(list(squares[0]), of["distance"], of["opposite"], of["changed"])
+        of.setdefault(what, {})[layer] = values.numpy()
+    changed = of.pop("changed")
+    return Compared(list(squares[0]), of, changed)
 
 
 def has_places(values: Tensor) -> bool:
@@ -120,6 +127,9 @@ def has_places(values: Tensor) -> bool:
     return values.dim() == 4 and values.shape[2] * values.shape[3] > 1
 
 
-def p_value(groups: Sequence[Compared], kind: str, layer: str, seed: int) -> float:
-    """The p value of :func:`zfcuda.paper.masking.exchange.exchange_test`, of a kind against random places."""
-    return exchange_test([each.candidates(kind, layer) for each in groups], seed=seed)
+def p_value(groups: Sequence[Compared], kind: str, layer: str, measure: str, seed: int) -> float:
+    """How surely squares of a kind agree more than the control: see exchange_test of zfcuda.paper.masking.exchange."""
+    sign = -1 if measure == "kappa" else 1  # kappa is large where pictures agree
+    chance = 0.5 if measure == "opposite" else 0.0  # of pictures of which nothing is known, as nothing changes in both
+    found = [sign * np.nan_to_num(each.candidates(kind, layer, measure), nan=chance) for each in groups]
+    return exchange_test(found, seed=seed)

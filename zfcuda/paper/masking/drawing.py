@@ -12,35 +12,51 @@ from zfcuda.paper.masking.squares import Square
 from zfcuda.paper.plots import COLOURS, plotted
 from zfcuda.paper.result import Row
 
+_MEASURES = {
+    "distance": "Hamming distance of the signs of change (the paper's; less: more alike)",
+    "kappa": "Cohen's kappa of the signs of change (0: chance; more: more alike)",
+    "opposite": "share of opposite signs among the units that change in both (0.5: chance; less: more alike)",
+}
+_CHANCE = {"kappa": 0.0, "opposite": 0.5}
 _GREY, _PAPER, _INK = (128, 128, 128), (255, 255, 255), (30, 30, 30)
-_COLUMNS = 10  # pictures in a row
-_TILE, _GAP, _LINE = 112, 6, 16
+_COLUMNS = 12  # pictures in a row
+_TILE, _GAP, _LINE = 96, 5, 15
 
 
 def curves(rows: Sequence[Row], parts: Sequence[str]) -> Image.Image | None:
-    """The distance under each part and each kind of random places, a panel for each layer; None without matplotlib."""
+    """Distance and kappa under each part and each kind of random places, by layer; None without matplotlib."""
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     kinds = list(dict.fromkeys(row["masked"] for row in rows))
+    places = range(len(kinds))
 
     def draw(axes: Any) -> None:
-        for axis, layer in zip(axes[0], layers, strict=True):
-            for place, kind in enumerate(reversed(kinds)):
-                row = next(row for row in rows if row["layer"] == layer and row["masked"] == kind)
-                colour = COLOURS[0] if kind in parts else COLOURS[1]
-                if row["low"] is not None:
-                    axis.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=3, alpha=0.45)
-                axis.plot(row["distance"], place, "o", color=colour)
-            axis.axhline(len(kinds) - len(parts) - 0.5, color="0.8", linewidth=1)
-            axis.set_title(layer, fontsize=10)
-            axis.set_yticks(range(len(kinds)), list(reversed(kinds)) if axis is axes[0][0] else [""] * len(kinds))
-            axis.set_xlim(left=0)
-            axis.grid(axis="x", alpha=0.3)
-        axes[0][len(layers) // 2].set_xlabel("share of units whose sign of change differs between pictures (95 % interval)")
-        axes[0][-1].plot([], [], "o", color=COLOURS[0], label="the same part")
-        axes[0][-1].plot([], [], "o", color=COLOURS[1], label="random places")
-        axes[0][-1].legend(fontsize=8, loc="best")
+        for line, measure in zip(axes, _MEASURES, strict=True):
+            for axis, layer in zip(line, layers, strict=True):
+                for place, kind in enumerate(reversed(kinds)):
+                    row = next(row for row in rows if row["layer"] == layer and row["masked"] == kind)
+                    if row[measure] is None:
+                        continue
+                    colour = COLOURS[0] if kind in parts else COLOURS[1]
+                    if row[f"{measure} low"] is not None:
+                        ends = [row[f"{measure} low"], row[f"{measure} high"]]
+                        axis.plot(ends, [place, place], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+                    axis.plot(row[measure], place, "o", color=colour, markersize=5)
+                axis.axhline(len(kinds) - len(parts) - 0.5, color="0.7", linewidth=1)
+                axis.set_title(layer, fontsize=10)
+                axis.set_yticks(places, list(reversed(kinds)) if axis is line[0] else [""] * len(kinds), fontsize=9)
+                axis.tick_params(axis="x", labelsize=8)
+                axis.grid(axis="x", alpha=0.3)
+                if measure in _CHANCE:
+                    axis.axvline(_CHANCE[measure], color="0.4", linewidth=1, linestyle=":")
+                if measure != "kappa":
+                    axis.set_xlim(left=0)
+            line[len(layers) // 2].set_xlabel(_MEASURES[measure], fontsize=9)
+        for colour, name in ((COLOURS[0], "the same part"), (COLOURS[1], "random places")):
+            axes[0][-1].plot([], [], "o-", color=colour, label=name)
+        axes[0][-1].legend(fontsize=8, loc="lower left")
 
-    return plotted(draw, columns=len(layers), size=(3.0 * len(layers) + 2.0, 1.2 + 0.32 * len(kinds)))
+    size = (2.6 * len(layers) + 2.4, len(_MEASURES) * (0.9 + 0.23 * len(kinds)))
+    return plotted(draw, rows=len(_MEASURES), columns=len(layers), size=size)
 
 
 def sheet(
@@ -50,9 +66,7 @@ def sheet(
     shown = [place for place, each in enumerate(squares[0]) if each.turn == 0][: _COLUMNS - 1]
     names = ["the picture", *(squares[0][place].kind for place in shown)]
     label = 2 * _LINE + _GAP
-    whole = Image.new(
-        "RGB", (len(names) * (_TILE + _GAP) + _GAP, label + len(group) * (_TILE + _GAP)), _PAPER
-    )
+    whole = Image.new("RGB", (len(names) * (_TILE + _GAP) + _GAP, label + len(group) * (_TILE + _GAP)), _PAPER)
     pen = ImageDraw.Draw(whole)
     for column, name in enumerate(names):
         _label(pen, name, _GAP + column * (_TILE + _GAP))

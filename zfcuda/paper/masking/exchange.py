@@ -10,10 +10,11 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.floating]
 
 
-def mean_distance(distances: Numbers) -> float:
-    """The mean over all pairs of different pictures of distances [n,n]."""
-    rows, columns = np.triu_indices(len(distances), 1)
-    return float(np.nanmean(distances[rows, columns])) if np.isfinite(distances[rows, columns]).any() else float("nan")
+def mean_over_pairs(values: Numbers) -> float:
+    """The mean over all pairs of different pictures of values [n,n]; NaN is left out, and given where all are."""
+    of_pairs = values[np.triu_indices(len(values), 1)]
+    known = of_pairs[np.isfinite(of_pairs)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def exchange_test(groups: Sequence[Numbers], *, draws: int = 1999, seed: int = 0) -> float:

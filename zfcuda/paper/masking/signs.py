@@ -14,11 +14,15 @@ class Agreement(NamedTuple):
     """How alike the sign vectors of M masked pictures are, float32 [M,M].
 
     Attributes:
-        distance: the paper's normalised Hamming distance: the share of all units whose signs, -1, 0 or 1, differ.
+        distance: the paper's normalised Hamming distance: the share of all units whose signs, -1, 0 or 1, differ. It
+            is the smaller the fewer units change at all.
+        kappa: Cohen's kappa (1960): how much more often signs agree than they would by chance, with as many units up,
+            down and unchanged in each picture; 1 where all agree, 0 by chance, NaN where nothing changes in either.
         opposite: of the units that change in both, the share whose signs are opposite; NaN where none change in both.
     """
 
     distance: Tensor
+    kappa: Tensor
     opposite: Tensor
 
 
@@ -44,4 +48,7 @@ def agreement(vectors: Tensor) -> Agreement:
     same = up @ up.T + down @ down.T + still @ still.T
     both = moved @ moved.T
     opposite = up @ down.T + down @ up.T
-    return Agreement(1 - same / vectors.shape[1], opposite / both)
+    count = vectors.shape[1]
+    shares = [each.sum(1) / count for each in (up, down, still)]
+    chance = sum((torch.outer(share, share) for share in shares), torch.zeros(()))
+    return Agreement(1 - same / count, (same / count - chance) / (1 - chance), opposite / both)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zfcuda.paper.points import Marked, Place
 
-#: What random places are called in tables: the paper's control, and two of ours.
+#: What random places are called in tables: the paper's control is "random parts of the object".
 ANYWHERE, ON_OBJECT, SHARED = "random places", "random places on the object", "one random place in all pictures"
 
 
@@ -30,7 +30,9 @@ class Square:
     centre: Place
 
 
-def squares(group: Sequence[int], marked: Sequence[Marked], parts: Sequence[str], turns: int, seed: int) -> list[list[Square]]:
+def squares(
+    group: Sequence[int], marked: Sequence[Marked], parts: Sequence[str], turns: int, seed: int
+) -> list[list[Square]]:
     """The squares of each picture of a group, the same kinds in the same order in each.
 
     Args:
@@ -41,15 +43,16 @@ def squares(group: Sequence[int], marked: Sequence[Marked], parts: Sequence[str]
     """
     shared = random.Random(f"{seed} shared {list(group)}")
     shares = [(shared.random(), shared.random()) for _ in range(turns)]
-    known = all(each.mask is not None and each.mask.any() for each in marked)
+    objects = [np.argwhere(each.mask) for each in marked if each.mask is not None and each.mask.any()]
+    known = len(objects) == len(marked)
     found = []
-    for index, each in zip(group, marked, strict=True):
+    for place, (index, each) in enumerate(zip(group, marked, strict=True)):
         dice = random.Random(f"{seed} {index}")
         high, wide = each.size
         here = [Square(name, 0, each.points[name]) for name in parts]
         here += [Square(ANYWHERE, turn, (dice.random() * high, dice.random() * wide)) for turn in range(turns)]
         if known:
-            inside = np.argwhere(each.mask)
+            inside = objects[place]
             for turn in range(turns):
                 y, x = inside[dice.randrange(len(inside))].tolist()
                 here.append(Square(ON_OBJECT, turn, (y, x)))
