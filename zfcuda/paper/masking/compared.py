@@ -14,7 +14,7 @@ from zfcuda.features.loading import placed
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.exchange import exchange_test, mean_over_pairs
-from zfcuda.paper.masking.signs import agreement, signs
+from zfcuda.paper.masking.signs import Agreement, agreement, signs
 from zfcuda.paper.masking.squares import ANYWHERE, ON_OBJECT, Square, hidden
 from zfcuda.paper.reading import LayerReader
 
@@ -115,9 +115,10 @@ def compared(
     }
     kept = cache.tensors(gallery, "signs", facts, work)
     of: dict[str, dict[str, Numbers]] = {}
-    for name, values in kept.items():
-        layer, what = name.rsplit(":", 1)
-        of.setdefault(what, {})[layer] = values.numpy()
+    for layer in (each + end for each in layers for end in ("", POOLED)):  # a file forgets the order
+        for what in (*Agreement._fields, "changed"):
+            if f"{layer}:{what}" in kept:
+                of.setdefault(what, {})[layer] = kept[f"{layer}:{what}"].numpy()
     changed = of.pop("changed")
     return Compared(list(squares[0]), of, changed)
 

@@ -94,7 +94,7 @@ class Matched:
 
 
 def claims(matched: Matched, fields: Mapping[str, ReceptiveField], alpha: float, kind: str) -> list[Claim]:
-    """What Long et al. say of middle and upper convolutions, here the upper half of the layers, in pairs of one kind."""
+    """What Long et al. say of middle and upper convolutions: of the upper half of the layers, in pairs of one kind."""
     layers = list(fields)
     upper = layers[len(layers) // 2 :]
     names = f"{upper[0]} to {upper[-1]}" if len(upper) > 1 else upper[0]
