@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zfcuda.faithfulness.intervals import bootstrap, wilson
+from zfcuda.faithfulness.intervals import bootstrap, student, wilson
 
 
 def test_wilson() -> None:
@@ -34,3 +34,18 @@ def test_bootstrap() -> None:
     assert bootstrap(values.tolist()) == (low, high)
     with pytest.raises(ValueError, match="values: expected at least one"):
         bootstrap([])
+
+
+def test_student() -> None:
+    assert student([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-4)
+    assert student([4.0, 4.0]) == (4.0, 4.0)
+    with pytest.raises(ValueError, match="values: expected at least two, got 1"):
+        student([1.0])
+
+
+def test_student_is_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for count in (2, 3, 9, 13, 14, 40):
+        values = np.random.default_rng(count).normal(5, 2, count)
+        expected = stats.ttest_1samp(values, 0).confidence_interval()
+        assert student(values.tolist()) == pytest.approx((expected.low, expected.high), abs=2e-3)

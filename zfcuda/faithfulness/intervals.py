@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
 _Z = 1.959963984540054  # of the normal distribution, 95 % lie within
 _RESAMPLES, _SEED = 2000, 0
+#: Of Student's t with 1, 2, ... degrees of freedom, 95 % lie within (plus or minus).
+_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788)
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
@@ -39,3 +42,26 @@ def bootstrap(values: Sequence[float]) -> tuple[float, float]:
     means = given[np.random.default_rng(_SEED).integers(0, len(given), (_RESAMPLES, len(given)))].mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)
+
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of a few values, by Student's t (1908): exact where they are normal.
+
+    For what was repeated a handful of times, as trainings are, where the bootstrap is too narrow.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(values) < 2:
+        raise ValueError(f"values: expected at least two, got {len(values)}")
+    middle, degrees = statistics.fmean(values), len(values) - 1
+    half = _t(degrees) * statistics.stdev(values) / math.sqrt(len(values))
+    return middle - half, middle + half
+
+
+def _t(degrees: int) -> float:
+    """The table, and beyond it the expansion around the normal distribution, right to four places there."""
+    if degrees <= len(_T):
+        return _T[degrees - 1]
+    z = _Z
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
