@@ -6,7 +6,9 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 ``written`` the files.
 """
 
+from zfcuda.paper.correspondence import correspondence
 from zfcuda.paper.fig2 import fig2
 from zfcuda.paper.result import Claim, Result
+from zfcuda.paper.table1 import table1
 
-__all__ = ["Claim", "Result", "fig2"]
+__all__ = ["Claim", "Result", "correspondence", "fig2", "table1"]

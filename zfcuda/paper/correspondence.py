@@ -206,6 +206,7 @@ def _result(
     drawn = matches(gallery, marks, [each for each in all_found if each[0].kind == first][:4], sources, alpha)
     plot = curves(matched, layers, alpha)
     result.pictures = {"": plot, "matches": drawn} if plot is not None else {"": drawn}
+    result.free = {""} if plot is not None else set()
     return result
 
 

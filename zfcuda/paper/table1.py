@@ -119,6 +119,7 @@ def table1(
     plot = curves(result.rows, names_of_parts)
     drawn = sheet(gallery, chosen[0], first, side, fill)
     result.pictures = {"": plot, "masked": drawn} if plot is not None else {"": drawn}
+    result.free = {""} if plot is not None else set()
     return result
 
 
