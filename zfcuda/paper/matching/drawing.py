@@ -31,7 +31,8 @@ def curves(matched: Mapping[str, Matched], layers: Sequence[str], alpha: float) 
         for (kind, each), line in zip(matched.items(), axes, strict=True):
             for place, layer in enumerate(layers):
                 shade = _shade(place / max(1, len(layers) - 1))
-                line[0].plot(TOLERANCES, _means(each, f"{LEARNED}:{layer}"), color=shade, marker=".", label=layer)
+                name = f" {layer}"  # a legend leaves out what begins with "_"
+                line[0].plot(TOLERANCES, _means(each, f"{LEARNED}:{layer}"), color=shade, marker=".", label=name)
             for guess, style in zip(each.guesses(), _LINES, strict=False):
                 line[0].plot(TOLERANCES, _means(each, guess), color="0.35", linestyle=style, linewidth=1.2, label=guess)
             line[0].set_xlabel("tolerance, as a share of the object's longer side")
