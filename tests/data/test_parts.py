@@ -207,3 +207,58 @@ def test_preprocess_makes_the_mean_colour_0_and_can_be_undone() -> None:
     assert torch.equal(preprocess.restored(preprocess.normalized(pixels)), pixels)
     grey = preprocess.restored(torch.zeros(1, 3, 1, 1)).flatten().tolist()
     assert grey == [round(255 * mean) for mean in preprocess.mean]
+
+
+def test_points_lie_on_what_they_are_named_after() -> None:
+    """Where a piece is left out, the picture changes at its points; the body's edge may cover none of them."""
+    parts = Parts(seed=8, size=112)
+    seen: set[str] = set()
+    for index in range(40):
+        picture, points = parts[index], parts.points(index)
+        seen |= set(points)
+        assert np.array_equal(parts[index].image, picture.image)  # asking for points draws nothing
+        y, x = (round(value) for value in points["defining part"])
+        window = picture.part_mask[y - 4 : y + 5, x - 4 : x + 5]
+        assert window.any()
+        for piece, name in (("face", "eye"), ("stand", "foot"), ("crest", "ear"), ("face", "mouth")):
+            if piece in parts.pieces(index):
+                without = parts.draw(index, without=[piece])
+                changed = (np.asarray(picture.image) != np.asarray(without.image)).any(axis=2)
+                for at in (value for point, value in points.items() if point.endswith(name)):
+                    y, x = (round(value) for value in at)
+                    assert changed[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].any(), (index, name, at)
+    assert seen == {
+        *(f"{side} {name}" for side in ("left", "right") for name in ("eye", "ear", "hand", "foot")),
+        *("middle eye", "mouth", "body", "defining part"),
+    }
+
+
+def test_points_of_pairs_are_left_and_right_as_one_sees_them() -> None:
+    """A turn of at most 24 degrees swaps no pair, and mirroring swaps none either."""
+    for index in range(60):
+        points = Parts(seed=8, size=64).points(index)
+        for name in ("eye", "ear", "hand", "foot"):
+            if f"left {name}" in points and f"right {name}" in points:
+                assert points[f"left {name}"][1] < points[f"right {name}"][1]
+
+
+def test_points_scale_with_the_picture() -> None:
+    small, large = Parts(seed=8, size=112).points(3), Parts(seed=8, size=224).points(3)
+    for name in small.keys() & large.keys():
+        assert np.allclose(2 * np.array(small[name]), large[name], atol=3)  # the margin is of pixels, whatever the size
+
+
+def test_points_that_something_covers_are_left_out() -> None:
+    parts = Parts(seed=8, size=112)
+    for index in range(30):
+        mask = parts[index].part_mask
+        for name, (y, x) in parts.points(index).items():
+            assert name == "defining part" or not mask[round(y), round(x)]
+    with pytest.raises(ValueError, match="index: expected at least 0, got -1"):
+        parts.points(-1)
+
+
+def test_these_pictures_stay_what_they_were() -> None:
+    """Another throw of the dice anywhere would redraw them; versions of Pillow differ by less."""
+    means = [float(np.asarray(Parts(1, 96)[index].image).mean()) for index in range(4)]
+    assert means == pytest.approx([167.2, 137.3, 101.3, 126.9], abs=0.5)

@@ -130,6 +130,18 @@ class Collection:
         item = self._source.item(index)
         return None if isinstance(item, Tensor) else as_picture(item)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a picture itself, upright, in pixels; of an image that came as a Tensor those of it.
+
+        Raises:
+            As image().
+        """
+        item = self._source.item(index)
+        if isinstance(item, Tensor):
+            return int(item.shape[-2]), int(item.shape[-1])
+        wide, high = as_picture(item).size
+        return high, wide
+
     def image_and_picture(self, index: int) -> tuple[Tensor, Image.Image]:
         """Both of a picture, which is read once.
 

@@ -90,8 +90,8 @@ def _solid(pen: Pen, shape: np.ndarray, color: Color, dark: Color) -> None:
     pen.polygon(shape, color)
 
 
-def _stand(pen: Pen, dice: Dice, build: Build) -> None:
-    """Legs, wheels, runners or a jet, below the body."""
+def _stand(pen: Pen, dice: Dice, build: Build) -> list[Point]:
+    """Legs, wheels, runners or a jet, below the body; where its outer ends are, the left one first."""
     w, h = build.width, build.height
     color = mix(build.color, INK, 0.15) if dice.chance(0.5) else build.second
     kind = dice.below(6)
@@ -99,11 +99,14 @@ def _stand(pen: Pen, dice: Dice, build: Build) -> None:
         count = 2 + dice.below(3)
         thick, length = dice.between(0.12, 0.2), dice.between(0.25, 0.5)
         step = dice.between(-0.12, 0.12)
+        feet = []
         for k in range(count):
             x = w * 0.62 * (2 * k / (count - 1) - 1)
             foot = (x * 1.1 + step * (1 if k % 2 else -1), h + length)
+            feet.append(foot)
             _limb(pen, np.array([(x, h * 0.5), ((x + foot[0]) / 2, h + 0.3 * length), foot]), thick, color, build.dark)
             _solid(pen, oval(0.22, 0.11, x=foot[0] + 0.06, y=foot[1] + 0.05, count=18), color, build.dark)
+        ends = [feet[0], feet[-1]]
     elif kind == 2:  # tentacles
         count = 3 + dice.below(3)
         for k in range(count):
@@ -111,6 +114,7 @@ def _stand(pen: Pen, dice: Dice, build: Build) -> None:
             t = np.linspace(0, 1, 9)
             wave = x * (1 + 0.35 * t) + 0.1 * np.sin(6 * t + k)
             _limb(pen, np.stack([wave, h * 0.5 + (h * 0.5 + 0.45) * t], axis=1), 0.15, color, build.dark)
+        ends = [(side * 0.7 * w * 1.35 + 0.1 * math.sin(6 + k), h + 0.45) for side, k in ((-1, 0), (1, count - 1))]
     elif kind == 3:  # wheels
         count = 2 + dice.below(2)
         radius = dice.between(0.24, 0.34)
@@ -119,36 +123,46 @@ def _stand(pen: Pen, dice: Dice, build: Build) -> None:
             pen.disc(x, h + 0.08, radius + _LINE, build.dark)
             pen.disc(x, h + 0.08, radius, mix(INK, build.second, 0.3))
             pen.disc(x, h + 0.08, 0.09, build.second)
+        ends = [(-0.66 * w, h + 0.08), (0.66 * w, h + 0.08)]
     elif kind == 4:  # runners
         for x in (-0.5 * w, 0.5 * w):
             _limb(pen, np.array([(x, 0.6 * h), (x, h + 0.24)]), 0.1, color, build.dark)
         board = np.array([(-w, h + 0.16), (-0.8 * w, h + 0.28), (0.8 * w, h + 0.28), (w, h + 0.16)])
         _limb(pen, board, 0.12, color, build.dark)
+        ends = [(-0.8 * w, h + 0.28), (0.8 * w, h + 0.28)]
     else:  # a skirt
         skirt = np.array([(-0.5 * w, 0.6 * h), (0.5 * w, 0.6 * h), (0.8 * w, h + 0.26), (-0.8 * w, h + 0.26)])
         _solid(pen, skirt, color, build.dark)
+        ends = [(-0.75 * w, h + 0.2), (0.75 * w, h + 0.2)]
+    return ends
 
 
-def _crest(pen: Pen, kind: int, build: Build, skin: Color) -> None:
-    """Ears, horns or feelers."""
+def _crest(pen: Pen, kind: int, build: Build, skin: Color) -> list[Point]:
+    """Ears, horns or feelers; a point of each that the body does not cover."""
     w, h = build.width, build.height
+    ends = []
     for side in (-1.0, 1.0):
         x = side * 0.55 * w
         if kind == 0:  # round ears
             pen.disc(x, -0.82 * h, 0.27 + _LINE, build.dark)
             pen.disc(x, -0.82 * h, 0.27, skin)
+            ends.append((x + side * 0.09, -0.82 * h - 0.14))
         elif kind == 1:  # horns
             horn = np.array([(x - 0.16, -0.62 * h), (x + 0.16, -0.62 * h), (x + side * 0.22, -h - 0.26)])
             _solid(pen, horn, CHALK, build.dark)
+            ends.append((x + side * 0.16, -h - 0.08))
         elif kind == 2:  # feelers
             _limb(pen, arc((0.5 * x, -0.8 * h), (x + side * 0.1, -h - 0.36), side * 0.2, 6), 0.05, skin, build.dark)
             pen.disc(x + side * 0.1, -h - 0.36, 0.11, build.dark)
             pen.disc(x + side * 0.1, -h - 0.36, 0.07, build.second)
+            ends.append((x + side * 0.1, -h - 0.36))
         else:  # long ears
             _solid(pen, oval(0.15, 0.4, x=x, y=-h - 0.06, count=20), skin, build.dark)
+            ends.append((x, -h - 0.22))
+    return ends
 
 
-def _behind(pen: Callable[[str], Pen], dice: Dice, build: Build) -> None:
+def _behind(pen: Callable[[str], Pen], dice: Dice, build: Build, pieces: Pieces) -> None:
     """What the body covers in part: tail, ears, horns, fins, and the arms and the mast that lead to the sockets.
 
     pen: what draws the piece of that name.
@@ -161,7 +175,9 @@ def _behind(pen: Callable[[str], Pen], dice: Dice, build: Build) -> None:
         _limb(tail, arc((-0.5 * w, 0.5 * h), end, dice.between(-0.4, 0.4)), dice.between(0.1, 0.2), skin, build.dark)
     crest = dice.below(5)
     if crest < 4:
-        _crest(pen("crest"), crest, build, skin)
+        crown = pen("crest")
+        for point in _crest(crown, crest, build, skin):
+            pieces.mark_side("ear", crown.frame, *point)
     for name, (x, y) in build.places.items():
         leads = name == build.socket or name in build.filled
         if name == "top" and leads:
@@ -173,6 +189,7 @@ def _behind(pen: Callable[[str], Pen], dice: Dice, build: Build) -> None:
                 arm, arc((side * 0.5 * w, 0.1 * h), (x, y), side * dice.between(-0.25, 0.25), 7), 0.15, skin, build.dark
             )
             arm.disc(x, y, 0.15 + _LINE, build.dark)
+            pieces.mark_side("hand", arm.frame, x, y)
             arm.disc(x, y, 0.15, skin)
 
 
@@ -218,7 +235,7 @@ def _coat(pen: Pen, dice: Dice, build: Build) -> None:
             pen.disc(w * (2 * (k + 0.5) / 6 - 1), -0.02, 0.035, build.dark)
 
 
-def _face(pen: Pen, dice: Dice, build: Build) -> None:
+def _face(pen: Pen, dice: Dice, build: Build, pieces: Pieces) -> None:
     """Eyes and a mouth in the upper half of the body."""
     w, h = build.width, build.height
     count = dice.pick((1, 2, 2, 2, 3))
@@ -227,6 +244,10 @@ def _face(pen: Pen, dice: Dice, build: Build) -> None:
     look = (dice.between(-0.35, 0.35) * radius, dice.between(-0.3, 0.35) * radius)
     for k in range(count):
         x = 0.0 if count == 1 else 0.42 * w * (2 * k / (count - 1) - 1)
+        if x:
+            pieces.mark_side("eye", pen.frame, x, y)
+        else:
+            pieces.mark("middle eye", pen.frame, x, y)
         pen.disc(x, y, radius + 0.035, build.dark)
         pen.disc(x, y, radius, CHALK)
         pen.disc(x + look[0], y + look[1], 0.55 * radius, INK)
@@ -239,6 +260,8 @@ def _face(pen: Pen, dice: Dice, build: Build) -> None:
         pen.disc(0.0, y, 0.08, build.dark)
     elif kind == 2:
         pen.stroke([(-0.14, y), (0.14, y)], 0.05, build.dark)
+    if kind < 3:
+        pieces.mark("mouth", pen.frame, 0.0, y)
 
 
 def draw(canvas: Image.Image, mask: Image.Image, dice: Dice, build: Build, frame: Frame, pieces: Pieces) -> None:
@@ -248,11 +271,13 @@ def draw(canvas: Image.Image, mask: Image.Image, dice: Dice, build: Build, frame
         sheet, marked = pieces.sheets(name, canvas, mask)
         return Pen(sheet, frame, marked)
 
-    _behind(pen, dice, build)
-    _stand(pen("stand"), dice, build)
+    _behind(pen, dice, build, pieces)
+    for point in _stand(pen("stand"), dice, build):
+        pieces.mark_side("foot", frame, *point)
     sheet, marked = pieces.sheets("body", canvas, mask)
     _body(sheet, dice, build, Pen(sheet, frame, marked))
-    _face(pen("face"), dice, build)
+    pieces.mark("body", frame, 0.0, 0.0)
+    _face(pen("face"), dice, build, pieces)
     for name in build.filled:
         x, y = build.places[name]
         px, py = frame.point(x, y)

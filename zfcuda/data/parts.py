@@ -19,6 +19,8 @@ from zfcuda.data.pieces import Pieces
 _FINE = 2  # canvas pixels per picture pixel, each way
 #: The seed kept for measuring: ``zfcuda.train`` refuses to learn from it.
 HELD_OUT_SEED = 1_000_000
+#: What :meth:`Parts.points` calls the middle of the part that tells the class.
+DEFINING = "defining part"
 _SCENE, _ORDER = 0, 1  # the streams of chance of a seed
 
 
@@ -133,6 +135,33 @@ class Parts:
         self._drawn(index, False, None, pieces)
         return tuple(pieces.drawn)
 
+    def points(self, index: int) -> dict[str, tuple[float, float]]:
+        """Where named points of the object are seen in picture ``index``: the same names are the same places of it.
+
+        Those there are of: left, right and middle eye, mouth, body (its centre), left and right ear (horns and feelers,
+        too), hand and foot, defining part. Left and right are as one sees them once the object is set upright, in a
+        mirrored one too, as people say them of faces. Points that another piece covers are left out, and those outside
+        the picture.
+
+        Returns:
+            name -> (y, x) in pixels of the picture, whole numbers in their centres.
+
+        Raises:
+            ValueError: ``index`` is negative.
+        """
+        pieces = Pieces()
+        picture = self._drawn(index, True, None, pieces)
+        trinkets = [name for name in pieces.drawn if name.endswith(" trinket")]
+        bare = self.draw(index, without=trinkets) if trinkets else picture
+        hidden = picture.part_mask | (np.asarray(picture.image) != np.asarray(bare.image)).any(axis=2)
+        found = {}
+        for name, (x, y) in pieces.points.items():
+            at = ((y - (_FINE - 1) / 2) / _FINE, (x - (_FINE - 1) / 2) / _FINE)
+            row, column = round(at[0]), round(at[1])
+            if 0 <= row < self.size and 0 <= column < self.size and (name == DEFINING or not hidden[row, column]):
+                found[name] = at
+        return found
+
     def _drawn(self, index: int, part: bool, label: int | None, pieces: Pieces) -> PartsPicture:
         if label is None:
             label = self.label(index)
@@ -157,6 +186,7 @@ class Parts:
         if dice.chance(0.6):
             creature.shadow(pieces.sheet("shadow", canvas), build, frame)
         creature.draw(canvas, mask, dice, build, frame, pieces)
+        pieces.mark(DEFINING, frame, *build.place)
         object_mask = np.asarray(mask.reduce(_FINE)) >= 128
         part_mask = np.zeros_like(object_mask)
         if part:

@@ -7,6 +7,7 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 """
 
 from zfcuda.paper.attributes import attributes
+from zfcuda.paper.correspondence import correspondence
 from zfcuda.paper.fig1 import fig1
 from zfcuda.paper.fig2 import fig2
 from zfcuda.paper.fig4 import fig4
@@ -15,5 +16,19 @@ from zfcuda.paper.fig6 import fig6
 from zfcuda.paper.fig7 import fig7
 from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
+from zfcuda.paper.table1 import table1
 
-__all__ = ["Claim", "Result", "attributes", "fig1", "fig2", "fig4", "fig5", "fig6", "fig7", "localisation"]
+__all__ = [
+    "Claim",
+    "Result",
+    "attributes",
+    "correspondence",
+    "fig1",
+    "fig2",
+    "fig4",
+    "fig5",
+    "fig6",
+    "fig7",
+    "localisation",
+    "table1",
+]

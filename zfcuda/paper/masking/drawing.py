@@ -1,0 +1,99 @@
+"""The pictures of Table 1: distances as points with intervals, and masked pictures as in the paper's Fig. 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from zfcuda.paper.gallery import Gallery
+from zfcuda.paper.masking.squares import Square
+from zfcuda.paper.plots import COLOURS, plotted
+from zfcuda.paper.result import Row
+
+_MEASURES = {
+    "distance": "Hamming distance of the signs of change (the paper's; less: more alike)",
+    "kappa": "Cohen's kappa of the signs of change (0: chance; more: more alike)",
+    "opposite": "share of opposite signs among the units that change in both (0.5: chance; less: more alike)",
+}
+_CHANCE = {"kappa": 0.0, "opposite": 0.5}
+_GREY, _PAPER, _INK = (128, 128, 128), (255, 255, 255), (30, 30, 30)
+_COLUMNS = 12  # pictures in a row
+_TILE, _GAP, _LINE = 96, 5, 15
+
+
+def curves(rows: Sequence[Row], parts: Sequence[str]) -> Image.Image | None:
+    """Distance and kappa under each part and each kind of random places, by layer; None without matplotlib."""
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    kinds = list(dict.fromkeys(row["masked"] for row in rows))
+    places = range(len(kinds))
+
+    def draw(axes: Any) -> None:
+        for line, measure in zip(axes, _MEASURES, strict=True):
+            for axis, layer in zip(line, layers, strict=True):
+                for place, kind in enumerate(reversed(kinds)):
+                    row = next(row for row in rows if row["layer"] == layer and row["masked"] == kind)
+                    if row[measure] is None:
+                        continue
+                    colour = COLOURS[0] if kind in parts else COLOURS[1]
+                    if row[f"{measure} low"] is not None:
+                        ends = [row[f"{measure} low"], row[f"{measure} high"]]
+                        axis.plot(ends, [place, place], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+                    axis.plot(row[measure], place, "o", color=colour, markersize=5)
+                axis.axhline(len(kinds) - len(parts) - 0.5, color="0.7", linewidth=1)
+                axis.set_title(layer, fontsize=10)
+                axis.set_yticks(places, list(reversed(kinds)) if axis is line[0] else [""] * len(kinds), fontsize=9)
+                axis.tick_params(axis="x", labelsize=8)
+                axis.grid(axis="x", alpha=0.3)
+                if measure in _CHANCE:
+                    axis.axvline(_CHANCE[measure], color="0.4", linewidth=1, linestyle=":")
+                if measure != "kappa":
+                    axis.set_xlim(left=0)
+            line[len(layers) // 2].set_xlabel(_MEASURES[measure], fontsize=9)
+        for colour, name in ((COLOURS[0], "the same part"), (COLOURS[1], "random places")):
+            axes[0][-1].plot([], [], "o-", color=colour, label=name)
+        axes[0][-1].legend(fontsize=8, loc="lower left")
+
+    size = (2.6 * len(layers) + 2.4, len(_MEASURES) * (0.9 + 0.23 * len(kinds)))
+    return plotted(draw, rows=len(_MEASURES), columns=len(layers), size=size)
+
+
+def sheet(
+    gallery: Gallery, group: Sequence[int], squares: Sequence[Sequence[Square]], side: int, fill: float
+) -> Image.Image:
+    """A group of pictures, a row each: as it is, then under the first square of each kind, its name above."""
+    shown = [place for place, each in enumerate(squares[0]) if each.turn == 0][: _COLUMNS - 1]
+    names = ["the picture", *(squares[0][place].kind for place in shown)]
+    label = 2 * _LINE + _GAP
+    whole = Image.new("RGB", (len(names) * (_TILE + _GAP) + _GAP, label + len(group) * (_TILE + _GAP)), _PAPER)
+    pen = ImageDraw.Draw(whole)
+    for column, name in enumerate(names):
+        _label(pen, name, _GAP + column * (_TILE + _GAP))
+    for row, index in enumerate(group):
+        picture = gallery.picture(index).convert("RGB")
+        versions = [picture, *(_masked(picture, squares[row][place], side) for place in shown)]
+        for column, version in enumerate(versions):
+            at = (_GAP + column * (_TILE + _GAP), label + row * (_TILE + _GAP))
+            whole.paste(version.resize((_TILE, _TILE), Image.Resampling.LANCZOS), at)
+    return whole
+
+
+def _masked(picture: Image.Image, square: Square, side: int) -> Image.Image:
+    top, left = (round(at - (side - 1) / 2) for at in square.centre)
+    picture = picture.copy()
+    ImageDraw.Draw(picture).rectangle((left, top, left + side - 1, top + side - 1), fill=_GREY)
+    return picture
+
+
+def _label(pen: ImageDraw.ImageDraw, name: str, left: int) -> None:
+    """A name in at most two lines of a tile's width."""
+    lines = [""]
+    for word in name.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if pen.textlength(longer) <= _TILE or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    for place, line in enumerate(lines[:2]):
+        pen.text((left, _GAP // 2 + place * _LINE), line, fill=_INK)
