@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from torch import nn
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Result
+from zfcuda.paper_names import Option
+
+__all__ = ["Figure", "NotApplicableError", "Option", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Setting:
         run: the folder of a finished run that somebody names; None: those in `runs`.
         seed: of all that is drawn.
         progress: whether to show bars on stderr.
-        options: what the command line says of single figures, by the name of the option.
+        options: the values of the options that the figure itself brings, by their names; defaults included.
     """
 
     gallery: Gallery
@@ -47,6 +50,10 @@ class Setting:
         """The network."""
         return self.gallery.model
 
+    def of(self, figure: Figure, given: Mapping[str, Any]) -> Setting:
+        """The same for one figure, with its own options: those that are given, else their defaults."""
+        return replace(self, options={each.name: given.get(each.name, each.default) for each in figure.options})
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -59,7 +66,9 @@ class Figure:
         says: what the paper shows, in sentences for somebody who does not have it at hand.
         run: makes it. Raises MissingRunsError where it needs trainings that are not there, NotApplicableError where
             this network or these pictures do not have what it shows.
-        packages: what has to be installed for it beside what zfcuda needs.
+        packages: what has to be installed for it beside what zfcuda needs, by the names that are imported.
+        options: what the command takes for it beside what all figures have. They are read off the file: the values
+            stand there as they are, no names of constants.
     """
 
     name: str
@@ -68,6 +77,7 @@ class Figure:
     says: str
     run: Callable[[Setting], Result]
     packages: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
 
 
 class NotApplicableError(Exception):
