@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.error_rates.contrast import Contrast, contrast
+from zfcuda.paper.contrast import Contrast, contrast
 from zfcuda.paper.error_rates.drawing import draw_dots, draw_parts
 from zfcuda.paper.error_rates.rates import PARTS, cost_row, errors, mean_row, single_row, wrong
 from zfcuda.paper.error_rates.scored import Answers, Runs, Scored, averaged, score, seeds_of
-from zfcuda.paper.figure import Figure, Setting
-from zfcuda.paper.plots import plotted
-from zfcuda.paper.result import Claim, Result, Row
+from zfcuda.paper.figure import Figure, Option, Setting
+from zfcuda.paper.plots import COLOURS, plotted
+from zfcuda.paper.result import Claim, Result
 from zfcuda.paper.trainings import MissingRunsError, finished, training
 
 OLD, NEW, WIDE = "alexnet_one_tower", "zfnet", "zfnet_wide"
@@ -103,7 +103,7 @@ def _gain(by_network: Mapping[str, Sequence[Scored]], part: str) -> Contrast:
 def _together(by_network: Mapping[str, Sequence[Scored]]) -> list[tuple[str, Answers, tuple[float, float] | None]]:
     """What is averaged, its answers, and the paper's errors of the like."""
     count = len(by_network[NEW])
-    several = [(name,) for name in (OLD, NEW)] if count > 1 else []
+    several: list[tuple[str, ...]] = [(OLD,), (NEW,)] if count > 1 else []
     several += [(NEW, WIDE)] if WIDE in by_network else []
     return [
         (
@@ -138,8 +138,8 @@ def _claims(by_network: Mapping[str, Sequence[Scored]]) -> list[Claim]:
         claims.append(
             Claim(
                 f"Several networks averaged err less than one: {says}, top-1.",
-                f"The mean of {len(runs)} trainings ({' and '.join(TITLES[name] for name in names)}) {100 * mean.mean():.1f} % "
-                f"against {new:.1f} % of one ZFNet: {less}.",
+                f"The mean of {len(runs)} trainings ({' and '.join(TITLES[name] for name in names)}) "
+                f"{100 * mean.mean():.1f} % against {new:.1f} % of one ZFNet: {less}.",
                 None if above is None else not above,
             )
         )
@@ -158,8 +158,12 @@ def _notes(found: Runs, by_network: Mapping[str, Sequence[Scored]]) -> list[str]
 
 
 def _error(answers: Answers) -> dict[str, float | None]:
-    top1, top5 = (round(100 * float(answers.wrong(top).double().mean()), 2) for top in (1, 5))
+    top1, top5 = (round(100 * _share(answers, top), 2) for top in (1, 5))
     return {"test error %": top1, "test top-5 error %": top5 if answers.probabilities.shape[1] > 5 else None}
+
+
+def _share(answers: Answers, top: int = 1) -> float:
+    return float(answers.wrong(top).double().mean())
 
 
 def _paper(numbers: tuple[float, float] | None) -> dict[str, float | None]:
@@ -172,7 +176,7 @@ def _draw(axes: Any, by_network: Mapping[str, Sequence[Scored]], together: Seque
     draw_parts(axes[0], pair)
     axes[0].set_title("one network", fontsize=11)
     rows = {f"1 {TITLES[name]}": errors(each, "test") for name, each in by_network.items()}
-    rows |= {f"{title}, averaged": [_error(answers)["test error %"]] for title, answers, _ in together}
+    rows |= {f"{title}, averaged": [100 * _share(answers)] for title, answers, _ in together}
     places = {TITLES[name]: number for number, name in enumerate(by_network)}
     mixed = len(places)
     numbers = [next((places[t] for t in places if row.split(" ", 1)[1] == t), mixed) for row in rows]
@@ -197,8 +201,9 @@ FIGURE = Figure(
     title="Table 2: ZFNet against AlexNet",
     source="Zeiler & Fergus, Table 2 and section 5.1",
     says="Errors on ImageNet's validation pictures: the authors' own replication of Krizhevsky et al.'s network has "
-    "40.5 % (top-1) and 18.1 % (top-5), theirs, with filters of 7x7 and stride 2 in the first layer, 38.4 % and 16.5 %, "
-    "with more maps in layers 3 to 5 37.5 % and 16.0 %; five networks averaged 36.7 % and 15.3 %, and with the wide "
-    "one 36.0 % and 14.7 %.",
+    "40.5 % (top-1) and 18.1 % (top-5), theirs, with filters of 7x7 and stride 2 in the first layer, 38.4 % and "
+    "16.5 %, with more maps in layers 3 to 5 37.5 % and 16.0 %; five networks averaged 36.7 % and 15.3 %, and with the "
+    "wide one 36.0 % and 14.7 %.",
     run=_run,
+    options=(Option("seeds", "0,1,2", "N,N,...", "of the trainings"),),
 )

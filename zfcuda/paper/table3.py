@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.error_rates.contrast import Contrast, contrast
+from zfcuda.paper.contrast import Contrast, contrast
 from zfcuda.paper.error_rates.drawing import draw_changes
 from zfcuda.paper.error_rates.rates import cost_row, errors, mean_row, single_row, wrong
 from zfcuda.paper.error_rates.scored import Scored, score, seeds_of
-from zfcuda.paper.figure import Figure, Setting
+from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.plots import plotted
 from zfcuda.paper.result import Claim, Result
 from zfcuda.paper.trainings import finished, training
@@ -186,7 +186,7 @@ def _resized(by_network: ByNetwork, name: str) -> Claim:
     low, high = min(sure[0], change.over_pictures[0]), max(sure[1], change.over_pictures[1])
     little = 2.0
     return Claim(
-        f"The size of layers 6 and 7 makes little difference ({paper.title}: {paper.paper[1] - paper.changed[1]:+.1f}).",
+        f"The size of layers 6, 7 makes little difference ({paper.title}: {paper.paper[1] - paper.changed[1]:+.1f}).",
         f"{paper.title.capitalize()}: {change} on test.",
         True if -little < low and high < little else False if low > little or high < -little else None,
     )
@@ -194,17 +194,17 @@ def _resized(by_network: ByNetwork, name: str) -> Claim:
 
 def _overfits(by_network: ByNetwork) -> Claim:
     """The gap between test and training is wider than that of the whole network."""
-    gaps = {
-        name: [t - l for t, l in zip(errors(by_network[name], "test"), errors(by_network[name], "training"), strict=True)]
-        for name in (WHOLE, "zfnet_wide_hidden_8192")
-    }
-    wider = contrast(torch.tensor(gaps["zfnet_wide_hidden_8192"])[:, None] / 100 - torch.tensor(gaps[WHOLE])[:, None] / 100)
+    wide, whole = (torch.tensor(_gaps(by_network[name])) for name in ("zfnet_wide_hidden_8192", WHOLE))
     return Claim(
         "Wider layers 3 to 7 overfit: 10.0 % on training pictures, 38.3 % on validation.",
-        f"Between test and training lie {statistics.fmean(gaps['zfnet_wide_hidden_8192']):.1f} points, of the whole "
-        f"network {statistics.fmean(gaps[WHOLE]):.1f}.",
-        wider.positive,
+        f"Between test and training lie {wide.mean():.1f} points, of the whole network {whole.mean():.1f}.",
+        contrast((wide - whole)[:, None] / 100).positive,
     )
+
+
+def _gaps(runs: Sequence[Scored]) -> list[float]:
+    test, training = (errors(runs, part) for part in ("test", "training"))
+    return [one - other for one, other in zip(test, training, strict=True)]
 
 
 def _draw(axes: Any, by_network: ByNetwork) -> None:
@@ -236,8 +236,17 @@ FIGURE = Figure(
     title="Table 3: ZFNet with layers removed or resized",
     source="Zeiler & Fergus, Table 3 and section 5.1",
     says="Errors on ImageNet when layers are left out or get another size. Without the two fully connected layers, or "
-    "without two middle ones, the error rises by 4 to 5 points; without all four by 31: the depth matters. Other sizes "
-    "of the fully connected layers change little; wider middle layers gain a point, and with wider fully connected ones "
-    "the network overfits.",
+    "without two middle ones, the error rises by 4 to 5 points; without all four by 31: the depth matters. Other "
+    "sizes of the fully connected layers change little; wider middle layers gain a point, and with wider fully "
+    "connected ones the network overfits.",
     run=_run,
+    options=(
+        Option("seeds", "0,1,2", "N,N,...", "of the trainings"),
+        Option(
+            "variants",
+            "zfnet_without_3_4,zfnet_without_6_7,zfnet_without_3_4_6_7,zfnet_wide",
+            "NAME,...",
+            "networks beside zfnet: also zfnet_without_7, zfnet_hidden_2048, zfnet_hidden_8192, zfnet_wide_hidden_8192",
+        ),
+    ),
 )

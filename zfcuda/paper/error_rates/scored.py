@@ -130,7 +130,8 @@ def _check(path: Path, config: dict[str, Any], first: dict[str, Any], sets: Sets
     for name, value in config.items():
         if name not in _OWN and value != first.get(name):
             raise ValueError(
-                f"runs: {shown}: expected one recipe for all, got {name} {value!r} where another has {first.get(name)!r}"
+                f"runs: {shown}: expected one recipe for all, got {name} {value!r}, where another has "
+                f"{first.get(name)!r}"
             )
 
 
