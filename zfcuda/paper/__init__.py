@@ -7,6 +7,10 @@ pictures, ``cache`` what was computed of them, ``trainings`` the runs that some 
 """
 
 from zfcuda.paper.fig2 import fig2
+from zfcuda.paper.fig9 import fig9
 from zfcuda.paper.result import Claim, Result
+from zfcuda.paper.table2 import table2
+from zfcuda.paper.table3 import table3
+from zfcuda.paper.table7 import table7
 
-__all__ = ["Claim", "Result", "fig2"]
+__all__ = ["Claim", "Result", "fig2", "fig9", "table2", "table3", "table7"]

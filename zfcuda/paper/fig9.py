@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +141,8 @@ def _notes(found: Measured, runs: Sequence[Choice]) -> list[str]:
 
 
 def _claims(curve: Curve, controls: Sequence[Curve], runs: Sequence[Choice], found: Measured) -> list[Claim]:
-    claims = [_few(curve, controls)]
-    tenfold = _tenfold(curve, controls)
-    if tenfold is not None:
-        claims.append(tenfold)
-    if runs:
-        claims.append(_scratch(curve, runs, found))
-    return claims
+    claims = [_few(curve, controls), _tenfold(curve, controls), _scratch(curve, runs, found) if runs else None]
+    return [replace(claim, found=found.of_which + claim.found) for claim in claims if claim is not None]
 
 
 def _few(curve: Curve, controls: Sequence[Curve]) -> Claim:

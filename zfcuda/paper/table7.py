@@ -13,7 +13,7 @@ from zfcuda.paper.contrast import Contrast, contrast
 from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.plots import COLOURS, plotted
 from zfcuda.paper.result import Claim, Result, Row
-from zfcuda.paper.transferred.measured import Measured, Probes, measured
+from zfcuda.paper.transferred.measured import Measured, measured
 from zfcuda.train.transfer.probe import Row as Probe
 
 #: Layer -> accuracies in per cent of an SVM and a softmax on Caltech-101 (30 pictures of each class), then on
@@ -73,7 +73,7 @@ def table7(
         cache=cache or Cache(),
         progress=progress,
     )
-    result = Result(notes=list(found.notes), claims=[_deeper(found.trained), _learnt(found)])
+    result = Result(notes=list(found.notes), claims=[*_deeper(found), _learnt(found)])
     result.notes.append(f"Always naming the most frequent class is right for {found.chance:.1%} of the test pictures.")
     result.tables = {"Accuracy on test, by layer": _rows(found), "The paper's": _paper()}
     for name in ("trained", "untrained"):
@@ -94,9 +94,11 @@ def ahead(one: Probe, other: Probe) -> Contrast:
     return contrast((right(one).double() - right(other).double())[None])
 
 
-def _deeper(trained: Probes) -> Claim:
-    """The last codes are the best, and better than the first: both, or neither, or it is undecided."""
-    rows = trained.of("svm")
+def _deeper(found: Measured) -> list[Claim]:
+    """Whether the last codes are better than the first, and none before them is better than the last."""
+    rows = found.trained.of("svm")
+    if len(rows) < 2:
+        return []
     first, last = rows[0], rows[-1]
     best = max(rows[:-1], key=lambda row: row.fitted.validation.accuracy)
     rise, lead = ahead(last, first), ahead(last, best)
@@ -104,24 +106,26 @@ def _deeper(trained: Probes) -> Claim:
     if verdict and lead.positive_for_these is False:
         verdict = False
     steps = " -> ".join(f"{row.fitted.test.accuracy:.1%}" for row in rows)
-    return Claim(
+    claim = Claim(
         "The deeper the layer, the better its features tell classes apart: a steady rise, the best of all at the top "
         "(44.8 to 86.2 and 85.5 % on Caltech-101, 24.6 to 71.7 % on Caltech-256).",
-        f"SVM by layer, {first.layer.name} to {last.layer.name}: {steps}; the last against the first {rise}, against "
-        f"{best.layer.name}, the best before it on validation, {lead}.",
+        f"{found.of_which}SVM by layer, {first.layer.name} to {last.layer.name}: {steps}; the last against the first "
+        f"{rise}, against {best.layer.name}, the best before it on validation, {lead}.",
         verdict,
     )
+    return [claim]
 
 
 def _learnt(found: Measured) -> Claim:
     best, control = found.trained.best, max(found.untrained.best, found.pixels.best, key=_validated)
     lead = ahead(best, control)
-    name = "pixels" if control.layer.name == "pixels" else f"{control.layer.name} of the untrained network"
+    what, name = f"{best.layer.name}, {best.fitted.classifier}", control.layer.name
+    name = name if name == "pixels" else f"{name} of the untrained network"
     return Claim(
         "It is what was learnt before that counts: trained on the few pictures alone the same network has 46.5 % on "
         "Caltech-101, with what it learnt on ImageNet 86.5 %.",
-        f"The best codes ({best.layer.name}, {best.fitted.classifier}) {best.fitted.test.accuracy:.1%}, without what "
-        f"was learnt ({name}) {control.fitted.test.accuracy:.1%}: {lead}.",
+        f"{found.of_which}The best codes ({what}) {best.fitted.test.accuracy:.1%}, without what was learnt ({name}) "
+        f"{control.fitted.test.accuracy:.1%}: {lead}.",
         lead.positive_for_these,
     )
 

@@ -68,6 +68,7 @@ class Measured:
         pixels: the image itself, as means over the cells of a grid.
         sets: the pictures. pictures: how many of training, validation and test were taken.
         chance: the accuracy of always naming the most frequent class.
+        own: whether the network was trained to tell these very classes apart, which is not the paper's case.
         notes: what one has to know, in sentences.
     """
 
@@ -77,7 +78,13 @@ class Measured:
     sets: Sets
     pictures: dict[str, int]
     chance: float
+    own: bool
     notes: list[str]
+
+    @property
+    def of_which(self) -> str:
+        """What begins a finding about a network on the classes that it was trained on; else empty."""
+        return "On the very classes that the network was trained on: " if self.own else ""
 
 
 class Together(nn.Module):
@@ -130,18 +137,20 @@ def measured(
         sets=sets,
         pictures={name: len(part.labels) for name, part in prepared.parts.items()},
         chance=known["chance"],
+        own=own,
         notes=_notes(sets, prepared, own, given),
     )
 
 
 def _notes(sets: Sets, prepared: Prepared, own: bool, given: Any) -> list[str]:
     counts = ", ".join(f"{len(part.labels):,} {name}" for name, part in prepared.parts.items())
-    seed = f" of seed {given[0].seed}" if isinstance(given, tuple) and isinstance(given[0], Parts) else ""
+    given_parts = isinstance(given, tuple) and isinstance(given[0], Parts)
+    seed = f" of seed {given[0].seed}" if given_parts else ""
     notes = [f"{sets.title.partition(':')[0]}{seed}: {counts} pictures of {len(sets.classes)} classes."]
     if own:
+        those = "on other pictures of them" if given_parts else "perhaps on some of these pictures"
         notes.append(
-            "The network was trained to tell these very classes apart, on other pictures of them: the paper's case is "
-            "another data set."
+            f"The network was trained to tell these very classes apart, {those}; the paper's case is another data set."
         )
     notes.append(
         "Untrained: the same network, in which the values of each weight have traded places at random. Pixels: the "
