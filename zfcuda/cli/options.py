@@ -18,13 +18,12 @@ MODEL = (
 OWN_WEIGHTS = "its weights: safetensors, a state_dict in .pth, a caffemodel"
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--model and --weights, of the verbs that have a network where none is named."""
-    parser.add_argument(
-        "--model",
-        metavar="NAME|FILE",
-        help=f"{MODEL} (default: efficientnet_lite0 where its weights are installed, else demo, of drawn things)",
-    )
+_DEFAULT = "efficientnet_lite0 where its weights are installed, else demo, of drawn things"
+
+
+def add_model(parser: argparse.ArgumentParser, default: str = _DEFAULT) -> None:
+    """--model and --weights, of the verbs that have a network where none is named. default: which, in words."""
+    parser.add_argument("--model", metavar="NAME|FILE", help=f"{MODEL} (default: {default})")
     parser.add_argument("--weights", metavar="FILE", help=OWN_WEIGHTS)
 
 

@@ -21,7 +21,7 @@ from zfcuda.data.parts import Parts
 from zfcuda.data.pictures import PICTURES, as_picture
 from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.data.preprocessing import AnyPreprocess, as_preprocess, preprocess_of, said_of_unusable
-from zfcuda.data.sources import FileSource, ItemSource, PartsSource, Source, TensorSource, bytes_of
+from zfcuda.data.sources import FileSource, ItemSource, PartsSource, SomeSource, Source, TensorSource, bytes_of
 from zfcuda.data.transforms import image_of, name_of
 
 #: What `pictures=` takes.
@@ -83,6 +83,10 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def some(self, indices: Sequence[int]) -> Collection:
+        """Some of the pictures, numbered anew in this order; names and classes are as they were."""
+        return Collection(SomeSource(self._source, indices), self.preprocess)
 
     def __repr__(self) -> str:
         classes = f" of {len(self.classes)} classes" if self.classes else ""

@@ -86,6 +86,36 @@ class FileSource:
                 yield pixels.tobytes()
 
 
+class SomeSource:
+    """Some pictures of a source, which keep their names and classes.
+
+    Args:
+        source: all of them.
+        indices: which, in the order that they get.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, list(indices)
+        self.classes, self.alone = source.classes, source.alone
+
+    @property
+    def names(self) -> list[str]:
+        names = self.source.names
+        return [names[index] for index in self.indices]
+
+    @cached_property
+    def labels(self) -> list[int] | None:
+        labels = self.source.labels
+        return None if labels is None else [labels[index] for index in self.indices]
+
+    def item(self, index: int) -> Picture | Tensor:
+        return self.source.item(self.indices[index])
+
+    def stamps(self) -> Iterator[bytes]:
+        yield repr(self.indices).encode()
+        yield from self.source.stamps()
+
+
 #: Where a picture's .info has the bounding box of what defines its class.
 PART = "part"
 

@@ -44,7 +44,7 @@ class Kept:
         assert self._file is not None
         self._file.close()
         if not self.records or (kind is None and not self._stays):
-            self._path.unlink()
+            self._path.unlink(missing_ok=True)
 
     def add(self, record: Record) -> None:
         """Keeps a record, on disk too."""

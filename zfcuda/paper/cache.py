@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from zfcuda.features.codes import Codes, codes
+from zfcuda.features.state import OtherStateError, StateFile
 from zfcuda.features.strongest_patches import StrongestPatches, strongest_patches
 from zfcuda.files.drafts import whole
 from zfcuda.files.kept import Kept
 from zfcuda.files.tensors import save_tensors
 from zfcuda.paper.gallery import Gallery
+from zfcuda.version import __version__
+
+Answer = TypeVar("Answer")
 
 
 class Cache:
@@ -27,39 +32,47 @@ class Cache:
 
     Args:
         folder: made where it is missing; None: one that ends with the program.
+        most: bytes that stay there; what was not used for longest goes first.
+
+    Two processes may have the same one: files take their places whole, and what both compute is the same.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, most: int = 4 * 2**30) -> None:
         self._temporary = tempfile.TemporaryDirectory() if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary else folder or "")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._prune(most)
 
     def codes(self, gallery: Gallery, layer: str, *, relu: bool = True, progress: bool = False) -> Codes:
         """The codes of all pictures of a gallery; see :func:`zfcuda.codes`."""
-        state = self._file(gallery, "codes", {"layer": layer, "relu": relu})
-        return codes(
-            gallery.model,
-            gallery.pictures,
-            layer,
-            relu=relu,
-            preprocess=gallery.pictures.preprocess,
-            state=state,
-            progress=progress,
+        return self._passed(
+            self._file(gallery, "codes", {"layer": layer, "relu": relu}),
+            lambda state: codes(
+                gallery.model,
+                gallery.pictures,
+                layer,
+                relu=relu,
+                preprocess=gallery.pictures.preprocess,
+                state=state,
+                progress=progress,
+            ),
         )
 
     def patches(
         self, gallery: Gallery, layers: Sequence[str], *, top: int = 9, progress: bool = False
     ) -> dict[str, StrongestPatches]:
         """The strongest patches of all units of layers; see :func:`zfcuda.strongest_patches`."""
-        state = self._file(gallery, "patches", {"layers": list(layers), "top": top})
-        return strongest_patches(
-            gallery.model,
-            gallery.pictures,
-            list(layers),
-            top=top,
-            preprocess=gallery.pictures.preprocess,
-            state=state,
-            progress=progress,
+        return self._passed(
+            self._file(gallery, "patches", {"layers": list(layers), "top": top}),
+            lambda state: strongest_patches(
+                gallery.model,
+                gallery.pictures,
+                list(layers),
+                top=top,
+                preprocess=gallery.pictures.preprocess,
+                state=state,
+                progress=progress,
+            ),
         )
 
     def tensors(
@@ -77,7 +90,7 @@ class Cache:
                 return load_file(file)
         except SafetensorError:  # damaged: it is computed again
             pass
-        found = {key: value.detach().cpu().contiguous() for key, value in work().items()}
+        found = {key: value.detach().cpu().contiguous().clone() for key, value in work().items()}
         with whole(file) as [draft]:
             save_tensors(found, draft, {})
         return found
@@ -93,17 +106,48 @@ class Cache:
                 return found
         except ValueError:  # damaged: it is computed again
             pass
-        found = work()
+        text = json.dumps(work())
         with whole(file) as [draft]:
-            draft.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        return found
+            draft.write_text(text + "\n", encoding="utf-8")
+        return dict(json.loads(text))  # as the next one gets it
 
     @contextmanager
     def kept(self, gallery: Gallery, name: str, facts: Mapping[str, Any]) -> Iterator[Kept]:
         """Records by the number of their picture, written one by one: what is there need not be measured again."""
-        with Kept(self._file(gallery, name, facts, ".jsonl"), {"facts": dict(facts)}, stays=True) as kept:
+        same = json.loads(json.dumps(dict(facts)))  # a list that was a tuple is the same
+        with Kept(self._file(gallery, name, facts, ".jsonl"), {"facts": same}, stays=True) as kept:
             yield kept
 
+    def _passed(self, state: Path, work: Callable[[Path], Answer]) -> Answer:
+        """What work makes of its state file; a damaged one, or one of another machine's rounding, is begun anew."""
+        try:
+            StateFile(state)
+        except ValueError:
+            state.unlink()
+        try:
+            return work(state)
+        except OtherStateError:
+            state.unlink(missing_ok=True)
+            return work(state)
+
+    def _prune(self, most: int) -> None:
+        """Removes what was not used for longest, until all the rest takes no more than so many bytes."""
+        found = []
+        for path in self.folder.iterdir():
+            with suppress(OSError):  # another process has just removed it
+                if path.is_file():
+                    found.append((path.stat().st_mtime, path.stat().st_size, path))
+        taken = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if taken <= most:
+                return
+            with suppress(OSError):
+                path.unlink()
+                taken -= size
+
     def _file(self, gallery: Gallery, name: str, facts: Mapping[str, Any], ending: str = ".safetensors") -> Path:
-        said = json.dumps([gallery.fingerprint, dict(facts)], sort_keys=True)
-        return self.folder / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}{ending}"
+        said = json.dumps([__version__, gallery.fingerprint, dict(facts)], sort_keys=True)
+        path = self.folder / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:32]}{ending}"
+        with suppress(OSError):
+            os.utime(path)  # it is in use, and not the first to be removed
+        return path

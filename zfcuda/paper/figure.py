@@ -69,6 +69,7 @@ class Figure:
         packages: what has to be installed for it beside what zfcuda needs, by the names that are imported.
         options: what the command takes for it beside what all figures have. They are read off the file: the values
             stand there as they are, no names of constants.
+        trainings: whether it reads trainings: it is then made anew where other ones lie there.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Figure:
     run: Callable[[Setting], Result]
     packages: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    trainings: bool = False
 
 
 class NotApplicableError(Exception):

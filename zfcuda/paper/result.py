@@ -37,6 +37,8 @@ class Result:
         tensors: what the pictures were drawn of, and all else that a program may want, on the CPU.
         pictures: PIL pictures by what follows the figure's name in the name of the file, "" for the first; those that
             need matplotlib are missing without it.
+        free: which of the pictures, by the same words, hold no picture that the figure was made of, nor a piece of one:
+            curves, projections, filters. They can be shown where the pictures themselves must not be.
         claims: what the paper says, and what was found.
         notes: what one has to know to read it, in sentences.
     """
@@ -44,6 +46,7 @@ class Result:
     tables: dict[str, list[Row]] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Image.Image] = field(default_factory=dict)
+    free: set[str] = field(default_factory=set)
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

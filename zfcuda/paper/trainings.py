@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zfcuda.train.run_config import check_config
 from zfcuda.train.run_folder import RunFolder
+from zfcuda.train.sets import read_sets
 
 #: Short ones, at a quarter of the width: a few minutes each on two cores.
 _OF_FOLDERS: dict[str, Any] = {"recipe": "modern", "width": 0.25, "epochs": 16, "snapshots": (1, 2, 5, 10, 16)}
@@ -72,16 +75,50 @@ def finished(
 
     Raises:
         MissingRunsError: some are missing, and make is False.
+        ValueError: what lies in the place of one is another run; the trainer's own message.
     """
     trainings = list(trainings)
     folders = [RunFolder(runs / each.name) for each in trainings]
-    missing = [each for each, folder in zip(trainings, folders, strict=True) if folder.result() is None]
+    missing = []
+    for each, folder in zip(trainings, folders, strict=True):
+        if folder.result() is None:
+            missing.append(each)
+        else:
+            _check(each, folder)
     if missing and not make:
         commands = "\n".join(f"  {each.command(runs)}" for each in missing)
-        raise MissingRunsError(f"{len(missing)} of {len(trainings)} trainings are missing:\n{commands}")
+        count = f"{len(missing)} of {len(trainings)} trainings are missing" if len(trainings) > 1 else "it is missing"
+        raise MissingRunsError(
+            f"it needs {'trainings' if len(trainings) > 1 else 'a training'}, and {count}; with --train they are made "
+            f"first, or by:\n{commands}"
+        )
     for each in missing:
         from zfcuda.train.run import train
 
         runs.mkdir(parents=True, exist_ok=True)
         train(each.data, runs / each.name, progress=progress, command=each.command(runs), **each.options)
     return folders
+
+
+def _check(training: Training, folder: RunFolder) -> None:
+    """Refuses a run of other options or other pictures than those of a training.
+
+    Raises:
+        ValueError: as :func:`zfcuda.train.train` has it.
+    """
+    try:
+        there = json.loads(folder.config.read_text(encoding="utf-8"))
+        seed, split = there["seed"], there["split"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"out: {folder.config} is not that of a run; take another folder") from None
+    sets = read_sets(training.data, seed=seed, split=split)
+    data = {"title": sets.title, "fingerprint": sets.fingerprint, "classes": sets.classes}
+    same = {name: value for name, value in there.items() if name not in ("version", "changing")}
+    wanted = {name: value for name, value in training.options.items() if name in same}
+    check_config(folder.config, {**same, **wanted, "data": data})
+
+
+def stamps(runs: Path, run: Path | None = None) -> list[list[Any]]:
+    """What tells other finished trainings: the folder of each in `runs`, and `run`, and when it ended."""
+    found = sorted(runs.glob("*/result.json")) + ([run / "result.json"] if run else [])
+    return [[str(path.parent), path.stat().st_mtime_ns] for path in found if path.is_file()]

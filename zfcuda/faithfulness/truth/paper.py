@@ -32,12 +32,18 @@ def paper_questions(model: nn.Module, image: Tensor, picture: PartsPicture) -> d
     }
 
 
+def sums_under(values: np.ndarray, origins: np.ndarray, window: int) -> np.ndarray:
+    """[rows, cols]: the sum of ``values`` [H, W] under each occluder (``origins`` int [rows, cols, 2], y and x)."""
+    total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    top, left = origins[..., 0], origins[..., 1]
+    bottom, right = np.minimum(top + window, values.shape[0]), np.minimum(left + window, values.shape[1])
+    sums: np.ndarray = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+    return sums
+
+
 def overlaps(part: np.ndarray, origins: np.ndarray, window: int) -> np.ndarray:
     """bool [rows, cols]: which occluders (``origins`` int [rows, cols, 2], y and x) cover a pixel of the part."""
-    total = np.pad(part.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    top, left = origins[..., 0], origins[..., 1]
-    bottom, right = np.minimum(top + window, part.shape[0]), np.minimum(left + window, part.shape[1])
-    covered: np.ndarray = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left] > 0
+    covered: np.ndarray = sums_under(part.astype(np.int64), origins, window) > 0
     return covered
 
 
