@@ -91,7 +91,7 @@ def fig9(
             )
     picture = plotted(lambda axes: _draw(axes[0, 0], trained, controls, runs, found), size=(9.0, 5.0))
     if picture is not None:
-        result.pictures[""] = picture
+        result.pictures[""], result.free = picture, {""}
     return result
 
 
@@ -259,6 +259,7 @@ FIGURE = Figure(
     "ImageNet, with a new softmax on top, beats with 6 pictures of each class the best result that was known with 60; "
     "with 60 it has 74.2 %, the same network trained from scratch 38.8 %.",
     run=_run,
+    trainings=True,
     packages=("sklearn",),
     options=(Option("most", 50, "N", "pictures of each class that are taken of each part at most; 0: all"),),
 )

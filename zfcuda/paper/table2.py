@@ -92,7 +92,7 @@ def table2(
     result.claims = _claims(by_network)
     picture = plotted(lambda axes: _draw(axes[0], by_network, together), columns=2, size=(11.0, 3.8))
     if picture is not None:
-        result.pictures[""] = picture
+        result.pictures[""], result.free = picture, {""}
     return result
 
 
@@ -205,5 +205,6 @@ FIGURE = Figure(
     "16.5 %, with more maps in layers 3 to 5 37.5 % and 16.0 %; five networks averaged 36.7 % and 15.3 %, and with the "
     "wide one 36.0 % and 14.7 %.",
     run=_run,
+    trainings=True,
     options=(Option("seeds", "0,1,2", "N,N,...", "of the trainings"),),
 )

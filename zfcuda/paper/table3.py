@@ -120,7 +120,7 @@ def table3(
     ]
     picture = plotted(lambda axes: _draw(axes[0], by_network), columns=2, size=(11.0, 1.6 + 0.55 * len(names)))
     if picture is not None:
-        result.pictures[""] = picture
+        result.pictures[""], result.free = picture, {""}
     return result
 
 
@@ -240,6 +240,7 @@ FIGURE = Figure(
     "sizes of the fully connected layers change little; wider middle layers gain a point, and with wider fully "
     "connected ones the network overfits.",
     run=_run,
+    trainings=True,
     options=(
         Option("seeds", "0,1,2", "N,N,...", "of the trainings"),
         Option(

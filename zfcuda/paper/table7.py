@@ -80,7 +80,7 @@ def table7(
         result.tensors[f"right.{name}"] = torch.stack([right(row) for row in getattr(found, name).of("svm")])
     picture = plotted(lambda axes: _draw(axes[0], found), columns=2, size=(11.0, 4.2))
     if picture is not None:
-        result.pictures[""] = picture
+        result.pictures[""], result.free = picture, {""}
     return result
 
 
