@@ -14,9 +14,13 @@ from zfcuda.paper.fig4 import fig4
 from zfcuda.paper.fig5 import fig5
 from zfcuda.paper.fig6 import fig6
 from zfcuda.paper.fig7 import fig7
+from zfcuda.paper.fig9 import fig9
 from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
 from zfcuda.paper.table1 import table1
+from zfcuda.paper.table2 import table2
+from zfcuda.paper.table3 import table3
+from zfcuda.paper.table7 import table7
 
 __all__ = [
     "Claim",
@@ -29,6 +33,10 @@ __all__ = [
     "fig5",
     "fig6",
     "fig7",
+    "fig9",
     "localisation",
     "table1",
+    "table2",
+    "table3",
+    "table7",
 ]
