@@ -110,7 +110,7 @@ def test_table3(data: str, tmp_path: Path) -> None:
 def test_what_is_missing_and_what_is_refused(data: str, tmp_path: Path) -> None:
     with pytest.raises(MissingRunsError, match="--model zfnet_without_3_4 --seed 1"):
         table3(data, runs=tmp_path, seeds=(1,))
-    with pytest.raises(ValueError, match="variants: expected some of zfnet, .*, got 'zfnet_deep'"):
+    with pytest.raises(ValueError, match=r"variants: expected some of zfnet, .*, got 'zfnet_deep'"):
         table3(data, runs=tmp_path, variants=("zfnet_deep",))
     with pytest.raises(ValueError, match="variants: expected at least one"):
         table3(data, runs=tmp_path, variants=())

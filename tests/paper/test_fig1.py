@@ -233,9 +233,9 @@ def setting(**options: object) -> Setting:
 def test_the_command_says_what_is_shown() -> None:
     usual = FIGURE.run(setting())
     assert usual.rows[0]["map"] == fig1(prepared(network()), images()).rows[0]["map"]
-    result = FIGURE.run(setting(picture=1, pooling="7", above="10", map=4, window=" 1, 2"))
+    result = FIGURE.run(setting(picture=1, pooling="7", above="10", map=4, place=" 1, 2"))
     assert {row["map"] for row in result.rows} == {4}
     assert [1, 2] in [row["window"] for row in result.rows]
     assert result.tensors["pooled"].shape[0] == 6
-    with pytest.raises(ValueError, match="window: expected a place on the pooled map, as in 12,30, got '3'"):
-        FIGURE.run(setting(window="3"))
+    with pytest.raises(ValueError, match="place: expected a place on the pooled map, as in 12,30, got '3'"):
+        FIGURE.run(setting(place="3"))

@@ -46,7 +46,7 @@ class Same(nn.Module):
 
 
 class Pictures(list[Any]):
-    classes = ["other", "same"]
+    classes = ("other", "same")
 
 
 def sets(train: int = 20) -> Sets:

@@ -202,19 +202,19 @@ def _run(setting: Setting) -> Result:
         layer=given.get("pooling") or None,
         above=given.get("above") or None,
         unit=None if given.get("map", -1) < 0 else given["map"],
-        position=_place(given.get("window", "")),
+        position=_place(given.get("place", "")),
         cache=setting.cache,
         progress=setting.progress,
     )
 
 
 def _place(text: str) -> tuple[int, int] | None:
-    """What --window says: Y,X; None where it says nothing."""
+    """What --place says: Y,X; None where it says nothing."""
     words = [word.strip() for word in text.split(",")]
     if not text:
         return None
     if len(words) != 2 or not all(map(str.isdecimal, words)):
-        raise ValueError(f"window: expected a place on the pooled map, as in 12,30, got {text!r}")
+        raise ValueError(f"place: expected a place on the pooled map, as in 12,30, got {text!r}")
     return int(words[0]), int(words[1])
 
 
@@ -231,6 +231,6 @@ FIGURE = Figure(
         Option("pooling", "", "NAME", "a max pooling (the first one, where none is named)"),
         Option("above", "", "NAME", "the layer that the signal comes down from (the last convolution)"),
         Option("map", -1, "N", "which map of the pooling; -1: one in which much is going on"),
-        Option("window", "", "Y,X", "the window in the middle of those whose numbers are shown, on the pooled map"),
+        Option("place", "", "Y,X", "the window in the middle of those whose numbers are shown, on the pooled map"),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -244,10 +245,8 @@ def _run(setting: Setting) -> Result:
     scratch: list[Path] = []
     if given["pictures"] is not None:
         for seed in _SEEDS:
-            try:
+            with suppress(MissingRunsError):  # it is put beside where it is there
                 scratch += [each.path for each in finished([training(setting.data, "zfnet", seed)], setting.runs)]
-            except MissingRunsError:
-                pass  # it is put beside where it is there
     return fig9(**given, scratch=scratch)
 
 
