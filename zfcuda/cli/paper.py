@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zfcuda.paper.making import Outcome
     from zfcuda.report import Subject
 
-_ROWS, _WIDE = 12, 110  # rows of a table that are printed, letters of a line
+_ROWS = 12  # of a table that are printed
 
 
 def add(verbs: Verbs) -> None:
@@ -124,7 +124,7 @@ def _tell(outcome: Outcome) -> None:
     """Prints what came of a figure, above the bars."""
     from tqdm import tqdm
 
-    from zfcuda.paper.words import VERDICTS, aligned
+    from zfcuda.paper.words import VERDICTS, WIDE, aligned
 
     known = outcome.known
     if known is None:
@@ -139,7 +139,7 @@ def _tell(outcome: Outcome) -> None:
         lines.append("")
     for claim in known["claims"]:
         said = f"{VERDICTS[claim['holds']]}: {claim['says']} {claim['found']}"
-        lines.append(textwrap.fill(said, _WIDE, subsequent_indent="    ", break_on_hyphens=False))
+        lines.append(textwrap.fill(said, WIDE, subsequent_indent="    ", break_on_hyphens=False))
     lines += ["", *map(str, outcome.files)] if outcome.made else []
     tqdm.write("\n" + "\n".join(lines), file=sys.stdout)
     sys.stdout.flush()

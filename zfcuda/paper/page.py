@@ -12,7 +12,7 @@ from PIL import Image
 
 from zfcuda.files.drafts import whole
 from zfcuda.paper.result import Row
-from zfcuda.paper.words import VERDICTS, cell, headings, numeric
+from zfcuda.paper.words import VERDICTS, columns
 from zfcuda.paper.written import read
 from zfcuda.report.document import document
 from zfcuda.report.pieces import text
@@ -154,12 +154,12 @@ def _claim(claim: Mapping[str, Any]) -> str:
 
 
 def _table(title: str, rows: Sequence[Row]) -> str:
-    names = headings(rows)
-    right = {name: ' class="right"' if numeric(rows, name) else "" for name in names}
-    head = "".join(f"<th{right[name]}>{text(name)}</th>" for name in names)
+    known = columns(rows)
+    right = [' class="right"' if column.numeric else "" for column in known]
+    head = "".join(f"<th{side}>{text(column.heading)}</th>" for side, column in zip(right, known, strict=True))
     lines = "".join(
-        "<tr>" + "".join(f"<td{right[name]}>{text(cell(row.get(name)))}</td>" for name in names) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td{side}>{text(said)}</td>" for side, said in zip(right, line, strict=True)) + "</tr>"
+        for line in zip(*(column.cells for column in known), strict=True)
     )
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     if len(rows) > _OPEN:
