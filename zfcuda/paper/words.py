@@ -97,6 +97,11 @@ def _intervals(rows: Sequence[Row], names: Sequence[str]) -> Iterator[tuple[str,
             yield before, (name,)
 
 
+def sentence(text: str) -> str:
+    """Words with a capital in front."""
+    return text[:1].upper() + text[1:]
+
+
 def headings(rows: Sequence[Row]) -> list[str]:
     """The headings of all rows, in the order in which they come."""
     return list(dict.fromkeys(heading for row in rows for heading in row))
