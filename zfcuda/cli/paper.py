@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zfcuda.paper.making import Outcome
     from zfcuda.report import Subject
 
-_ROWS, _WIDE = 12, 110  # rows of a table that are printed, letters of a line
+_ROWS = 12  # of a table that are printed
 
 
 def add(verbs: Verbs) -> None:
@@ -116,7 +116,8 @@ def _code(done: list[Outcome], all_of_them: bool) -> int:
 
     missing = [each for each in done if each.known is None and (each.failed or not all_of_them)]
     for each in missing:
-        complain("error", f"{each.name}: {each.why}")
+        said, _, commands = each.why.partition("\n")
+        complain("error", f"{each.name}: {said.removesuffix(':')}{' (see above)' if commands else ''}")
     return 2 if missing else 0
 
 
@@ -124,7 +125,7 @@ def _tell(outcome: Outcome) -> None:
     """Prints what came of a figure, above the bars."""
     from tqdm import tqdm
 
-    from zfcuda.paper.words import VERDICTS, aligned
+    from zfcuda.paper.words import VERDICTS, WIDE, aligned, sentence
 
     known = outcome.known
     if known is None:
@@ -134,12 +135,12 @@ def _tell(outcome: Outcome) -> None:
     lines = [known["title"] + ("" if outcome.made else " (made before; --again makes it anew)")]
     for title, rows in known["tables"].items():
         more = [f"... {len(rows) - _ROWS} more rows"] if len(rows) > _ROWS else []
-        lines += ["", title, aligned(rows, _ROWS), *more]
+        lines += ["", sentence(title), aligned(rows, _ROWS), *more]
     if known["claims"]:
         lines.append("")
     for claim in known["claims"]:
         said = f"{VERDICTS[claim['holds']]}: {claim['says']} {claim['found']}"
-        lines.append(textwrap.fill(said, _WIDE, subsequent_indent="    ", break_on_hyphens=False))
+        lines.append(textwrap.fill(said, WIDE, subsequent_indent="    ", break_on_hyphens=False))
     lines += ["", *map(str, outcome.files)] if outcome.made else []
     tqdm.write("\n" + "\n".join(lines), file=sys.stdout)
     sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,18 @@ def _numbered(name: str, count: int) -> list[str]:
 
 
 def _save_table(path: Path, rows: Sequence[Row]) -> None:
+    """Writes a table of plain values: the ends of an interval stand in columns of their own, "low" and "high"."""
+    plain = [dict(pair for name, value in row.items() for pair in _plain(name, value)) for row in rows]
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, headings(rows), restval="")
+        table = csv.DictWriter(file, headings(plain), restval="")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(plain)
+
+
+def _plain(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, list | tuple):
+        yield name, value
+    elif len(value) in (2, 3) and all(isinstance(each, float) for each in value):
+        yield from zip([name, f"{name} low", f"{name} high"][-len(value) :], value, strict=True)
+    else:
+        yield name, ", ".join(map(str, value))

@@ -56,9 +56,9 @@ def _differences(rows: Sequence[Row], difference: str, says: str) -> Claim:
             projections, patches = projections - row["projections of two units"], patches - row["patches of two units"]
         ends.append(row[f"{difference}, 95 %"])
         by = f"{row[difference]:+.2f} {_interval(ends[-1])}"
-        said.append(f"{row['layer']} {projections:.2f} against {patches:.2f} ({by})")
+        said.append(f"{row['layer']} {projections:.2f} against {patches:.2f}, {by}")
     less = ", less that between two units" if difference == _BEYOND else ""
-    found = f"Mean correlation within a unit{less}, projections against patches: {', '.join(said)}."
+    found = f"Mean correlation within a unit{less}, projections against patches, and the difference: {'; '.join(said)}."
     holds = True if all(low > 0 for low, _ in ends) else False if any(high < 0 for _, high in ends) else None
     return Claim(says, found, holds)
 
@@ -76,4 +76,4 @@ def _trend(rows: Sequence[Row], name: str, says: str, named: str, *, up: bool) -
 
 
 def _interval(ends: Sequence[float]) -> str:
-    return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+    return f"({ends[0]:.2f} to {ends[1]:.2f})"

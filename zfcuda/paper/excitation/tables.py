@@ -53,7 +53,7 @@ def likeness_rows(layers: Sequence[Measured], measure: Callable[[Tensor, Tensor]
             {
                 "layer": each.found.layer,
                 "units": len(crops.units),
-                "field": list(crops.field),
+                "field": " x ".join(map(str, crops.field)),
                 "projected by": crops.form.value if crops.form else f"not at all: {crops.refusal}",
                 **mean(patches, "patches"),
                 "patches of two units": _mean(of_two),
