@@ -118,13 +118,13 @@ def test_spectra_of_large_projections_have_more_points():
 
 
 def test_differences_have_intervals_over_units_and_trainings():
-    by, low, high = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
-    assert by == pytest.approx(1)
-    assert low < 1 < high
-    assert high - low < 0.05
+    more = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
+    assert more.value == pytest.approx(1)
+    assert more.low < 1 < more.high
+    assert more.high - more.low < 0.05
     # Trainings that differ among themselves widen it, however many units each has.
-    _, low, high = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
-    assert low < 0 < high
+    more = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
+    assert more.low < 0 < more.high
     with pytest.raises(ValueError, match="values: expected at least one"):
         difference([[]], [[1.0]])
 
