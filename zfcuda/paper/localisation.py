@@ -11,7 +11,7 @@ from torch import nn
 
 from zfcuda.inputs import integer
 from zfcuda.method_names import chosen
-from zfcuda.paper.boxes.compared import claims, fits
+from zfcuda.paper.boxes.compared import best, claims, fits
 from zfcuda.paper.boxes.measured import boxed, true_boxes
 from zfcuda.paper.boxes.sheet import bars, sheet
 from zfcuda.paper.cache import Cache
@@ -83,10 +83,10 @@ def localisation(
     if drawn is not None:
         result.pictures["bars"] = drawn
     result.notes += [
+        *best(found),
         f"Rules are tuned on {len(tuned)} pictures, and measured on {len(measured)} others, drawn at random.",
         "The class is the true one, also where the network errs. What speaks against it is left out of a map. A box "
-        "around all of a picture, and one in its middle whose size was tuned likewise, look at no picture. Of a drawn "
-        "picture the part alone tells the class: a map that is true to a good network shows the part, not the object.",
+        "around all of a picture, and one in its middle whose size was tuned likewise, look at no picture.",
     ]
     return result
 
