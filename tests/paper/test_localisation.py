@@ -114,7 +114,7 @@ def test_what_boxes_say() -> None:
     assert "misses the rest of the object" in of_object.found and "misses" not in of_part.found
     assert of_part.holds
     said = best(fits(both, both, ["left", "right"]))
-    assert [each.split(" fit ")[0] for each in said] == ["Boxes of left", "Boxes of right"]
+    assert [each.split(" fit ")[0] for each in said] == ["Boxes of right", "Boxes of left"]
     assert [claim.holds for claim in claims(fits(both, both, ["left"]))] == [True, False]  # of the part, of the object
     assert best(fits(both, both, ["left"])) == []
 
