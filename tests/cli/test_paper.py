@@ -100,7 +100,7 @@ def test_what_is_asked_for_by_its_name_is_missed(
     assert cli.main(["paper", "fig1", "fig2", *words]) == 2
     said, err = capsys.readouterr()
     assert "fig1 was left out: it needs one:\n  zfcuda train" in said and "Title of fig2" in said
-    assert err.endswith("zfcuda: error: fig1: it needs one: zfcuda train\n")
+    assert err.endswith("zfcuda: error: fig1: it needs one (see above)\n")
 
 
 def test_a_figure_is_made_again_where_something_is_another(

@@ -119,21 +119,19 @@ def test_spectra_of_large_projections_have_more_points():
 
 
 def test_differences_have_intervals_over_units_and_trainings():
-    by, low, high = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
-    assert by == pytest.approx(1)
-    assert low < 1 < high
-    assert high - low < 0.05
+    more = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
+    assert more.value == pytest.approx(1)
+    assert more.low < 1 < more.high
+    assert more.high - more.low < 0.05
     # Three trainings of each kind are six values, however many units each has.
     dice = np.random.default_rng(0)
     sure = 0
     for _ in range(300):
         one, other = ([(at + dice.normal(0, 0.1, 24)).tolist() for at in dice.normal(0, 1, 3)] for _ in range(2))
-        _, low, high = difference(one, other)
-        sure += not low < 0 < high
+        sure += difference(one, other).positive is not None
     assert sure / 300 == pytest.approx(0.05, abs=0.03)
     # Trainings that differ among themselves widen it.
-    _, low, high = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
-    assert low < 0 < high
+    assert difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50]).positive is None
     with pytest.raises(ValueError, match="values: expected at least one"):
         difference([[]], [[1.0]])
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.paper import small
 from zfcuda.paper.page import PAGE, left_out_before, write_page
 from zfcuda.paper.result import Result
-from zfcuda.paper.words import aligned, cell, markdown
+from zfcuda.paper.words import WIDE, aligned, cell, columns, markdown
 from zfcuda.paper.written import read, written
 
 FACTS = {
@@ -118,4 +118,43 @@ def test_tables_in_words() -> None:
         "a",
         "1000000000",
         "12346",
+    ]
+
+
+def test_an_interval_stands_with_its_figure() -> None:
+    assert [cell(each) for each in ([0.51, 0.4213, 0.5872], [0.12, 0.34], [-0.0004, 0.05], [2.0, 2.0, 2.0])] == [
+        "0.51 (0.42 to 0.59)",
+        "0.12 to 0.34",
+        "0.000 to 0.050",
+        "2 (2 to 2)",
+    ]
+    rows = [
+        {"a": 0.5, "a, 95 %": [0.4, 0.6], "b": 0.1, "spread": 0.2, "b low": 0.0, "b high": 0.3, "low": 1.0, "n": 3},
+        {"a": None, "a, 95 %": None, "b": 0.2, "spread": 0.1, "b low": None, "b high": None, "low": 2.0, "n": 4},
+    ]
+    assert [(each.heading.replace("\u00a0", " "), each.cells) for each in columns(rows)] == [
+        ("a (95 % interval)", ["0.50 (0.40 to 0.60)", "–"]),
+        ("b (95 % interval)", ["0.10 (0.00 to 0.30)", "0.2"]),
+        ("spread", ["0.2", "0.1"]),
+        ("low", ["1", "2"]),  # without a "high" it is a word like others
+        ("n", ["3", "4"]),
+    ]
+    assert [each.cells for each in columns([{"mean": 12.0, "low": 11.0, "high": 14.0}])] == [["12.0 (11.0 to 14.0)"]]
+    assert [each.cells for each in columns([{"interval": 3.0, "x": "y"}])] == [["3"], ["y"]]
+
+
+def test_a_wide_table_goes_on_below_with_what_tells_its_rows_apart() -> None:
+    rows = [{"part": "eye", "layer": layer, **{f"measure {n}" + "x" * 20: n / 7 for n in range(9)}} for layer in "ab"]
+    lines = aligned(rows).splitlines()
+    assert max(map(len, lines)) <= WIDE and sum(line.startswith("eye   b") for line in lines) > 1
+    assert all(f"{n / 7:.4g}" in aligned(rows) for n in range(9))
+    assert aligned([{"x": "y" * 300}]).splitlines()[-1].endswith("...")
+
+
+def test_csv_has_the_ends_of_intervals_in_columns_of_their_own(tmp_path: Path) -> None:
+    rows = [{"mean": [0.5, 0.25, 0.75], "95 %": [0.1, 0.2], "place": [3, 4], "none": None}]
+    written(tmp_path, "fig6", Result({"t": rows}), FACTS)
+    assert (tmp_path / "fig6.csv").read_text().splitlines() == [
+        "mean,mean low,mean high,95 % low,95 % high,place,none",
+        '0.5,0.25,0.75,0.1,0.2,"3, 4",',
     ]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from zfcuda.paper.making import Outcome
     from zfcuda.report import Subject
 
-_ROWS, _WIDE = 12, 110  # rows of a table that are printed, letters of a line
+_ROWS = 12  # of a table that are printed
+_MOST = 1_000_000  # drawn pictures, hours of drawing; of far more not even the numbers fit into memory
 
 
 def add(verbs: Verbs) -> None:
@@ -116,7 +117,8 @@ def _code(done: list[Outcome], all_of_them: bool) -> int:
 
     missing = [each for each in done if each.known is None and (each.failed or not all_of_them)]
     for each in missing:
-        complain("error", f"{each.name}: {each.why}")
+        said, _, commands = each.why.partition("\n")
+        complain("error", f"{each.name}: {said.removesuffix(':')}{' (see above)' if commands else ''}")
     return 2 if missing else 0
 
 
@@ -124,7 +126,7 @@ def _tell(outcome: Outcome) -> None:
     """Prints what came of a figure, above the bars."""
     from tqdm import tqdm
 
-    from zfcuda.paper.words import VERDICTS, aligned
+    from zfcuda.paper.words import VERDICTS, WIDE, aligned, sentence
 
     known = outcome.known
     if known is None:
@@ -134,12 +136,12 @@ def _tell(outcome: Outcome) -> None:
     lines = [known["title"] + ("" if outcome.made else " (made before; --again makes it anew)")]
     for title, rows in known["tables"].items():
         more = [f"... {len(rows) - _ROWS} more rows"] if len(rows) > _ROWS else []
-        lines += ["", title, aligned(rows, _ROWS), *more]
+        lines += ["", sentence(title), aligned(rows, _ROWS), *more]
     if known["claims"]:
         lines.append("")
     for claim in known["claims"]:
         said = f"{VERDICTS[claim['holds']]}: {claim['says']} {claim['found']}"
-        lines.append(textwrap.fill(said, _WIDE, subsequent_indent="    ", break_on_hyphens=False))
+        lines.append(textwrap.fill(said, WIDE, subsequent_indent="    ", break_on_hyphens=False))
     lines += ["", *map(str, outcome.files)] if outcome.made else []
     tqdm.write("\n" + "\n".join(lines), file=sys.stdout)
     sys.stdout.flush()
@@ -157,6 +159,8 @@ def _setting(arguments: argparse.Namespace, out: Path) -> Setting:
     classes = Collection.of(given).classes
     if arguments.pictures is not None and arguments.pictures < 1:
         raise ValueError(f"--pictures: expected at least 1, got {arguments.pictures}")
+    if drawn and (arguments.pictures or 0) > _MOST:
+        raise ValueError(f"--pictures: expected at most {_MOST:,} drawn ones, got {arguments.pictures:,}")
     run = Path(arguments.finished) if arguments.finished else None
     if run is not None and not (run / "config.json").is_file():
         raise CommandError(f"--run {one_line(arguments.finished)}: not the folder of a run of zfcuda train")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from zfcuda.files.drafts import whole
 from zfcuda.paper.result import Row
-from zfcuda.paper.words import VERDICTS, cell, headings, numeric
+from zfcuda.paper.words import VERDICTS, columns, sentence
 from zfcuda.paper.written import read
 from zfcuda.report.document import document
 from zfcuda.report.pieces import text
@@ -22,6 +22,7 @@ PAGE, REASONS = "paper.html", "paper.json"
 # The browser itself refuses every request but for the pictures beside the page.
 _POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
 _OPEN = 14  # rows of a table that are seen without a click
+_SHORT = 32  # letters of a cell that is not broken
 _OWN = """
 nav a { padding: 6px 14px; }
 article h2 { margin-bottom: 12px; }
@@ -39,6 +40,7 @@ article > figure img { width: auto; max-width: 100%; background: none; border-ra
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 4px 14px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; } .right { text-align: right; }
+.near { white-space: nowrap; }
 pre { font-size: .84rem; white-space: pre-wrap; } details summary { cursor: pointer; } code { font-size: .84rem; }
 @media (max-width: 600px) { .claims li { grid-template-columns: 1fr; gap: 2px; } }
 """
@@ -142,8 +144,8 @@ def _picture(folder: Path, file: str, title: str) -> str:
     caption = f"<figcaption>{text(after)}</figcaption>" if after else ""
     alt = text(title + (f": {after}" if after else ""))
     return (
-        f'<figure><img loading="lazy" width="{width}" height="{height}" alt="{alt}" src="{text(file)}">'
-        f"{caption}</figure>\n"
+        f'<figure><a href="{text(file)}" title="the picture in its full size"><img loading="lazy" width="{width}" '
+        f'height="{height}" alt="{alt}" src="{text(file)}"></a>{caption}</figure>\n'
     )
 
 
@@ -153,15 +155,20 @@ def _claim(claim: Mapping[str, Any]) -> str:
     return f'<li><span class="verdict {kind}">{VERDICTS[claim["holds"]]}</span>{said}</li>'
 
 
+def _cell(said: str) -> str:
+    """A cell; a short one is not broken, as numbers are hard to read in pieces: the table can be moved sideways."""
+    return f'<span class="near">{text(said)}</span>' if len(said) <= _SHORT else text(said)
+
+
 def _table(title: str, rows: Sequence[Row]) -> str:
-    names = headings(rows)
-    right = {name: ' class="right"' if numeric(rows, name) else "" for name in names}
-    head = "".join(f"<th{right[name]}>{text(name)}</th>" for name in names)
+    known = columns(rows)
+    right = [' class="right"' if column.numeric else "" for column in known]
+    head = "".join(f"<th{side}>{text(column.heading)}</th>" for side, column in zip(right, known, strict=True))
     lines = "".join(
-        "<tr>" + "".join(f"<td{right[name]}>{text(cell(row.get(name)))}</td>" for name in names) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td{side}>{_cell(said)}</td>" for side, said in zip(right, line, strict=True)) + "</tr>"
+        for line in zip(*(column.cells for column in known), strict=True)
     )
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     if len(rows) > _OPEN:
-        return f"<details><summary>{text(title)} ({len(rows)} rows)</summary>{table}</details>\n"
-    return f"<h3>{text(title)}</h3>{table}\n"
+        return f"<details><summary>{text(sentence(title))} ({len(rows)} rows)</summary>{table}</details>\n"
+    return f"<h3>{text(sentence(title))}</h3>{table}\n"

@@ -87,11 +87,10 @@ def finished(
             _check(each, folder)
     if missing and not make:
         commands = "\n".join(f"  {each.command(runs)}" for each in missing)
-        count = f"{len(missing)} of {len(trainings)} trainings are missing" if len(trainings) > 1 else "it is missing"
-        raise MissingRunsError(
-            f"it needs {'trainings' if len(trainings) > 1 else 'a training'}, and {count}; with --train they are made "
-            f"first, or by:\n{commands}"
-        )
+        needs = f"{len(trainings)} trainings, of which {len(missing)}" if len(trainings) > 1 else "a training, which"
+        lack = "are missing; --train makes them, or" if len(missing) > 1 else "is missing; --train makes it, or"
+        do = "these commands do" if len(missing) > 1 else "this command does"
+        raise MissingRunsError(f"it needs {needs} {lack} {do}:\n{commands}")
     for each in missing:
         from zfcuda.train.run import train
 

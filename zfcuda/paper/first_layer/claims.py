@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from zfcuda.faithfulness.intervals import student_of_two
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.first_layer.aliasing import FREQUENCIES
 from zfcuda.paper.first_layer.network import FirstLayer
 from zfcuda.paper.result import Claim
@@ -16,8 +17,8 @@ _RESAMPLES, _SEED = 2000, 0
 Values = Sequence[Sequence[float]]
 
 
-def difference(first: Values, second: Values) -> tuple[float, float, float]:
-    """By how much the second mean is above the first, with its 95 % interval: values of units, of several trainings.
+def difference(first: Values, second: Values) -> Estimate:
+    """By how much the second mean is above the first: values of units, of several trainings.
 
     All trainings count the same. The interval is for other trainings: Student's t over their means. Where a side has
     one training alone it is over units, by the bootstrap, and says nothing of others.
@@ -31,14 +32,14 @@ def difference(first: Values, second: Values) -> tuple[float, float, float]:
     one, other = ([float(each.mean()) for each in side] for side in sides)
     by = float(np.mean(other) - np.mean(one))
     if min(map(len, sides)) > 1:
-        return by, *student_of_two(one, other)
+        return Estimate(by, *student_of_two(one, other))
     dice = np.random.default_rng(_SEED)
     some, others = (
         np.mean([each[dice.integers(0, len(each), (_RESAMPLES, len(each)))].mean(1) for each in side], axis=0)
         for side in sides
     )
     low, high = np.percentile(others - some, (2.5, 97.5))
-    return by, float(low), float(high)
+    return Estimate(by, float(low), float(high))
 
 
 def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Claim]:
@@ -49,17 +50,15 @@ def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Cla
 
     def compared(says: str, of: str, what: Callable[[FirstLayer], Tensor], *, fewer: bool, shown: str) -> Claim:
         a, b = ([_known(what(each)) for each in networks] for networks in (ours, theirs))
-        by, low, high = difference(a, b)
+        more = difference(a, b)
         means = [np.mean([np.mean(each) for each in side]) for side in (a, b)]
         found = (
-            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference {by:+{shown}} "
-            f"(95 % {low:+{shown}} to {high:+{shown}}, over {len(ours)} and {len(theirs)} trainings)."
+            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference "
+            f"{more.shown('+' + shown)}, over {len(ours)} and {len(theirs)} trainings."
         )
         if min(len(ours), len(theirs)) < 2:
             return Claim(says, f"{found} The interval is over units of one training: others may differ.", None)
-        sign = 1 if fewer else -1
-        low, high = sorted((sign * low, sign * high))
-        return Claim(says, found, True if low > 0 else False if high < 0 else None)
+        return Claim(says, found, more.positive if fewer or more.positive is None else not more.positive)
 
     return [
         compared(

@@ -9,10 +9,11 @@ import torch
 
 from zfcuda.data.parts import Parts
 from zfcuda.faithfulness.similarity import rank_correlation
+from zfcuda.paper.estimate import Estimate, all_of
 from zfcuda.paper.invariance.changes import DISC, SCALE, SHIFT, TURN
-from zfcuda.paper.invariance.curves import Curves, Figure95, mean, resampled, stepwise, straightness
+from zfcuda.paper.invariance.curves import Curves, mean, resampled, stepwise, straightness
 from zfcuda.paper.invariance.symmetry import symmetry_of
-from zfcuda.paper.invariance.tables import NAMES, at_quarters, cell, ends, kept, kept_in_view, kept_more, smallest
+from zfcuda.paper.invariance.tables import NAMES, at_quarters, ends, kept, kept_in_view, kept_more, smallest
 from zfcuda.paper.result import Claim, Row
 
 _STRAIGHT = 0.9  # R^2 of a line, above which a curve is called one
@@ -34,23 +35,13 @@ def claims(curves: Curves) -> list[Claim]:
     ]
 
 
-def verdict(figure: Figure95, bar: float = 0.0) -> bool | None:
-    """Whether a figure is above a bar: None where its interval holds both answers."""
-    return True if figure.low > bar else False if figure.high < bar else None
-
-
-def together(verdicts: list[bool | None]) -> bool | None:
-    """Whether all hold."""
-    return False if False in verdicts else None if None in verdicts else True
-
-
 def _dramatic(curves: Curves) -> Claim:
     first, last = ends(curves)
     said, verdicts = [], []
     for kind, word in ((SHIFT, "{:g} pixels"), (SCALE, "a factor of {:g}"), (TURN, "{:g} degrees")):
         places = smallest(curves, kind)
         a, b = (curves.distances[layer][:, places] for layer in (first, last))
-        verdicts.append(verdict(mean(a - b)))
+        verdicts.append(mean(a - b).positive)
         amount = min(abs(curves.changes[place].amount) for place in places)
         said.append(f"{word.format(amount)}: {mean(a)} in {first}, {mean(b)} in {last}")
     return Claim(
@@ -58,7 +49,7 @@ def _dramatic(curves: Curves) -> Claim:
         "Mean distance to the original, as a share of the median distance between two different pictures, at "
         + "; ".join(said)
         + ".",
-        together(verdicts),
+        all_of(verdicts),
     )
 
 
@@ -69,7 +60,7 @@ def _lines(curves: Curves) -> Claim:
         first, last = (curves.of(curves.distances[layer], kind) for layer in ends(curves))
         line, step = resampled(fit, last), resampled(stepwise(curves.amounts(kind), kind), last)
         less = resampled(lambda rows, fit=fit, kind=kind: fit(rows) - stepwise(curves.amounts(kind), kind)(rows), last)  # type: ignore[misc]
-        verdicts.append(True if line.low > _STRAIGHT else False if less.high < 0 else None)
+        verdicts.append(True if line.above(_STRAIGHT) else False if less.positive is False else None)
         said.append(
             f"{NAMES[kind]} R^2 = {line} of the line and {step.value:.2f} of the step in {ends(curves)[1]}, the line's "
             f"less the step's {less}; in {ends(curves)[0]} {fit(first):.2f} and "
@@ -80,12 +71,12 @@ def _lines(curves: Curves) -> Claim:
         "The mean distance against a line through the origin, and against a step, the same distance however large the "
         f"change: R^2 of the line surely above {_STRAIGHT} would confirm the claim, a step that surely fits better "
         "refute it: " + "; ".join(said) + ".",
-        together(verdicts),
+        all_of(verdicts),
     )
 
 
 def _stable(curves: Curves) -> Claim:
-    def share(kind: str) -> Figure95:
+    def share(kind: str) -> Estimate:
         return kept(curves, kind) if curves.in_view is None else kept_in_view(curves, kind, curves.in_view)
 
     shares = {kind: share(kind) for kind in (SHIFT, SCALE, TURN)}
@@ -105,7 +96,7 @@ def _stable(curves: Curves) -> Claim:
         + "; ".join(f"{NAMES[kind]} {each.points()}" for kind, each in more.items())
         + "."
         + (_AT_ALL_ANGLES if curves.in_view is not None else ""),
-        together([verdict(each) for each in more.values()]),
+        all_of(each.positive for each in more.values()),
     )
 
 
@@ -115,7 +106,7 @@ def _deeper(curves: Curves, kind: str) -> Claim:
     along = rank_correlation(torch.arange(len(course)), torch.tensor(course)) if len(course) > 2 else float("nan")
     less = mean(first - last)
     rotation = kind == DISC
-    holds = verdict(less)
+    holds = less.positive
     if rotation and holds is not None:
         holds = not holds
     says = (
@@ -140,7 +131,7 @@ def _period(curves: Curves) -> Claim:
         "Over the circle the curves have a period: turned by 90, 180 or 270 degrees a picture is more like itself.",
         f"Discs at these angles, beside 40 and 50 degrees to both sides of them: probability higher by {probability}, "
         f"relative distance smaller by {nearer[last]} in {last} and by {nearer[first]} in {first}.",
-        verdict(probability),
+        probability.positive,
     )
 
 
@@ -157,7 +148,7 @@ def symmetric(curves: Curves, parts: Parts) -> tuple[list[Row], Claim] | None:
     if len(rows) < 4:
         return None
 
-    def left(names: Iterable[str]) -> Figure95:
+    def left(names: Iterable[str]) -> Estimate:
         chosen = [row for name in names for row in rows[name]]
         return resampled(lambda a, b: float(a.mean() / max(b.mean(), 1e-12)), turned[chosen], before[chosen])
 
@@ -168,7 +159,7 @@ def symmetric(curves: Curves, parts: Parts) -> tuple[list[Row], Claim] | None:
             "order of symmetry": each.order,
             "likeness over all angles": round(each.mean, 3),
             "pictures": len(rows[name]),
-            "probability kept": cell(left([name])),
+            **left([name]).columns("probability kept"),
         }
         for name, each in sorted(known.items(), key=lambda each: -each[1].order)
     ]
