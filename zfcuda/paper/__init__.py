@@ -14,6 +14,7 @@ from zfcuda.paper.fig4 import fig4
 from zfcuda.paper.fig5 import fig5
 from zfcuda.paper.fig6 import fig6
 from zfcuda.paper.fig7 import fig7
+from zfcuda.paper.fig8 import fig8
 from zfcuda.paper.fig9 import fig9
 from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
@@ -33,6 +34,7 @@ __all__ = [
     "fig5",
     "fig6",
     "fig7",
+    "fig8",
     "fig9",
     "localisation",
     "table1",
