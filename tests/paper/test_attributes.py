@@ -145,7 +145,7 @@ def test_rows_of_changes_and_pieces() -> None:
     records = [_record(k, 0.9, part=0.1 if k else 0.7) for k in range(4)]
     rows = summary.changed(records)
     assert [(row["amount"], row["accuracy"]) for row in rows] == [(-90, 0.0), (30, 1.0)]
-    assert rows[0]["drop"] == pytest.approx(0.7) and rows[0]["interval of accuracy"][0] == 0
+    assert rows[0]["drop"] == pytest.approx(0.7) and rows[0]["accuracy, 95 %"][0] == 0
     assert summary.swings(rows)[0]["amount"] == -90 and summary.swings(rows, mild=True)[0]["amount"] == 30
     (piece,) = summary.pieces(records)
     assert piece["covered: drop"] == pytest.approx(0.65) and piece["covered: accuracy"] == 0.25
@@ -168,7 +168,7 @@ def test_fifths_and_ranks_of_pictures_as_they_are() -> None:
     assert [row["pictures"] for row in rows if row["attribute"] == "one"] == [50]
     ranks = summary.ranked(records)
     assert ranks[0]["attribute"] == "size" and ranks[0]["rank correlation"] == pytest.approx(1)
-    assert ranks[0]["interval"] == pytest.approx([1, 1], abs=0.01) and ranks[-1] != ranks[0]
+    assert ranks[0]["rank correlation, 95 %"] == pytest.approx([1, 1], abs=0.01) and ranks[-1] != ranks[0]
     assert next(row for row in ranks if row["attribute"] == "one")["rank correlation"] == 0
 
 

@@ -116,7 +116,7 @@ def test_points_told_by_their_colour_are_all_found(tmp_path: Path) -> None:
     result = correspondence(model, images, points=points, alpha=0.3, step=2, cache=Cache(tmp_path))
     (row,) = result.rows
     assert row["layer"] == "relu" and row["receptive field"] == 1 and row["pairs"] == "any class"
-    assert row["learned"] == 1 and row["learned low"] == 1 and row["median error"] < 5
+    assert row["learned"] == 1 and row["learned, 95 %"] == [1, 1] and row["median error"] < 5
     guesses = {each["guess"]: each["share"] for each in result.tables["Guesses that look at no features"]}
     assert guesses[SAME_PLACE] < 0.5 and guesses["a random place"] < 0.3
     assert {each["point"]: each["found"] for each in result.tables["Points, by the best layer"]} == dict.fromkeys(
@@ -169,7 +169,8 @@ def test_on_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["receptive field"] for row in result.rows[:2]] == [5, 9]
     for row in result.rows:
         for source in ("learned", "weights shuffled", "pixels"):
-            assert 0 <= row[f"{source} low"] <= row[source] <= row[f"{source} high"] <= 1
+            low, high = row[f"{source}, 95 %"]
+            assert 0 <= low <= row[source] <= high <= 1
     assert set(result.pictures) == {""}
     monkeypatch.undo()
     pytest.importorskip("matplotlib")

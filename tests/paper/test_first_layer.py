@@ -118,13 +118,13 @@ def test_spectra_of_large_projections_have_more_points():
 
 
 def test_differences_have_intervals_over_units_and_trainings():
-    by, low, high = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
-    assert by == pytest.approx(1)
-    assert low < 1 < high
-    assert high - low < 0.05
+    more = difference([[0.0, 0.1] * 20], [[1.0, 1.1] * 20])
+    assert more.value == pytest.approx(1)
+    assert more.low < 1 < more.high
+    assert more.high - more.low < 0.05
     # Trainings that differ among themselves widen it, however many units each has.
-    _, low, high = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
-    assert low < 0 < high
+    more = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
+    assert more.low < 0 < more.high
     with pytest.raises(ValueError, match="values: expected at least one"):
         difference([[]], [[1.0]])
 
@@ -180,17 +180,23 @@ def test_clipping_that_removes_what_dominates():
     found = clipping.compared(trained(1, 10), trained(1, 30), 0.1)
     assert found.engaged
     assert not found.same
-    claim = clipping.claim(found)
+    claim = clipping.claim([found])
     assert claim.holds is None  # the clipped one dominates still: 0.1 beside 0.01
-    assert clipping.claim(clipping.compared(trained(1, 1.5), trained(1, 30), 0.015)).holds is True
-    assert clipping.claim(clipping.compared(trained(1, 10), trained(1, 1), 0.1)).holds is False
+    removes = clipping.compared(trained(1, 1.5), trained(1, 30), 0.015)
+    assert clipping.claim([removes]).holds is True
+    assert "1 of 6 first-layer filters are at that radius" in clipping.claim([removes]).found
+    assert clipping.claim([clipping.compared(trained(1, 10), trained(1, 1), 0.1)]).holds is False
+    # Where another radius never acts, the one that does decides; where two that act differ, nothing is decided.
+    idle = clipping.compared(trained(1, 30), trained(1, 30), 0.9)
+    assert clipping.claim([idle, removes]).holds is True
+    assert clipping.claim([found, removes]).holds is None
     rows = clipping.rows(found)
     assert [row["largest over median, not clipped"] for row in rows] == pytest.approx([1, 30])
 
 
 def test_clipping_that_never_engaged_says_so():
     found = clipping.compared(trained(1, 4), trained(1, 4), 0.1)
-    claim = clipping.claim(found)
+    claim = clipping.claim([found])
     assert claim.holds is None
     assert "never engaged; both trainings came to the same weights, to the bit" in claim.found
     assert "in 0, is 0.040" in claim.found
@@ -251,7 +257,7 @@ def test_curves_of_all_parts():
     kinds = {"one": [found, found], "other": [found]}
     assert aliasing(kinds) is not None
     without, with_clipping = (
-        numbers(kinds, each) for each in (None, clipping.compared(trained(1, 4), trained(1, 4), 0.1))
+        numbers(kinds, each) for each in ([], [clipping.compared(trained(1, 4), trained(1, 4), 0.1)] * 2)
     )
     assert without.width < with_clipping.width
 
@@ -264,9 +270,10 @@ def test_no_networks_and_no_pictures_are_refused():
 
 
 def test_the_trainings_of_the_clipping_differ_in_it_alone():
-    clipped, unclipped = clipping_trainings("photographs")
-    assert (clipped.name, unclipped.name) == ("photographs-zfnet-clipped-0", "photographs-zfnet-unclipped-0")
-    assert {**clipped.options, "filter_rms": 0} == unclipped.options
+    *clipped, unclipped = clipping_trainings("photographs")
+    assert [each.name for each in clipped] == ["photographs-zfnet-clipped-0", "photographs-zfnet-clipped_at_0.03-0"]
+    assert unclipped.name == "photographs-zfnet-unclipped-0"
+    assert all({**each.options, "filter_rms": 0} == unclipped.options for each in clipped)
 
 
 @pytest.mark.parametrize(("figure", "count"), [(FIG4, 1), (FIG6, 6)])

@@ -162,7 +162,8 @@ def test_on_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {row["layer"] for row in result.rows} == {"3", "3, mean over places", "6"}
     assert {row["masked"] for row in result.rows} == {*parts, ANYWHERE, ON_OBJECT, SHARED}
     for row in result.rows:
-        assert 0 <= row["distance low"] <= row["distance"] <= row["distance high"] <= 1 and row["spread"] >= 0
+        low, high = row["distance, 95 %"]
+        assert 0 <= low <= row["distance"] <= high <= 1 and row["spread"] >= 0
         assert (row["distance p"] is None) == (row["masked"] not in parts)
     assert len(result.claims) == 7 and all(len(each) == 8 for each in result.tensors.values())
     monkeypatch.undo()

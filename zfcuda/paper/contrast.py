@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zfcuda.faithfulness.intervals import bootstrap, student
+from zfcuda.paper.result import Row
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,13 @@ class Contrast:
     over_pictures: tuple[float, float]
 
     @property
-    def row(self) -> dict[str, float | None]:
+    def row(self) -> Row:
         """As columns of a table."""
-        low, high = self.over_trainings or (None, None)
+        trainings = self.over_trainings
         return {
             "points": round(self.value, 2),
-            "trainings, low": None if low is None else round(low, 2),
-            "trainings, high": None if high is None else round(high, 2),
-            "pictures, low": round(self.over_pictures[0], 2),
-            "pictures, high": round(self.over_pictures[1], 2),
+            "over trainings, 95 %": None if trainings is None else [round(end, 2) for end in trainings],
+            "over pictures, 95 %": [round(end, 2) for end in self.over_pictures],
         }
 
     @property

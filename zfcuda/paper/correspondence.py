@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.faithfulness.randomization import shuffled_from_the_top
 from zfcuda.features.loading import first_image, placed
 from zfcuda.inputs import integer
 from zfcuda.network import ReceptiveField, receptive_fields
 from zfcuda.paper.cache import Cache
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.matching.drawing import TOLERANCES, curves, matches
@@ -171,9 +171,7 @@ def _result(
     rows: list[Row] = []
     for kind, each in matched.items():
         for guess in each.guesses():
-            shares = each.shares(guess, alpha)
-            low, high = bootstrap(shares)
-            rows.append({"pairs": kind, "guess": guess, "share": sum(shares) / len(shares), "low": low, "high": high})
+            rows.append({"pairs": kind, "guess": guess, **Estimate.of(each.shares(guess, alpha)).columns("share")})
     result.tables["Guesses that look at no features"] = rows
     first = next(iter(matched))
     best = max(layers, key=lambda layer: sum(matched[first].shares(f"{LEARNED}:{layer}", alpha)))

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda import render
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.inputs import integer
 from zfcuda.network import trace
 from zfcuda.paper.cache import Cache
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Claim, Result, Row
@@ -147,14 +147,13 @@ def _claim(stage: Attached) -> Claim:
     if len(both) < 2:
         return Claim(says, f"Fewer than two maps of {stage.layer} answer to this picture.", None)
     through, middle = np.asarray(both).T
-    low, high = bootstrap((through - middle).tolist())
+    more = Estimate.of((through - middle).tolist())
     found = (
         f"Over the {len(both)} maps of {stage.layer} that answer to this picture, maxima put back through "
         f"the switches correlate with what was pooled by {through.mean():.2f} on average, and by {middle.mean():.2f} "
-        f"where each is put into the middle of its window: a difference of {through.mean() - middle.mean():.2f} "
-        f"(95 % interval {low:.2f} to {high:.2f})."
+        f"where each is put into the middle of its window: a difference of {more}."
     )
-    return Claim(says, found, True if low > 0 else False if high < 0 else None)
+    return Claim(says, found, more.positive)
 
 
 def _notes(stage: Attached, shown: Extract) -> list[str]:

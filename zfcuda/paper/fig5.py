@@ -103,7 +103,7 @@ def fig5(
 def _result(curves: Curves, gallery: Gallery, records: Sequence[dict[str, Any]], border: str, left_out: int) -> Result:
     result = Result()
     result.tables = {
-        "Mean relative distance by layer (figure, 95 % interval)": tables.by_layer(curves),
+        "Mean relative distance by layer": tables.by_layer(curves),
         "Smallest changes": tables.small(curves),
         "Probability and answer": tables.answers(curves),
         "Straightness: a line through the origin": tables.lines(curves),

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.features.loading import first_image, placed
 from zfcuda.paper.cache import Cache
+from zfcuda.paper.estimate import Estimate, interval, unknown
 from zfcuda.paper.figure import Figure, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.claims import claims
@@ -133,11 +133,11 @@ def _row(found: Sequence[Compared], kind: str, layer: str, seed: int) -> Row:
     row: dict[str, Any] = {"layer": layer, "masked": kind}
     for name in ("distance", "kappa", "opposite"):
         each = _finite([group.mean(kind, layer, name) for group in found])
-        low, high = bootstrap(each) if len(each) > 1 else (None, None)
-        row[name] = statistics.fmean(each) if each else None
+        row |= Estimate.of(each).columns(name) if each else unknown(name)
+        if len(each) == 1:
+            row[interval(name)] = None
         if name == "distance":
             row["spread"] = statistics.stdev(each) if len(each) > 1 else None
-        row[f"{name} low"], row[f"{name} high"] = low, high
         row[f"{name} p"] = None if random_kind else p_value(found, kind, layer, name, seed)
     row["units that change"] = statistics.fmean(group.share(kind, layer) for group in found)
     return row

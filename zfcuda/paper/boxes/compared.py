@@ -9,15 +9,17 @@ from itertools import product
 
 import numpy as np
 
-from zfcuda.faithfulness.intervals import bootstrap, wilson
+from zfcuda.faithfulness.intervals import wilson
 from zfcuda.paper.boxes.components import Box
 from zfcuda.paper.boxes.measured import OBJECTS, Boxed
 from zfcuda.paper.boxes.rule import RULES, Rule, overlap
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.result import Claim, Row
 
 #: The boxes that look at no picture.
 CENTRE, WHOLE = "centre box", "whole picture"
 _SHARES = np.arange(0.1, 1.001, 0.05)  # of the image's sides, that the centre box is tuned over
+_SIGNED = "+.2f"
 _HIT = 0.5  # an overlap from here on counts as found
 
 
@@ -50,18 +52,13 @@ class Fit:
 
     def row(self) -> Row:
         """A row of the table."""
-        low, high = bootstrap(self.overlaps)
         hits = sum(each >= _HIT for each in self.overlaps)
-        least, most = wilson(hits, len(self.overlaps))
+        share = Estimate(hits / len(self.overlaps), *wilson(hits, len(self.overlaps)))
         return {
             "wanted": self.wanted,
             "box": self.name,
-            "mean IoU": self.mean,
-            "low": low,
-            "high": high,
-            "share from 0.5": hits / len(self.overlaps),
-            "share low": least,
-            "share high": most,
+            **Estimate.of(self.overlaps).columns("mean IoU"),
+            **share.columns("share from 0.5"),
             "pictures": len(self.overlaps),
             "rule": self.words,
         }
@@ -91,13 +88,13 @@ def claims(found: Sequence[Fit]) -> list[Claim]:
     for wanted, words in (("part", "the part that the class depends on"), ("object", "the object")):
         *methods, centre, _ = [fit for fit in found if fit.wanted == wanted]
         gains = {fit.name: _difference(fit, centre) for fit in methods}
-        listed = "; ".join(f"{name} {_of(gain)}" for name, gain in gains.items())
+        listed = "; ".join(f"{name} {gain.shown(_SIGNED)}" for name, gain in gains.items())
         said.append(
             Claim(
                 f"A box around a map finds {words} better than a box in the middle does.",
                 f"Mean intersection over union of the centre box {centre.mean:.2f}; the others' less that: {listed}; "
                 f"{len(centre.overlaps)} pictures.",
-                _all_above([(low, high) for _, low, high in gains.values()]),
+                _all_above(list(gains.values())),
             )
         )
         if len(methods) > 1:
@@ -107,8 +104,8 @@ def claims(found: Sequence[Fit]) -> list[Claim]:
                 Claim(
                     f"One method's boxes fit {words} best: {first.name}'s.",
                     f"Mean intersection over union {first.mean:.2f}, the next, {second.name}'s, {second.mean:.2f}: "
-                    f"{_of(gain)}.",
-                    True if gain[1] > 0 else None,
+                    f"{gain.shown(_SIGNED)}.",
+                    True if gain.positive else None,
                 )
             )
     return said
@@ -136,19 +133,14 @@ def _centred(size: tuple[int, int], shares: tuple[float, float]) -> Box:
     return top, left, top + sides[0], left + sides[1]
 
 
-def _difference(first: Fit, second: Fit) -> tuple[float, float, float]:
-    """The mean of the differences picture by picture, and its 95 % interval."""
-    more = [a - b for a, b in zip(first.overlaps, second.overlaps, strict=True)]
-    return statistics.fmean(more), *bootstrap(more)
+def _difference(first: Fit, second: Fit) -> Estimate:
+    """The mean of the differences picture by picture."""
+    return Estimate.of([a - b for a, b in zip(first.overlaps, second.overlaps, strict=True)])
 
 
-def _all_above(intervals: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether all intervals are above 0: False where none is, and one is below; None where that is not decided."""
-    above = [low > 0 for low, _ in intervals]
-    if any(above):
-        return True if all(above) else None
-    return False if any(high < 0 for _, high in intervals) else None
-
-
-def _of(gain: tuple[float, float, float]) -> str:
-    return "{:+.2f} ({:+.2f} to {:+.2f})".format(*gain)
+def _all_above(gains: Sequence[Estimate]) -> bool | None:
+    """Whether all are above 0: False where none is, and one is below; None where that is not decided."""
+    verdicts = [gain.positive for gain in gains]
+    if True in verdicts:
+        return True if all(verdicts) else None
+    return False if False in verdicts else None

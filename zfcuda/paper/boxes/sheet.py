@@ -13,6 +13,7 @@ from zfcuda.paper.boxes.compared import CENTRE, WHOLE, Fit
 from zfcuda.paper.boxes.components import Box
 from zfcuda.paper.boxes.measured import Boxed, map_of
 from zfcuda.paper.boxes.rule import overlap
+from zfcuda.paper.estimate import interval
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.plots import COLOURS, plotted
 from zfcuda.sheets.letters import letters, shortened
@@ -64,17 +65,17 @@ def bars(found: Sequence[Fit]) -> Image.Image | None:
             {fit.name for fit in found}, key=lambda name: (name in (CENTRE, WHOLE), -sum(_means(found, name)))
         )
         rows = {(fit.wanted, fit.name): fit.row() for fit in found}
-        for ax, (value, low, high), words in (
-            (axes[0, 0], ("mean IoU", "low", "high"), "mean intersection over union"),
-            (axes[0, 1], ("share from 0.5", "share low", "share high"), "share of pictures with 0.5 or more"),
+        for ax, value, words in (
+            (axes[0, 0], "mean IoU", "mean intersection over union"),
+            (axes[0, 1], "share from 0.5", "share of pictures with 0.5 or more"),
         ):
             for turn, wanted in enumerate(INKS):
                 places = [place + 0.4 * turn - 0.2 for place in range(len(order))]
                 some = [rows[wanted, name] for name in order]
                 heights = [row[value] for row in some]
                 spread = [
-                    [max(0.0, row[value] - row[low]) for row in some],
-                    [max(0.0, row[high] - row[value]) for row in some],
+                    [max(0.0, row[value] - row[interval(value)][0]) for row in some],
+                    [max(0.0, row[interval(value)][1] - row[value]) for row in some],
                 ]
                 ax.bar(places, heights, 0.38, yerr=spread, color=INKS[wanted], capsize=3, label=_WORDS[wanted])
             ax.set_xticks(range(len(order)), [name.replace(" ", "\n") for name in order])

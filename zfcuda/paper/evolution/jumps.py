@@ -9,8 +9,8 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.features.strongest_patches import StrongestPatches
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.result import Claim, Row
 from zfcuda.report.explanation import Form
 from zfcuda.report.patches.joined import LayerPatches
@@ -65,13 +65,13 @@ def jumps(moments: Sequence[Sequence[LayerPatches]]) -> Claim:
                 differences.append(stayed[-1] - changed[-1])
     if len(differences) < 2:
         return Claim(SAYS, "Too few steps have both: units whose picture stays, and units whose picture changes.", None)
-    low, high = bootstrap(differences)
+    less = Estimate.of(differences)
     return Claim(
         SAYS,
         f"From one epoch shown to the next, a unit's projections correlate at {fmean(stayed):.2f} where its strongest "
-        f"picture stays, at {fmean(changed):.2f} where it changes, {fmean(differences):.2f} less "
-        f"({low:.2f} to {high:.2f}), over {len(differences)} pairs of layer and step.",
-        True if low > 0 else False if high < 0 else None,
+        f"picture stays, at {fmean(changed):.2f} where it changes: less by {less}, over "
+        f"{len(differences)} pairs of layer and step.",
+        less.positive,
     )
 
 

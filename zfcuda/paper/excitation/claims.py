@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zfcuda.paper.estimate import all_of, of_row
 from zfcuda.paper.result import Claim, Row
 
 _BEYOND = "difference beyond two units"
@@ -49,18 +50,16 @@ def _differences(rows: Sequence[Row], difference: str, says: str) -> Claim:
     measured = [row for row in rows if row[difference] is not None]
     if not measured:
         return Claim(says, "No layer could be measured whose projections differ from patch to patch.", None)
-    said, ends = [], []
+    said, gains = [], []
     for row in measured:
         projections, patches = row["projections"], row["patches"]
         if difference == _BEYOND:
             projections, patches = projections - row["projections of two units"], patches - row["patches of two units"]
-        ends.append(row[f"{difference}, 95 %"])
-        by = f"{row[difference]:+.2f} {_interval(ends[-1])}"
-        said.append(f"{row['layer']} {projections:.2f} against {patches:.2f}, {by}")
+        gains.append(of_row(row, difference))
+        said.append(f"{row['layer']} {projections:.2f} against {patches:.2f}: {gains[-1].shown('+.2f')}")
     less = ", less that between two units" if difference == _BEYOND else ""
     found = f"Mean correlation within a unit{less}, projections against patches, and the difference: {'; '.join(said)}."
-    holds = True if all(low > 0 for low, _ in ends) else False if any(high < 0 for _, high in ends) else None
-    return Claim(says, found, holds)
+    return Claim(says, found, all_of(gain.positive for gain in gains))
 
 
 def _trend(rows: Sequence[Row], name: str, says: str, named: str, *, up: bool) -> Claim:
@@ -68,12 +67,8 @@ def _trend(rows: Sequence[Row], name: str, says: str, named: str, *, up: bool) -
     known = [row for row in rows if row[name] is not None]
     if len(known) < 2:
         return Claim(says, "Fewer than two layers could be measured.", None)
-    each = ", ".join(f"{row['layer']} {row[name]:.2f} {_interval(row[f'{name}, 95 %'])}" for row in known)
-    first, last = known[0][f"{name}, 95 %"], known[-1][f"{name}, 95 %"]
-    rises, falls = last[0] > first[1], last[1] < first[0]
+    each = ", ".join(f"{row['layer']} {of_row(row, name)}" for row in known)
+    first, last = of_row(known[0], name), of_row(known[-1], name)
+    rises, falls = last.low > first.high, last.high < first.low
     holds = None if not (rises or falls) else rises == up
     return Claim(says, f"{named[0].upper()}{named[1:]}: {each}.", holds)
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"({ends[0]:.2f} to {ends[1]:.2f})"

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from zfcuda.data.collection import Collection
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.features.strongest_patches import StrongestPatches
+from zfcuda.paper.estimate import Estimate, unknown
 from zfcuda.paper.excitation.crops import TRUTH, Crops
 from zfcuda.paper.excitation.purity import chance, purity
 from zfcuda.paper.result import Row
 from zfcuda.report.explanation import Form
-
-Mean = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,13 +110,13 @@ def class_of(layer: Measured, row: int, pictures: Collection) -> str:
     return f"{said}: {labels.count(best)} of {len(labels)} {name}"
 
 
-def mean(values: Tensor | npt.NDArray[np.float64], name: str) -> Mean:
+def mean(values: Tensor | npt.NDArray[np.float64], name: str) -> Row:
     """A mean over units and its 95 % interval, under two headings; None and None where there is no value."""
     given = np.asarray(values, dtype=np.float64)
     given = given[np.isfinite(given)]
     if not len(given):
-        return {name: None, f"{name}, 95 %": None}
-    return {name: float(given.mean()), f"{name}, 95 %": list(bootstrap(given.tolist()))}
+        return unknown(name)
+    return Estimate.of(given.tolist()).columns(name)
 
 
 def _mean(values: Tensor) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.first_layer.aliasing import FREQUENCIES
 from zfcuda.paper.first_layer.network import FirstLayer
 from zfcuda.paper.result import Claim
@@ -15,8 +16,8 @@ _RESAMPLES, _SEED = 2000, 0
 Values = Sequence[Sequence[float]]
 
 
-def difference(first: Values, second: Values) -> tuple[float, float, float]:
-    """By how much the second mean is above the first, with its 95 % interval: values of units, of several trainings.
+def difference(first: Values, second: Values) -> Estimate:
+    """By how much the second mean is above the first: values of units, of several trainings.
 
     By a bootstrap of both levels: trainings are drawn first, then units of each; all trainings count the same. With
     one training alone the interval is over its units, and says nothing of others; with a handful it is too narrow.
@@ -40,7 +41,7 @@ def difference(first: Values, second: Values) -> tuple[float, float, float]:
 
     (one, some), (other, others) = means(first), means(second)
     low, high = np.percentile(others - some, (2.5, 97.5))
-    return other - one, float(low), float(high)
+    return Estimate(other - one, float(low), float(high))
 
 
 def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Claim]:
@@ -51,17 +52,14 @@ def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Cla
 
     def compared(says: str, of: str, what: Callable[[FirstLayer], Tensor], *, fewer: bool, shown: str) -> Claim:
         a, b = ([_known(what(each)) for each in networks] for networks in (ours, theirs))
-        by, low, high = difference(a, b)
+        more = difference(a, b)
         means = [np.mean([np.mean(each) for each in side]) for side in (a, b)]
         found = (
-            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference {by:+{shown}} "
-            f"(95 % {low:+{shown}} to {high:+{shown}})."
+            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference {more.shown('+' + shown)}."
         )
         if min(len(ours), len(theirs)) < 2:
             return Claim(says, f"{found} The interval is over units of one training: others may differ.", None)
-        sign = 1 if fewer else -1
-        low, high = sorted((sign * low, sign * high))
-        return Claim(says, found, True if low > 0 else False if high < 0 else None)
+        return Claim(says, found, more.positive if fewer or more.positive is None else not more.positive)
 
     return [
         compared(

@@ -82,22 +82,46 @@ def rows(clipping: Clipping) -> list[Row]:
     return found
 
 
-def claim(clipping: Clipping) -> Claim:
-    """Whether clipping removed filters that dominate: those whose RMS is twice the median, or more."""
+def claim(every: Sequence[Clipping]) -> Claim:
+    """Whether clipping removed filters that dominate: those whose RMS is twice the median, or more.
+
+    Trainings in which no filter came to the radius decide nothing; the others have to agree.
+    """
+    verdicts = {_verdict(each) for each in every if each.engaged}
+    found = " ".join(_found(each) for each in every)
+    return Claim(SAYS, f"{found} One training of each kind, all from the same seed.", _only(verdicts))
+
+
+def _only(verdicts: set[bool | None]) -> bool | None:
+    return next(iter(verdicts)) if len(verdicts) == 1 else None
+
+
+def _ratios(clipping: Clipping) -> tuple[float, float]:
+    """The largest root mean square over the median in the end, with clipping and without."""
     over, without = (float(each[-1].max() / each[-1].median()) for each in (clipping.clipped, clipping.unclipped))
-    name, most = clipping.largest
+    return over, without
+
+
+def _verdict(clipping: Clipping) -> bool | None:
+    over, without = _ratios(clipping)
+    return True if without >= _DOMINATES > over else False if without <= over else None
+
+
+def _found(clipping: Clipping) -> str:
+    over, without = _ratios(clipping)
     found = (
         f"Largest RMS over the median in the end: {over:.2f} with clipping at {clipping.radius:g}, "
         f"{without:.2f} without."
     )
-    if not clipping.engaged:
-        alike = "; both trainings came to the same weights, to the bit" if clipping.same else ""
-        said = (
-            f"{found} Clipping never engaged{alike}: no filter comes near the radius, the largest RMS, in {name}, is "
-            f"{most:.3f}; in this training a radius below that would."
-        )
-        return Claim(SAYS, said, None)
-    return Claim(SAYS, found, True if without >= _DOMINATES > over else False if without <= over else None)
+    if clipping.engaged:
+        at = int((clipping.clipped[-1] >= 0.999 * clipping.radius).sum())
+        return f"{found} In the end {at} of {clipping.clipped.shape[1]} first-layer filters are at that radius."
+    name, most = clipping.largest
+    alike = "; both trainings came to the same weights, to the bit" if clipping.same else ""
+    return (
+        f"{found} Clipping at {clipping.radius:g} never engaged{alike}: no filter comes near the radius, the largest "
+        f"RMS, in {name}, is {most:.3f}."
+    )
 
 
 def _convolutions(model: nn.Module) -> Sequence[tuple[str, nn.Conv2d]]:

@@ -24,13 +24,15 @@ _ROWS = 4  # of projections
 _GAP = 4
 
 
-def sheet(ours: FirstLayer, theirs: FirstLayer, clipping: Clipping | None) -> Image.Image:
+def sheet(ours: FirstLayer, theirs: FirstLayer, clipping: Sequence[Clipping]) -> Image.Image:
     """The paper's panels (a) to (e); (a) is missing where no training tells of clipping."""
     panels = []
-    if clipping is not None:
-        scale = max(render.robust_scale(each, 100.0) for each in clipping.filters)
-        for values, words in zip(clipping.filters, ("without clipping", "with clipping"), strict=True):
-            how = f"RMS clipped at {clipping.radius:g}" if words == "with clipping" else "all on one scale"
+    if clipping:
+        without = clipping[-1].filters[1]
+        every = [(without, "without clipping", "all on one scale")]
+        every += [(each.filters[0], "with clipping", f"RMS clipped at {each.radius:g}") for each in clipping]
+        scale = max(render.robust_scale(values, 100.0) for values, _, _ in every)
+        for values, words, how in every:
             panels.append(panel(_filters(values, scale), f"(a) first layer, {words}", below=how))
     for letter, each in zip("bc", (theirs, ours), strict=True):
         panels.append(
@@ -75,7 +77,7 @@ def aliasing(kinds: Mapping[str, Sequence[FirstLayer]]) -> Image.Image | None:
     return plotted(draw, columns=2, size=(11.0, 4.2))
 
 
-def numbers(kinds: Mapping[str, Sequence[FirstLayer]], clipping: Clipping | None) -> Image.Image | None:
+def numbers(kinds: Mapping[str, Sequence[FirstLayer]], clipping: Sequence[Clipping]) -> Image.Image | None:
     """The bands of first-layer filters, how alike their answers are, and their RMS with and without clipping."""
 
     def draw(axes: Any) -> None:
@@ -98,21 +100,24 @@ def numbers(kinds: Mapping[str, Sequence[FirstLayer]], clipping: Clipping | None
         alike.set_xlabel("mean |correlation| of a filter's answers\nwith those of the others")
         alike.set_ylabel("first-layer filters below, %")
         alike.legend(frameon=False)
-        if clipping is None:
+        if not clipping:
             return
         axis = axes[0][2]
-        for colour, word, values in zip(
-            COLOURS[2:], ("without clipping", "with clipping"), (clipping.unclipped, clipping.clipped), strict=False
-        ):
-            style = "-" if word.startswith("without") else "--"
+        lines = [("without clipping", clipping[-1].unclipped)]
+        lines += [(f"clipped at {each.radius:g}", each.clipped) for each in clipping]
+        for place, (word, values) in enumerate(lines):
+            style, colour = "--" if place else "-", COLOURS[2 + place]
             axis.plot(values[-1].sort(descending=True).values, style, color=colour, marker=".", label=word)
-        axis.axhline(clipping.radius, color="0.4", ls=":", label=f"radius {clipping.radius:g}")
+        highest = max(float(values[-1].max()) for _, values in lines)
+        for place, each in enumerate(clipping):
+            if each.radius < 2 * highest:  # others would press the curves down
+                axis.axhline(each.radius, color=COLOURS[3 + place], lw=0.8, ls=":", label=f"radius {each.radius:g}")
         axis.set_ylim(0)
         axis.set_xlabel("first-layer filters, the largest first")
         axis.set_ylabel("RMS in the end")
         axis.legend(frameon=False)
 
-    return plotted(draw, columns=2 if clipping is None else 3, size=(8.0 if clipping is None else 11.5, 4.0))
+    return plotted(draw, columns=3 if clipping else 2, size=(11.5 if clipping else 8.0, 4.0))
 
 
 def _filters(filters: Tensor, scale: float | None = None) -> Image.Image:

@@ -9,10 +9,11 @@ import torch
 
 from zfcuda.data.parts import Parts
 from zfcuda.faithfulness.similarity import rank_correlation
+from zfcuda.paper.estimate import Estimate, all_of
 from zfcuda.paper.invariance.changes import DISC, SCALE, SHIFT, TURN
-from zfcuda.paper.invariance.curves import Curves, Figure95, mean, resampled, straightness
+from zfcuda.paper.invariance.curves import Curves, mean, resampled, straightness
 from zfcuda.paper.invariance.symmetry import symmetry_of
-from zfcuda.paper.invariance.tables import NAMES, at_quarters, cell, ends, kept, kept_in_view, kept_more, smallest
+from zfcuda.paper.invariance.tables import NAMES, at_quarters, ends, kept, kept_in_view, kept_more, smallest
 from zfcuda.paper.result import Claim, Row
 
 _STRAIGHT = 0.9  # R^2 from which on a curve is called a line
@@ -30,23 +31,13 @@ def claims(curves: Curves) -> list[Claim]:
     ]
 
 
-def verdict(figure: Figure95, bar: float = 0.0) -> bool | None:
-    """Whether a figure is above a bar: None where its interval holds both answers."""
-    return True if figure.low > bar else False if figure.high < bar else None
-
-
-def together(verdicts: list[bool | None]) -> bool | None:
-    """Whether all hold."""
-    return False if False in verdicts else None if None in verdicts else True
-
-
 def _dramatic(curves: Curves) -> Claim:
     first, last = ends(curves)
     said, verdicts = [], []
     for kind, word in ((SHIFT, "{:g} pixels"), (SCALE, "a factor of {:g}"), (TURN, "{:g} degrees")):
         places = smallest(curves, kind)
         a, b = (curves.distances[layer][:, places] for layer in (first, last))
-        verdicts.append(verdict(mean(a - b)))
+        verdicts.append(mean(a - b).positive)
         amount = min(abs(curves.changes[place].amount) for place in places)
         said.append(f"{word.format(amount)}: {mean(a)} in {first}, {mean(b)} in {last}")
     return Claim(
@@ -54,7 +45,7 @@ def _dramatic(curves: Curves) -> Claim:
         "Mean distance to the original, as a share of the median distance between two different pictures, at "
         + "; ".join(said)
         + ".",
-        together(verdicts),
+        all_of(verdicts),
     )
 
 
@@ -63,17 +54,17 @@ def _lines(curves: Curves) -> Claim:
     for kind in (SHIFT, SCALE):
         fit = straightness(curves.amounts(kind), kind)
         first, last = (resampled(fit, curves.of(curves.distances[layer], kind)) for layer in ends(curves))
-        verdicts.append(verdict(last, _STRAIGHT))
+        verdicts.append(last.above(_STRAIGHT))
         said.append(f"{NAMES[kind]} R^2 = {last} in {ends(curves)[1]} (in {ends(curves)[0]} {first})")
     return Claim(
         "In the top layer the distance grows quasi-linearly with translation and scaling.",
         f"A line through the origin, of which R^2 of {_STRAIGHT} would be quasi-linear: " + "; ".join(said) + ".",
-        together(verdicts),
+        all_of(verdicts),
     )
 
 
 def _stable(curves: Curves) -> Claim:
-    def share(kind: str) -> Figure95:
+    def share(kind: str) -> Estimate:
         return kept(curves, kind) if curves.in_view is None else kept_in_view(curves, kind, curves.in_view)
 
     shares = {kind: share(kind) for kind in (SHIFT, SCALE, TURN)}
@@ -92,7 +83,7 @@ def _stable(curves: Curves) -> Claim:
         f"{meant}: {said}. More than under rotation by: "
         + "; ".join(f"{NAMES[kind]} {each.points()}" for kind, each in more.items())
         + ".",
-        together([verdict(each) for each in more.values()]),
+        all_of(each.positive for each in more.values()),
     )
 
 
@@ -102,7 +93,7 @@ def _deeper(curves: Curves, kind: str) -> Claim:
     along = rank_correlation(torch.arange(len(course)), torch.tensor(course)) if len(course) > 2 else float("nan")
     less = mean(first - last)
     rotation = kind == DISC
-    holds = verdict(less)
+    holds = less.positive
     if rotation and holds is not None:
         holds = not holds
     says = (
@@ -127,7 +118,7 @@ def _period(curves: Curves) -> Claim:
         "Over the circle the curves have a period: turned by 90, 180 or 270 degrees a picture is more like itself.",
         f"Discs at these angles, beside 40 and 50 degrees to both sides of them: probability higher by {probability}, "
         f"relative distance smaller by {nearer[last]} in {last} and by {nearer[first]} in {first}.",
-        verdict(probability),
+        probability.positive,
     )
 
 
@@ -144,7 +135,7 @@ def symmetric(curves: Curves, parts: Parts) -> tuple[list[Row], Claim] | None:
     if len(rows) < 4:
         return None
 
-    def left(names: Iterable[str]) -> Figure95:
+    def left(names: Iterable[str]) -> Estimate:
         chosen = [row for name in names for row in rows[name]]
         return resampled(lambda a, b: float(a.mean() / max(b.mean(), 1e-12)), turned[chosen], before[chosen])
 
@@ -155,7 +146,7 @@ def symmetric(curves: Curves, parts: Parts) -> tuple[list[Row], Claim] | None:
             "order of symmetry": each.order,
             "likeness over all angles": round(each.mean, 3),
             "pictures": len(rows[name]),
-            "probability kept": cell(left([name])),
+            **left([name]).columns("probability kept"),
         }
         for name, each in sorted(known.items(), key=lambda each: -each[1].order)
     ]

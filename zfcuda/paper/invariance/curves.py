@@ -8,30 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.invariance.changes import SCALE, Change, of_kind
 
 _RESAMPLES, _SEED = 1000, 0
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True)
-class Figure95:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-    def points(self) -> str:
-        """The same of a difference of shares."""
-        return f"{100 * self.value:+.0f} ({100 * self.low:+.0f} to {100 * self.high:+.0f}) percentage points"
-
-    def percent(self) -> str:
-        """The same of a share."""
-        return f"{100 * self.value:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"
 
 
 @dataclass(frozen=True)
@@ -102,7 +83,7 @@ def curves_of(
     )
 
 
-def resampled(statistic: Callable[..., float], *rows: Array) -> Figure95:
+def resampled(statistic: Callable[..., float], *rows: Array) -> Estimate:
     """A figure of pictures, and the 95 % interval by the bootstrap over the pictures.
 
     Args:
@@ -116,10 +97,10 @@ def resampled(statistic: Callable[..., float], *rows: Array) -> Figure95:
         chosen = dice.integers(0, count, count)
         found.append(statistic(*(each[chosen] for each in rows)))
     low, high = np.percentile(found, (2.5, 97.5))
-    return Figure95(float(statistic(*rows)), float(low), float(high))
+    return Estimate(float(statistic(*rows)), float(low), float(high))
 
 
-def mean(values: Array) -> Figure95:
+def mean(values: Array) -> Estimate:
     """The mean over pictures, and over all else."""
     return resampled(np.mean, values.reshape(len(values), -1).mean(axis=1))
 

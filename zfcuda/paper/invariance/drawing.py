@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from zfcuda.paper.estimate import interval
 from zfcuda.paper.invariance.canvas import Canvas
 from zfcuda.paper.invariance.changes import DISC, FLIP, SCALE, SHIFT, TURN, Change, farthest_shift
 from zfcuda.paper.invariance.curves import Array, Curves, harmonics
@@ -62,9 +63,10 @@ def layers_picture(curves: Curves) -> Image.Image | None:
         left, right = axes[0]
         for by, (colour, kind) in enumerate(zip(COLOURS, (SHIFT, SCALE, TURN, DISC, FLIP), strict=False)):
             found = np.array([row[NAMES[kind]] for row in rows])
-            error = [found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]]
+            low, high = np.array([row[interval(NAMES[kind])] for row in rows]).T
+            error = np.maximum(0, [found - low, high - found])
             beside = places + 0.1 * (by - 2)
-            left.errorbar(beside, found[:, 0], error, color=colour, marker="o", ms=4, lw=1.2, label=NAMES[kind])
+            left.errorbar(beside, found, error, color=colour, marker="o", ms=4, lw=1.2, label=NAMES[kind])
         left.set_xticks(
             places, [str(row["layer"]) for row in rows], rotation=slanted, ha="right" if slanted else "center"
         )

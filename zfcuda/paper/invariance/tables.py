@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.invariance.changes import DISC, FLIP, HALF_PIXEL, OTHER_BORDER, SCALE, SHIFT, TURN, of_kind
-from zfcuda.paper.invariance.curves import Array, Curves, Figure95, harmonics, mean, peak, resampled, straightness
+from zfcuda.paper.invariance.curves import Array, Curves, harmonics, mean, peak, resampled, straightness
 from zfcuda.paper.result import Row
 
 #: What is compared, and what each is called in tables and pictures.
@@ -27,7 +29,7 @@ QUARTERS = (90, 180, 270)
 def by_layer(curves: Curves) -> list[Row]:
     """A row for each layer: the mean relative distance over all changes of a kind."""
     return [
-        {"layer": layer, **{NAMES[kind]: cell(mean(curves.changed(values, kind))) for kind in NAMES}}
+        {"layer": layer} | _columns({NAMES[kind]: mean(curves.changed(values, kind)) for kind in NAMES})
         for layer, values in curves.distances.items()
     ]
 
@@ -42,10 +44,10 @@ def small(curves: Curves) -> list[Row]:
             {
                 "change": NAMES[kind],
                 "amounts": [curves.changes[place].amount for place in places],
-                "first layer": cell(mean(first)),
-                "last layer": cell(mean(last)),
-                "first less last": cell(mean(first - last)),
-                "probability kept": cell(kept(curves, kind, places)),
+                **mean(first).columns("first layer"),
+                **mean(last).columns("last layer"),
+                **mean(first - last).columns("first less last"),
+                **kept(curves, kind, places).columns("probability kept"),
             }
         )
     return rows
@@ -66,29 +68,28 @@ def _answer(curves: Curves, kind: str) -> dict[str, Any]:
     return {
         "change": NAMES[kind],
         "mean probability before": float(curves.reference(kind).mean()),
-        "mean probability": cell(mean(curves.changed(curves.probability, kind))),
-        "share of it kept": cell(kept(curves, kind)),
-        "same answer": cell(mean(curves.changed(curves.same.astype(float), kind))),
+        **mean(curves.changed(curves.probability, kind)).columns("mean probability"),
+        **kept(curves, kind).columns("share of it kept"),
+        **mean(curves.changed(curves.same.astype(float), kind)).columns("same answer"),
     }
 
 
 def _in_view(curves: Curves, kind: str, in_view: Any) -> dict[str, Any]:
     seen = curves.changed(in_view, kind)
-    return {"part in view": float(seen.mean()), "share kept, part in view": cell(kept_in_view(curves, kind, in_view))}
+    left = kept_in_view(curves, kind, in_view)
+    return {"part in view": float(seen.mean()), **left.columns("share kept, part in view")}
 
 
 def lines(curves: Curves) -> list[Row]:
     """A row for each layer: R^2 of a line through the origin, for shifts and for enlargements."""
     return [
-        {
-            "layer": layer,
-            **{
-                f"R^2, {NAMES[kind]}": cell(
-                    resampled(straightness(curves.amounts(kind), kind), curves.of(values, kind))
-                )
+        {"layer": layer}
+        | _columns(
+            {
+                f"R^2, {NAMES[kind]}": resampled(straightness(curves.amounts(kind), kind), curves.of(values, kind))
                 for kind in (SHIFT, SCALE)
-            },
-        }
+            }
+        )
         for layer, values in curves.distances.items()
     ]
 
@@ -110,8 +111,8 @@ def circle(curves: Curves) -> list[Row]:
                     "curve": what,
                     **{f"{360 // n} degrees": float(shares[n - 1]) for n in (1, 2, 3, 4, 6, 8)},
                     "largest": f"{360 / (1 + int(shares.argmax())):g} degrees",
-                    "180 over 130 to 230": cell(at_quarters(curves, values, kind, (180,))),
-                    "quarters over between": cell(at_quarters(curves, values, kind)),
+                    **at_quarters(curves, values, kind, (180,)).columns("180 over 130 to 230"),
+                    **at_quarters(curves, values, kind).columns("quarters over between"),
                 }
             )
     return rows
@@ -155,7 +156,7 @@ def smallest(curves: Curves, kind: str) -> list[int]:
     return [place for place, by in size.items() if by <= min(size.values()) + 1e-9]
 
 
-def kept(curves: Curves, kind: str, places: list[int] | None = None) -> Figure95:
+def kept(curves: Curves, kind: str, places: list[int] | None = None) -> Estimate:
     """The mean probability under the changes of a kind, as a share of that before."""
     found = curves.changed(curves.probability, kind) if places is None else curves.probability[:, places]
     return resampled(
@@ -165,12 +166,12 @@ def kept(curves: Curves, kind: str, places: list[int] | None = None) -> Figure95
     )
 
 
-def kept_in_view(curves: Curves, kind: str, in_view: Any) -> Figure95:
+def kept_in_view(curves: Curves, kind: str, in_view: Any) -> Estimate:
     """The same of those changed pictures in which the part that tells the class is still shown."""
     return resampled(_share, *_weighed(curves, kind, in_view))
 
 
-def kept_more(curves: Curves, first: str, second: str) -> Figure95:
+def kept_more(curves: Curves, first: str, second: str) -> Estimate:
     """How much more of the probability is left under changes of one kind than of another, over the same pictures.
 
     As far as it is known, where the part that tells the class is still shown.
@@ -192,12 +193,12 @@ def _share(after: Array, before: Array) -> float:
     return float(after.sum() / max(before.sum(), 1e-12))
 
 
-def at_quarters(curves: Curves, values: Any, kind: str, at: tuple[int, ...] = QUARTERS) -> Figure95:
+def at_quarters(curves: Curves, values: Any, kind: str, at: tuple[int, ...] = QUARTERS) -> Estimate:
     """How much higher a curve is at quarters of the circle than between them."""
     angles = curves.amounts(kind)
     return resampled(lambda rows: peak(rows, angles, at), curves.of(values, kind))
 
 
-def cell(figure: Figure95) -> list[float]:
-    """A figure and its interval, for a table."""
-    return [round(each, 4) for each in (figure.value, figure.low, figure.high)]
+def _columns(figures: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Figures by their headings, each with its interval."""
+    return {heading: value for name, each in figures.items() for heading, value in each.columns(name).items()}

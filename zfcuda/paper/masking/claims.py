@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from zfcuda.faithfulness.intervals import bootstrap
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.masking.compared import POOLED, Compared
 from zfcuda.paper.masking.squares import ANYWHERE, SHARED
 from zfcuda.paper.result import Claim, Row
@@ -75,11 +75,10 @@ class _Study:
         )
         if len(pairs) < _FEW:
             return Claim(says, f"{said}; {len(pairs)} groups are too few for an interval; {tested}", None)
-        gaps = [a - b for a, b in pairs]
-        low, high = bootstrap(gaps)
-        said += f", difference {fmean(gaps):+.3f} (95 % interval {low:+.3f} to {high:+.3f}); {tested}"
-        holds, fails = (low > 0, high < 0) if measure == "kappa" else (high < 0, low > 0)
-        return Claim(says, said, True if holds else False if fails else None)
+        gap = Estimate.of([a - b for a, b in pairs])
+        more = gap.positive
+        holds = more if measure == "kappa" or more is None else not more
+        return Claim(says, f"{said}, difference {gap.shown('+.3f')}; {tested}", holds)
 
     def less_so(self, says: str, lower: str, upper: str) -> Claim:
         """Whether parts gain less over random places, as a share of their distance, at the upper layer."""
@@ -90,9 +89,8 @@ class _Study:
         )
         if len(self.found) < _FEW:
             return Claim(says, f"{said}; {len(self.found)} groups are too few for an interval.", None)
-        low, high = bootstrap([a - b for a, b in zip(below, above, strict=True)])
-        said += f"; the first less the second: {100 * low:+.0f} to {100 * high:+.0f} points (95 % interval)."
-        return Claim(says, said, True if low > 0 else False if high < 0 else None)
+        gap = Estimate.of([a - b for a, b in zip(below, above, strict=True)])
+        return Claim(says, f"{said}; the first less the second {gap.points()}.", gap.positive)
 
     def _gains(self, layer: str) -> list[float]:
         pairs = [(_mean(group, self.parts, layer, "distance"), group.mean(self.control, layer)) for group in self.found]

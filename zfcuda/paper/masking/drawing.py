@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from zfcuda.paper.estimate import interval
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.squares import Square
 from zfcuda.paper.plots import COLOURS, plotted
@@ -37,9 +38,15 @@ def curves(rows: Sequence[Row], parts: Sequence[str]) -> Image.Image | None:
                     if row[measure] is None:
                         continue
                     colour = COLOURS[0] if kind in parts else COLOURS[1]
-                    if row[f"{measure} low"] is not None:
-                        ends = [row[f"{measure} low"], row[f"{measure} high"]]
-                        axis.plot(ends, [place, place], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+                    if row[interval(measure)] is not None:
+                        axis.plot(
+                            row[interval(measure)],
+                            [place, place],
+                            color=colour,
+                            linewidth=4,
+                            alpha=0.4,
+                            solid_capstyle="butt",
+                        )
                     axis.plot(row[measure], place, "o", color=colour, markersize=5)
                 axis.axhline(len(kinds) - len(parts) - 0.5, color="0.7", linewidth=1)
                 axis.set_title(layer, fontsize=10)

@@ -9,8 +9,8 @@ from statistics import fmean, median
 
 import numpy as np
 
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.network import ReceptiveField
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.matching.measure import IN_BOX, LEARNED, PIXELS, SAME_PLACE, SHUFFLED, by_chance, distances
 from zfcuda.paper.matching.pairs import Pair
 from zfcuda.paper.points import Landmarks
@@ -68,9 +68,7 @@ class Matched:
         """A row of the main table."""
         row: dict[str, object] = {"pairs": kind, "layer": layer, "receptive field": max(field.size)}
         for source in (LEARNED, SHUFFLED, PIXELS):
-            shares = self.shares(f"{source}:{layer}", alpha)
-            row[source] = fmean(shares)
-            row[f"{source} low"], row[f"{source} high"] = bootstrap(shares)
+            row |= Estimate.of(self.shares(f"{source}:{layer}", alpha)).columns(source)
         row["median error"] = median(np.concatenate(self.distances[f"{LEARNED}:{layer}"]).tolist())
         row["within the field by chance"] = fmean(self.within_field(field, alpha))
         return row
@@ -137,6 +135,5 @@ _SAYS = {
 def _compared(says: str, said: str, gaps: np.ndarray) -> Claim:
     if len(gaps) < _FEW:
         return Claim(says, f"{said}; {len(gaps)} pictures are too few for an interval.", None)
-    low, high = bootstrap(gaps.tolist())
-    said = f"{said}; difference {100 * fmean(gaps):+.0f} points (95 % interval {100 * low:+.0f} to {100 * high:+.0f})."
-    return Claim(says, said, True if low > 0 else False if high < 0 else None)
+    more = Estimate.of(gaps.tolist())
+    return Claim(says, f"{said}; difference {more.points()}.", more.positive)

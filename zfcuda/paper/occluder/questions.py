@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from zfcuda.faithfulness.intervals import bootstrap
 from zfcuda.faithfulness.similarity import rank_correlation
 from zfcuda.faithfulness.truth.paper import sums_under
+from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.result import Claim, Row
 
 Measured = Mapping[str, Tensor]
@@ -31,28 +30,6 @@ WORDS = {
     "own": "rank correlation, activity's fall with its projection",
     "shuffled": "rank correlation, with projections of other pictures",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over pictures, and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(values: Sequence[float]) -> Estimate:
-        """The mean, with the bootstrap's interval."""
-        return Estimate(statistics.fmean(values), *bootstrap(values))
-
-    @property
-    def positive(self) -> bool | None:
-        """Whether it is above 0; None where the interval holds both answers."""
-        return True if self.low > 0 else False if self.high <= 0 else None
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def answers(found: Measured, part: Tensor | None) -> dict[str, float]:
@@ -103,10 +80,7 @@ def rows(said: Sequence[Mapping[str, float]]) -> list[Row]:
     for name, words in WORDS.items():
         values = [each[name] for each in said if name in each]
         if values:
-            mean = Estimate.of(values)
-            found.append(
-                {"what": words, "mean": mean.value, "low": mean.low, "high": mean.high, "pictures": len(values)}
-            )
+            found.append({"what": words, **Estimate.of(values).columns("mean"), "pictures": len(values)})
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from zfcuda.paper.estimate import interval
 from zfcuda.paper.performance.edits import AS_IT_IS, CLUTTER, CONTRAST, COVERED, LEFT_OUT, LIGHTNESS, SIZE, Edit
 from zfcuda.paper.performance.summary import SERIES
 from zfcuda.paper.plots import COLOURS, plotted
@@ -62,7 +63,7 @@ def observed_picture(rows: Sequence[Row]) -> Image.Image | None:
             _curves(axis, np.array([row["middle"] for row in some]), some)
             axis.set_xlabel(_UNITS.get(name, name))
             axis.set_ylabel("accuracy, probability")
-            lowest = min(min(row["interval of accuracy"][0], row["interval of probability"][0]) for row in rows)
+            lowest = min(row[interval(name)][0] for row in rows for name in ("accuracy", "probability"))
             axis.set_ylim(max(0.0, np.floor(20 * lowest) / 20 - 0.02), 1.01)
         for axis in axes.flat[len(names) :]:
             axis.axis("off")
@@ -83,7 +84,7 @@ def pieces_picture(rows: Sequence[Row]) -> Image.Image | None:
         for by, (way, colour) in enumerate(((COVERED, COLOURS[0]), (LEFT_OUT, COLOURS[1]))):
             known = [(place, row) for place, row in zip(places, shown, strict=True) if row[f"{way}: drop"] is not None]
             drops = np.array([row[f"{way}: drop"] for _, row in known])
-            ends = np.array([row[f"{way}: interval"] for _, row in known])
+            ends = np.array([row[interval(f"{way}: drop")] for _, row in known])
             at = np.array([place for place, _ in known]) + 0.2 * (1 - 2 * by)
             label = "covered with grey" if way == COVERED else "left out: what it had covered is shown"
             axis.barh(at, drops, 0.38, color=colour, label=label)
@@ -128,7 +129,7 @@ def _caption(edit: Edit) -> str:
 def _curves(axis: Any, amounts: np.ndarray, rows: Sequence[Row]) -> None:
     for name, colour, mark in (("accuracy", COLOURS[0], "o"), ("probability", COLOURS[1], "s")):
         values = np.array([row[name] for row in rows])
-        ends = np.array([row[f"interval of {name}"] for row in rows])
+        ends = np.array([row[interval(name)] for row in rows])
         label = "accuracy" if name == "accuracy" else "mean probability of the class"
         axis.plot(amounts, values, color=colour, marker=mark, ms=4, lw=1.8, label=label)
         axis.fill_between(amounts, ends[:, 0], ends[:, 1], color=colour, alpha=0.18, lw=0)

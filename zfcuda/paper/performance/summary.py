@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from zfcuda.faithfulness.intervals import bootstrap, wilson
+from zfcuda.faithfulness.intervals import wilson
 from zfcuda.faithfulness.similarity import rank_correlation
+from zfcuda.paper.estimate import Estimate, of_row, unknown
 from zfcuda.paper.performance.edits import (
     AS_OBJECT,
     AS_PART,
@@ -67,13 +68,8 @@ def ranked(records: Records) -> list[Row]:
         values = torch.tensor([record["attributes"][name] for record in records], dtype=torch.float64)
         found = [rank_correlation(values[each], said[each]) for each in chosen]
         low, high = np.percentile(found, (2.5, 97.5))
-        rows.append(
-            {
-                "attribute": name,
-                "rank correlation": rank_correlation(values, said),
-                "interval": [float(low), float(high)],
-            }
-        )
+        ranks = Estimate(rank_correlation(values, said), float(low), float(high))
+        rows.append({"attribute": name, **ranks.columns("rank correlation")})
     return sorted(rows, key=lambda row: -abs(row["rank correlation"]))
 
 
@@ -85,7 +81,7 @@ def changed(records: Records) -> list[Row]:
             if edit["what"] in SERIES:
                 amounts.setdefault((edit["what"], edit["amount"]), []).append({**edit, "before": record["probability"]})
     return [
-        {"attribute": what, "amount": amount, **_performance(some), **_drop(some)}
+        {"attribute": what, "amount": amount, **_performance(some), **_mean_drop(some).columns("drop")}
         for (what, amount), some in sorted(amounts.items())
     ]
 
@@ -107,10 +103,8 @@ def pieces(records: Records) -> list[Row]:
             "share of the picture": float(np.mean([edit["share"] for edit in covered])),
         }
         for way, edits in ways.items():
-            drop = _drop(edits) if edits else {"drop": None, "interval of the drop": None}
-            accuracy = _performance(edits) if edits else {"accuracy": None, "interval of accuracy": None}
-            row |= {f"{way}: drop": drop["drop"], f"{way}: interval": drop["interval of the drop"]}
-            row |= {f"{way}: accuracy": accuracy["accuracy"], f"{way}: its interval": accuracy["interval of accuracy"]}
+            for name, figure in (("drop", _mean_drop), ("accuracy", _accuracy)):
+                row |= figure(edits).columns(f"{way}: {name}") if edits else unknown(f"{way}: {name}")
         rows.append(row)
     controls = (AS_PART, AS_REST, AS_OBJECT)
     return sorted(rows, key=lambda row: (row["piece"] in controls, -row[f"{COVERED}: drop"]))
@@ -157,26 +151,18 @@ def covering(records: Records) -> list[Claim]:
 def mattering(by_rank: Sequence[Row], rows: Sequence[Row]) -> Claim:
     """Which attribute matters most, by the pictures as they are and by changing them."""
     moved, mild = swings(rows), swings(rows, mild=True)
-    correlations = ", ".join(
-        f"{row['attribute']} {row['rank correlation']:+.2f} ({row['interval'][0]:+.2f} to {row['interval'][1]:+.2f})"
-        for row in by_rank
-    )
-    low, high = moved[0]["interval of the drop"]
+    correlations = ", ".join(f"{row['attribute']} {of_row(row, 'rank correlation').shown('+.2f')}" for row in by_rank)
     return Claim(
         "How well a network does depends on attributes of the picture beside its class.",
         f"Rank correlation of the probability of the class with attributes of pictures as they are: {correlations}. "
         f"Largest mean drop of it when one is changed alone: {_drops(moved)}; by mild changes: {_drops(mild)}. What "
         f"matters most is {moved[0]['attribute']}, of mild changes {mild[0]['attribute']}.",
-        True if low > 0 else False if high < 0 else None,
+        of_row(moved[0], "drop").positive,
     )
 
 
 def _drops(rows: Sequence[Row]) -> str:
-    said = []
-    for row in rows:
-        low, high = row["interval of the drop"]
-        said.append(f"{row['attribute']} {row['drop']:.2f} ({low:.2f} to {high:.2f}) at {row['amount']:g}")
-    return ", ".join(said)
+    return ", ".join(f"{row['attribute']} {of_row(row, 'drop')} at {row['amount']:g}" for row in rows)
 
 
 def _against(records: Records, says: str, first: str, second: str) -> Claim:
@@ -188,33 +174,23 @@ def _against(records: Records, says: str, first: str, second: str) -> Claim:
     if not pairs:
         return Claim(says, "No picture has room for both.", None)
     drops = np.array(pairs)
-    a, b = (_interval(drops[:, column]) for column in (0, 1))
-    low, high = bootstrap((drops[:, 0] - drops[:, 1]).tolist())
+    a, b, more = (Estimate.of(each.tolist()) for each in (drops[:, 0], drops[:, 1], drops[:, 0] - drops[:, 1]))
     return Claim(
         says,
-        f"Drop of the probability, over {len(pairs)} pictures: {first} {a}, {second} {b}; difference "
-        f"{(drops[:, 0] - drops[:, 1]).mean():.2f} ({low:.2f} to {high:.2f}).",
-        True if low > 0 else False if high < 0 else None,
+        f"Drop of the probability, over {len(pairs)} pictures: {first} {a}, {second} {b}; difference {more}.",
+        more.positive,
     )
 
 
-def _interval(values: np.ndarray) -> str:
-    low, high = bootstrap(values.tolist())
-    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"
-
-
 def _performance(some: Records) -> dict[str, Any]:
+    probability = Estimate.of([each["probability"] for each in some])
+    return {"pictures": len(some), **_accuracy(some).columns("accuracy"), **probability.columns("probability")}
+
+
+def _accuracy(some: Records) -> Estimate:
     right = sum(bool(each["right"]) for each in some)
-    said = [each["probability"] for each in some]
-    return {
-        "pictures": len(some),
-        "accuracy": right / len(some),
-        "interval of accuracy": list(wilson(right, len(some))),
-        "probability": float(np.mean(said)),
-        "interval of probability": list(bootstrap(said)),
-    }
+    return Estimate(right / len(some), *wilson(right, len(some)))
 
 
-def _drop(some: Records) -> dict[str, Any]:
-    drops = [each["before"] - each["probability"] for each in some]
-    return {"drop": float(np.mean(drops)), "interval of the drop": list(bootstrap(drops))}
+def _mean_drop(some: Records) -> Estimate:
+    return Estimate.of([each["before"] - each["probability"] for each in some])
