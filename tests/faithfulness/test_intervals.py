@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zfcuda.faithfulness.intervals import bootstrap, student, wilson
+from zfcuda.faithfulness.intervals import bootstrap, student, student_of_two, wilson
 
 
 def test_wilson() -> None:
@@ -49,3 +49,12 @@ def test_student_is_scipys() -> None:
         values = np.random.default_rng(count).normal(5, 2, count)
         expected = stats.ttest_1samp(values, 0).confidence_interval()
         assert student(values.tolist()) == pytest.approx((expected.low, expected.high), abs=2e-3)
+
+
+def test_student_of_two_is_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    first, second = [1.0, 2.0, 4.0], [3.0, 3.5, 7.0, 6.0]
+    expected = stats.ttest_ind(second, first).confidence_interval(0.95)
+    assert student_of_two(first, second) == pytest.approx((expected.low, expected.high), abs=1e-3)
+    with pytest.raises(ValueError, match="second: expected at least two, got 1"):
+        student_of_two(first, [1.0])

@@ -134,8 +134,9 @@ def test_jumps_come_with_another_picture_where_they_do(result_from_change):
     # Units 0 and 1 keep their picture; their projections stay, or, in the other case, theirs alone change.
     kept = old if result_from_change else other
     new = [*kept[:2], *(other if result_from_change else old)[2:]]
-    claim = jumps([moment([0, 1, 2, 3], old), moment([0, 1, 7, 8], new), moment([0, 1, 2, 3], old)])
-    assert claim.holds is result_from_change
+    there, back = moment([0, 1, 2, 3], old), moment([0, 1, 7, 8], new)
+    assert jumps([there, back] * 4).holds is result_from_change
+    assert jumps([there, back, there]).holds is None  # two steps are too few for an interval
 
 
 def test_without_both_kinds_of_steps_nothing_is_said_of_jumps():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -122,9 +123,15 @@ def test_differences_have_intervals_over_units_and_trainings():
     assert more.value == pytest.approx(1)
     assert more.low < 1 < more.high
     assert more.high - more.low < 0.05
-    # Trainings that differ among themselves widen it, however many units each has.
-    more = difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50])
-    assert more.low < 0 < more.high
+    # Three trainings of each kind are six values, however many units each has.
+    dice = np.random.default_rng(0)
+    sure = 0
+    for _ in range(300):
+        one, other = ([(at + dice.normal(0, 0.1, 24)).tolist() for at in dice.normal(0, 1, 3)] for _ in range(2))
+        sure += difference(one, other).positive is not None
+    assert sure / 300 == pytest.approx(0.05, abs=0.03)
+    # Trainings that differ among themselves widen it.
+    assert difference([[0.0] * 50, [1.0] * 50], [[0.5] * 50, [1.5] * 50]).positive is None
     with pytest.raises(ValueError, match="values: expected at least one"):
         difference([[]], [[1.0]])
 
@@ -147,6 +154,7 @@ def test_claims_follow_the_numbers():
     good = [measured(2, dead=0, correlation=0.1, mid=0.9, aliasing=0.0)] * 2
     bad = [measured(4, dead=6, correlation=0.5, mid=0.2, aliasing=0.1)] * 2
     assert [each.holds for each in claims(good, bad)] == [True] * 4
+    assert "over 2 and 2 trainings" in claims(good, bad)[0].found
     assert [each.holds for each in claims(bad, good)] == [False] * 4
     assert [each.holds for each in claims(good, good)] == [None] * 4
     assert "7x7 stride 2" in claims(good, bad)[0].found

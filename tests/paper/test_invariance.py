@@ -22,7 +22,7 @@ from zfcuda.paper.invariance import changes as kinds
 from zfcuda.paper.invariance.canvas import Canvas, canvas_of, inside_disc, shown_share
 from zfcuda.paper.invariance.changes import Change, all_changes, of_kind
 from zfcuda.paper.invariance.claims import claims, symmetric
-from zfcuda.paper.invariance.curves import Curves, curves_of, harmonics, peak, resampled, straightness
+from zfcuda.paper.invariance.curves import Curves, curves_of, harmonics, peak, resampled, stepwise, straightness
 from zfcuda.paper.invariance.responses import Responses
 from zfcuda.paper.invariance.symmetry import symmetry_of
 from zfcuda.paper.invariance.tables import kept, kept_more, smallest
@@ -252,6 +252,18 @@ def test_lines_are_straight_and_steps_are_not() -> None:
     assert fit((amounts != 0)[None].astype(float)) < 0
     assert fit(np.zeros((2, 11))) == 0
     assert straightness(1 + np.arange(5) / 10, kinds.SCALE)(np.arange(5.0)[None]) == pytest.approx(1)
+    step = stepwise(amounts, kinds.SHIFT)
+    assert step((amounts != 0)[None] * 0.7) == pytest.approx(1)
+    assert step(np.abs(amounts)[None] * 0.2) < fit(np.abs(amounts)[None] * 0.2)
+    assert stepwise(1 + np.arange(5) / 10, kinds.SCALE)(np.array([[0, 3.0, 3, 3, 3]])) == pytest.approx(1)
+
+
+def test_a_curve_between_a_line_and_a_step_is_undecided() -> None:
+    curves = _curves(1.0, 0.3)
+    steps = np.array([0 if change.same else 1 for change in curves.changes])
+    between = replace(curves, distances={**curves.distances, "b": curves.distances["b"] + 0.15 * steps})
+    found = claims(between)[1]
+    assert found.holds is None and "of the step" in found.found
 
 
 @pytest.mark.parametrize("periods", [1, 2, 4, 18])

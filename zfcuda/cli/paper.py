@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zfcuda.report import Subject
 
 _ROWS = 12  # of a table that are printed
+_MOST = 1_000_000  # drawn pictures, hours of drawing; of far more not even the numbers fit into memory
 
 
 def add(verbs: Verbs) -> None:
@@ -158,6 +159,8 @@ def _setting(arguments: argparse.Namespace, out: Path) -> Setting:
     classes = Collection.of(given).classes
     if arguments.pictures is not None and arguments.pictures < 1:
         raise ValueError(f"--pictures: expected at least 1, got {arguments.pictures}")
+    if drawn and (arguments.pictures or 0) > _MOST:
+        raise ValueError(f"--pictures: expected at most {_MOST:,} drawn ones, got {arguments.pictures:,}")
     run = Path(arguments.finished) if arguments.finished else None
     if run is not None and not (run / "config.json").is_file():
         raise CommandError(f"--run {one_line(arguments.finished)}: not the folder of a run of zfcuda train")

@@ -59,6 +59,22 @@ def student(values: Sequence[float]) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def student_of_two(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the second mean less the first, of a few values each, by Student's t with a common spread.
+
+    Raises:
+        ValueError: there are fewer than two of one.
+    """
+    for name, values in (("first", first), ("second", second)):
+        if len(values) < 2:
+            raise ValueError(f"{name}: expected at least two, got {len(values)}")
+    degrees = len(first) + len(second) - 2
+    squares = sum((len(each) - 1) * statistics.variance(each) for each in (first, second))
+    half = _t(degrees) * math.sqrt(squares / degrees * (1 / len(first) + 1 / len(second)))
+    middle = statistics.fmean(second) - statistics.fmean(first)
+    return middle - half, middle + half
+
+
 def _t(degrees: int) -> float:
     """The table, and beyond it the expansion around the normal distribution, right to four places there."""
     if degrees <= len(_T):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from zfcuda.inputs import integer
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, Option, Setting
+from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.occluder.cases import Case, chosen, class_name, given
 from zfcuda.paper.occluder.experiment import Occluder, measured
@@ -63,7 +63,7 @@ def fig7(
 
     Raises:
         ValueError: a number out of range, a window larger than an image.
-        NotApplicableError: the network has no such convolution.
+        NotApplicableError: the network has no such convolution, or answers none of the pictures rightly.
     """
     count = integer("count", count)
     if count < 0:
@@ -75,6 +75,11 @@ def fig7(
     cache, occluder = cache or Cache(), Occluder(window, stride, layer)
     own = given(gallery, shown) if shown else None
     counted = chosen(gallery, max(count, 0 if own else _SHOWN), seed=seed)
+    if not own and not counted:
+        raise NotApplicableError(
+            f"pictures: expected one that can be read and, where the network has its class, is answered rightly, got "
+            f"none of {len(gallery)}"
+        )
     drawn = [panels(case, occluder) for case in own or counted[:_SHOWN]]
     _others(drawn, gallery, cache, progress=progress)
     result = Result()

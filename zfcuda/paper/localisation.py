@@ -9,17 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from zfcuda.backward import UnprojectableError
 from zfcuda.inputs import integer
 from zfcuda.method_names import chosen
-from zfcuda.paper.boxes.compared import claims, fits
-from zfcuda.paper.boxes.measured import boxed, true_boxes
+from zfcuda.paper.boxes.compared import best, claims, fits
+from zfcuda.paper.boxes.measured import Boxed, boxed, map_of, true_boxes
 from zfcuda.paper.boxes.sheet import bars, sheet
 from zfcuda.paper.cache import Cache
-from zfcuda.paper.figure import Figure, Option, Setting
+from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.result import Result
 
 _SHOWN = 4
+_TO_TUNE = 40  # pictures that the command tunes on; of fewer than are asked for it measures three in five
+_TO_MEASURE, _TO_SHARE, _FEWEST = 3, 5, 4
 
 
 def localisation(
@@ -28,7 +31,7 @@ def localisation(
     *,
     methods: Sequence[str] | str = ("occlusion", "deconvnet", "gradcam"),
     count: int = 60,
-    tuned_on: int = 40,
+    tuned_on: int = _TO_TUNE,
     seed: int = 0,
     preprocess: Any = None,
     cache: Cache | None = None,
@@ -39,7 +42,7 @@ def localisation(
     The box is that of the largest component of what is at least some share of the blurred map's maximum (Zhou et al.
     2016, section 3.2). Blur and share are chosen for each method among the same 40 settings, by the mean intersection
     over union on other pictures than those that are measured; the box in the middle of the picture is tuned on these,
-    too. The class is the true one, whatever the network answers.
+    too. The class is the true one, whatever the network answers; its answer where it has no such class.
 
     Args:
         model: any network that the methods take.
@@ -55,10 +58,11 @@ def localisation(
         box and what is wanted float64 [pictures], the overlaps; pictures int64, which those are.
 
     Raises:
-        NotApplicableError: it is not known where the objects are.
+        NotApplicableError: it is not known where the objects are, or the network suits none of the methods; one that
+            it does not suit is left out, and a note says why.
         TypeError, ValueError: no such method; a number out of range, or more pictures than there are.
     """
-    names = chosen(methods)
+    chosen(methods)  # a word that is none is told before any work
     for word, number in (("count", count), ("tuned_on", tuned_on)):
         if integer(word, number) < 2:
             raise ValueError(f"{word}: expected at least 2 pictures, got {number}")
@@ -66,6 +70,7 @@ def localisation(
     true_boxes(gallery, 0)
     if count + tuned_on > len(gallery):
         raise ValueError(f"count, tuned_on: expected at most {len(gallery)} in all, got {count} and {tuned_on}")
+    names, lacking = _able(gallery, chosen(methods))
     taken = gallery.sample(count + tuned_on, seed=seed)
     tuning = sorted(random.Random(seed).sample(taken, tuned_on))
     rest = sorted({*taken} - {*tuning})
@@ -83,20 +88,52 @@ def localisation(
     if drawn is not None:
         result.pictures["bars"] = drawn
     result.notes += [
+        *best(found),
         f"Rules are tuned on {len(tuned)} pictures, and measured on {len(measured)} others, drawn at random.",
-        "The class is the true one, also where the network errs. What speaks against it is left out of a map. A box "
-        "around all of a picture, and one in its middle whose size was tuned likewise, look at no picture. Of a drawn "
-        "picture the part alone tells the class: a map that is true to a good network shows the part, not the object.",
+        f"{_of_class(gallery, measured)} What speaks against it is left out of a map. A box "
+        "around all of a picture, and one in its middle whose size was tuned likewise, look at no picture.",
+        *lacking,
     ]
     return result
 
 
+def _of_class(gallery: Gallery, measured: Sequence[Boxed]) -> str:
+    if any(gallery.label(one.index) is None for one in measured):
+        return "The class is the one that the network answers where it has not that of the picture."
+    return "The class is the true one, also where the network errs."
+
+
+def _able(gallery: Gallery, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The methods that this network can be asked by, and a sentence for each of the others.
+
+    Raises:
+        NotApplicableError: there is none.
+    """
+    able, lacking = [], []
+    for name in names:
+        try:
+            map_of(gallery, 0, name)
+            able.append(name)
+        except ValueError as error:
+            if not (isinstance(error, UnprojectableError) or str(error).startswith("layer: ")):
+                raise
+            lacking.append(f"Without {name}: {error}.")
+    if not able:
+        raise NotApplicableError(" ".join(lacking))
+    return able, lacking
+
+
 def _run(setting: Setting) -> Result:
+    pictures, count = len(setting.gallery), setting.options["count"]
+    if setting.gallery.parts is not None and pictures < _FEWEST:
+        raise NotApplicableError(f"pictures: expected at least {_FEWEST}, got {pictures}")
+    count = min(count, pictures * _TO_MEASURE // _TO_SHARE) if pictures < count + _TO_TUNE else count
     return localisation(
         setting.model,
         setting.gallery,
         methods=setting.options["methods"],
-        count=setting.options["count"],
+        count=count,
+        tuned_on=max(2, min(_TO_TUNE, pictures - count)),
         seed=setting.seed,
         cache=setting.cache,
         progress=setting.progress,

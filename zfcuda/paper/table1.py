@@ -120,7 +120,10 @@ def table1(
 
 def _layers(model: nn.Module, image: torch.Tensor) -> list[str]:
     """The last layer with maps of more than one place, and the last vector: the paper's layers 5 and 7."""
-    names = default_layers(model, image)
+    try:
+        names = default_layers(model, image)
+    except ValueError as error:
+        raise NotApplicableError(str(error)) from error
     with reading(model, names) as read:
         shapes = read(image)
     with_places = [name for name in names if has_places(shapes[name])]

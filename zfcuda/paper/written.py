@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +37,7 @@ def written(folder: Path, name: str, result: Result, facts: Mapping[str, Any]) -
     known = {
         "name": name,
         **facts,
-        "tables": {title: list(map(dict, rows)) for title, rows in result.tables.items()},
+        "tables": {title: [_told(dict(row)) for row in rows] for title, rows in result.tables.items()},
         "claims": [vars(claim) for claim in result.claims],
         "notes": result.notes,
         "pictures": list(pictures),
@@ -53,7 +54,7 @@ def written(folder: Path, name: str, result: Result, facts: Mapping[str, Any]) -
             plain = {key: value.detach().cpu().clone().contiguous() for key, value in result.tensors.items()}
             save_tensors(plain, drafts.path / tensors[0], {})
         numbers = f"{name}.json"  # last: where it is there and new, the others are
-        (drafts.path / numbers).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        (drafts.path / numbers).write_text(json.dumps(known, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         finals = {drafts.path / file: folder / file for file in [*files, numbers]}
         with alone(folder):
             drafts.place(finals, gone=[folder / file for file in before if file not in files])
@@ -92,6 +93,15 @@ def _names(name: str, suffixes: Sequence[str]) -> list[str]:
 
 def _numbered(name: str, count: int) -> list[str]:
     return [f"{name}.csv" if number == 1 else f"{name}-{number}.csv" for number in range(1, count + 1)]
+
+
+def _told(value: Any) -> Any:
+    """The same with None for what is no number, of which JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _save_table(path: Path, rows: Sequence[Row]) -> None:

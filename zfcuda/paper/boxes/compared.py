@@ -21,6 +21,10 @@ CENTRE, WHOLE = "centre box", "whole picture"
 _SHARES = np.arange(0.1, 1.001, 0.05)  # of the image's sides, that the centre box is tuned over
 _SIGNED = "+.2f"
 _HIT = 0.5  # an overlap from here on counts as found
+_OBJECT = (
+    " Of a drawn picture the part alone tells the class: a map that is true to a good network misses the rest of the "
+    "object, so that this says where the network looks, not how well a map does."
+)
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,9 @@ def fits(tuning: Sequence[Boxed], measured: Sequence[Boxed], methods: Sequence[s
 
 
 def claims(found: Sequence[Fit]) -> list[Claim]:
-    """Whether maps find more than the middle does, and which finds most."""
+    """Whether maps find more than the middle does."""
     said = []
-    for wanted, words in (("part", "the part that the class depends on"), ("object", "the object")):
+    for wanted, words, after in (("part", "the part that the class depends on", ""), ("object", "the object", _OBJECT)):
         *methods, centre, _ = [fit for fit in found if fit.wanted == wanted]
         gains = {fit.name: _difference(fit, centre) for fit in methods}
         listed = "; ".join(f"{name} {gain.shown(_SIGNED)}" for name, gain in gains.items())
@@ -93,20 +97,23 @@ def claims(found: Sequence[Fit]) -> list[Claim]:
             Claim(
                 f"A box around a map finds {words} better than a box in the middle does.",
                 f"Mean intersection over union of the centre box {centre.mean:.2f}; the others' less that: {listed}; "
-                f"{len(centre.overlaps)} pictures.",
+                f"{len(centre.overlaps)} pictures.{after}",
                 _all_above(list(gains.values())),
             )
         )
+    return said
+
+
+def best(found: Sequence[Fit]) -> list[str]:
+    """Which method's boxes fit object and part best: sentences, no claims, as the winner is named after looking."""
+    said = []
+    for wanted in OBJECTS:
+        methods = [fit for fit in found if fit.wanted == wanted and fit.name not in (CENTRE, WHOLE)]
         if len(methods) > 1:
             first, second = methods[:2]
-            gain = _difference(first, second)
             said.append(
-                Claim(
-                    f"One method's boxes fit {words} best: {first.name}'s.",
-                    f"Mean intersection over union {first.mean:.2f}, the next, {second.name}'s, {second.mean:.2f}: "
-                    f"{gain.shown(_SIGNED)}.",
-                    True if gain.positive else None,
-                )
+                f"Boxes of {first.name} fit the {wanted} best here, {first.mean:.2f} on average; the next are those of "
+                f"{second.name}, {second.mean:.2f}: {_difference(first, second).shown(_SIGNED)}."
             )
     return said
 

@@ -15,6 +15,7 @@ from zfcuda.paper.result import Claim, Row
 from zfcuda.report.explanation import Form
 from zfcuda.report.patches.joined import LayerPatches
 
+_FEW = 6  # pairs of layer and step, below which an interval over them decides nothing
 SAYS = "Sudden jumps in appearance result from a change of the picture from which the strongest activation originates."
 
 
@@ -63,7 +64,7 @@ def jumps(moments: Sequence[Sequence[LayerPatches]]) -> Claim:
                 stayed.append(fmean(same))
                 changed.append(fmean(other))
                 differences.append(stayed[-1] - changed[-1])
-    if len(differences) < 2:
+    if len(differences) < _FEW:
         return Claim(SAYS, "Too few steps have both: units whose picture stays, and units whose picture changes.", None)
     less = Estimate.of(differences)
     return Claim(

@@ -42,7 +42,9 @@ def of_truth(rows: Sequence[Row]) -> list[Claim]:
     says = "Deeper units answer to the part that tells the class."
     named = "the share of a unit's strongest patches whose middle is on it"
     claim = _trend(rows, "middle on the part", says, named, up=True)
-    return [Claim(claim.says, f"{claim.found} Any place is on it with {rows[-1]['part, at random']:.2f}.", claim.holds)]
+    at_random = rows[-1]["part, at random"]
+    beside = "" if at_random is None else f" Any place is on it with {at_random:.2f}."
+    return [Claim(claim.says, claim.found + beside, claim.holds)]
 
 
 def _differences(rows: Sequence[Row], difference: str, says: str) -> Claim:

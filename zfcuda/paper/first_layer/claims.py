@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
+from zfcuda.faithfulness.intervals import student_of_two
 from zfcuda.paper.estimate import Estimate
 from zfcuda.paper.first_layer.aliasing import FREQUENCIES
 from zfcuda.paper.first_layer.network import FirstLayer
@@ -19,29 +20,26 @@ Values = Sequence[Sequence[float]]
 def difference(first: Values, second: Values) -> Estimate:
     """By how much the second mean is above the first: values of units, of several trainings.
 
-    By a bootstrap of both levels: trainings are drawn first, then units of each; all trainings count the same. With
-    one training alone the interval is over its units, and says nothing of others; with a handful it is too narrow.
+    All trainings count the same. The interval is for other trainings: Student's t over their means. Where a side has
+    one training alone it is over units, by the bootstrap, and says nothing of others.
 
     Raises:
         ValueError: there are none.
     """
+    sides = [[np.asarray(each, dtype=np.float64) for each in side if len(each)] for side in (first, second)]
+    if not all(sides):
+        raise ValueError("values: expected at least one, got none")
+    one, other = ([float(each.mean()) for each in side] for side in sides)
+    by = float(np.mean(other) - np.mean(one))
+    if min(map(len, sides)) > 1:
+        return Estimate(by, *student_of_two(one, other))
     dice = np.random.default_rng(_SEED)
-
-    def means(trainings: Values) -> tuple[float, np.ndarray]:
-        given = [np.asarray(each, dtype=np.float64) for each in trainings if len(each)]
-        if not given:
-            raise ValueError("values: expected at least one, got none")
-        # The mean of each training's units, drawn anew as often as any resample may ask for it.
-        drawn = np.stack(
-            [each[dice.integers(0, len(each), (_RESAMPLES, len(given), len(each)))].mean(2) for each in given]
-        )
-        which = dice.integers(0, len(given), (_RESAMPLES, len(given)))
-        picked = drawn[which, np.arange(_RESAMPLES)[:, None], np.arange(len(given))]
-        return float(np.mean([each.mean() for each in given])), picked.mean(1)
-
-    (one, some), (other, others) = means(first), means(second)
+    some, others = (
+        np.mean([each[dice.integers(0, len(each), (_RESAMPLES, len(each)))].mean(1) for each in side], axis=0)
+        for side in sides
+    )
     low, high = np.percentile(others - some, (2.5, 97.5))
-    return Estimate(other - one, float(low), float(high))
+    return Estimate(by, float(low), float(high))
 
 
 def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Claim]:
@@ -55,7 +53,8 @@ def claims(ours: Sequence[FirstLayer], theirs: Sequence[FirstLayer]) -> list[Cla
         more = difference(a, b)
         means = [np.mean([np.mean(each) for each in side]) for side in (a, b)]
         found = (
-            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference {more.shown('+' + shown)}."
+            f"{of}: {means[0]:{shown}} with {us}, {means[1]:{shown}} with {them}; difference "
+            f"{more.shown('+' + shown)}, over {len(ours)} and {len(theirs)} trainings."
         )
         if min(len(ours), len(theirs)) < 2:
             return Claim(says, f"{found} The interval is over units of one training: others may differ.", None)

@@ -109,9 +109,9 @@ def numbers(kinds: Mapping[str, Sequence[FirstLayer]], clipping: Sequence[Clippi
             style, colour = "--" if place else "-", COLOURS[2 + place]
             axis.plot(values[-1].sort(descending=True).values, style, color=colour, marker=".", label=word)
         highest = max(float(values[-1].max()) for _, values in lines)
-        for place, each in enumerate(clipping):
-            if each.radius < 2 * highest:  # others would press the curves down
-                axis.axhline(each.radius, color=COLOURS[3 + place], lw=0.8, ls=":", label=f"radius {each.radius:g}")
+        for place, one in enumerate(clipping):
+            if one.radius < 2 * highest:  # others would press the curves down
+                axis.axhline(one.radius, color=COLOURS[3 + place], lw=0.8, ls=":", label=f"radius {one.radius:g}")
         axis.set_ylim(0)
         axis.set_xlabel("first-layer filters, the largest first")
         axis.set_ylabel("RMS in the end")

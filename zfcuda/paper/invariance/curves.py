@@ -121,6 +121,22 @@ def straightness(amounts: Array, kind: str) -> Callable[[Array], float]:
     return fit
 
 
+def stepwise(amounts: Array, kind: str) -> Callable[[Array], float]:
+    """The same of a step: no distance without a change, and one and the same with any.
+
+    It has as many parameters as the line, one: what is nearer to a step than to a line has saturated.
+    """
+    moved = amounts != (1 if kind == SCALE else 0)
+
+    def fit(values: Array) -> float:
+        curve = values.mean(axis=0)
+        spread = float(((curve - curve.mean()) ** 2).sum())
+        step = np.where(moved, curve[moved].mean(), 0.0)
+        return 1 - float(((curve - step) ** 2).sum()) / spread if spread else 0.0
+
+    return fit
+
+
 def harmonics(circle: Array) -> Array:
     """The share of a curve's variance over the circle that each number of periods has: [pictures,angles] -> [angles/2].
 

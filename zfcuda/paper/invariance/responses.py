@@ -19,6 +19,7 @@ from zfcuda.network.intact import Watching, evaluating, restoring
 from zfcuda.network.trace import RECORDING
 from zfcuda.paper.invariance.canvas import Canvas
 from zfcuda.paper.invariance.changes import DISC, TURN, Change
+from zfcuda.paper.reading import check_finite
 
 _AT_A_TIME = 30
 
@@ -45,13 +46,15 @@ class Responses:
         image: [1,C,H,W], of those that are to come.
 
     Raises:
-        ValueError: the model gives no scores, or a layer no numbers.
+        ValueError: the model gives no scores, or a layer no numbers, or NaN or infinity.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], image: Tensor) -> None:
         self.layers, self.model = list(layers), model
         with restoring(model):
-            self._forward(placed(image, model))  # what does not fit is told here
+            first = self._forward(placed(image, model))  # what does not fit is told here
+        for name, values in zip((*layers, "its output"), (*first[1:], first[0]), strict=True):
+            check_finite(name, values)
         with RECORDING, restoring(model):
             apart = coupling(lambda batch: self._forward(batch), [placed(image, model)]) is None
         #: Whether images of a batch leave one another alone, so that many may run together.

@@ -68,7 +68,10 @@ def given(gallery: Gallery, pictures: Sequence[Any]) -> list[Case]:
     Raises:
         TypeError, ValueError: a number out of range, or something that is no picture.
     """
-    if all(isinstance(each, int) for each in pictures):
+    numbers = [isinstance(each, int) for each in pictures]
+    if any(numbers) and not all(numbers):
+        raise ValueError(f"shown: expected numbers of pictures, or pictures, got both: {list(pictures)}"[:300])
+    if all(numbers):
         outside = [each for each in pictures if not 0 <= each < len(gallery)]
         if outside:
             raise ValueError(f"shown: expected numbers from 0 to {len(gallery) - 1}, got {outside[0]}")

@@ -22,6 +22,7 @@ from zfcuda.network.trace import RECORDING
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.performance.edits import CLUTTER, Colour, Edit, group_of, of_parts, of_pixels
+from zfcuda.paper.reading import check_finite
 
 _AT_A_TIME = 32
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -31,14 +32,14 @@ class Asked:
     """The network of a gallery, asked about pictures.
 
     Raises:
-        ValueError: it gives no scores.
+        ValueError: it gives no scores, or NaN or infinity.
     """
 
     def __init__(self, gallery: Gallery, first: Image.Image) -> None:
         self.gallery = gallery
         image = self._images([first])
         with restoring(gallery.model), evaluating(gallery.model), torch.no_grad():
-            self._forward(image)  # what does not fit is told here
+            check_finite("its output", self._forward(image))  # what does not fit is told here
         with RECORDING, restoring(gallery.model), evaluating(gallery.model):
             apart = coupling(self._forward, [image]) is None
         self._batches = ShrinkingBatches(_AT_A_TIME if apart else 1)

@@ -17,6 +17,7 @@ from zfcuda.backward.way import TorchCall, UnsupportedError, WayBack
 from zfcuda.network import Network, Node, evaluating, kinds
 from zfcuda.network.intact import deterministic
 from zfcuda.paper.figure import NotApplicableError
+from zfcuda.paper.reading import check_finite
 
 _BETWEEN = ("batch_norm", "identity")  # may stand between a convolution and what is pooled
 
@@ -110,7 +111,7 @@ def attached(network: Network, image: Tensor, layer: str | None = None, above: s
         above: where the signal starts; None: the last convolution, or else the first layer with weights above.
 
     Raises:
-        ValueError: the layer is no max pooling, or `above` does not depend on it.
+        ValueError: the layer is no max pooling, or `above` does not depend on it, or gives NaN or infinity.
         NotApplicableError: there is none, none with a layer with weights above, or the walk cannot get there.
     """
     pool, name = _pooling(network, layer)
@@ -129,6 +130,7 @@ def attached(network: Network, image: Tensor, layer: str | None = None, above: s
                 values[node.index], back = way.run(values)
                 backs[node.index] = (way.sources, back)
             activation = values[path.output][0].contiguous()  # in rows, as the place is counted
+            check_finite(above, activation)
             place = int(activation.argmax())
             seed = torch.zeros_like(activation)
             seed.view(-1)[place] = activation.view(-1)[place].clamp(min=0)
@@ -229,6 +231,8 @@ def _above(network: Network, pool: Node, name: str, above: str | None) -> str:
         if not reached.isdisjoint(node.refs):
             reached.add(node.index)
     if above is not None:
+        if above not in network.names:
+            raise ValueError(f"above: expected a layer of the network that depends on {name}, got {above!r}")
         if network.node(above).index not in reached - {pool.index}:
             raise ValueError(f"above: expected a layer that depends on {name}, got {above!r}")
         return above
