@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zfcuda.paper.estimate import interval
 from zfcuda.paper.result import Row
 
 #: What is said of a claim that holds, does not, or is not decided.
@@ -63,38 +64,20 @@ def _alike(values: Sequence[float], ends: Sequence[float]) -> list[str]:
 def columns(rows: Sequence[Row], most: int | None = None) -> list[Column]:
     """The columns of at most so many rows as they are shown: an interval stands with the figure that it is of.
 
-    An interval is a list of two fractions under a heading that says "interval" or "95 %", after its figure; or two
-    columns that end with "low" and "high", after their figure or called as it is.
+    An interval is a list of two fractions under the heading of its figure and ", 95 %", as
+    :meth:`zfcuda.paper.estimate.Estimate.columns` has it.
     """
     names, shown = headings(rows), rows[:most]
-    intervals = dict(_intervals(rows, names))
-    hidden = {end for ends in intervals.values() for end in ends}
     found = []
     for name in names:
-        if name in hidden:
-            continue
-        if name not in intervals:
+        ends = interval(name)
+        if ends in names:
+            given = [row.get(ends) or (None, None) for row in shown]
+            cells = [with_interval(row.get(name), *each) for row, each in zip(shown, given, strict=True)]
+            found.append(Column(name + _INTERVAL, cells, False))
+        elif name not in map(interval, names):
             found.append(Column(name, [cell(row.get(name)) for row in shown], numeric(rows, name)))
-            continue
-        ends = intervals[name]
-        given = [[row.get(end) for end in ends] if len(ends) == 2 else row.get(ends[0]) for row in shown]
-        cells = [with_interval(row.get(name), *(each or (None, None))) for row, each in zip(shown, given, strict=True)]
-        found.append(Column(name + _INTERVAL, cells, False))
     return found
-
-
-def _intervals(rows: Sequence[Row], names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The headings of figures, each with that, or those two, of its interval."""
-    for before, name, after in zip(["", *names], names, [*names[1:], ""], strict=False):
-        low = name.removesuffix("low")
-        if low != name and after == f"{low}high" and (owner := low.strip() if low.strip() in names else before):
-            yield owner, (name, after)
-        elif (
-            ("interval" in name or "95 %" in name)
-            and numeric(rows, before)
-            and all(isinstance(row.get(name), list | tuple | None) for row in rows)
-        ):
-            yield before, (name,)
 
 
 def sentence(text: str) -> str:
