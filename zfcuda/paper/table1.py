@@ -16,7 +16,7 @@ from tqdm import tqdm
 from zfcuda.features.loading import first_image, placed
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.estimate import Estimate, interval, unknown
-from zfcuda.paper.figure import Figure, Option, Setting
+from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
 from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.claims import claims
 from zfcuda.paper.masking.compared import POOLED, Compared, compared, has_places, p_value

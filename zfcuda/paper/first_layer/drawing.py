@@ -65,7 +65,7 @@ def aliasing(kinds: Mapping[str, Sequence[FirstLayer]]) -> Image.Image | None:
         for place, (colour, (kind, networks)) in enumerate(zip(COLOURS, kinds.items(), strict=False)):
             at = torch.arange(len(FREQUENCIES)) + (place - (len(kinds) - 1) / 2) * width
             each = torch.stack([100 * network.excess.mean(0) for network in networks])
-            bars.bar(at, shares.mean(0), width, color=colour, alpha=0.55, label=kind)
+            bars.bar(at, each.mean(0), width, color=colour, alpha=0.55, label=kind)
             for training in each:
                 bars.plot(at, training, "o", color=colour, ms=4)
         bars.axhline(0, color="0.3", lw=0.8)
