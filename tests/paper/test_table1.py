@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.data import Parts, Preprocess
 from zfcuda.paper.cache import Cache
+from zfcuda.paper.fig8 import fig8
 from zfcuda.paper.figure import NotApplicableError
+from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.drawing import curves
 from zfcuda.paper.masking.exchange import exchange_test, mean_over_pairs
+from zfcuda.paper.masking.groups import groups_of
 from zfcuda.paper.masking.signs import agreement, signs
 from zfcuda.paper.masking.squares import ANYWHERE, ON_OBJECT, SHARED, hidden
+from zfcuda.paper.points import Landmarks
 from zfcuda.paper.result import Result
 from zfcuda.paper.table1 import table1
 
@@ -175,3 +180,28 @@ def test_what_does_not_fit() -> None:
         table1(Planted(), images, layers=["relu"])
     with pytest.raises(NotApplicableError, match="no two pictures of a class that have patch, tail"):
         table1(Planted(), images, points=points, parts=["patch", "tail"], layers=["relu"])
+
+
+def test_figure_8_shows_the_squares_of_table_1() -> None:
+    parts = ["left foot", "right foot"]
+    model = small()
+    model(torch.zeros(1, 3, 48, 48))
+    gallery = Gallery(model, Parts(1_000_000, 64), preprocess=Preprocess(48, 48), count=36)
+    result = fig8(gallery.model, gallery, parts=parts, group=2, turns=2, mask=0.25)
+    images = result.tensors["images"]
+    assert images.shape == (2, 5, 3, 48, 48) and len(result.rows) == 2 * 4
+    assert [row["masked"] for row in result.rows[:4]] == [*parts, ON_OBJECT, ON_OBJECT]
+    for row, masked, whole in zip(
+        result.rows, images[:, 1:].flatten(0, 1), images[:, :1].expand(2, 4, 3, 48, 48).flatten(0, 1), strict=True
+    ):
+        changed = (masked != whole).any(0).nonzero()
+        top, left = max(row["top"], 0), max(row["left"], 0)
+        assert row["side"] == 12 and changed.amin(0).tolist() == [top, left] and (masked[:, top, left] == 0).all()
+    _, chosen = groups_of(gallery, Landmarks(gallery), parts, 2, 8, 0, False)
+    groups = [{gallery.pictures.names[index] for index in each} for each in chosen]
+    assert {row["picture"] for row in result.rows} in groups
+    assert result.pictures[""].width > 3 * result.pictures[""].height / 2
+    with pytest.raises(ValueError, match="turns: expected at least 1"):
+        fig8(gallery.model, gallery, turns=0)
+    with pytest.raises(NotApplicableError, match="no known points"):
+        fig8(model, [Image.new("RGB", (64, 64))] * 3, preprocess=Preprocess(48, 48))

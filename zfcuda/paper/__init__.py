@@ -12,7 +12,7 @@ fig5               invariance          pictures shifted, enlarged and turned, an
 fig6               first_layer         filters of two sizes and strides, clipped or not, and aliasing
 fig7               occluder            the grey square that moves over a picture
 fig9, table7       transferred         linear classifiers on codes that were learnt elsewhere
-table1             masking             the same part masked in several pictures
+fig8, table1       masking             the same part masked in several pictures
 table2, table3     error_rates         errors of several trainings of several networks
 correspondence     matching            points of a picture found in another
 localisation       boxes               boxes around maps
@@ -34,6 +34,7 @@ from zfcuda.paper.fig4 import fig4
 from zfcuda.paper.fig5 import fig5
 from zfcuda.paper.fig6 import fig6
 from zfcuda.paper.fig7 import fig7
+from zfcuda.paper.fig8 import fig8
 from zfcuda.paper.fig9 import fig9
 from zfcuda.paper.localisation import localisation
 from zfcuda.paper.result import Claim, Result
@@ -53,6 +54,7 @@ __all__ = [
     "fig5",
     "fig6",
     "fig7",
+    "fig8",
     "fig9",
     "localisation",
     "table1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,9 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from zfcuda.data.parts import DEFINING
 from zfcuda.features.loading import first_image, placed
-from zfcuda.inputs import integer
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.estimate import Estimate, interval, unknown
 from zfcuda.paper.figure import Figure, NotApplicableError, Option, Setting
@@ -24,14 +21,12 @@ from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.masking.claims import claims
 from zfcuda.paper.masking.compared import POOLED, Compared, compared, has_places, p_value
 from zfcuda.paper.masking.drawing import curves, sheet
+from zfcuda.paper.masking.groups import check, groups_of
 from zfcuda.paper.masking.squares import ANYWHERE, ON_OBJECT, SHARED, Square, squares
 from zfcuda.paper.points import Landmarks
 from zfcuda.paper.reading import LayerReader, reading
 from zfcuda.paper.result import Result, Row
 from zfcuda.train.transfer.layers import default_layers
-
-#: The points of Parts that most creatures show: of the face as in the paper, with a mouth for its nose, and more.
-OF_PARTS = ("left eye", "right eye", "mouth", "left ear", "right ear", "left foot", "right foot", DEFINING)
 
 
 def table1(
@@ -84,13 +79,13 @@ def table1(
         NotApplicableError: there are no points, or not two pictures of a class with all of the parts.
         ValueError: naming the argument.
     """
-    _check(group, groups, turns, mask)
+    check(group, groups, turns, mask)
     gallery = pictures if isinstance(pictures, Gallery) else Gallery(model, pictures, preprocess=preprocess)
     cache = cache or Cache()
     marks = Landmarks(gallery, points)
     image = placed(first_image(gallery.pictures)[None], gallery.model)
     names = list(layers) if layers else _layers(gallery.model, image)
-    names_of_parts, chosen = _groups(gallery, marks, parts, group, groups, seed, progress)
+    names_of_parts, chosen = groups_of(gallery, marks, parts, group, groups, seed, progress)
     side = max(1, round(mask * min(image.shape[2:])))
     found: list[Compared] = []
     first: list[list[Square]] = []
@@ -117,18 +112,10 @@ def table1(
     result.claims = claims(found, names, names_of_parts, result.rows)
     result.notes = _notes(found, chosen, side, turns)
     plot = curves(result.rows, names_of_parts)
-    drawn = sheet(gallery, chosen[0], first, side, fill)
-    result.pictures = {"": plot, "masked": drawn} if plot is not None else {"": drawn}
+    one_each = [[square for square in here if square.turn == 0] for here in first]
+    result.pictures = {"": plot if plot is not None else sheet(gallery, chosen[0], one_each, side)}
     result.free = {""} if plot is not None else set()
     return result
-
-
-def _check(group: int, groups: int, turns: int, mask: float) -> None:
-    for name, value, least in (("group", group, 2), ("groups", groups, 1), ("turns", turns, 1)):
-        if integer(name, value) < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
-    if not 0 < mask <= 1:
-        raise ValueError(f"mask: expected a share of the image's side, above 0 and at most 1, got {mask!r}")
 
 
 def _layers(model: nn.Module, image: torch.Tensor) -> list[str]:
@@ -142,43 +129,6 @@ def _layers(model: nn.Module, image: torch.Tensor) -> list[str]:
     with_places = [name for name in names if has_places(shapes[name])]
     without = [name for name in names if not has_places(shapes[name])]
     return [*with_places[-1:], *without[-1:]]
-
-
-def _groups(
-    gallery: Gallery,
-    marks: Landmarks,
-    parts: Sequence[str] | None,
-    size: int,
-    most: int,
-    seed: int,
-    progress: bool,
-) -> tuple[list[str], list[list[int]]]:
-    """The parts, and groups of pictures of one class that have them all, of all classes in turn."""
-    labels = gallery.pictures.labels
-    allowed = set(marks.indices)
-    order = [index for index in random.Random(seed).sample(range(len(gallery)), len(gallery)) if index in allowed]
-    usual = marks.common(order[:100]) if gallery.parts is None or len(allowed) < len(gallery) else OF_PARTS
-    names = list(parts or usual)
-    waiting: dict[int, list[int]] = {}
-    made: dict[int, list[list[int]]] = {}
-    fair = math.ceil(most / max(1, len({labels[index] for index in order} if labels else {0})))
-    bar = tqdm(order, desc="points", unit="picture", disable=not progress, leave=False)
-    for index in bar:
-        label = labels[index] if labels else 0
-        if len(made.get(label, ())) < fair and names and set(names) <= marks[index].points.keys():
-            waiting.setdefault(label, []).append(index)
-            if len(waiting[label]) == size:
-                made.setdefault(label, []).append(waiting.pop(label))
-        if sum(map(len, made.values())) >= most:
-            break
-    for label, rest in waiting.items():  # a class with fewer pictures than a group has
-        if label not in made and len(rest) >= 2 and sum(map(len, made.values())) < most:
-            made[label] = [rest]
-    found = [each for label in sorted(made) for each in made[label]][:most]
-    if not found:
-        wanted = ", ".join(names) or "any point in common"
-        raise NotApplicableError(f"there are no two pictures of a class that have {wanted}")
-    return names, found
 
 
 def _row(found: Sequence[Compared], kind: str, layer: str, seed: int) -> Row:

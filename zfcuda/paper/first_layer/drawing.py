@@ -86,11 +86,11 @@ def numbers(kinds: Mapping[str, Sequence[FirstLayer]], clipping: Sequence[Clippi
         for place, (colour, (kind, networks)) in enumerate(zip(COLOURS, kinds.items(), strict=False)):
             words = [*(f"{band} frequencies" for band in BANDS), "like noise", "dead"]
             at = torch.arange(len(words)) + (place - (len(kinds) - 1) / 2) * width
-            each = torch.tensor(
+            shares = torch.tensor(
                 [[100 * float(network.by_filter[word].mean()) for word in words] for network in networks]
             )
-            bars.bar(at, each.mean(0), width, color=colour, alpha=0.55, label=kind)
-            for one in each:
+            bars.bar(at, shares.mean(0), width, color=colour, alpha=0.55, label=kind)
+            for one in shares:
                 bars.plot(at, one, "o", color=colour, ms=4)
             together = torch.cat([network.by_filter["correlation of answers"] for network in networks]).sort().values
             alike.plot(together, torch.linspace(0, 100, len(together)), color=colour, label=kind)

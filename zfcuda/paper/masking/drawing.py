@@ -1,11 +1,12 @@
-"""The pictures of Table 1: distances as points with intervals, and masked pictures as in the paper's Fig. 8."""
+"""The pictures of Table 1, distances as points with intervals, and of Figure 8, the masked pictures themselves."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from zfcuda.paper.estimate import interval
 from zfcuda.paper.gallery import Gallery
@@ -20,8 +21,7 @@ _MEASURES = {
 }
 _CHANCE = {"kappa": 0.0, "opposite": 0.5}
 _GREY, _PAPER, _INK = (128, 128, 128), (255, 255, 255), (30, 30, 30)
-_COLUMNS = 12  # pictures in a row
-_TILE, _GAP, _LINE = 96, 5, 15
+_WIDTH, _LARGEST, _GAP, _LINE, _FONT = 1150, 144, 6, 17, 13  # pixels: of the whole, of a tile, between them, of text
 
 
 def curves(rows: Sequence[Row], parts: Sequence[str]) -> Image.Image | None:
@@ -66,23 +66,24 @@ def curves(rows: Sequence[Row], parts: Sequence[str]) -> Image.Image | None:
     return plotted(draw, rows=len(_MEASURES), columns=len(layers), size=size)
 
 
-def sheet(
-    gallery: Gallery, group: Sequence[int], squares: Sequence[Sequence[Square]], side: int, fill: float
-) -> Image.Image:
-    """A group of pictures, a row each: as it is, then under the first square of each kind, its name above."""
-    shown = [place for place, each in enumerate(squares[0]) if each.turn == 0][: _COLUMNS - 1]
+def sheet(gallery: Gallery, group: Sequence[int], squares: Sequence[Sequence[Square]], side: int) -> Image.Image:
+    """A group of pictures, a row each: as it is, then under each of its squares, whose kind stands above."""
+    shown = range(len(squares[0]))
     names = ["the picture", *(squares[0][place].kind for place in shown)]
-    label = 2 * _LINE + _GAP
-    whole = Image.new("RGB", (len(names) * (_TILE + _GAP) + _GAP, label + len(group) * (_TILE + _GAP)), _PAPER)
-    pen = ImageDraw.Draw(whole)
-    for column, name in enumerate(names):
-        _label(pen, name, _GAP + column * (_TILE + _GAP))
+    tile = min(_LARGEST, (_WIDTH - _GAP) // len(names) - _GAP)
+    labels = [textwrap.wrap(name, max(tile // 7, 5)) for name in names]
+    label = max(map(len, labels)) * _LINE + _GAP
+    whole = Image.new("RGB", (len(names) * (tile + _GAP) + _GAP, label + len(group) * (tile + _GAP)), _PAPER)
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(_FONT)
+    for column, lines in enumerate(labels):
+        for place, line in enumerate(lines, label // _LINE - len(lines)):  # the last lines stand side by side
+            pen.text((_GAP + column * (tile + _GAP), place * _LINE + 3), line, fill=_INK, font=font)
     for row, index in enumerate(group):
         picture = gallery.picture(index).convert("RGB")
         versions = [picture, *(_masked(picture, squares[row][place], side) for place in shown)]
         for column, version in enumerate(versions):
-            at = (_GAP + column * (_TILE + _GAP), label + row * (_TILE + _GAP))
-            whole.paste(version.resize((_TILE, _TILE), Image.Resampling.LANCZOS), at)
+            at = (_GAP + column * (tile + _GAP), label + row * (tile + _GAP))
+            whole.paste(version.resize((tile, tile), Image.Resampling.LANCZOS), at)
     return whole
 
 
@@ -91,16 +92,3 @@ def _masked(picture: Image.Image, square: Square, side: int) -> Image.Image:
     picture = picture.copy()
     ImageDraw.Draw(picture).rectangle((left, top, left + side - 1, top + side - 1), fill=_GREY)
     return picture
-
-
-def _label(pen: ImageDraw.ImageDraw, name: str, left: int) -> None:
-    """A name in at most two lines of a tile's width."""
-    lines = [""]
-    for word in name.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if pen.textlength(longer) <= _TILE or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    for place, line in enumerate(lines[:2]):
-        pen.text((left, _GAP // 2 + place * _LINE), line, fill=_INK)
