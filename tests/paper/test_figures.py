@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import zfcuda.paper
 from tests.paper import small
 from zfcuda import paper_names
 from zfcuda.cli import _parser
@@ -115,3 +117,10 @@ def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     outcome = make("fig5", setting, tmp_path, given={}, facts={})
     assert outcome.why == "it needs what pip install sklearn_of_another_world brings" and not outcome.failed
     assert outcome.known is None and not list(tmp_path.iterdir())
+
+
+def test_every_module_and_folder_stands_in_the_map_of_the_room():
+    room = Path(zfcuda.paper.__file__).parent
+    there = {path.stem for path in room.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    named = set(re.findall(r"\w+", zfcuda.paper.__doc__))
+    assert there - {"__init__"} <= named, there - named

@@ -192,7 +192,7 @@ def test_clipping_that_removes_what_dominates():
     assert claim.holds is None  # the clipped one dominates still: 0.1 beside 0.01
     removes = clipping.compared(trained(1, 1.5), trained(1, 30), 0.015)
     assert clipping.claim([removes]).holds is True
-    assert "1 of 6 first-layer filters are at that radius" in clipping.claim([removes]).found
+    assert "1 of 6 first-layer filters are within 1 % of it" in clipping.claim([removes]).found
     assert clipping.claim([clipping.compared(trained(1, 10), trained(1, 1), 0.1)]).holds is False
     # Where another radius never acts, the one that does decides; where two that act differ, nothing is decided.
     idle = clipping.compared(trained(1, 30), trained(1, 30), 0.9)

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.paper import small
+from tests.paper import planted_runs, small, two_layers
 from zfcuda import Preprocess, cli
 from zfcuda.data import Parts
 from zfcuda.paper.attributes import attributes
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.correspondence import correspondence
+from zfcuda.paper.evolution.history import history
 from zfcuda.paper.excitation.claims import of_truth
 from zfcuda.paper.fig1 import fig1
 from zfcuda.paper.fig5 import fig5
@@ -27,6 +28,8 @@ from zfcuda.paper.gallery import Gallery
 from zfcuda.paper.localisation import FIGURE, localisation
 from zfcuda.paper.result import Result
 from zfcuda.paper.table1 import table1
+from zfcuda.paper.table2 import table2
+from zfcuda.paper.trainings import training
 from zfcuda.paper.written import written
 
 PARTS = (Parts(seed=5, size=32), 8)
@@ -154,3 +157,40 @@ def test_more_pictures_than_can_be_numbered(
     assert cli.main(["paper", "fig1", "--pictures", "999999999999", "--out", "out"]) == 2
     assert "--pictures: expected at most 1,000,000 drawn ones" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("result.json", "{}"),
+        ("result.json", '{"epoch": 99}'),
+        ("log.jsonl", ""),
+        ("log.jsonl", '{"epoch": 2}\n'),
+        ("log.jsonl", '{"epoch": 2, "validation_top1": null, "validation_top5": 1, "seconds": 1}\n'),
+    ],
+)
+def test_a_run_whose_files_are_damaged_is_named(tmp_path: Path, file: str, text: str) -> None:
+    data = str(planted_runs.pictures(tmp_path / "data"))
+    for name in ("alexnet_one_tower", "zfnet"):
+        planted_runs.plant(training(data, name, 0), tmp_path, [0.0, 1.0, 0.0])
+    (tmp_path / "data-zfnet-0" / file).write_text(text)
+    with pytest.raises(ValueError, match=r"runs: .*data-zfnet-0.*missing or damaged"):
+        table2(data, runs=tmp_path, seeds=[0])
+
+
+def test_a_training_that_diverged_is_no_history(tmp_path: Path) -> None:
+    diverged = two_layers.two()
+    with torch.no_grad():
+        diverged[3].weight.fill_(float("nan"))
+    run = two_layers.plant(tmp_path / "run", {1: two_layers.two(), 2: diverged})
+    with pytest.raises(ValueError, match=r"run: .*epoch-0002.safetensors holds NaN or infinity"):
+        history(run)
+
+
+@pytest.mark.parametrize("changed", [{"model": 5}, {"data": ["title", "classes"]}, {"data": None}])
+def test_a_config_of_something_else_is_no_training(tmp_path: Path, changed: dict[str, object]) -> None:
+    run = two_layers.plant(tmp_path / "run", {1: two_layers.two(), 2: two_layers.two()})
+    known = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**known, **changed}))
+    with pytest.raises(ValueError, match="run: expected the folder of a training"):
+        history(run)

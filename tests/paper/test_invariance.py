@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -372,3 +373,20 @@ def test_what_it_refuses(tmp_path) -> None:
     maps = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     with pytest.raises(NotApplicableError, match="scores"):
         fig5(maps, pictures, preprocess=_network().preprocess, layers=["0", "1"])
+
+
+def test_distances_are_in_units_of_the_median_of_an_even_number_of_pairs_too() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(OrderedDict(a=nn.Conv2d(3, 4, 3), b=nn.ReLU(), c=nn.Flatten(), d=nn.Linear(4 * 36, 3))).eval()
+    images = torch.rand(4, 3, 8, 8)  # six pairs
+    found = fig5(model, images, layers=["b", "d"], count=4)
+    with torch.no_grad():
+        rows = model[:2](images).flatten(1).double()
+    between = np.median([float((rows[i] - rows[j]).norm()) for i in range(4) for j in range(i)])
+    place = next(n for n, each in enumerate(all_changes(8, "reflect")) if each.kind == kinds.FLIP)
+    with torch.no_grad():
+        flips = [model[:2](images.flip(axis)).flatten(1).double() for axis in (2, 3)]
+    order = found.tensors["pictures"].tolist()
+    apart = [(flip - rows).norm(dim=1)[order].numpy() / between for flip in flips]
+    given = found.tensors["b.distance"][:, place].numpy()
+    assert any(given == pytest.approx(each, rel=1e-4) for each in apart)

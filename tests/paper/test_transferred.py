@@ -113,6 +113,8 @@ def test_a_network_that_loses_with_depth_contradicts_the_paper(kept: Cache, monk
     model.classes = ["same", "other"]  # in any order
     result = table7(model, sets(), layers=LAYERS[::-1], cache=kept)
     assert result.claims[0].holds is False and result.claims[0].found.startswith("On the very classes")
+    assert result.claims[1].holds is None and "no transfer and decides nothing" in result.claims[1].found
+    assert [claim.holds for claim in fig9(model, sets(), layers=LAYERS[::-1], cache=kept).claims] == [None, None]
     assert any("perhaps on some of these pictures" in note for note in result.notes)
 
 

@@ -128,12 +128,17 @@ def test_an_interval_stands_with_its_figure() -> None:
         "0.000 to 0.050",
         "2 (2 to 2)",
     ]
-    rows = [{"a": 0.5, "a, 95 %": [0.4, 0.6], "n": 3}, {"a": None, "a, 95 %": None, "n": 4}]
-    assert [(each.heading.replace("\u00a0", " "), each.cells, each.numeric) for each in columns(rows)] == [
-        ("a (95 % interval)", ["0.50 (0.40 to 0.60)", "–"], False),
-        ("n", ["3", "4"], True),
+    rows = [
+        {"a": 0.5, "a, 95 %": [0.4, 0.6], "b": 0.1, "b, 95 %": [0.0, 0.3], "low": 1.0, "n": 3},
+        {"a": None, "a, 95 %": None, "b": 0.2, "b, 95 %": None, "low": 2.0, "n": 4},
     ]
-    assert [each.cells for each in columns([{"b, 95 %": [0.25, 0.5], "x": "y"}])] == [["0.25 to 0.50"], ["y"]]
+    assert [(each.heading.replace("\u00a0", " "), each.cells) for each in columns(rows)] == [
+        ("a (95 % interval)", ["0.50 (0.40 to 0.60)", "–"]),
+        ("b (95 % interval)", ["0.10 (0.00 to 0.30)", "0.2"]),
+        ("low", ["1", "2"]),
+        ("n", ["3", "4"]),
+    ]
+    assert [each.cells for each in columns([{"over trainings, 95 %": [1.0, 2.0]}])] == [["1.0 to 2.0"]]  # of no figure
 
 
 def test_a_wide_table_goes_on_below_with_what_tells_its_rows_apart() -> None:

@@ -223,10 +223,10 @@ def _between(cache: Cache, gallery: Gallery, responses: Responses, indices: Sequ
         found = {}
         for layer, parts in rows.items():
             both = torch.stack(parts, dim=1)  # [2,pictures,D]
-            found[layer] = torch.stack([_apart(each).median() for each in both])
+            found[layer] = torch.tensor([float(np.median(_apart(each).cpu().numpy())) for each in both])
         return found
 
-    found = cache.tensors(gallery, "between", {"layers": responses.layers, "pictures": list(indices)}, work)
+    found = cache.tensors(gallery, "between two", {"layers": responses.layers, "pictures": list(indices)}, work)
     return {layer: found[layer].tolist() for layer in responses.layers}
 
 

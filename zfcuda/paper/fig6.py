@@ -119,7 +119,8 @@ _NOTES = (
     "Aliasing: of each projection, zero outside its field of view, the energy at 1/4, 3/8 and 1/2 cycle per pixel, "
     "vertical or horizontal, above its surroundings 1/16 below and above. A first stride of 4 leaves a grid at 1/4 and "
     "1/2, pooling behind it at 1/8 and 3/8 besides; one of 2 leaves 1/2, pooling behind it 1/4 besides. At 1/8 no line "
-    "can be told from the slope of coarse energy.",
+    "can be told from the slope of coarse energy; 3/8 is the one of these that a stride of 4 alone leaves.",
+    "Intervals are those of Student's t over trainings, not corrected for the number of claims.",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def _notes(found: Measured, runs: Sequence[Choice]) -> list[str]:
 
 def _claims(curve: Curve, controls: Sequence[Curve], runs: Sequence[Choice], found: Measured) -> list[Claim]:
     claims = [_few(curve, controls), _tenfold(curve, controls), _scratch(curve, runs, found) if runs else None]
-    return [replace(claim, found=found.of_which + claim.found) for claim in claims if claim is not None]
+    return [found.of_transfer(claim) for claim in claims if claim is not None]
 
 
 def _few(curve: Curve, controls: Sequence[Curve]) -> Claim:

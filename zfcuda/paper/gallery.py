@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zfcuda.class_names import as_compared
 from zfcuda.data import HELD_OUT_SEED, Parts
 from zfcuda.data.collection import Collection
+from zfcuda.data.preprocess_facts import as_ours
 from zfcuda.data.transforms import image_of
 from zfcuda.features.loading import placed
 from zfcuda.network.graph import unwrap
@@ -118,6 +119,9 @@ class Gallery:
         preprocess = self.pictures.preprocess
         assert preprocess is not None  # drawn pictures and files cannot do without
         drawn = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+        ours = as_ours(preprocess)
+        if ours is not None:
+            return torch.from_numpy(np.array(ours.crop(drawn).convert("L")) >= 128)
         black, white = (Image.new("RGB", drawn.size, colour) for colour in ("black", "white"))
         of, to_black, to_white = (
             image_of(preprocess, each, "preprocess")[0].float().cpu() for each in (drawn, black, white)

@@ -101,7 +101,7 @@ class Landmarks:
         else:
             assert parts is not None
             places, size = parts.points(index), (parts.size, parts.size)
-            mask = parts.draw(index).object_mask
+            mask = self._gallery.mask(parts.draw(index).object_mask).numpy()
         high, wide = size
         if pictures.tensor is not None:
             top, left, bottom, right = 0.0, 0.0, float(high), float(wide)
@@ -113,10 +113,6 @@ class Landmarks:
         moved = {
             name: ((y + 0.5 - top) * down - 0.5, (x + 0.5 - left) * across - 0.5) for name, (y, x) in places.items()
         }
-        if mask is not None:
-            rows = np.clip((np.arange(high) + 0.5) / down + top, 0, size[0] - 1).astype(int)
-            columns = np.clip((np.arange(wide) + 0.5) / across + left, 0, size[1] - 1).astype(int)
-            mask = mask[np.ix_(rows, columns)]
         seen = {name: (y, x) for name, (y, x) in moved.items() if -0.5 <= y < high - 0.5 and -0.5 <= x < wide - 0.5}
         around = np.argwhere(mask) if mask is not None and mask.any() else np.array(list(seen.values())).reshape(-1, 2)
         side = float((np.ptp(around, axis=0) + 1).max()) if len(around) else 0.0

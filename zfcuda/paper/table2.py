@@ -152,7 +152,8 @@ def _notes(found: Runs, by_network: Mapping[str, Sequence[Scored]]) -> list[str]
         f"{found.sets.title}; {found.recipe}.",
         f"Errors of training and test are of {len(first.training.labels):,} and {len(first.test.labels):,} pictures, "
         "their centre seen; those of validation are as each run logged them, and each run kept the weights that did "
-        "best there, so that they are a little too good.",
+        "best there, so that they are a little too good. A run in bfloat16 may have logged a picture "
+        "or two more or less than are counted here.",
         "Minutes are those of a machine that others used too.",
     ]
 

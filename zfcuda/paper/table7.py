@@ -121,13 +121,14 @@ def _learnt(found: Measured) -> Claim:
     lead = ahead(best, control)
     what, name = f"{best.layer.name}, {best.fitted.classifier}", control.layer.name
     name = name if name == "pixels" else f"{name} of the untrained network"
-    return Claim(
+    claim = Claim(
         "It is what was learnt before that counts: trained on the few pictures alone the same network has 46.5 % on "
         "Caltech-101, with what it learnt on ImageNet 86.5 %.",
-        f"{found.of_which}The best codes ({what}) {best.fitted.test.accuracy:.1%}, without what was learnt ({name}) "
+        f"The best codes ({what}) {best.fitted.test.accuracy:.1%}, without what was learnt ({name}) "
         f"{control.fitted.test.accuracy:.1%}: {lead}.",
         lead.positive_for_these,
     )
+    return found.of_transfer(claim)
 
 
 def _validated(row: Probe) -> float:

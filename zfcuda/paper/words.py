@@ -64,18 +64,18 @@ def _alike(values: Sequence[float], ends: Sequence[float]) -> list[str]:
 def columns(rows: Sequence[Row], most: int | None = None) -> list[Column]:
     """The columns of at most so many rows as they are shown: an interval stands with the figure that it is of.
 
-    An interval is a list of two fractions under the heading of its figure and ", 95 %", as
-    :meth:`zfcuda.paper.estimate.Estimate.columns` has it.
+    An interval is a list of two under the heading that :func:`zfcuda.paper.estimate.interval` gives the figure's.
     """
     names, shown = headings(rows), rows[:most]
+    intervals = {interval(name) for name in names} & set(names)
     found = []
     for name in names:
-        ends = interval(name)
-        if ends in names:
-            given = [row.get(ends) or (None, None) for row in shown]
-            cells = [with_interval(row.get(name), *each) for row, each in zip(shown, given, strict=True)]
+        if name in intervals:
+            continue
+        if interval(name) in intervals:
+            cells = [with_interval(row.get(name), *(row.get(interval(name)) or (None, None))) for row in shown]
             found.append(Column(name + _INTERVAL, cells, False))
-        elif name not in map(interval, names):
+        else:
             found.append(Column(name, [cell(row.get(name)) for row in shown], numeric(rows, name)))
     return found
 

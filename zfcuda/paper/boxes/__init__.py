@@ -1,4 +1,5 @@
-"""Boxes around maps: ``rule`` draws them, ``components`` finds what hangs together, ``tuning`` chooses the rule.
+"""Boxes around maps, for localisation.
 
-``measured`` does it for one picture, ``compared`` for many, ``sheet`` draws examples.
+``rule`` draws a box, ``components`` finds what hangs together, ``measured`` does it for one picture; ``compared`` tunes
+the rules on some pictures and measures them on others, ``sheet`` draws examples.
 """

@@ -70,7 +70,8 @@ class Fit:
     def box(self, one: Boxed) -> Box:
         """The box in a picture."""
         if isinstance(self.rule, Rule):
-            return tuple(one.found[self.name][RULES.index(self.rule)])  # type: ignore[return-value]
+            top, left, bottom, right = one.found[self.name][RULES.index(self.rule)]
+            return top, left, bottom, right
         return _centred(one.size, self.rule or (1.0, 1.0))
 
 

@@ -138,9 +138,7 @@ def _check(path: Path, config: dict[str, Any], first: dict[str, Any], sets: Sets
 def _scored(
     folder: RunFolder, config: dict[str, Any], training: Subset, test: Subset, cache: Cache, progress: bool
 ) -> Scored:
-    result, rows = folder.result(), folder.rows()
-    assert result is not None  # what finished() gives has ended
-    logged = next(row for row in rows if row["epoch"] == result["epoch"])
+    epoch, validation, minutes = _logged(folder)
     model = load(folder.path)
     cost = summary(model, (3, config["size"], config["size"]))
     return Scored(
@@ -148,12 +146,32 @@ def _scored(
         config["seed"],
         _answers(model, training, cache, progress),
         _answers(model, test, cache, progress),
-        (1 - logged["validation_top1"], 1 - logged["validation_top5"]),
-        result["epoch"],
-        rows[-1]["seconds"] / 60,
+        validation,
+        epoch,
+        minutes,
         cost.parameters,
         cost.multiply_adds,
     )
+
+
+def _logged(folder: RunFolder) -> tuple[int, tuple[float, float], float]:
+    """The epoch whose weights were kept, its validation errors, and the minutes that the training took.
+
+    Raises:
+        ValueError: the files of the run do not say it.
+    """
+    result, rows = folder.result(), folder.rows()
+    assert result is not None  # what finished() gives has ended
+    try:
+        [logged] = [row for row in rows if row["epoch"] == result["epoch"]]
+        errors = (1 - logged["validation_top1"], 1 - logged["validation_top5"])
+        return result["epoch"], errors, rows[-1]["seconds"] / 60
+    except (KeyError, TypeError, ValueError):
+        shown = one_line(str(folder.path))
+        raise ValueError(
+            f"runs: {shown}: expected a log.jsonl that has the epoch of result.json with its errors, got another: a "
+            "file of the run is missing or damaged"
+        ) from None
 
 
 def _answers(model: nn.Module, pictures: Subset, cache: Cache, progress: bool) -> Answers:

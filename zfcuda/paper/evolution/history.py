@@ -51,7 +51,7 @@ def history(run: str | os.PathLike[str] | RunFolder) -> History:
         run: its folder; it need not have ended.
 
     Raises:
-        ValueError: the folder is not that of a training.
+        ValueError: the folder is not that of a training, or a network of it holds NaN or infinity.
         MissingRunsError: the training kept fewer than two snapshots; says how one is made that does.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
@@ -80,7 +80,8 @@ _SNAPSHOT = re.compile(r"epoch-(\d+)\.safetensors")
 def _config(folder: RunFolder, shown: str) -> dict[str, Any]:
     try:
         config = json.loads(folder.config.read_text(encoding="utf-8"))
-        if all(name in config for name in ("model", "recipe", "seed")) and "classes" in config["data"]:
+        known = all(name in config for name in ("model", "recipe", "seed")) and isinstance(config["model"], str)
+        if known and isinstance(config["data"], dict) and {"title", "classes"} <= config["data"].keys():
             return dict(config)
     except (OSError, ValueError, TypeError, KeyError):
         pass
@@ -102,9 +103,11 @@ def _epoch(file: Path) -> int | None:
 
 def _loaded(config: dict[str, Any], file: Path, classes: int) -> nn.Module:
     """The network of a file; that of somebody's own Python is made by its name, as a file alone runs nothing."""
-    if ":" in config["model"]:
-        return load(config["model"], weights=file, num_classes=classes)
-    return load(file)
+    own = ":" in config["model"]
+    model = load(config["model"], weights=file, num_classes=classes) if own else load(file)
+    if not all(bool(each.isfinite().all()) for each in model.state_dict().values()):
+        raise ValueError(f"run: {one_line(str(file))} holds NaN or infinity: the training has diverged")
+    return model
 
 
 def _initial(config: dict[str, Any], classes: list[str]) -> tuple[nn.Module | None, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ def measured(past: History, layers: Sequence[Learning], images: Tensor, cache: C
     for model in models:
         seen = Gallery(model, images)
         facts = {"layers": outputs}
-        grams.append(cache.tensors(seen, "grams", facts, lambda seen=seen: gram(seen, outputs)))  # type: ignore[misc]
+        grams.append(cache.tensors(seen, "grams", facts, partial(gram, seen, outputs)))
     weights = {layer.name: [_weight(model, layer.name) for model in models] for layer in layers}
     return Measured(
         epochs,

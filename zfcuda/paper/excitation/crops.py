@@ -202,9 +202,6 @@ def _looked_at(gallery: Gallery, index: int) -> tuple[Tensor, Image.Image, tuple
     if gallery.parts is None or preprocess is None or ours is None:
         return *gallery.pictures.image_and_picture(index), None
     drawn = gallery.parts.draw(index)  # once, for the picture and the masks
-    part, thing = (
-        torch.from_numpy(np.array(ours.crop(Image.fromarray(mask.astype(np.uint8) * 255)).convert("L")) >= 128)
-        for mask in (drawn.part_mask, drawn.object_mask)
-    )
+    part, thing = (gallery.mask(mask) for mask in (drawn.part_mask, drawn.object_mask))
     image = image_of(preprocess, drawn.image, "preprocess")[0]
     return image, ours.crop(drawn.image).convert("RGB"), (part, thing)

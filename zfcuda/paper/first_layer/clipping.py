@@ -116,8 +116,8 @@ def _found(clipping: Clipping) -> str:
         f"{without:.2f} without."
     )
     if clipping.engaged:
-        at = int((clipping.clipped[-1] >= 0.999 * clipping.radius).sum())
-        return f"{found} In the end {at} of {clipping.clipped.shape[1]} first-layer filters are at that radius."
+        at = int((clipping.clipped[-1] >= 0.99 * clipping.radius).sum())
+        return f"{found} In the end {at} of {clipping.clipped.shape[1]} first-layer filters are within 1 % of it."
     name, most = clipping.largest
     alike = "; both trainings came to the same weights, to the bit" if clipping.same else ""
     return (

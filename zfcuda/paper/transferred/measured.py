@@ -17,6 +17,7 @@ from zfcuda.features.loading import placed
 from zfcuda.paper.cache import Cache
 from zfcuda.paper.figure import NotApplicableError
 from zfcuda.paper.gallery import Gallery
+from zfcuda.paper.result import Claim
 from zfcuda.paper.transferred.untrained import untrained
 from zfcuda.train.sets import Sets, read_sets
 from zfcuda.train.transfer import Prepared, Settings, Transfer, measure, prepare
@@ -85,6 +86,13 @@ class Measured:
     def of_which(self) -> str:
         """What begins a finding about a network on the classes that it was trained on; else empty."""
         return "On the very classes that the network was trained on: " if self.own else ""
+
+    def of_transfer(self, claim: Claim) -> Claim:
+        """A claim about what was learnt elsewhere: undecided where the network learned these very classes."""
+        if not self.own:
+            return claim
+        said = "On the very classes that the network was trained on, which is no transfer and decides nothing: "
+        return Claim(claim.says, said + claim.found, None)
 
 
 class Together(nn.Module):
