@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.paper import small
 from zfcuda.paper.page import PAGE, left_out_before, write_page
-from zfcuda.paper.result import Result
+from zfcuda.paper.result import Claim, Result
 from zfcuda.paper.words import WIDE, aligned, cell, columns, markdown
 from zfcuda.paper.written import read, written
 
@@ -156,3 +156,10 @@ def test_csv_has_the_ends_of_intervals_in_columns_of_their_own(tmp_path: Path) -
         "mean,mean low,mean high,95 % low,95 % high,place,none",
         '0.5,0.25,0.75,0.1,0.2,"3, 4",',
     ]
+
+
+def test_a_result_says_what_it_has() -> None:
+    result = Result({"t": [{"a": 1}]}, claims=[Claim("It moves.", "By 1.", True)])
+    assert repr(result) == "Result: tables 't' (1 rows); tensors none; pictures none\n  holds: It moves. By 1."
+    result.pictures[""] = Image.new("RGB", (1, 1))
+    assert "; pictures ''\n" in repr(result) and result.rows == [{"a": 1}]

@@ -57,6 +57,10 @@ class Result:
 
     def __repr__(self) -> str:
         tables = ", ".join(f"{title!r} ({len(rows)} rows)" for title, rows in self.tables.items())
-        lines = [f"Result: tables {tables or 'none'}; tensors {', '.join(self.tensors) or 'none'}"]
+        pictures = ", ".join(map(repr, self.pictures))
+        lines = [
+            f"Result: tables {tables or 'none'}; tensors {', '.join(self.tensors) or 'none'}; "
+            f"pictures {pictures or 'none'}"
+        ]
         words = {True: "holds", False: "does not hold", None: "undecided"}
         return "\n".join([*lines, *(f"  {words[each.holds]}: {each.says} {each.found}" for each in self.claims)])
