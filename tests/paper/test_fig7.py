@@ -22,7 +22,7 @@ from zfcuda.paper.occluder.cases import chosen, given
 from zfcuda.paper.occluder.experiment import Occluder, grey
 from zfcuda.paper.occluder.panels import panels, part_of
 from zfcuda.paper.occluder.questions import agreement, answers, claims, rows
-from zfcuda.paper.occluder.watched import watched
+from zfcuda.paper.occluder.watched import projected, watched
 
 
 class RedOrNot(nn.Sequential):
@@ -202,6 +202,22 @@ def test_the_map_is_the_rectified_one() -> None:
         watched(model, image, "x")
     with pytest.raises(NotApplicableError, match="no convolution"):
         watched(nn.Sequential(nn.Flatten(), nn.Linear(9, 2)), image)
+
+
+def test_a_map_at_its_ceiling_is_projected_from_below_it() -> None:
+    """ReLU6 lets nothing back from where it gives 6, and says not where most went in."""
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(conv.weight)
+    image = torch.zeros(1, 1, 3, 3)
+    image[0, 0, 0, 1], image[0, 0, 2, 2] = 7.0, 9.0
+    model = nn.Sequential(conv, nn.BatchNorm2d(1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with evaluating(model):
+        found = watched(model, image)
+        signal, refusal = projected(model, image, found.source, found.unit, found.place)
+        lost, _ = projected(model, image, found.layer, found.unit, found.place)
+    assert (found.layer, found.source, found.place) == ("2", "1", (2, 2)) and found.activity == pytest.approx(12)
+    assert signal is not None and not refusal and lost is not None
+    assert signal.signal[0].nonzero().tolist() == [[2, 2]] and not lost.signal.any()
 
 
 def test_measurements_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

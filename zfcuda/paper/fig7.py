@@ -104,11 +104,11 @@ def _others(drawn: Sequence[Panels], gallery: Gallery, cache: Cache, *, progress
     found, _ = conv_layers(gallery.model, able[0].case.gallery.image(able[0].case.index))
     names = {each.output: each.name for each in found}  # where a convolution is positive, its ReLU gives the same
     usual = [each.name for each in spread(found, 5)]
-    for layer in dict.fromkeys(one.watched.layer for one in able):
+    for layer in dict.fromkeys(one.watched.source for one in able):
         name = names.get(layer, layer)
         patches = cache.patches(gallery, usual if name in usual else [name], progress=progress)[name]
         for one in able:
-            if one.watched.layer == layer:
+            if one.watched.source == layer:
                 add_others(one, gallery, patches)
 
 

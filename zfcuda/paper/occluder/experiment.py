@@ -82,7 +82,7 @@ def measured(case: Case, occluder: Occluder, cache: Cache) -> dict[str, Tensor]:
         assert m.activity is not None
         out = {name: getattr(m, name) for name in ("probability", "activity", "label", "origins")}
         out |= {"window": torch.tensor(m.window[0]), "target": torch.tensor(m.target_label), "base": m.base_probability}
-        projection, _ = projected(case.gallery.model, image, found.layer, found.unit, found.place)
+        projection, _ = projected(case.gallery.model, image, found.source, found.unit, found.place)
         if projection is not None:
             energy = projection.signal.double().square().sum(0)
             under = sums_under(energy.numpy(), m.origins.cpu().numpy(), m.window[0])

@@ -41,7 +41,7 @@ def panels(case: Case, occluder: Occluder) -> Panels:
     """Moves the occluder over a picture, and projects the map that is followed; without the other pictures."""
     image = case.gallery.image(case.index)
     found = watched(case.gallery.model, image, occluder.layer)
-    projection, refusal = projected(case.gallery.model, image, found.layer, found.unit, found.place)
+    projection, refusal = projected(case.gallery.model, image, found.source, found.unit, found.place)
     return Panels(case, part_of(case), occluded(case, occluder, image, found), found, projection, refusal)
 
 
@@ -53,7 +53,7 @@ def add_others(one: Panels, gallery: Gallery, patches: StrongestPatches) -> None
     for index, value, (y, x) in strongest:
         itself = one.case.gallery is gallery and index == one.case.index
         if len(one.others) < OTHERS and index >= 0 and value > 0 and not itself:
-            signal, _ = projected(gallery.model, gallery.image(index), one.watched.layer, one.watched.unit, (y, x))
+            signal, _ = projected(gallery.model, gallery.image(index), one.watched.source, one.watched.unit, (y, x))
             if signal is not None:
                 one.others[index] = signal
 

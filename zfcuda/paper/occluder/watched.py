@@ -26,12 +26,15 @@ class Watched:
         layer: the module whose output it is, rectified where it is rectified.
         unit: its channel.
         activity: the sum over the map.
-        place: (y, x) of its strongest activation.
+        source: the module that it is projected from: `layer`, or what goes into a rectifier with a ceiling, as ReLU6
+            has: where that is reached, nothing comes back through it.
+        place: (y, x) of its strongest activation there.
     """
 
     layer: str
     unit: int
     activity: float
+    source: str
     place: tuple[int, int]
 
 
@@ -63,14 +66,15 @@ def watched(model: nn.Module, image: Tensor, layer: str | None = None) -> Watche
     if found is None:
         named = "" if layer is None else f" {layer!r}; it has {', '.join(each.name for each in layers) or 'none'}"
         raise NotApplicableError(f"fig7 follows a feature map, and the network has no convolution{named}")
-    name, activity = found.output, found.activity
+    name, source, activity, before = found.output, found.output, found.activity, found.activity
     if name == found.name:
-        name = _rectified(model, image, name)
-        activity = activations(model, image, name)[name][0].float().cpu()
+        source, name = _rectified(model, image, name)
+        maps = activations(model, image, list(dict.fromkeys((source, name))))
+        before, activity = (maps[each][0].float().cpu() for each in (source, name))
     sums = activity.double().sum((1, 2))
     unit = int(sums.argmax())
-    y, x = divmod(int(activity[unit].argmax()), activity.shape[2])
-    return Watched(name, unit, float(sums[unit]), (y, x))
+    y, x = divmod(int(before[unit].argmax()), before.shape[2])
+    return Watched(name, unit, float(sums[unit]), source, (y, x))
 
 
 def projected(
@@ -92,13 +96,17 @@ def projected(
     return attempted(work)
 
 
-def _rectified(model: nn.Module, image: Tensor, layer: str) -> str:
-    """The next layer behind a convolution that rectifies as many maps as it has; itself where there is none."""
+def _rectified(model: nn.Module, image: Tensor, layer: str) -> tuple[str, str]:
+    """The next layer behind a convolution that rectifies as many maps as it has, and the one in front of that.
+
+    Twice the convolution itself where there is none.
+    """
     order, _ = attempted(lambda: layers_of(model))
     following = order[order.index(layer) :] if order and layer in order else []
     able = [name for name in rectified_layers(model) if name in following]
     if not able:
-        return layer
+        return layer, layer
     first = min(able, key=following.index)
-    shapes = [value.shape for value in activations(model, image, [layer, first]).values()]
-    return first if shapes[0] == shapes[-1] else layer
+    source = following[max(0, following.index(first) - 1)]
+    shapes = {value.shape for value in activations(model, image, [layer, source, first]).values()}
+    return (source, first) if len(shapes) == 1 else (layer, layer)
