@@ -79,7 +79,7 @@ def found(folder: Path, names: Mapping[str, str]) -> dict[str, Any]:
         if known is not None:
             tables = {title: rows[:_ROWS] for title, rows in known["tables"].items()}
             rows = {title: len(rows) for title, rows in known["tables"].items()}
-            kept = ("title", "source", "says", "command", "seconds", "claims", "notes", "pictures", "free")
+            kept = ("title", "source", "says", "command", "claims", "notes", "pictures", "free")
             figures[name] = {
                 **{key: known[key] for key in kept},
                 "tables": tables,

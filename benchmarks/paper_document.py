@@ -83,14 +83,13 @@ def _figures(stored: Stored, setting: str) -> Mapping[str, Any]:
 
 
 def _settings(stored: Stored) -> Iterator[str]:
-    yield "| | network | pictures | minutes in all | on | made |"
-    yield "| --- | --- | --- | ---: | --- | --- |"
+    yield "| | network | pictures | on | made |"
+    yield "| --- | --- | --- | --- | --- |"
     for setting, shown in SETTINGS.items():
         known = stored.get(setting)
         if known:
-            minutes = sum(each["seconds"] for each in known["figures"].values()) / 60
             versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-            cells = [shown.heading, known["network"], known["pictures of"], f"{minutes:.1f}", known["device"]]
+            cells = [shown.heading, known["network"], known["pictures of"], known["device"]]
             yield f"| {' | '.join(cells)} | {known['date']}: {versions} |"
 
 

@@ -73,7 +73,9 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_is_found_in_a_folder(stored: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     figure = stored["figures"]["fig5"]
-    assert figure["command"] == "zfcuda paper fig5 --data clothes" and figure["seconds"] == 30
+    assert (
+        figure["command"] == "zfcuda paper fig5 --data clothes" and "seconds" not in figure
+    )  # what was cached took none
     assert figure["claims"][0]["found"] == "Measured in clothes." and stored["network"] == "small"
     assert len(figure["tables"]["Long"]) == 60 and figure["rows"]["Long"] == 99
     assert stored["left out"] == {"fig6": "it needs one:\n  zfcuda train --out runs"}
