@@ -12,6 +12,7 @@ from PIL import Image
 from tests.faithfulness.truth.test_measure import rows
 from zfcuda import cli
 from zfcuda.faithfulness import truth
+from zfcuda.files.kept import Kept
 
 WORDS = ["truth", "--pictures", "2", "--methods", "centre,gradcam", "--seed", "3", "--out"]
 
@@ -62,13 +63,13 @@ def test_it_goes_on_where_it_was_broken_off(
 
 def test_records_of_other_settings_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    with pytest.raises(KeyboardInterrupt), truth.Kept(path, {"seed": 1}) as kept:
+    with pytest.raises(KeyboardInterrupt), Kept(path, {"seed": 1}) as kept:
         kept.add({"picture": 4})
         raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt), truth.Kept(path, {"seed": 1}) as kept:
+    with pytest.raises(KeyboardInterrupt), Kept(path, {"seed": 1}) as kept:
         assert kept.records == {4: {"picture": 4}}
         raise KeyboardInterrupt
-    with truth.Kept(path, {"seed": 2}) as kept:
+    with Kept(path, {"seed": 2}) as kept:
         assert kept.records == {}
     assert not path.exists()
 
