@@ -98,6 +98,7 @@ $(VENV)/.plots: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml
-	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum foolbox protobuf matplotlib scikit-learn ruff mypy
+	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum foolbox protobuf matplotlib scikit-learn ruff mypy \
+	  starlette uvicorn python-multipart websockets httpx selenium nbclient nbformat ipykernel
 	touch $@
 endif

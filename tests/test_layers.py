@@ -26,6 +26,7 @@ ORDER = [
         "independence",
         "data",
         "render",
+        "web",
         "sheets",
         "cuda_graph",
         "class_names",
@@ -44,6 +45,7 @@ ORDER = [
     ["report"],
     ["paper_names"],
     ["paper"],
+    ["live"],
     ["__init__", "cli", "__main__"],
 ]
 BESIDE = {
@@ -52,6 +54,7 @@ BESIDE = {
     ("inputs", "data"),
     ("batches", "inputs"),
     ("sheets", "render"),
+    ("web", "render"),
     ("misfit", "network"),
     ("misfit", "data"),
     ("autograd", "network"),
