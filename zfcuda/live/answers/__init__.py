@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
+from zfcuda.live.answers.cover import cover
 from zfcuda.live.answers.look import look
 from zfcuda.live.answers.occlude import occlude
 from zfcuda.live.desk import Desk
@@ -17,4 +18,4 @@ from zfcuda.live.visitors import Visitor
 Question = Callable[[Desk, Visitor, Message], Generator[Answer | None, None, None]]
 
 #: Kind -> (its question, how urgent it is: the pointer's first).
-QUESTIONS: dict[str, tuple[Question, int]] = {"occlude": (occlude, 0), "look": (look, 1)}
+QUESTIONS: dict[str, tuple[Question, int]] = {"occlude": (occlude, 0), "look": (look, 1), "cover": (cover, 1)}

@@ -21,7 +21,7 @@ def occlude(desk: Desk, visitor: Visitor, message: Message) -> Generator[Answer 
     for box in boxes:
         _check_inside(seen, box)
     begun = time.perf_counter()
-    logits = desk.occluder(seen, fill, (boxes[0][2], boxes[0][3]))(boxes)
+    logits = desk.occluder(seen, fill, (boxes[0][2], boxes[0][3]))(boxes) if boxes else ()
     milliseconds = 1000 * (time.perf_counter() - begun)
     yield Answer(
         {
