@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zfcuda.features.mosaic import mosaic
     from zfcuda.features.nearest import nearest
     from zfcuda.features.strongest_patches import strongest_patches
-    from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
+    from zfcuda.occlusion import Occluder, Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
     from zfcuda.synthesis.adversarial.bounded import adversarial
     from zfcuda.synthesis.adversarial.fool import fool
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Codes",
+    "Occluder",
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
@@ -85,6 +86,7 @@ __all__ = [
 # Where each public name comes from: a module, or the attribute of one.
 _HOMES = {
     "Codes": "zfcuda.features.codes",
+    "Occluder": "zfcuda.occlusion",
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",

@@ -93,7 +93,7 @@ def run_windows(
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
             for image, covering in zip(images, fill.expand_as(images), strict=True):
                 occluded = OccludedImage(image, covering, origins, window)
-                base = _base_logits(watched, image)
+                base = base_logits_of(watched, image)
                 base_activity = None if watched.activity is None else watched.activity[0]
                 if check is not None:
                     check(base, base_activity)
@@ -128,7 +128,7 @@ def run_windows(
     )
 
 
-def _base_logits(model: WatchedModel, image: Tensor) -> Tensor:
+def base_logits_of(model: WatchedModel, image: Tensor) -> Tensor:
     """Runs the whole image: [classes]."""
     batch = image[None].clone()
     try:

@@ -79,6 +79,7 @@ def prepare(
     """Follows the model, unless that was done for an image before, and holds the engine against it.
 
     model: has measured the whole image. base: float32 [classes], what the model itself gives for the whole image.
+    method: as in occlusion_map; or "held", for windows that come one by one: the engine wherever that can be done.
     before: of the image before. dtype: that the windows are run in; None: the image's.
     """
     if isinstance(before, Refusal):

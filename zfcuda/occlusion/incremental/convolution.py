@@ -116,7 +116,7 @@ class Convolution:
 
         filters, bias, channels = self._prepared(chunk, pack)
         source = self.conv.arguments["input"].index
-        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        layout, patches = chunk.layout(self.index), chunk.values[source]
         base = chunk.base.map(source)
         have, want = tables(patches.layout, layout, base.device)
         values = patch_ops.conv_patches(
@@ -142,7 +142,7 @@ class Convolution:
 
         weight, bias = self._prepared(chunk, pack)
         source = self.conv.arguments["input"].index
-        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        layout, patches = chunk.layout(self.index), chunk.values[source]
         settings, base = window_settings(chunk, self.conv.index), chunk.base.map(source)
         read = patches.values
         if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
@@ -167,12 +167,12 @@ class Convolution:
 
         weight, bias = self._prepared(chunk, pack)
         settings, groups = window_settings(chunk, self.conv.index), self._groups(chunk.base)
-        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index)
+        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index, self.index)
         results = [
             F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
             for group in read.groups()
         ]
-        layout = chunk.layout(self.conv.index)
+        layout = chunk.layout(self.index)
         rows = [result.permute(0, 2, 3, 1).reshape(-1, len(weight)) for result in results]
         joined = torch.cat([values.new_empty(0, len(weight)), *rows]) if len(rows) != 1 else rows[0]
         return Patches(self._finish(joined, self._residual(chunk, layout)), layout)

@@ -127,12 +127,15 @@ def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patche
     return look_up(fallback, patches, moves)
 
 
-def contexts(chunk: Chunk, index: int, source: int) -> tuple[Tensor, Layout]:
-    """What a convolution reads to compute the changed rectangles of its output, the padding included."""
+def contexts(chunk: Chunk, index: int, source: int, changed: int) -> tuple[Tensor, Layout]:
+    """What a convolution reads to compute rectangles of its output, the padding included.
+
+    changed: the node whose changed rectangles these are: its own, or what is computed together with it.
+    """
 
     def make() -> Layout:
         sides = chunk.changes.windows[index]
-        read = [side.read(changed) for side, changed in zip(sides, chunk.places.intervals(index), strict=True)]
+        read = [side.read(wanted) for side, wanted in zip(sides, chunk.places.intervals(changed), strict=True)]
         return Layout.of(rectangles(*read), True)
 
     wanted = chunk.places.once(("read", index), make)
