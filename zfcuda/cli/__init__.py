@@ -24,6 +24,7 @@ from zfcuda.cli import (
     maximize,
     paper,
     patches,
+    serve,
     style,
     summary,
     texture,
@@ -35,7 +36,7 @@ from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    *(explain, demo, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
+    *(explain, demo, serve, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
     *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )

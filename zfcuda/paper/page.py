@@ -16,7 +16,7 @@ from zfcuda.paper.words import VERDICTS, columns, sentence
 from zfcuda.paper.written import read
 from zfcuda.report.document import document
 from zfcuda.report.pieces import text
-from zfcuda.report.style import CSS
+from zfcuda.web import text_of
 
 PAGE, REASONS = "paper.html", "paper.json"
 # The browser itself refuses every request but for the pictures beside the page.
@@ -108,7 +108,12 @@ def page(folder: Path, figures: Sequence[Mapping[str, Any]], missing: Mapping[st
 <main>
 {"".join(_article(folder, known) for known in figures)}{_missing(missing)}</main>
 """
-    return document("The figures and tables of the paper", body, policy=_POLICY, style=CSS + _OWN)
+    return document(
+        "The figures and tables of the paper",
+        body,
+        policy=_POLICY,
+        style=text_of("theme.css") + text_of("report.css") + _OWN,
+    )
 
 
 def _article(folder: Path, known: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from zfcuda.report.method_figures import methods
 from zfcuda.report.networks import Network
 from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import percent, picture, text, times
-from zfcuda.report.style import CSS, SCRIPT
+from zfcuda.web import text_of
 
 # The browser itself then refuses every request.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -61,9 +61,11 @@ layer responds to.</p>
 <main>
 {"".join(parts)}</main>
 {_FOOTER}
-<script>{SCRIPT}</script>
+<script>{text_of("report.js")}</script>
 """
-    return document("What the network looks at", body, policy=_POLICY, style=CSS)
+    return document(
+        "What the network looks at", body, policy=_POLICY, style=text_of("theme.css") + text_of("report.css")
+    )
 
 
 def _facts(network: Network) -> dict[str, str]:

@@ -13,7 +13,7 @@ from zfcuda.report.document import document, listed, made_with
 from zfcuda.report.explanation import Form
 from zfcuda.report.patches.joined import LayerPatches
 from zfcuda.report.pieces import number, text, times
-from zfcuda.report.style import CSS
+from zfcuda.web import text_of
 
 # The browser itself refuses every request but for the pictures beside the page.
 _POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
@@ -65,7 +65,9 @@ the unit sees. What they have in common is what the unit looks for.</p>
 {"".join(_section(section, pictures) for section in sections)}{_skipped(sections[0])}</main>
 {_FOOTER}
 """
-    return document("What excites each unit most", body, policy=_POLICY, style=CSS + _OWN)
+    return document(
+        "What excites each unit most", body, policy=_POLICY, style=text_of("theme.css") + text_of("report.css") + _OWN
+    )
 
 
 def _section(section: Section, pictures: Collection) -> str:
