@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -14,10 +14,17 @@ from zfcuda.inputs import normalization
 from zfcuda.live.limits import Limits
 from zfcuda.live.messages import Answer, Message, MessageError
 from zfcuda.live.networks import Loaded, Networks, accepted
-from zfcuda.live.occluders import Occluder, occluder_of
+from zfcuda.live.stepped import stepped
 from zfcuda.live.store import Store
 from zfcuda.live.visitors import Kept, Visitor
+from zfcuda.network import evaluating
+from zfcuda.occlusion import Occluder
+from zfcuda.occlusion.output import scores_of
 from zfcuda.report.cover import Cover, Paint, cover_of
+from zfcuda.report.layers import ConvLayer, conv_layers
+
+_T = TypeVar("_T")
+Work = Generator[Any, None, _T]  # gives a value, in blocks between which it yields None
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,11 @@ class Seen:
     grey: Tensor
     logits: Tensor
     normalization: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Tells other pictures and networks."""
+        return self.content, self.network.name
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,7 +88,7 @@ class Desk:
     ) -> None:
         self.networks, self.offered, self.limits = networks, offered, limits
         self.patches = dict(patches or {})
-        self.answers = Store(limits.cache)
+        self._answers = Store(limits.cache)
         self._prepared = Store(limits.prepared)
 
     def picture(self, visitor: Visitor, identity: str) -> Kept:
@@ -90,43 +102,59 @@ class Desk:
             raise MessageError("picture: there is none of that name; it may have been let go of: upload it again")
         return kept
 
-    def seen(self, visitor: Visitor, message: Message) -> Seen:
+    def seen(self, visitor: Visitor, message: Message) -> Work[Seen]:
         """The picture that a message is about, before the network that it is about; the network runs once."""
         kept = self.picture(visitor, message.text("picture"))
         network = self.networks.get(message.text("network"))
         return self.kept(("seen", kept.content, network.name), lambda: _seen(network, kept), _bytes_of_seen)
 
-    def cover(self, seen: Seen, fill: Paint, window: tuple[int, int]) -> Cover:
-        """What covers a picture. window: (rows, columns), on which the blurred one depends."""
-        sides = window if fill == "blur" else (1, 1)
-        key = ("cover", seen.content, seen.network.name, str(fill), sides)
+    def cover(self, seen: Seen, fill: Paint, window: int) -> Work[Cover]:
+        """What covers a picture. window: its side, on which the blurred one depends."""
+        key = ("cover", *seen.key, str(fill), window if fill == "blur" else 1)
+        subject, grey = seen.network.subject, seen.grey.to(seen.image)
+        return self.kept(
+            key,
+            lambda: cover_of(subject, seen.picture, seen.image, grey, fill, key[-1]),
+            lambda cover: cover.values.nbytes + cover.pixels.nbytes,
+        )
 
-        def make() -> Cover:
-            subject = seen.network.subject
-            if fill == "blur":
-                return _blurred(seen, sides)
-            return cover_of(subject, seen.picture, seen.image, seen.grey.to(seen.image), fill, 1)
+    def occluder(self, seen: Seen, fill: Paint) -> Work[Occluder]:
+        """What answers with any rectangle of the picture covered; it is laid out once."""
+        found = self._prepared.get(("occluder", *seen.key, str(fill)))
+        if found is not None:
+            return found
+        cover = yield from self.cover(seen, fill, 1)
+        return (
+            yield from self.kept(
+                ("occluder", *seen.key, str(fill)),
+                lambda: Occluder(seen.network.subject.model, seen.image, fill=cover.fill),
+                lambda _: seen.network.held,
+            )
+        )
 
-        return self.kept(key, make, lambda cover: cover.values.nbytes + cover.pixels.nbytes)
+    def layers(self, seen: Seen) -> Work[dict[str, ConvLayer]]:
+        """What each convolution answers to the picture, by its name."""
+        return self.kept(
+            ("layers", *seen.key),
+            lambda: {layer.name: layer for layer in conv_layers(seen.network.apart.model, seen.image)[0]},
+            lambda layers: sum(layer.activity.nbytes for layer in layers.values()),
+        )
 
-    def occluder(self, seen: Seen, fill: Paint, window: tuple[int, int]) -> Occluder:
-        """What answers with a rectangle of the picture covered."""
-        sides = window if fill == "blur" else (1, 1)
-        key = ("occluder", seen.content, seen.network.name, str(fill), sides)
-        cover = self.cover(seen, fill, window)
-        return self.kept(key, lambda: occluder_of(seen.network.subject.model, seen.image, cover), lambda one: one.bytes)
-
-    def kept(self, key: tuple[Any, ...], make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """What was made for a key before, or is made now."""
+    def kept(self, key: tuple[Any, ...], make: Callable[[], _T], size: Callable[[_T], int]) -> Work[_T]:
+        """What was made for a key before, or is made now, in blocks."""
         value = self._prepared.get(key)
         if value is None:
-            value = make()
+            value = yield from stepped(make)
             self._prepared.put(key, value, size(value))
         return value
 
-    def keep_answers(self, key: tuple[Any, ...], answers: list[Answer]) -> None:
+    def answered(self, key: tuple[Any, ...]) -> list[Answer] | None:
+        """What was answered to the same before."""
+        return self._answers.get(key)
+
+    def answer(self, key: tuple[Any, ...], answers: list[Answer]) -> None:
         """Keeps answers for whoever asks the same."""
-        self.answers.put(key, answers, sum(answer.size for answer in answers) + 200)
+        self._answers.put(key, answers, sum(answer.size for answer in answers) + 200)
 
 
 def _seen(network: Loaded, kept: Kept) -> Seen:
@@ -142,9 +170,6 @@ def _seen(network: Loaded, kept: Kept) -> Seen:
 
 def logits_of(network: Loaded, images: Tensor) -> Tensor:
     """What a network answers to images [n,C,H,W]: float32 [n,classes] on the CPU."""
-    from zfcuda.network import evaluating
-    from zfcuda.occlusion.output import scores_of
-
     model = network.subject.model
     with evaluating(model), torch.no_grad():
         return scores_of(model(images), len(images), picked=False).cpu()
@@ -152,12 +177,3 @@ def logits_of(network: Loaded, images: Tensor) -> Tensor:
 
 def _bytes_of_seen(seen: Seen) -> int:
     return seen.image.nbytes + seen.pixels.nbytes + seen.grey.nbytes + 3 * seen.picture.width * seen.picture.height
-
-
-def _blurred(seen: Seen, window: tuple[int, int]) -> Cover:
-    """The picture blurred as zfcuda.occlusion_map does it for a window of these sides, which need not be equal."""
-    from zfcuda.occlusion.fill import Filling
-
-    values = Filling("blur", seen.image[0], window).of(seen.image[0])
-    pixels = seen.network.subject.pixels(values.float().cpu(), seen.picture)
-    return Cover("blur", "blur", values, pixels, "a rectangle of the blurred picture")

@@ -55,6 +55,13 @@ class Loaded:
             return self.subject
         return Subject(other, self.subject.preprocess, self.subject.classes, self.subject.title)
 
+    @cached_property
+    def held(self) -> int:
+        """Bytes that an occluder may take, about: filters laid out anew, and the maps of a picture."""
+        weights = sum(value.nbytes for value in self.subject.model.parameters())
+        maps = sum(4 * layer["units"] * layer["rows"] * layer["columns"] for layer in self.layers)
+        return int(weights + 3 * maps)
+
     def facts(self) -> dict[str, Any]:
         """What the page needs to know, for JSON."""
         return {

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from zfcuda.network.trace import RECORDING
 
 _T = TypeVar("_T")
 BLOCK = 0.04  # seconds
@@ -21,16 +24,26 @@ class Cancelled(KeyboardInterrupt):
     """Raised within a computation that nobody waits for any more: everybody lets Ctrl-C through."""
 
 
-def stepped(compute: Callable[[], _T], block: float = BLOCK) -> Generator[None, None, _T]:
+def stepped(
+    compute: Callable[[], _T], emitted: deque[Any] | None = None, block: float = BLOCK
+) -> Generator[Any, None, _T]:
     """Runs a computation in blocks of so many seconds; the generator's return value is its result.
+
+    Args:
+        emitted: what the computation appends here, is yielded when its block ends; else None is.
 
     Raises:
         BaseException: what the computation raises.
     """
     run = _Run(compute, block)
     try:
-        while not run.step():
-            yield None
+        ended = False
+        while not ended:
+            ended = run.step()
+            while emitted:
+                yield emitted.popleft()
+            if not ended:
+                yield None
     finally:
         run.end()
     if run.error is not None:
@@ -51,10 +64,13 @@ class _Run:
 
     def step(self) -> bool:
         """Lets one block through; whether it was the last."""
-        self._until = time.monotonic() + self._block
-        self._go.release()
-        self._stopped.acquire()
-        return self._done
+        while True:
+            self._until = time.monotonic() + self._block
+            self._go.release()
+            self._stopped.acquire()
+            # While a model is recorded, nobody else can run one: who stopped there would be waited for without end.
+            if self._done or _nobody_records():
+                return self._done
 
     def end(self) -> None:
         """Ends the computation at its next operation, where it has not ended."""
@@ -83,6 +99,13 @@ class _Run:
             self.error = error
         self._done = True
         self._stopped.release()
+
+
+def _nobody_records() -> bool:
+    free = RECORDING.acquire(blocking=False)
+    if free:
+        RECORDING.release()
+    return free
 
 
 class _Pausing(TorchDispatchMode):

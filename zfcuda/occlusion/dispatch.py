@@ -179,12 +179,12 @@ def _by_brute_force(
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
     chunk = 1 if one_by_one else chunk_size(model, occluded.image, budget)
-    if chunk > 1 and not _independent(reduced, occluded):
+    if chunk > 1 and not independent(reduced, occluded):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
-def _independent(model: WatchedModel, occluded: OccludedImage) -> bool:
+def independent(model: WatchedModel, occluded: OccludedImage) -> bool:
     """Whether an image's logits are the same in company, of the two windows that cover most.
 
     Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.

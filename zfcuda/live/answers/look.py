@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from zfcuda import render
 from zfcuda.live.answers.classes import top_classes
-from zfcuda.live.desk import Desk
+from zfcuda.live.answers.drawn import src_of
+from zfcuda.live.desk import Desk, Work
 from zfcuda.live.messages import Answer, Message
 from zfcuda.live.visitors import Visitor
-from zfcuda.report.pieces import data_of
 
 _SHOWN = 10
 
 
-def look(desk: Desk, visitor: Visitor, message: Message) -> Generator[Answer | None, None, None]:
+def look(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
     """Answers "look"."""
     kept = desk.picture(visitor, message.text("picture"))
-    seen = desk.seen(visitor, message)
+    seen = yield from desk.seen(visitor, message)
     facts = seen.network.facts()
     yield Answer(
         {
@@ -26,7 +24,7 @@ def look(desk: Desk, visitor: Visitor, message: Message) -> Generator[Answer | N
             "network": seen.network.name,
             "title": facts["title"],
             "size": list(seen.size),
-            "image": data_of(render.picture(seen.pixels)),
+            "image": src_of(render.picture(seen.pixels)),
             "classes": top_classes(seen, seen.logits, _SHOWN),
             "layers": facts["layers"],
             "preprocess": facts["preprocess"],

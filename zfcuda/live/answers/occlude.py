@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 
 from zfcuda.live.answers.classes import of_target, top_classes
-from zfcuda.live.desk import Desk, Seen
+from zfcuda.live.desk import Desk, Seen, Work
 from zfcuda.live.messages import Answer, Message, MessageError
 from zfcuda.live.visitors import Visitor
 
 _SHOWN = 6
 
 
-def occlude(desk: Desk, visitor: Visitor, message: Message) -> Generator[Answer | None, None, None]:
+def occlude(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
     """Answers "occlude"."""
     boxes, fill, asked = message.boxes(), message.fill(), message.target()
-    seen = desk.seen(visitor, message)
+    seen = yield from desk.seen(visitor, message)
     target = seen.target(asked)
     for box in boxes:
         _check_inside(seen, box)
+    occluder = yield from desk.occluder(seen, fill)
     begun = time.perf_counter()
-    logits = desk.occluder(seen, fill, (boxes[0][2], boxes[0][3]))(boxes) if boxes else ()
+    logits = occluder(*(list(sides) for sides in zip(*boxes, strict=True))).cpu() if boxes else ()
     milliseconds = 1000 * (time.perf_counter() - begun)
     yield Answer(
         {
