@@ -56,7 +56,7 @@ class Convolution:
     def run(self, chunk: Chunk) -> Patches:
         ways = {"dense": self._dense, "product": self._product, "ragged": self._ragged}
         way = self.way(chunk.base, chunk.changes)
-        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self._by_winograd(chunk.changes):
+        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes):
             source = self.conv.arguments["input"].index
             if not within(chunk.values[source].values, chunk.base.limit(source)):
                 way = "dense"
@@ -65,7 +65,7 @@ class Convolution:
     def way(self, base: Base, changes: Changes) -> str:
         """Which of the three ways below it goes, but for windows that have outliers of their own."""
         way = self._usual_way(base, changes)
-        if way == "ragged" and self._by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
+        if way == "ragged" and self.by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
             return "dense"
         return way
 
@@ -82,7 +82,7 @@ class Convolution:
         groups: Any = self.conv.arguments["groups"]
         return int(base[groups.index]) if isinstance(groups, Ref) else int(groups)
 
-    def _by_winograd(self, changes: Changes) -> bool:
+    def by_winograd(self, changes: Changes) -> bool:
         """Whether the CPU's kernel takes Winograd's algorithm, whose sums reach beyond an output's own inputs."""
         return all((side.kernel, side.stride, side.dilation) == (3, 1, 1) for side in changes.windows[self.conv.index])
 
@@ -91,12 +91,21 @@ class Convolution:
         weight = base[self.conv.arguments["weight"].index]
         return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
-    def _prepared(self, chunk: Chunk, make: Any) -> Any:
+    def _prepared(self, base: Base, make: Any) -> Any:
         """The filters as the kernel takes them, made once for an image."""
         key = (self.index, make.__qualname__)
-        if key not in chunk.base.prepared:
-            chunk.base.prepared[key] = make(*self.filters(chunk.base))
-        return chunk.base.prepared[key]
+        if key not in base.prepared:
+            base.prepared[key] = make(*self.filters(base))
+        return base.prepared[key]
+
+    def packed(self, base: Base, stride: Any, dilation: Any) -> tuple[Tensor, Tensor | None, int]:
+        """The filters, bias and number of outputs as the CPU's own kernel takes them."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
+            return patch_ops.pack_filters(weight, stride, dilation), bias, len(weight)
+
+        packed: tuple[Tensor, Tensor | None, int] = self._prepared(base, pack)
+        return packed
 
     def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
         """The other map of the sum where this one changes, [rows,O]."""
@@ -110,11 +119,7 @@ class Convolution:
     def _ragged(self, chunk: Chunk) -> Patches:
         """The CPU's own kernel takes patches of all sizes at once."""
         settings = window_settings(chunk, self.conv.index)
-
-        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
-            return patch_ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
-
-        filters, bias, channels = self._prepared(chunk, pack)
+        filters, bias, channels = self.packed(chunk.base, settings["stride"], settings["dilation"])
         source = self.conv.arguments["input"].index
         layout, patches = chunk.layout(self.index), chunk.values[source]
         base = chunk.base.map(source)
@@ -140,7 +145,7 @@ class Convolution:
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
             return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous(), bias
 
-        weight, bias = self._prepared(chunk, pack)
+        weight, bias = self._prepared(chunk.base, pack)
         source = self.conv.arguments["input"].index
         layout, patches = chunk.layout(self.index), chunk.values[source]
         settings, base = window_settings(chunk, self.conv.index), chunk.base.map(source)
@@ -165,7 +170,7 @@ class Convolution:
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
             return weight.contiguous(memory_format=torch.channels_last), bias
 
-        weight, bias = self._prepared(chunk, pack)
+        weight, bias = self._prepared(chunk.base, pack)
         settings, groups = window_settings(chunk, self.conv.index), self._groups(chunk.base)
         values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index, self.index)
         results = [
