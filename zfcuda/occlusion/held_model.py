@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from itertools import chain, compress
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 # Tables of a module, whose entries are looked at one by one.
 _TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
-# What forwards count, and what torch sets.
-_IGNORED = frozenset(("training", "call_super_init"))
+# What torch gives every module: switched by zfcuda itself, or one of the tables.
+_OWN = frozenset(vars(nn.Module()))
 
 
 class ModelState:
@@ -23,26 +24,35 @@ class ModelState:
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model, self.device = model, device
-        self.seen = list(self._now())
+        self._device = device
+        self._autocast = self._autocasting()
+        modules = list(model.modules())
+        self._settings = [vars(module) for module in modules]
+        self._chosen = [name not in _OWN for settings in self._settings for name in settings]
+        self._tables = [settings[name] for settings in self._settings for name in _TABLES]
+        self._sizes = self._lengths()
+        self._values = list(self._now())
+        found = [value for value in self._values if isinstance(value, Tensor)]
+        self._tensors = [value for value in found if not value.is_inference()]
+        self._versions = [value._version for value in self._tensors]
 
     def holds(self) -> bool:
         """Whether the model is still as it was."""
-        return len(self.seen) == sum(1 for _ in self._now()) and all(map(_same, self.seen, self._now()))
+        return (
+            self._lengths() == self._sizes
+            and all(map(operator.is_, self._values, self._now()))
+            and [value._version for value in self._tensors] == self._versions
+            and self._autocasting() == self._autocast
+        )
 
-    def _now(self) -> Iterator[Any]:
-        yield torch.is_autocast_enabled(self.device.type)
-        yield torch.get_autocast_dtype(self.device.type)
-        for module in self.model.modules():
-            for name, value in vars(module).items():
-                if name in _TABLES:
-                    for item in value.values():
-                        yield item
-                        if isinstance(item, Tensor) and not item.is_inference():
-                            yield item._version
-                elif name not in _IGNORED:
-                    yield value
+    def _autocasting(self) -> tuple[bool, torch.dtype]:
+        kind = self._device.type
+        return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
+    def _lengths(self) -> list[int]:
+        return [*map(len, self._settings), *map(len, self._tables)]
 
-def _same(before: Any, now: Any) -> bool:
-    return before is now or (isinstance(before, int | float | str) and type(before) is type(now) and before == now)
+    def _now(self) -> chain[Any]:
+        """The settings of all modules, then the entries of their tables."""
+        settings = compress(chain.from_iterable(map(dict.values, self._settings)), self._chosen)
+        return chain(settings, chain.from_iterable(table.values() for table in self._tables))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zfcuda.inputs import as_image
-from zfcuda.memory.budget import budget_of, out_of_memory
+from zfcuda.memory.budget import out_of_memory
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line, unwrap
 from zfcuda.occlusion.brute_force import WatchedModel
@@ -130,19 +131,19 @@ class Occluder:
             prepared = prepare(watched, whole, self._base, self.size, "held", None, None, None)
             self._held: HeldPlan | Refusal
             if isinstance(prepared, PreparedEngine):
-                self._held = HeldPlan(prepared.plan, prepared.values, image.dtype)
-                self._held = self._checked() or self._held
+                held = HeldPlan(prepared.plan, prepared.values, image.dtype)
+                self._held = self._checked(held) or held
             else:
                 self._held = prepared
             if isinstance(self._held, Refusal):
                 check_steady(watched, image, self._base)
         self._state = ModelState(self._model, image.device)
 
-    def _checked(self) -> Refusal | None:
+    def _checked(self, held: HeldPlan) -> Refusal | None:
         """Holds the engine against the model; None where they agree."""
         try:
             places = _telling(*self.size)
-            if agree(self._by_engine(places), self._by_model(places), self._image.dtype):
+            if agree(self._by_engine(held, places), self._by_model(places), self._image.dtype):
                 return None
         except Exception as error:  # whatever it may be, the model itself can be run
             if out_of_memory(error):
@@ -154,23 +155,19 @@ class Occluder:
     def _answers(self, places: Table) -> Tensor:
         if not len(places):
             return self._base.new_empty(0, len(self._base))
+        if not isinstance(self._held, Refusal):
+            with evaluating(self._model) if self._held.calls_modules(len(places)) else nullcontext():
+                return self._by_engine(self._held, places)
         with evaluating(self._model):
-            if not isinstance(self._held, Refusal):
-                return self._by_engine(places)
             answers = self._by_model(places)
         self._state = ModelState(self._model, self._image.device)  # what its forward counts by itself is no change
         return answers
 
-    def _by_engine(self, places: Table) -> Tensor:
-        assert isinstance(self._held, HeldPlan)
-        budget = budget_of(None, self._image.device)
+    def _by_engine(self, held: HeldPlan, places: Table) -> Tensor:
         if not self._fill_by_size:
-            return self._held.run(self._fill_of(*self.size), places, budget)
-        runs = [
-            self._held.run(self._fill_of(bottom - top, right - left), places[i : i + 1], budget)
-            for i, (top, left, bottom, right) in enumerate(places.tolist())
-        ]
-        return torch.cat(runs)
+            return held.run(self._fill_of(*self.size), places)
+        sizes = (places[:, 2:] - places[:, :2]).tolist()
+        return torch.cat([held.run(self._fill_of(*size), places[i : i + 1]) for i, size in enumerate(sizes)])
 
     def _by_model(self, places: Table) -> Tensor:
         """Runs the model itself on the covered images, one by one."""
