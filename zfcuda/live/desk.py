@@ -121,6 +121,7 @@ class Desk:
 
     def occluder(self, seen: Seen, fill: Paint) -> Work[Occluder]:
         """What answers with any rectangle of the picture covered; it is laid out once."""
+        self._prepared.most = max(self._prepared.most, 3 * seen.network.held)  # of the largest network, a few pictures
         found = self._prepared.get(("occluder", *seen.key, str(fill)))
         if found is not None:
             return found
@@ -154,6 +155,12 @@ class Desk:
             value = yield from stepped(make)
             self._prepared.put(key, value, size(value))
         return value
+
+    def forget(self, contents: set[str]) -> None:
+        """Lets go of all that is of other pictures than these and the offered ones: who brought them has left."""
+        wanted = contents | {kept.content for kept in self.offered.values()}
+        for store in (self._prepared, self._answers):
+            store.forget(lambda key: key[1] not in wanted)
 
     def answered(self, key: tuple[Any, ...]) -> list[Answer] | None:
         """What was answered to the same before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import secrets
 import socket
 import sys
@@ -96,8 +97,8 @@ def serve(app: App, listening: Listening, *, browser: bool, limits: Limits, path
 
     if not listening.loopback:
         print(
-            "zfcuda: other computers can connect too, and whoever knows the whole address can use this page; what goes "
-            "over the network is not encrypted",
+            "zfcuda: other computers can connect too, under this one's name in the place of 127.0.0.1; whoever "
+            "knows the whole address can use the page, and what goes over the network is not encrypted",
             file=sys.stderr,
             flush=True,
         )
@@ -121,6 +122,9 @@ async def _until(server: uvicorn.Server, bound: socket.socket, came: list[int], 
 
 
 def _open(address: str) -> None:
+    screen = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in screen):
+        return  # what there may be opens in this terminal
     try:
         webbrowser.open(address)
     except Exception:  # there is none, and the address is printed anyway
