@@ -13,7 +13,7 @@ from zfcuda.live.label.task import Task, task
 from zfcuda.report import Subject
 
 CLASSES = ["apple", "leaf", "sky"]
-# In the folder of a class: the colour of each picture. The network takes a red leaf for an apple, a green sky for a leaf.
+# In the folder of a class: the colour of each picture. The network takes a red leaf for an apple, green sky for a leaf.
 COLOURS = {
     "apple": ["#c00000", "#a01010"],
     "leaf": ["#00c000", "#c02010"],

@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_told_at_once(tmp_path: Path) -> None:
         NetworkAnswers(
             replace(subject(), classes=[], model=nn.Sequential(nn.Flatten(), nn.Linear(192, 2))), asks, tmp_path
         )
-    with pytest.raises(CommandError, match="^brightest: RuntimeError"):
+    with pytest.raises(CommandError, match=r"^brightest: RuntimeError"):
         NetworkAnswers(replace(subject(), model=nn.Sequential(nn.Linear(5, 3))), asks, tmp_path)
 
 
