@@ -448,7 +448,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
                          residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(),
                          base.size(1), channels, y, x, relu, winograd};
-  if (output.numel() > 0) cpu::conv_patches(p, want.size(0));
+  if (output.numel() > 0) cpu::conv_patches(p, want.size(0), rows);
   return output;
 }
 

@@ -75,6 +75,7 @@ FACES: dict[str, Callable[[nn.Module], Any]] = {
     "occlusion_map": lambda model: zfcuda.occlusion_map(model, IMAGE, **WINDOWS),
     "batched": lambda model: zfcuda.occlusion_map(model, IMAGE, method="batched", **WINDOWS),
     "mapper": lambda model: zfcuda.OcclusionMapper(model, IMAGE, **WINDOWS)(IMAGE),
+    "Occluder": lambda model: zfcuda.Occluder(model, IMAGE)([0, 3], [2, 0], [6, 1], 4),
     "Occlusion": lambda model: zfcuda.Occlusion(model.eval()).attribute(IMAGE[None], (3, 6, 6), (3, 6, 6), target=0),
     "project": lambda model: zfcuda.project(model, IMAGE, "body.0"),
     "Projector": lambda model: zfcuda.Projector(model, IMAGE, "body.0")(IMAGE),

@@ -43,6 +43,8 @@ SIGNATURES = {
     "OcclusionMap.rectangle": "(self, row, column)",
     "occlusion.areas": "(answer)",
     "occlusion.foreground": "(answer)",
+    "Occluder": "(model, image, *, fill=0.0, output=None)",
+    "Occluder.__call__": "(self, top, left, height, width)",
     "OcclusionMapper": "(model, image, **arguments)",
     "OcclusionMapper.__call__": "(self, image)",
     "Occlusion": "(forward_func)",
@@ -202,6 +204,14 @@ def test_occlusion_map(net: nn.Module, image: Tensor, method: str) -> None:
 def test_the_map_is_saved(net: nn.Module, image: Tensor, tmp_path: Any) -> None:
     zfcuda.occlusion_map(net, image, window=8, stride=4).save(tmp_path / "map.npz")
     assert (tmp_path / "map.npz").stat().st_size > 0
+
+
+def test_the_occluder_takes_any_rectangle(net: nn.Module, image: Tensor) -> None:
+    occluder = zfcuda.Occluder(net, image)
+    assert occluder.size == (20, 24) and occluder.base_logits.dtype == torch.float32
+    assert occluder(3, 4, 8, 9).shape == occluder.base_logits.shape
+    assert occluder([3, 4], 5, 8, 9).shape == (2, len(occluder.base_logits))
+    assert occluder.method in ("incremental", "batched") and occluder.reason
 
 
 def test_mapper_and_projector_take_more_images(net: nn.Module, image: Tensor) -> None:

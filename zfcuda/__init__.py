@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zfcuda.features.mosaic import mosaic
     from zfcuda.features.nearest import nearest
     from zfcuda.features.strongest_patches import strongest_patches
-    from zfcuda.occlusion import Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
+    from zfcuda.occlusion import Occluder, Occlusion, OcclusionMap, OcclusionMapper, occlusion_map
     from zfcuda.report.api import explain
     from zfcuda.synthesis.adversarial.bounded import adversarial
     from zfcuda.synthesis.adversarial.fool import fool
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Codes",
+    "Occluder",
     "Occlusion",
     "OcclusionMap",
     "OcclusionMapper",
@@ -85,6 +86,7 @@ __all__ = [
 # Where each public name comes from: a module, or the attribute of one.
 _HOMES = {
     "Codes": "zfcuda.features.codes",
+    "Occluder": "zfcuda.occlusion",
     "Occlusion": "zfcuda.occlusion",
     "OcclusionMap": "zfcuda.occlusion",
     "OcclusionMapper": "zfcuda.occlusion",
@@ -124,9 +126,13 @@ _HOMES = {
     "texture": "zfcuda.synthesis.texture.texture",
     "transfer_style": "zfcuda.synthesis.transfer_style",
 }
+# Rooms that take a while to import, and no method needs: there as soon as somebody asks for them.
+_ON_DEMAND = ("methods", "paper", "train")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module = import_module(_HOMES[name])

@@ -21,6 +21,8 @@ namespace {
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
 // With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
 constexpr int64_t kWinogradRows = 256, kWinogradInputs = 1 << 20;
+// Multiplications of one portion that are worth a thread.
+constexpr int64_t kWorth = 4 << 20;
 
 int64_t panel() {
   int64_t width = 0;
@@ -103,7 +105,7 @@ Pieces pieces_of(const PatchConv& p, int64_t windows) {
   return pieces;
 }
 
-void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work) {
+void direct(const PatchConv& p, const Placed* strips, int64_t count, int64_t first_panel, int64_t past_panel, Work& work) {
   // A line of taps is one run where nothing is dilated.
   const int64_t pitch = p.pitch();
   const bool runs = p.x.dilation == 1 && pitch == p.channels;
@@ -126,16 +128,18 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, Work& work)
       for (int64_t kx = 0; kx < (runs ? 1 : p.x.kernel); ++kx)
         work.offsets.push_back((ky * p.y.dilation * columns + kx * p.x.dilation) * pitch);
     const DirectWork w{work.rows.data(), work.outputs.data(), static_cast<int64_t>(work.rows.size()), work.offsets.data(),
-                       static_cast<int64_t>(work.offsets.size()), length};
+                       static_cast<int64_t>(work.offsets.size()), length, first_panel, past_panel};
     ZFCUDA_ISA_CALL(direct_rows(p, w));
   }
 }
 
-void winograd(const PatchConv& p, const Placed* strips, int64_t count, Work& work) {
+void winograd(const PatchConv& p, const Placed* strips, int64_t count, int64_t first_panel, int64_t past_panel,
+              Work& work) {
   int64_t tiles = 0;
   for (int64_t i = 0; i < count; ++i) tiles += whole_tiles(strips[i].height) * whole_tiles(strips[i].width) / (kTile * kTile);
   const int64_t width = (p.outputs + panel() - 1) / panel() * panel();
-  WinogradWork w{strips, count, tiles, work.inputs.data(), nullptr, pitch_of(p.channels), 0, nullptr, pitch_of(width), 0};
+  WinogradWork w{strips, count, tiles, work.inputs.data(), nullptr, pitch_of(p.channels), 0, nullptr, pitch_of(width), 0,
+                 first_panel, past_panel};
   w.transformed_product = pitch_of(tiles * w.transformed_tile);
   w.products_product = pitch_of(tiles * w.products_tile);
   w.transformed = Work::room(work.transformed, kTileProducts * w.transformed_product);
@@ -160,12 +164,20 @@ void pack_filters(const Tensor& weight, bool winograd, Tensor& packed) {
   });
 }
 
-void conv_patches(const PatchConv& p, int64_t windows) {
+void conv_patches(const PatchConv& p, int64_t windows, int64_t rows) {
   const Pieces pieces = pieces_of(p, windows);
   const int64_t portions = static_cast<int64_t>(pieces.portions.size()) - 1;
-  at::parallel_for(0, portions, 1, [&](int64_t begin, int64_t end) {
+  // Where there are too few portions for the threads, several take one, each some of its outputs.
+  const int64_t panels = (p.outputs + panel() - 1) / panel(), threads = at::get_num_threads();
+  const int64_t most = p.winograd ? kWinogradRows : kRows, taps = p.y.kernel * p.x.kernel;
+  const bool few = portions < 4 * threads && portions % threads != 0;
+  const bool worth = std::min(most, rows) * p.channels * p.outputs * taps >= kWorth;
+  const int64_t shares = few && worth ? std::min(threads, panels) : 1;
+  at::parallel_for(0, portions * shares, 1, [&](int64_t begin, int64_t end) {
     Work work;
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t each = begin; each < end; ++each) {
+      const int64_t i = each / shares, share = each % shares;
+      const int64_t first_panel = panels * share / shares, past_panel = panels * (share + 1) / shares;
       const Placed* const strips = pieces.strips.data() + pieces.portions[i];
       const int64_t count = pieces.portions[i + 1] - pieces.portions[i];
       if (count == 0) continue;
@@ -178,9 +190,9 @@ void conv_patches(const PatchConv& p, int64_t windows) {
                        want.left * p.x.stride - p.x.padding, at.lines, at.columns, inputs + at.inputs);
       }
       if (p.winograd)
-        winograd(p, strips, count, work);
+        winograd(p, strips, count, first_panel, past_panel, work);
       else
-        direct(p, strips, count, work);
+        direct(p, strips, count, first_panel, past_panel, work);
     }
   });
 }

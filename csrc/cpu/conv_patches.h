@@ -48,6 +48,7 @@ struct DirectWork {
   int64_t count;
   const int64_t* offsets;
   int64_t segments, length;
+  int64_t first_panel, past_panel;  // of the outputs
 };
 
 struct WinogradWork {
@@ -58,6 +59,7 @@ struct WinogradWork {
   int64_t transformed_tile, transformed_product;
   float* products;                    // [16][tiles][O]
   int64_t products_tile, products_product;
+  int64_t first_panel, past_panel;  // of the outputs
 };
 
 // F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36
@@ -73,6 +75,6 @@ inline bool suits_winograd(const DilatedWindowAxis& y, const DilatedWindowAxis& 
 // Numbers of the packed form of filters [O,C,kh,kw].
 int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps, bool winograd);
 void pack_filters(const at::Tensor& weight, bool winograd, at::Tensor& packed);
-void conv_patches(const PatchConv&, int64_t windows);
+void conv_patches(const PatchConv&, int64_t windows, int64_t rows);
 
 }  // namespace zfcuda::cpu

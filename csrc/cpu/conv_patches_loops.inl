@@ -44,7 +44,7 @@ inline void direct_rows(const PatchConv& p, const DirectWork& w) {
   const Segments s{w.offsets, nullptr, w.segments, w.length};
   const int64_t panel_size = p.y.kernel * p.x.kernel * p.channels * kPanel;
   const int64_t tiles = (w.count + kTileRows - 1) / kTileRows;
-  for (int64_t panel = 0; panel < panels_of(p.outputs); ++panel) {
+  for (int64_t panel = w.first_panel; panel < w.past_panel; ++panel) {
     const int64_t o = panel * kPanel;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t begin = w.count * t / tiles, end = w.count * (t + 1) / tiles;
@@ -125,7 +125,7 @@ inline void winograd_tiles(const PatchConv& p, const WinogradWork& w) {
   const int64_t groups = (tiles + kTileRows - 1) / kTileRows, zero = 0, panels = panels_of(p.outputs);
   const Segments s{&zero, nullptr, 1, channels};
   for (int64_t product = 0; product < kTileProducts; ++product)
-    for (int64_t panel = 0; panel < panels; ++panel) {
+    for (int64_t panel = w.first_panel; panel < w.past_panel; ++panel) {
       const float* const filters = p.filters + (product * panels + panel) * channels * kPanel;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
@@ -143,11 +143,12 @@ inline void winograd_tiles(const PatchConv& p, const WinogradWork& w) {
       }
     }
   const float* m = w.products;
+  const int64_t past = w.past_panel * kPanel < p.outputs ? w.past_panel * kPanel : p.outputs;
   for (int64_t i = 0; i < w.strips; ++i) {
     const Placed& at = w.placed[i];
     for (int64_t y = 0; y < at.height; y += kTile)
       for (int64_t x = 0; x < at.width; x += kTile, m += w.products_tile)
-        for (int64_t o = 0; o < p.outputs; o += kLanes) transform_outputs(p, at, y, x, o, m, w.products_product);
+        for (int64_t o = w.first_panel * kPanel; o < past; o += kLanes) transform_outputs(p, at, y, x, o, m, w.products_product);
   }
 }
 

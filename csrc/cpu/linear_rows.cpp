@@ -13,6 +13,10 @@ namespace zfcuda::cpu {
 constexpr int64_t kPanelsAtOnce = 8, kPackedNumbers = 4 << 20;
 
 void linear_rows(LinearRows p) {
+  if (few_rows(p)) {
+    parallel(p.outputs, p.inputs(), [&](int64_t begin, int64_t end) { ZFCUDA_ISA_CALL(linear_dots(p, begin, end)); });
+    return;
+  }
   constexpr int64_t rows_at_once = 1024;
   int64_t width = baseline::kPanel;
 #if defined(__x86_64__)

@@ -23,6 +23,10 @@ struct LinearRows {
   int64_t inputs() const { return channels * positions(); }
 };
 
+// So few rows of numbers that do not lie by position read the weight as it is, at the speed of the memory.
+constexpr int64_t kFewRows = 8, kRowsOfDots = 4;
+inline bool few_rows(const LinearRows& p) { return p.rows < kFewRows && p.positions() == 1; }
+
 // A row's inputs are taken in runs: a position's channels, or pieces of this length where there is one position.
 constexpr int64_t kRun = 512;
 inline int64_t run_of(const LinearRows& p) { return p.positions() == 1 ? kRun : p.channels; }

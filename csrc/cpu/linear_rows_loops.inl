@@ -98,3 +98,38 @@ inline void linear_panels(const LinearRows& p, int64_t panel, int64_t panels, in
         store_lanes(p.output + (begin + i) * p.outputs + o + j, finish(load_as<FloatV>(sums + i * width + j), j, left), left);
     }
 }
+
+// Outputs [first, past) of all rows, as dot products: for few rows.
+inline void linear_dots(const LinearRows& p, int64_t first, int64_t past) {
+  constexpr int kOutputs = 4;  // at once, so that a row is read once for them
+  const int64_t inputs = p.inputs();
+  for (int64_t o = first; o < past; o += kOutputs) {
+    const float* weights[kOutputs];
+    const int64_t outputs = lesser(kOutputs, past - o);
+    for (int64_t j = 0; j < kOutputs; ++j) weights[j] = p.weight + (o + lesser(j, outputs - 1)) * inputs;
+    for (int64_t row = 0; row < p.rows; row += kRowsOfDots)
+      with_rows<kRowsOfDots>(static_cast<int>(lesser(kRowsOfDots, p.rows - row)), [&](auto rows) {
+        constexpr int R = decltype(rows)::value;
+        FloatV sums[R][kOutputs] = {};
+        const auto add = [&](int64_t k, int64_t lanes) {
+          FloatV w[kOutputs];
+          for (int j = 0; j < kOutputs; ++j) w[j] = load_lanes(weights[j] + k, lanes);
+          for (int r = 0; r < R; ++r) {
+            const FloatV x = load_lanes(p.input + (row + r) * p.pitch + k, lanes);
+            for (int j = 0; j < kOutputs; ++j) sums[r][j] += x * w[j];
+          }
+        };
+        int64_t k = 0;
+        for (; k + kLanes <= inputs; k += kLanes) add(k, kLanes);
+        if (k < inputs) add(k, inputs - k);
+        for (int r = 0; r < R; ++r)
+          for (int64_t j = 0; j < outputs; ++j) {
+            float halves[kLanes];
+            Simd<float>::store(halves, sums[r][j]);
+            for (int n = kLanes / 2; n > 0; n /= 2)
+              for (int i = 0; i < n; ++i) halves[i] += halves[i + n];
+            p.output[(row + r) * p.outputs + o + j] = halves[0] + (p.bias == nullptr ? 0.0f : p.bias[o + j]);
+          }
+      });
+  }
+}

@@ -78,7 +78,8 @@ def completeness_gap(
     """How far the shares of each image are from adding up to f(image) - f(baseline): sum less difference, [N].
 
     Args:
-        attributions: [N,C,H,W], what integrated_gradients gave for the other arguments.
+        model, image, target, baseline: as :func:`integrated_gradients` got them.
+        attributions: [N,C,H,W], what it gave.
 
     Raises:
         TypeError, ValueError: as integrated_gradients; attributions of another shape than the images.

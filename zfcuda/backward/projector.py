@@ -30,9 +30,9 @@ class Projector:
         As project.
 
     Example:
-        projector = zfcuda.Projector(model, frame, "conv5", top=9)
-        for frame in frames:
-            show(projector(frame))
+        projector = zfcuda.Projector(model, images[:1], "conv5", top=9)
+        for image in images:
+            strongest = projector(image)  # [9,C,H,W]
     """
 
     def __init__(

@@ -13,10 +13,14 @@ from zfcuda.shown import maps
 def saliency(model: nn.Module, image: Tensor, *, target: BatchTarget = None) -> Tensor:
     """The largest magnitude over the channels of the score's gradient, for each pixel (Simonyan et al. 2013, 3.1).
 
-    Arguments and errors are those of :func:`zfcuda.gradient`.
+    Args:
+        model, image, target: as :func:`zfcuda.gradient` takes them.
 
     Returns:
         [N,H,W], nowhere negative, the image's dtype and device.
+
+    Raises:
+        TypeError, ValueError: as gradient.
     """
     inner = module_of(model)
     images = checked_images(image, inner)

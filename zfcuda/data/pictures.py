@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import os
 import threading
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -122,24 +123,53 @@ def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None) -
     """
     check_path(path)
     file = Path(path)
-    shown = one_line(os.fspath(path))
-    _register_reader(file.suffix.lower())
+    # From a stream: given a name, Pillow maps an uncompressed TIFF into memory, and swaps its sides where EXIF turns it
+    with _told(one_line(os.fspath(path)), file.suffix.lower()), file.open("rb") as stream:
+        return _decoded(stream, at_least, Image.MAX_IMAGE_PIXELS)
+
+
+def decoded_picture(data: bytes, name: str, *, most: int | None = None) -> Image.Image:
+    """The picture in the bytes of a file, by the rules of :func:`read_picture`.
+
+    Args:
+        data: what the file holds.
+        name: what to call it; its ending tells what may be needed to read it.
+        most: pixels that it may have, which its header tells before anything is decoded; None: what Pillow takes for
+            safe.
+
+    Raises:
+        PictureError: (a ValueError) as :func:`read_picture`.
+    """
+    with _told(one_line(name), Path(name).suffix.lower(), most):
+        if not data:
+            raise PictureError(f"{one_line(name)}: an empty file")
+        return _decoded(io.BytesIO(data), None, min(most or math.inf, Image.MAX_IMAGE_PIXELS or math.inf))
+
+
+def _decoded(stream: IO[bytes], at_least: int | None, most: float | None) -> Image.Image:
+    with _quiet(), Image.open(stream, formats=_formats()) as opened:
+        if opened.width * opened.height > (most or math.inf):
+            raise Image.DecompressionBombError
+        if at_least is None:
+            return _to_rgb(_upright(opened))
+        _draft(opened, at_least)
+        picture = _to_rgb(_upright(opened))
+        factor = min(picture.size) // at_least
+        return picture.reduce(factor) if factor > 1 else picture
+
+
+@contextmanager
+def _told(shown: str, ending: str, most: int | None = None) -> Iterator[None]:
+    """Turns what a decoder raises into a PictureError that begins with the name of the file."""
+    _register_reader(ending)
     try:
-        # From a stream: given a name, Pillow maps an uncompressed TIFF into memory, and swaps its sides where EXIF
-        # turns it.
-        with _quiet(), file.open("rb") as stream, Image.open(stream, formats=_formats()) as opened:
-            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise Image.DecompressionBombError
-            if at_least is None:
-                return _to_rgb(_upright(opened))
-            _draft(opened, at_least)
-            picture = _to_rgb(_upright(opened))
-            factor = min(picture.size) // at_least
-            return picture.reduce(factor) if factor > 1 else picture
+        yield
+    except PictureError:
+        raise
     except UnidentifiedImageError:
-        raise PictureError(f"{shown}: not a picture in a format that Pillow knows{_how_to_read(file)}") from None
+        raise PictureError(f"{shown}: not a picture in a format that Pillow knows{_how_to_read(ending)}") from None
     except Image.DecompressionBombError:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        limit = (most or Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise PictureError(
             f"{shown}: too large, more than the {limit} million pixels that are safe to decode; make it smaller first"
         ) from None
@@ -190,8 +220,7 @@ def _register_reader(ending: str) -> None:
         return
 
 
-def _how_to_read(file: Path) -> str:
-    ending = file.suffix.lower()
+def _how_to_read(ending: str) -> str:
     if ending not in _READERS or ending in Image.registered_extensions():
         return ""
     return f"; pip install {_READERS[ending][0]} makes it read {ending} files, or save it as JPEG or PNG"

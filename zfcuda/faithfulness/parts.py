@@ -53,7 +53,8 @@ class PartImportance(Displayed):
     def rank_correlation(self, map: Tensor) -> float:
         """Spearman's rank correlation of the true drops with the map's mass, -1 ... 1.
 
-        By luck it is above 0: a large piece collects more of any map, and matters more as well.
+        By luck it is above 0: a large piece collects more of any map, and matters more as well. The map is [H,W], as
+        large as the picture.
 
         Raises:
             TypeError, ValueError: as :meth:`mass`.
@@ -61,7 +62,7 @@ class PartImportance(Displayed):
         return rank_correlation(self.mass(map), self.drops)
 
     def finds_the_first(self, map: Tensor) -> bool:
-        """Whether the piece to which the map gives most is the one without which the score drops most.
+        """Whether the piece to which the map [H,W] gives most is the one without which the score drops most.
 
         Raises:
             TypeError, ValueError: as :meth:`mass`.

@@ -42,7 +42,7 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
             image does not fit.
 
     Example:
-        maps = zfcuda.activations(net, "cat.jpg", ["conv1", "relu5"])
+        maps = zfcuda.activations(model, "cat.jpg", ["conv1", "relu5"])
         maps["relu5"][0, 12]                                           # [h,w]: unit 12
 
         from zfcuda.features.activation_sheet import activation_sheet

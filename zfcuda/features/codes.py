@@ -178,7 +178,7 @@ def codes(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        found = zfcuda.codes(net, "photos", "fc7", state="photos.state")
+        found = zfcuda.codes(model, "photos", "fc7", state="photos.state")
         found.save("photos.safetensors")
     """
     if not isinstance(layer, str):

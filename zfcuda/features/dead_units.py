@@ -176,8 +176,8 @@ def dead_units(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        zfcuda.dead_units(net, "photos")                                           # a table
-        [row.unit for row in zfcuda.dead_units(net, "photos") if row.kind == "dead" and row.layer == "relu5"]
+        zfcuda.dead_units(model, "photos")                                         # a table
+        [row.unit for row in zfcuda.dead_units(model, "photos") if row.kind == "dead" and row.layer == "relu5"]
     """
     if layers is None:
         if not isinstance(model, nn.Module):

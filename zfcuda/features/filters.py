@@ -37,10 +37,10 @@ def filters(model: nn.Module, layer: str | None = None) -> Tensor:
             are yet to be made.
 
     Example:
-        zfcuda.render.filters(zfcuda.filters(net)).save("filters.png")
+        zfcuda.render.filters(zfcuda.filters(model)).save("filters.png")
 
         from zfcuda.features.spectrum import fine_share
-        fine_share(zfcuda.filters(net))       # how noisy they are, 0 ... 1
+        fine_share(zfcuda.filters(model))       # how noisy they are, 0 ... 1
     """
     name, weight = named_filters(model, layer)
     return shown(weight, partial(_display, name))

@@ -132,7 +132,7 @@ def strongest_patches(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        found = zfcuda.strongest_patches(net, "photos", ["conv5"], state="photos.safetensors")["conv5"]
+        found = zfcuda.strongest_patches(model, "photos", ["conv5"], state="patches.state")["conv5"]
         found.names[found.indices[12, 0]], found.boxes[12, 0]      # what excites unit 12 most, and where
     """
     top = integer("top", top)

@@ -3,7 +3,8 @@
 from zfcuda.occlusion.captum_api import Occlusion
 from zfcuda.occlusion.experiment import occlusion_map
 from zfcuda.occlusion.mapper import OcclusionMapper
+from zfcuda.occlusion.occluder import Occluder
 from zfcuda.occlusion.output import areas, foreground
 from zfcuda.occlusion.result import OcclusionMap
 
-__all__ = ["Occlusion", "OcclusionMap", "OcclusionMapper", "areas", "foreground", "occlusion_map"]
+__all__ = ["Occluder", "Occlusion", "OcclusionMap", "OcclusionMapper", "areas", "foreground", "occlusion_map"]

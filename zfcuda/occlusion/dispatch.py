@@ -93,7 +93,7 @@ def run_windows(
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
             for image, covering in zip(images, fill.expand_as(images), strict=True):
                 occluded = OccludedImage(image, covering, origins, window)
-                base = _base_logits(watched, image)
+                base = base_logits_of(watched, image)
                 base_activity = None if watched.activity is None else watched.activity[0]
                 if check is not None:
                     check(base, base_activity)
@@ -128,7 +128,7 @@ def run_windows(
     )
 
 
-def _base_logits(model: WatchedModel, image: Tensor) -> Tensor:
+def base_logits_of(model: WatchedModel, image: Tensor) -> Tensor:
     """Runs the whole image: [classes]."""
     batch = image[None].clone()
     try:
@@ -179,12 +179,12 @@ def _by_brute_force(
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
     chunk = 1 if one_by_one else chunk_size(model, occluded.image, budget)
-    if chunk > 1 and not _independent(reduced, occluded):
+    if chunk > 1 and not independent(reduced, occluded):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
-def _independent(model: WatchedModel, occluded: OccludedImage) -> bool:
+def independent(model: WatchedModel, occluded: OccludedImage) -> bool:
     """Whether an image's logits are the same in company, of the two windows that cover most.
 
     Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.

@@ -142,7 +142,7 @@ class Experiment:
         # A model under torch.compile would compile anew for each batch size.
         wrapper, self.model = wrapper_of(model), unwrap(model)
         self.names, self.preprocess = class_names(getattr(self.model, "classes", None)), way_back(self.model)
-        image = _checked(image, self.model)
+        image = in_own_format(image, self.model)
         self.shape, self.dtype, self.device = image.shape, image.dtype, image.device
         self.window, self.stride = pair(window, "window"), pair(stride, "stride")
         self.size = (int(image.shape[1]), int(image.shape[2]))
@@ -163,7 +163,7 @@ class Experiment:
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
-        image = _checked(image, self.given)
+        image = in_own_format(image, self.given)
         if image.shape != self.shape or image.dtype != self.dtype or image.device != self.device:
             raise ValueError(
                 f"image: expected {self.dtype} {list(self.shape)} on {self.device}, as the first one, got "
@@ -264,7 +264,7 @@ def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int |
     return unit
 
 
-def _checked(image: Tensor, model: nn.Module) -> Tensor:
+def in_own_format(image: Tensor, model: nn.Module) -> Tensor:
     """The image as [C,H,W], in the memory format that the model computes in."""
     batch = checked_image(image, model)
     weights = [p for p in model.parameters() if p.is_floating_point() and p.dim() == 4]

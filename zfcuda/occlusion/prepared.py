@@ -79,6 +79,7 @@ def prepare(
     """Follows the model, unless that was done for an image before, and holds the engine against it.
 
     model: has measured the whole image. base: float32 [classes], what the model itself gives for the whole image.
+    method: as in occlusion_map; or "held", for windows that come one by one: the engine wherever that can be done.
     before: of the image before. dtype: that the windows are run in; None: the image's.
     """
     if isinstance(before, Refusal):
@@ -201,11 +202,11 @@ def run_engine(
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
         exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=windows).logits
-    checked = _telling(occluded, sample, exact - base)
+    checked = telling(occluded, sample, exact - base)
     return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
 
 
-def _telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tensor:
+def telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tensor:
     """Two windows that tell most: the one whose answer changes most, and another at the border that covers most.
 
     A window that changes nothing would agree with any answer. sample: int64 [m], the windows to choose from.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import torch
 from torch import Tensor
@@ -39,7 +39,9 @@ def _layer(
     if network is not None:
         field, _ = attempted(lambda: receptive_field(network, layer.output, tuple(p.image.shape[-3:])))
         if len(strongest.units):
-            found, refusal = attempted(lambda: _projections(p, network, guided, layer, len(strongest.units)))
+            found, refusal = attempted(
+                lambda: projections_of(network, p.image, layer, top=len(strongest.units), guided=guided)
+            )
     signals: list[Tensor | None] = [None] * len(strongest.units)
     if found is not None:
         form, there = found
@@ -62,12 +64,28 @@ def _layer(
     return Layer(layer.name, maps, (high, wide), size, units, form, refusal)
 
 
-def _projections(
-    p: Prepared, network: Network, guided: set[int], layer: ConvLayer, top: int
+def projections_of(
+    network: Network,
+    image: Tensor,
+    layer: ConvLayer,
+    *,
+    unit: int | None = None,
+    top: int = 1,
+    guided: Set[int] = frozenset(),
 ) -> tuple[Form, Projections]:
+    """The strongest units of a layer, or a unit's strongest places, projected: by the deconvnet where its switches make
+    that differ from picture to picture, else by guided backpropagation.
+
+    Args:
+        image: [1,C,H,W]. guided: nodes of layers that are known to be projected by guided backpropagation.
+
+    Raises:
+        ValueError: the layer cannot be projected, with the reason.
+    """
+
     def by(rules: Rules | None) -> Projections:
         own = layer.activity[None]
-        return projections(network, p.image, layer.output, top=top, positive=True, own=own, rules=rules)
+        return projections(network, image, layer.output, unit=unit, top=top, positive=True, own=own, rules=rules)
 
     if depends_on_image(network, layer.output):
         return Form.DECONVNET, by(None)
@@ -75,6 +93,6 @@ def _projections(
     if not guided.isdisjoint(node.index for node in network.ancestors([network.node(layer.output).index])):
         return Form.GUIDED, found  # something that rectifies lies before a layer before this one
     plain, _ = attempted(lambda: by(None))
-    limit = 1e-4 * float(found.images.abs().max())
+    limit = 1e-4 * float(found.images.abs().max()) if len(found.images) else 0.0
     same = plain is not None and torch.allclose(found.images, plain.images, rtol=0, atol=limit)
     return Form.FILTER if same else Form.GUIDED, found

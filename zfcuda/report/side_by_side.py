@@ -59,10 +59,16 @@ def _computed(p: Prepared, one: Method) -> MethodMap:
         warnings.simplefilter("always", UserWarning)
         values, refusal = attempted(work)
     seconds = time.perf_counter() - start
-    said = [_FUNCTION.sub("", " ".join(str(each.message).split()), count=1) for each in came]
-    if one.name == "deconvnet" and values is not None and not _sees_the_picture(model, p.image):
+    said = [str(each.message) for each in came]
+    return MethodMap(one, values, seconds, refusal, remarks(one, model, p.image, said))
+
+
+def remarks(one: Method, model: nn.Module, image: Tensor, warned: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said beside the map of a method. warned: what it warned of."""
+    said = [_FUNCTION.sub("", " ".join(each.split()), count=1) for each in warned]
+    if one.name == "deconvnet" and not _sees_the_picture(model, image):
         said.append(_BLIND)
-    return MethodMap(one, values, seconds, refusal, tuple(dict.fromkeys(said)))
+    return tuple(dict.fromkeys(said))
 
 
 def _sees_the_picture(model: nn.Module, image: Tensor) -> bool:

@@ -77,7 +77,7 @@ def maximize(
 
     Example:
         image = zfcuda.maximize(model, "conv4:12")
-        nine = zfcuda.maximize(model, "tabby", count=9, steps=512)
+        nine = zfcuda.maximize(model, "star", count=9, steps=512)
     """
     made = maximized(
         model,

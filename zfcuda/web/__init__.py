@@ -1,4 +1,4 @@
-"""What pages are made of, as files: styles (CSS) and scripts (JavaScript), for the page that is one file and the live one.
+"""What pages are made of, as files: styles (CSS) and scripts (JavaScript), for the static page and the live one.
 
 Nothing is built, and nothing comes from elsewhere. ``theme.css`` and ``report.css`` are the look; ``colours.js`` knows
 the scales of :mod:`zfcuda.render`, ``numbers.js`` how numbers are written, ``map.js`` a map in a canvas,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
+from zfcuda.occlusion.incremental.growth import Growth, Side
 from zfcuda.occlusion.incremental.lookups import lookup_of
-from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded, union
+from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded
 from zfcuda.occlusion.incremental.shuffles import rearranged, still_read
 
 
@@ -59,6 +61,7 @@ class Changes:
         sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
         map_sizes: the nodes that are sizes of local maps, or made of these alone.
         replaced: nodes that end a chain of others, each as a node that reads the chain's beginning.
+        growth: of each local map but the input, where its rectangles come from.
     """
 
     of: dict[int, Change]
@@ -71,11 +74,30 @@ class Changes:
     many: dict[int, Any] = field(default_factory=dict)
     map_sizes: set[int] = field(default_factory=set)
     replaced: dict[int, Node] = field(default_factory=dict)
+    growth: dict[int, Growth] = field(default_factory=dict)
+
+    def grown(self, index: int, growth: Growth) -> Local:
+        """What the windows change of a node, and notes where that comes from."""
+        self.growth[index] = growth
+        sources = {i: change for i in growth.sources if isinstance(change := self.of[i], Local)}
+        rows = growth.of_rows({i: change.rows for i, change in sources.items()})
+        return Local(rows, growth.of_columns({i: change.columns for i, change in sources.items()}))
+
+    def over(self, input: int, rows: Intervals, columns: Intervals) -> Changes:
+        """What other windows change, where each is an interval of rows and one of columns of the node `input`."""
+        # Which kind of change a node has depends on no window.
+        other = replace(self, of=dict(self.of), growth=dict(self.growth))
+        if input in other.of:
+            other.of[input] = Local(rows, columns)
+        for index, growth in self.growth.items():
+            other.of[index] = other.grown(index, growth)
+        return other
 
     def keep(self, nodes: set[int]) -> None:
         """Forgets the other nodes."""
         for index in set(self.of) - nodes:
             del self.of[index]
+            self.growth.pop(index, None)
 
 
 _MANY = 1_000_003
@@ -134,7 +156,7 @@ def classify(
             source = None if found is None else changes.of[found.source]
             if found is not None and isinstance(source, Local):
                 changes.replaced[node.index] = found.node
-                change = Local(found.changed(source.rows), found.changed(source.columns))
+                change = changes.grown(node.index, Growth((found.source,), (found.changed,), (found.changed,)))
                 if found.block > 1:
                     changes.cuts.add(node.index)
         changes.of[node.index] = change
@@ -180,7 +202,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
             return Flattened(source)
         if not whole and value.shape == base[source].shape:
             changes.lookups[node.index] = Lookup(np.arange(value.shape[2]), np.arange(value.shape[3]))
-            return changes.of[source]
+            return changes.grown(node.index, Growth((source,)))
     if not all(isinstance(source, Local) for source in sources):
         return Whole.DENSE
     if _is_global_mean(node, base):
@@ -193,9 +215,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
     lookup = lookup_of(node, depends[0], base) if len(depends) == 1 else None
     if lookup is not None:
         changes.lookups[node.index] = lookup
-        moved = changes.of[depends[0]]
-        assert isinstance(moved, Local)
-        return Local(looked_up(lookup.rows, moved.rows), looked_up(lookup.columns, moved.columns))
+        return changes.grown(node.index, Growth((depends[0],), *_moved(lookup)))
     return _of_positions(node, depends, base, changes)
 
 
@@ -232,21 +252,26 @@ def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], changes
     if depends != [node.arguments["input"].index]:  # a filter that depends on the image
         return Whole.DENSE
     arguments = node.resolve(base)
-    source = changes.of[depends[0]]
-    assert isinstance(source, Local)
-    rows, columns = source.rows, source.columns
+    rows: tuple[Side, ...] = ()
+    columns: tuple[Side, ...] = ()
     inputs, outputs = (tuple(base[i].shape[2:]) for i in (depends[0], node.index))
     lookup = padded(arguments, inputs) if node.kind == "conv" else None
     if lookup is not None:
         changes.lookups[node.index] = lookup
-        rows, columns = looked_up(lookup.rows, rows), looked_up(lookup.columns, columns)
+        rows, columns = _moved(lookup)
         inputs = (len(lookup.rows), len(lookup.columns))
     sides = axes(node.kind, arguments, inputs, outputs)
     if sides is None:
         changes.cuts.add(node.index)
-        return Local(*(adaptive(n, m, i) for n, m, i in zip(inputs, outputs, (rows, columns), strict=True)))
-    changes.windows[node.index] = sides
-    return Local(sides[0].changed(rows), sides[1].changed(columns))
+        last: list[Side] = [partial(adaptive, n, m) for n, m in zip(inputs, outputs, strict=True)]
+    else:
+        changes.windows[node.index] = sides
+        last = [side.changed for side in sides]
+    return changes.grown(node.index, Growth((depends[0],), (*rows, last[0]), (*columns, last[1])))
+
+
+def _moved(lookup: Lookup) -> tuple[tuple[Side, ...], tuple[Side, ...]]:
+    return (partial(looked_up, lookup.rows),), (partial(looked_up, lookup.columns),)
 
 
 def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
@@ -258,8 +283,4 @@ def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], chang
     constants = [base[i] for i in node.refs if changes.of[i] is Whole.CONSTANT]
     if any(isinstance(c, Tensor) and (c.dim() > 4 or (c.dim() == 4 and len(c) > 1)) for c in constants):
         return Whole.DENSE
-    sources = [changes.of[i] for i in depends]
-    rows, columns = sources[0].rows, sources[0].columns  # type: ignore[union-attr]
-    for other in sources[1:]:
-        rows, columns = union(rows, other.rows), union(columns, other.columns)  # type: ignore[union-attr]
-    return Local(rows, columns)
+    return changes.grown(node.index, Growth(tuple(dict.fromkeys(depends))))

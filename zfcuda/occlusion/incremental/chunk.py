@@ -77,12 +77,13 @@ class Base:
 class Places:
     """Where some windows change the maps; the same for every image, so that tables are made and copied once.
 
-    windows: int64 [n], which of the grid, row by row. columns: of the grid.
+    windows: int64 [n], which of the grid, row by row, or of a list. columns: of the grid; None: of a list, each with
+        intervals of its own.
     """
 
     changes: Changes
     windows: Table
-    columns: int
+    columns: int | None
     _layouts: dict[int, Layout] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
@@ -93,6 +94,8 @@ class Places:
         """What each window changes of a node's map: rows [n,2], columns [n,2]."""
         change = self.changes.of[index]
         assert isinstance(change, Local)
+        if self.columns is None:
+            return change.rows[self.windows], change.columns[self.windows]
         return change.rows[self.windows // self.columns], change.columns[self.windows % self.columns]
 
     def layout(self, index: int) -> Layout:

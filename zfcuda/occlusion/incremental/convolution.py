@@ -56,7 +56,7 @@ class Convolution:
     def run(self, chunk: Chunk) -> Patches:
         ways = {"dense": self._dense, "product": self._product, "ragged": self._ragged}
         way = self.way(chunk.base, chunk.changes)
-        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self._by_winograd(chunk.changes):
+        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes):
             source = self.conv.arguments["input"].index
             if not within(chunk.values[source].values, chunk.base.limit(source)):
                 way = "dense"
@@ -65,24 +65,24 @@ class Convolution:
     def way(self, base: Base, changes: Changes) -> str:
         """Which of the three ways below it goes, but for windows that have outliers of their own."""
         way = self._usual_way(base, changes)
-        if way == "ragged" and self._by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
+        if way == "ragged" and self.by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
             return "dense"
         return way
 
     def _usual_way(self, base: Base, changes: Changes) -> str:
         """The way where no map has outliers; the base's values are not looked at, and may be outlines."""
-        if self._groups(base) != 1 or self.conv.index in changes.lookups:
+        if self.groups(base) != 1 or self.conv.index in changes.lookups:
             return "dense"
         if base.dtype != torch.float32 or base.device.type != "cpu":
             return "product"
         return "ragged"
 
-    def _groups(self, base: Base) -> int:
+    def groups(self, base: Base) -> int:
         """How many; `groups=x.shape[1]` is a node's value."""
         groups: Any = self.conv.arguments["groups"]
         return int(base[groups.index]) if isinstance(groups, Ref) else int(groups)
 
-    def _by_winograd(self, changes: Changes) -> bool:
+    def by_winograd(self, changes: Changes) -> bool:
         """Whether the CPU's kernel takes Winograd's algorithm, whose sums reach beyond an output's own inputs."""
         return all((side.kernel, side.stride, side.dilation) == (3, 1, 1) for side in changes.windows[self.conv.index])
 
@@ -91,12 +91,30 @@ class Convolution:
         weight = base[self.conv.arguments["weight"].index]
         return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
-    def _prepared(self, chunk: Chunk, make: Any) -> Any:
+    def _prepared(self, base: Base, make: Any) -> Any:
         """The filters as the kernel takes them, made once for an image."""
         key = (self.index, make.__qualname__)
-        if key not in chunk.base.prepared:
-            chunk.base.prepared[key] = make(*self.filters(chunk.base))
-        return chunk.base.prepared[key]
+        if key not in base.prepared:
+            base.prepared[key] = make(*self.filters(base))
+        return base.prepared[key]
+
+    def packed(self, base: Base, stride: Any, dilation: Any) -> tuple[Tensor, Tensor | None, int]:
+        """The filters, bias and number of outputs as the CPU's own kernel takes them."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
+            return patch_ops.pack_filters(weight, stride, dilation), bias, len(weight)
+
+        packed: tuple[Tensor, Tensor | None, int] = self._prepared(base, pack)
+        return packed
+
+    def laid_out(self, base: Base) -> tuple[Tensor, Tensor | None]:
+        """The filters and bias as torch's convolution takes them."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.contiguous(memory_format=torch.channels_last), bias
+
+        laid_out: tuple[Tensor, Tensor | None] = self._prepared(base, pack)
+        return laid_out
 
     def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
         """The other map of the sum where this one changes, [rows,O]."""
@@ -110,13 +128,9 @@ class Convolution:
     def _ragged(self, chunk: Chunk) -> Patches:
         """The CPU's own kernel takes patches of all sizes at once."""
         settings = window_settings(chunk, self.conv.index)
-
-        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
-            return patch_ops.pack_filters(weight, settings["stride"], settings["dilation"]), bias, len(weight)
-
-        filters, bias, channels = self._prepared(chunk, pack)
+        filters, bias, channels = self.packed(chunk.base, settings["stride"], settings["dilation"])
         source = self.conv.arguments["input"].index
-        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        layout, patches = chunk.layout(self.index), chunk.values[source]
         base = chunk.base.map(source)
         have, want = tables(patches.layout, layout, base.device)
         values = patch_ops.conv_patches(
@@ -140,9 +154,9 @@ class Convolution:
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
             return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous(), bias
 
-        weight, bias = self._prepared(chunk, pack)
+        weight, bias = self._prepared(chunk.base, pack)
         source = self.conv.arguments["input"].index
-        layout, patches = chunk.layout(self.conv.index), chunk.values[source]
+        layout, patches = chunk.layout(self.index), chunk.values[source]
         settings, base = window_settings(chunk, self.conv.index), chunk.base.map(source)
         read = patches.values
         if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
@@ -150,9 +164,10 @@ class Convolution:
             read = patch_ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
         with as_convolution(base.device):
             values = read @ weight if bias is None else torch.addmm(bias, read, weight)
-        return Patches(self._finish(values, self._residual(chunk, layout)), layout)
+        return Patches(self.finish(values, self._residual(chunk, layout)), layout)
 
-    def _finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+    def finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+        """What follows the convolution of these values, which are written to."""
         if residual is not None:
             values.add_(residual)
         return values.relu_() if self.relu else values
@@ -161,18 +176,14 @@ class Convolution:
         """torch's convolution, on each group of patches of one size. The groups of what is read are those of what is
         computed, in the same order, since the one size grows with the other.
         """
-
-        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-            return weight.contiguous(memory_format=torch.channels_last), bias
-
-        weight, bias = self._prepared(chunk, pack)
-        settings, groups = window_settings(chunk, self.conv.index), self._groups(chunk.base)
-        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index)
+        weight, bias = self.laid_out(chunk.base)
+        settings, groups = window_settings(chunk, self.conv.index), self.groups(chunk.base)
+        values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index, self.index)
         results = [
             F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
             for group in read.groups()
         ]
-        layout = chunk.layout(self.conv.index)
+        layout = chunk.layout(self.index)
         rows = [result.permute(0, 2, 3, 1).reshape(-1, len(weight)) for result in results]
         joined = torch.cat([values.new_empty(0, len(weight)), *rows]) if len(rows) != 1 else rows[0]
-        return Patches(self._finish(joined, self._residual(chunk, layout)), layout)
+        return Patches(self.finish(joined, self._residual(chunk, layout)), layout)

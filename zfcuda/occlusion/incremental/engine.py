@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -67,6 +68,7 @@ class Plan:
         self._places: dict[tuple[str, bytes], Places] = {}
         self._newest: Places | None = None  # of those, whose tables are not all made yet
         self._tables = 0  # bytes of the tables of the others
+        self._listed = False
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
             raise ValueError(f"no layer works on a part of its map alone: {why}")
@@ -81,6 +83,14 @@ class Plan:
         if self.network.shape is not None:
             done += "; the model was followed by torch.export, for images of this shape"
         return done
+
+    def over(self, rectangles: Table) -> Plan:
+        """The same plan with windows of any sizes in place of its grid: int64 [n,4], (top, left, bottom, right)."""
+        other = copy.copy(self)
+        other.changes = self.changes.over(self.input, rectangles[:, 0::2], rectangles[:, 1::2])
+        other.grid, other._listed = (len(rectangles), 1), True
+        other._places, other._newest, other._tables = {}, None, 0
+        return other
 
     def base(self, values: Mapping[int, Any]) -> dict[int, Any]:
         """Picks the values that it needs, outlines where their shapes are enough."""
@@ -100,7 +110,7 @@ class Plan:
     def run(
         self,
         fill: Tensor,
-        values: dict[int, Any],
+        values: dict[int, Any] | Base,
         dtype: torch.dtype,
         budget: int,
         bar: tqdm[Any],
@@ -112,13 +122,13 @@ class Plan:
 
         Args:
             fill: [C,H,W], what covers the image.
-            values: of the needed nodes for the whole image.
+            values: of the needed nodes for the whole image; or these with what earlier runs have made of them.
             dtype: that the windows are computed in.
             budget: bytes.
             repeated: whether more images will come, for which tables are kept.
             windows: int64 [n], which of the grid; None: all.
         """
-        base = Base(values, dtype)
+        base = values if isinstance(values, Base) else Base(values, dtype)
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
@@ -142,7 +152,7 @@ class Plan:
             if self._newest is not None:
                 self._tables += self._newest.memory()
                 self._newest = None
-            places = Places(self.changes, windows, self.grid[1])
+            places = Places(self.changes, windows, None if self._listed else self.grid[1])
             if repeated and self._tables <= room:
                 self._places[key] = self._newest = places
         return places

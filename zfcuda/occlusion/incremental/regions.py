@@ -41,6 +41,15 @@ class WindowAxis:
         high = (intervals[:, 1] - 1 + self.padding) // self.stride + 1
         return tidy(np.stack([low.clip(0), high.clip(max=self.outputs)], 1), intervals)
 
+    def changed_one(self, interval: tuple[int, int]) -> tuple[int, int]:
+        """The same of one interval."""
+        low, high = interval
+        if high <= low:
+            return 0, 0
+        first = max(0, -((self.reach - 1 - self.padding - low) // self.stride))
+        past = min(self.outputs, (high - 1 + self.padding) // self.stride + 1)
+        return (first, past) if past > first else (0, 0)
+
     def read(self, intervals: Intervals) -> Intervals:
         """The inputs that the outputs [low, high) read, those in the padding included."""
         low = intervals[:, 0] * self.stride - self.padding

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.occlusion.incremental.change_analysis import Whole, sized
+from zfcuda.occlusion.incremental.change_analysis import Changes, Whole, sized
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.patches import (
     Layout,
@@ -127,12 +127,15 @@ def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patche
     return look_up(fallback, patches, moves)
 
 
-def contexts(chunk: Chunk, index: int, source: int) -> tuple[Tensor, Layout]:
-    """What a convolution reads to compute the changed rectangles of its output, the padding included."""
+def contexts(chunk: Chunk, index: int, source: int, changed: int) -> tuple[Tensor, Layout]:
+    """What a convolution reads to compute rectangles of its output, the padding included.
+
+    changed: the node whose changed rectangles these are: its own, or what is computed together with it.
+    """
 
     def make() -> Layout:
         sides = chunk.changes.windows[index]
-        read = [side.read(changed) for side, changed in zip(sides, chunk.places.intervals(index), strict=True)]
+        read = [side.read(wanted) for side, wanted in zip(sides, chunk.places.intervals(changed), strict=True)]
         return Layout.of(rectangles(*read), True)
 
     wanted = chunk.places.once(("read", index), make)
@@ -164,20 +167,23 @@ class Pooling(NodeStep):
         return Patches(values, layout)
 
     def _divided(self, chunk: Chunk, layout: Layout) -> Tensor:
-        """One over the divisor of each position, [rows,1]; the divisor is smaller at the border for some settings."""
-        base = chunk.base[self.node.arguments["input"].index]
-        ones = torch.ones(
-            1, 1, *base.shape[2:], dtype=torch.promote_types(base.dtype, torch.float32), device=base.device
-        )
-        arguments = self.node.resolve(chunk.base.values) | {"input": ones}
+        """One over the divisor of each position, [rows,1]."""
+        table = self.shares(chunk.base, chunk.changes)
+        return gather(table, Patches(table.new_empty(0, 1), chunk.places.empty(self.index)), layout)
+
+    def shares(self, base: Base, changes: Changes) -> Tensor:
+        """One over the divisor of every position, [1,1,H,W]; the divisor is smaller at the border for some settings."""
+        map = base[self.node.arguments["input"].index]
+        ones = torch.ones(1, 1, *map.shape[2:], dtype=torch.promote_types(map.dtype, torch.float32), device=map.device)
+        arguments = self.node.resolve(base.values) | {"input": ones}
         average = self.node.run(arguments)
         if self.node.kind == "avg_pool":
             of_ones = self.node.run(arguments | {"divisor_override": 1})
         else:
-            rows, columns = chunk.changes.windows[self.index]
+            rows, columns = changes.windows[self.index]
             of_ones = torch.full_like(average, rows.kernel * columns.kernel)
-        table = (average / of_ones).nan_to_num(0.0).to(chunk.base.dtype)
-        return gather(table, Patches(table.new_empty(0, 1), chunk.places.empty(self.index)), layout)
+        shares: Tensor = (average / of_ones).nan_to_num(0.0).to(base.dtype)
+        return shares
 
 
 class NormWithin(NodeStep):

@@ -56,7 +56,7 @@ class StyleNetwork(nn.Module):
         TypeError, ValueError: styles is below 1, width not above 0, or there is another number of names, or one twice.
 
     Example:
-        network = StyleNetwork.load("out/style/train/weights.safetensors")
+        network = zfcuda.synthesis.StyleNetwork.load("pen/weights.safetensors")
         network.draw("photo.jpg", [0.5, 0.5]).save("drawn.png")
     """
 
@@ -85,6 +85,9 @@ class StyleNetwork(nn.Module):
         Args:
             images: [N,3,H,W], of 0 to 1; of any size from 1 x 1 on.
             shares: of each style in each image, [N,styles], or [1,styles] for all; None: the first style.
+
+        Raises:
+            RuntimeError: of torch, where images or shares have another shape; :meth:`stylize` says what is wrong.
         """
         if shares is None:
             shares = self.shares(0)

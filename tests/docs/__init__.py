@@ -1,0 +1,1 @@
+"""The documents: their snippets run, their links lead somewhere, the generated ones are up to date."""
