@@ -154,11 +154,11 @@ class Server:
             self.visitors.left(visitor)
 
 
-def application(server: Server, token: str, hosts: Hosts, routes: Sequence[BaseRoute] = ()) -> Guard:
+def application(server: Server | None, token: str, hosts: Hosts, routes: Sequence[BaseRoute] = ()) -> Guard:
     """The whole application.
 
     Args:
-        server: the microscope.
+        server: the microscope; None: there are the other addresses alone.
         token: the first part of every address.
         hosts: what Host may be.
         routes: more addresses, which come before the microscope's own; they are behind the same guard.
@@ -166,6 +166,9 @@ def application(server: Server, token: str, hosts: Hosts, routes: Sequence[BaseR
 
     @asynccontextmanager
     async def living(app: Any) -> AsyncIterator[None]:
+        if server is None:
+            yield
+            return
         tidying = asyncio.ensure_future(_tidy(server.visitors))
         try:
             yield
@@ -174,7 +177,7 @@ def application(server: Server, token: str, hosts: Hosts, routes: Sequence[BaseR
             server.scheduler.close()
 
     app = Starlette(
-        routes=[*routes, *server.routes(), Route("/web/{name}", _web)],
+        routes=[*routes, *(server.routes() if server is not None else ()), Route("/web/{name}", _web)],
         lifespan=living,
         exception_handlers={HTTPException: _plain, Exception: _failed},
     )

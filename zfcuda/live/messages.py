@@ -141,14 +141,14 @@ class Message:
         return both[0], both[1]
 
     def boxes(self, most: int = 8) -> list[tuple[int, int, int, int]]:
-        """Rectangles (top, left, height, width).
+        """Rectangles (top, left, height, width), or none.
 
         Raises:
             MessageError: they are none, or more than that.
         """
         value = self._fields.get("boxes")
-        if not isinstance(value, list) or not 1 <= len(value) <= most:
-            raise MessageError(f"boxes: expected 1 to {most} of [top, left, height, width], got {_shown(value)}")
+        if not isinstance(value, list) or len(value) > most:
+            raise MessageError(f"boxes: expected 0 to {most} of [top, left, height, width], got {_shown(value)}")
         for box in value:
             if not isinstance(box, list) or len(box) != 4 or not all(_is_place(each) for each in box):
                 raise MessageError(f"boxes: expected [top, left, height, width] of pixels, got {_shown(box)}")

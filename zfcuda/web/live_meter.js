@@ -25,8 +25,8 @@
       data.rate = recent.length;
       if (!recent.length) return;
       data.latency = middle(1).toFixed(1);
-      this.element.textContent = `${middle(2).toFixed(1)} ms of the network, ${middle(1).toFixed(0)} ms to the screen, `
-        + `${recent.length} answers in the last second`;
+      this.element.textContent = `${middle(2).toFixed(1)} ms in the network, ${middle(1).toFixed(0)} ms to the screen, `
+        + `${recent.length} answers a second`;
     }
   };
 }
