@@ -20,6 +20,7 @@ from zfcuda.cli import (
     filters,
     fool,
     invert,
+    label,
     layers,
     maximize,
     paper,
@@ -36,7 +37,7 @@ from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    *(explain, demo, serve, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
+    *(explain, demo, serve, label, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
     *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )

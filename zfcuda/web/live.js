@@ -74,7 +74,8 @@
     document.title = `${found.name} · zfcuda microscope`;
     document.documentElement.style.setProperty('--ratio', size[1] / size[0]);
     for (const id of ['bench', 'jumps']) byId(id).hidden = false;
-    byId('seen').textContent = `${found.name} as ${found.title} sees it: ${size[0]} × ${size[1]} pixels. ${found.preprocess ?? ''}`;
+    byId('seen').replaceChildren(element('b', {}, found.name), ` as ${found.title} sees it, ${size[0]} × ${size[1]} pixels`
+      + (found.preprocess ? ` (${found.preprocess})` : ''));
     if (changed) byId('classes').replaceChildren(...facts.classes.map(name => element('option', {value: name})));
     occluder.size = size;
     for (const id of ['height', 'width']) byId(id).max = size[id === 'height' ? 0 : 1];

@@ -93,6 +93,7 @@
       const context = this.canvas.getContext('2d');
       if (o.under) context.drawImage(o.under, 0, 0);
       context.globalAlpha = o.under ? o.strength : 1;
+      context.imageSmoothingEnabled = !o.scale.categories;  // there is no class between two classes
       context.drawImage(this.coloured, 0, 0, this.canvas.width, this.canvas.height);
     }
 
