@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from zfcuda.autograd import module_of
 from zfcuda.backward.gradient import gradient
-from zfcuda.batches import BatchTarget
+from zfcuda.batches import BatchTarget, checked_images
+from zfcuda.shown import maps
 
 
 def saliency(model: nn.Module, image: Tensor, *, target: BatchTarget = None) -> Tensor:
@@ -20,4 +22,7 @@ def saliency(model: nn.Module, image: Tensor, *, target: BatchTarget = None) -> 
     Raises:
         TypeError, ValueError: as gradient.
     """
-    return gradient(model, image, target=target).abs().amax(1)
+    inner = module_of(model)
+    images = checked_images(image, inner)
+    found = gradient(model, images, target=target).abs().amax(1)
+    return maps(found, "Saliency", False, inner, images)

@@ -18,12 +18,14 @@ from zfcuda.faithfulness.similarity import rank_correlation
 from zfcuda.inputs import ClassTarget, integer, target_score
 from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap
+from zfcuda.shown import Display, Displayed, Table
+from zfcuda.shown.plot import bars
 
 DEFINING = "the defining part"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PartImportance:
+class PartImportance(Displayed):
     """How much the score of a class truly drops without each piece of a picture.
 
     Attributes:
@@ -66,6 +68,21 @@ class PartImportance:
             TypeError, ValueError: as :meth:`mass`.
         """
         return int(self.mass(map).argmax()) == int(self.drops.argmax())
+
+    def display(self) -> Display:
+        """The pieces, the most important one first."""
+        rows = [[self.names[i], float(self.drops[i])] for i in self.drops.argsort(descending=True).tolist()]
+        return Display("Part importance", tables=[Table(["without", "the score drops by"], rows)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the drop of the score without each piece with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return bars(self.names, self.drops.tolist(), "drop of the score without it", ax)
 
     def __repr__(self) -> str:
         order = self.drops.argsort(descending=True)[:3].tolist()

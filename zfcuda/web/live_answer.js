@@ -81,10 +81,6 @@
         this.show(latest);
         if (latest.asked) this.meter.shown(now, latest.asked, latest.served);
       }
-      if (latest || now - (this.metered ?? 0) > 500) {
-        this.metered = now;
-        this.meter.show(now);
-      }
     }
 
     show({box, classes, probability, logit, log_odds: odds}) {

@@ -237,4 +237,4 @@ def _some(
     else:
         epsilon = way.epsilon.expand(len(images), *way.epsilon.shape)
         made = tried(everyone, epsilon, False)
-    return before.adversaries(made, epsilon), made.interrupted
+    return before.adversaries(made, epsilon, way.pixel_range), made.interrupted

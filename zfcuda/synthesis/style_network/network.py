@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zfcuda import render
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import above, check_plain, integer, number
+from zfcuda.shown import pictures
 from zfcuda.synthesis.style_network.file import read_style, write_style
 from zfcuda.synthesis.style_network.layers import Layer, Residual, convolution
 from zfcuda.synthesis.style_network.tiles import Parts, stylized_by_tiles
@@ -125,11 +126,12 @@ class StyleNetwork(nn.Module):
         if len(images) == 1:  # norms take it as it is, and convolutions of a CPU take two thirds of the time
             images = images.contiguous(memory_format=torch.channels_last)
         if side is None or max(images.shape[2:]) <= side:
-            return self(images.to(weight), shares).to(images.device, weight.dtype)  # autocast has its own
+            made = self(images.to(weight), shares).to(images.device, weight.dtype)  # autocast has its own
+            return pictures(made, "In another style", render.picture)
         high, wide = images.shape[2:]
         parts = Parts(list(self.down), list(self.blocks), list(self.up), self.colours)  # type: ignore[arg-type]
         drawn = [stylized_by_tiles(parts, _enlarged(each[None]), shares, side) for each in images]
-        return torch.cat(drawn)[..., :high, :wide].to(weight.dtype)
+        return pictures(torch.cat(drawn)[..., :high, :wide].to(weight.dtype), "In another style", render.picture)
 
     def draw(self, picture: Picture, style: Any = 0, *, tile: int | None = None) -> Image.Image:
         """A picture, or the file of one, in a style and in its own size; arguments and errors as of :meth:`stylize`."""
