@@ -87,7 +87,9 @@ def test_six_pictures_by_keys_through_a_kill(browser, label, tmp_path: Path) -> 
         assert len(cards) == 6
         wrong = [c for c in cards if c["truth"] != c["person"]]
         browser.click(".matrices .miss button")
-        left = browser.ask("[...document.querySelectorAll('.cards > li:not([hidden])')].map(card => card.dataset.person)")
+        left = browser.ask(
+            "[...document.querySelectorAll('.cards > li:not([hidden])')].map(card => card.dataset.person)"
+        )
         assert len(left) == 1 and left[0] in [c["person"] for c in wrong]
         browser.click(".cards > li:not([hidden]) .open")
         browser.wait("document.querySelector('dialog img').naturalWidth === 224")
