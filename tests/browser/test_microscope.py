@@ -263,7 +263,7 @@ def test_a_phone_is_wide_enough_and_a_finger_holds_the_occluder(page) -> None:
     page.wait("zfcuda.hand.box.height === 34")
 
 
-def test_dark_mode_and_help(browser, served) -> None:
+def test_first_run_offers_samples_and_takes_what_is_dropped_or_pasted(browser, served) -> None:
     browser.prefer(dark=True)
     browser.open(served("--model", "demo").address)
     browser.wait("!document.getElementById('welcome').hidden")
@@ -274,3 +274,39 @@ def test_dark_mode_and_help(browser, served) -> None:
     assert not browser.ask("document.getElementById('help').open")
     browser.size((360, 740))
     assert browser.too_wide() == []
+    browser.size("desktop")
+    browser.click("#offered button")
+    browser.wait("document.getElementById('answer').dataset.box === 'none'")
+    given = """(async (kind, colour) => {
+      const canvas = Object.assign(document.createElement('canvas'), {width: 300, height: 200});
+      const context = canvas.getContext('2d'), data = new DataTransfer();
+      context.fillStyle = colour;
+      context.fillRect(40, 60, 100, 90);
+      const blob = await new Promise(done => canvas.toBlob(done));
+      data.items.add(new File([blob], `${kind}.png`, {type: 'image/png'}));
+      if (kind === 'pasted') return dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}));
+      dispatchEvent(new DragEvent('dragenter', {dataTransfer: data}));
+      const invited = !document.getElementById('dropping').hidden;
+      dispatchEvent(new DragEvent('drop', {dataTransfer: data, cancelable: true}));
+      return invited && document.getElementById('dropping').hidden;
+    })(...arguments)"""
+    for kind, colour in (("dropped", "red"), ("pasted", "teal")):
+        assert browser.ask(given, kind, colour)
+        browser.wait("document.title.startsWith(arguments[0])", kind)
+
+
+def test_a_server_that_is_gone_is_told(page) -> None:
+    page.ask("zfcuda.hand.place(60, 60, 32, 32)")
+    box, before = shown(page)
+    page.ask("""(() => {
+      const real = WebSocket;
+      globalThis.WebSocket = class extends real { constructor(address) { super(address.href.split('?')[0]); } };
+      zfcuda.answer.connection.socket.close();
+    })()""")
+    page.wait("/has ended/.test(document.getElementById('connection').textContent)")
+    page.ask("zfcuda.hand.place(90, 90, 32, 32)")
+    # The numbers are those of the box that is drawn solid; the one that waits for its own is dashed.
+    assert page.ask("document.getElementById('stage').classList.contains('following')")
+    data = page.ask(DATA)
+    assert [int(side) for side in data["box"].split(",")] == box and data["probability"] == before["probability"]
+    assert all("WebSocket" in line for line in page.console())

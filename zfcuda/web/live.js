@@ -12,10 +12,14 @@
 
   const hand = zfcuda.hand = new zfcuda.Hand(stage, {side: state.side, changed(box) {
     answer.want(box);
+    following();
     tools();
     live.set({box: hand.kept, pinned: hand.pinned, side: hand.side});
   }});
   live.window = () => hand.sides();
+
+  // Whether the numbers are still those of another box than the one that is held, which then is drawn dashed.
+  const following = () => stage.classList.toggle('following', !zfcuda.sameBox(answer.shown, hand.box));
 
   const map = zfcuda.map = new zfcuda.LiveMap(connection, box => {
     // The same place on both: a place of the map is one of the occluder, until the pointer leaves it.
@@ -113,7 +117,7 @@
 
   live.on('failed', fail);
   live.on('shown', box => {
-    stage.classList.toggle('following', !zfcuda.sameBox(box, hand.box));
+    following();
     map.mark(box);
   });
   live.on('changed', names => {
