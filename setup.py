@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.egg_info import egg_info
 
 try:
     import torch
@@ -41,6 +42,13 @@ HOST = [
 
 if torch.torch_version.TorchVersion(torch.__version__) < (2, 10):
     sys.exit(f"zfcuda needs torch >= 2.10, found {torch.__version__}")
+
+# `make wheel` sets it. Whoever gets the library without the sources needs the torch that it was compiled with, and the
+# wheel says so; it names no folder of this machine. Whoever has the sources can build them again for another torch.
+FOR_OTHERS = os.environ.get("ZFCUDA_WHEEL") == "1"
+RELEASE = torch.__version__.partition("+")[0]
+if FOR_OTHERS:
+    HOST += [f"-ffile-prefix-map={Path(torch.__file__).parent}=torch", f"-ffile-prefix-map={ROOT}=zfcuda"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def cuda_toolkit() -> Toolkit | str:
     """The toolkit if the CUDA kernels are to be built; why not otherwise."""
     wanted = torch.version.cuda
     if os.environ.get("ZFCUDA_CUDA") == "0":
-        return "ZFCUDA_CUDA=0"
+        return "a wheel for the CPU" if FOR_OTHERS else "ZFCUDA_CUDA=0"
     if wanted is None:
         return f"torch {torch.__version__} was built without CUDA"
     found = toolkit()
@@ -211,4 +219,23 @@ class BuildExtension(cpp_extension.BuildExtension):
         (folder / "_built_for.py").write_text(f"TORCH = {str(torch.__version__)!r}\nWITHOUT_CUDA = {without_cuda!r}\n")
 
 
-setup(ext_modules=[built], cmdclass={"build_ext": BuildExtension})
+class EggInfo(egg_info):
+    """Names torch and kernels in the version of a wheel for others, so that one folder can hold wheels for several."""
+
+    def finalize_options(self) -> None:
+        kernels = "cpu" if without_cuda else f"cu{torch.version.cuda.replace('.', '')}"
+        self.tag_build = f"+torch{RELEASE}.{kernels}" if FOR_OTHERS else ""
+        super().finalize_options()
+
+
+setup(
+    ext_modules=[built],
+    cmdclass={"build_ext": BuildExtension, "egg_info": EggInfo},
+    install_requires=[
+        f"torch=={RELEASE}" if FOR_OTHERS else "torch>=2.10",
+        "numpy",
+        "pillow>=10",
+        "tqdm",
+        "safetensors",
+    ],
+)

@@ -68,7 +68,7 @@ def case(name: str, *, num_classes: int | None = None, size: int | None = None) 
     """A network ready to be tried.
 
     Args:
-        name: one of zfcuda.models.NAMES.
+        name: one of zfcuda.models.NAMES, or of those of Table 3.
         num_classes: None: as many as it has by default.
         size: side of its picture, for a network that takes any; None: its own.
     """
@@ -278,7 +278,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="leave out what is kept already")
     parser.add_argument("--jobs", type=int, default=2, help="networks at a time, a core each (default 2)")
     arguments = parser.parse_args()
-    everything = {"ours": list(registry.NAMES)}
+    everything = {"ours": [*registry.NAMES, *registry.TABLE_3]}
     for owner in ("torchvision", "timm"):
         if subjects.available(owner):
             everything[owner] = subjects.names(owner)

@@ -118,7 +118,7 @@ def _section(stored: Stored, name: str) -> Iterator[str]:
     yield ""
     yield f"The paper ({first['source']}): {first['says']}"
     yield ""
-    yield "```"
+    yield "```sh"
     yield from dict.fromkeys(known["command"] for known in there.values())
     yield "```"
     shown = pictures_shown({setting: {"figures": {name: known}} for setting, known in there.items()})
@@ -142,7 +142,7 @@ def _section(stored: Stored, name: str) -> Iterator[str]:
             yield ""
             yield f"Not on {shown_as.heading}: {told}"
             if commands:
-                yield from ["", "```", *(line.strip() for line in commands.splitlines()), "```"]
+                yield from ["", "```sh", *(line.strip() for line in commands.splitlines()), "```"]
 
 
 def _claims(name: str, there: Mapping[str, Any]) -> Iterator[str]:

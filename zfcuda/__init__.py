@@ -126,9 +126,13 @@ _HOMES = {
     "texture": "zfcuda.synthesis.texture.texture",
     "transfer_style": "zfcuda.synthesis.transfer_style",
 }
+# Rooms that take a while to import, and no method needs: there as soon as somebody asks for them.
+_ON_DEMAND = ("methods", "paper", "train")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module = import_module(_HOMES[name])

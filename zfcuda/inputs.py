@@ -17,6 +17,7 @@ from zfcuda.data.preprocessing import preprocess_of, said_of_unusable
 from zfcuda.data.transforms import image_of
 from zfcuda.network.example import image_dtypes, takes
 from zfcuda.network.graph import no_such_layer, own_name, submodules, unwrap
+from zfcuda.shown import plain
 
 ClassTarget = int | str | Tensor | Callable[[Tensor], Tensor] | None
 _MANY = "for many images of one size there are zfcuda.OcclusionMapper and zfcuda.Projector, which take them one by one"
@@ -93,7 +94,8 @@ def checked_image(image: Any, model: nn.Module, *, many: bool = False) -> Tensor
         raise ValueError(f"image: expected it on the model's device, {weights[0].device}, got {image.device}")
     if len(image) and not torch.stack(image.detach().aminmax()).isfinite().all():  # a tenth of isfinite's time
         raise ValueError("image: expected finite values, got NaN or infinity")
-    batch = image.detach() if image.dim() == 4 else image.detach()[None]
+    image = plain(image).detach()  # what a method returned before is a tensor like any other
+    batch = image if image.dim() == 4 else image[None]
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), batch.shape[1])
     first = batch[:1] if len(batch) else batch.new_zeros(1, *batch.shape[1:])
     if batch.shape[1] != channels == batch.shape[3] and not takes(model, first):
@@ -123,7 +125,7 @@ def same_size(image: Any, first: Tensor, model: nn.Module) -> Tensor:
         first.dtype,
         first.device,
     ):
-        return batch.detach()
+        return plain(batch).detach()
     is_tensor = isinstance(image, Tensor)
     got = f"{image.dtype} {list(image.shape)} on {image.device}" if is_tensor else type(image).__name__
     raise ValueError(

@@ -47,18 +47,20 @@ __all__ = [
 Colour = tuple[int, int, int]
 Array = npt.NDArray[Any]
 
+#: The colour of what is no number.
 NAN_COLOUR: Colour = (128, 128, 128)
-OTHER_COLOUR: Colour = (176, 176, 176)  # of classes that get no colour of their own
+#: The colour of classes that get none of their own.
+OTHER_COLOUR: Colour = (176, 176, 176)
 
-# Control points, evenly spaced, between which colours are interpolated. The first two rise evenly in lightness, so they
-# read the same in grey and to colour-blind eyes; "diverging" is lightest at zero.
+#: Control points, evenly spaced, between which colours are interpolated. The first two rise evenly in lightness, so
+#: they read the same in grey and to colour-blind eyes; "diverging" is lightest at zero.
 COLOURS: dict[str, tuple[str, ...]] = {
     "viridis": ("440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"),
     "inferno": ("000004", "1b0c41", "4a0c6b", "781c6d", "a52c60", "cf4446", "ed6925", "fb9b06", "f7d13d", "fcffa4"),
     "diverging": ("2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582", "d6604d", "b2182b"),
 }
 
-# Distinct under the common kinds of colour blindness (after Okabe and Ito), then some more.
+#: Colours of classes: distinct under the common kinds of colour blindness (after Okabe and Ito), then some more.
 CATEGORIES: tuple[Colour, ...] = (
     (0, 114, 178),
     (230, 159, 0),
@@ -99,6 +101,7 @@ def projection(signal: Tensor, *, scale: float | None = None, percentile: float 
         signal: float, any sign.
         scale: the magnitude that is drawn full black or white; None: the given percentile of the magnitudes above
             zero, so that a few extreme pixels do not leave the rest grey.
+        percentile: which one, 0 to 100.
     """
     values = _channels("signal", signal)
     limit = robust_scale(signal, percentile) if scale is None else scale
@@ -107,14 +110,14 @@ def projection(signal: Tensor, *, scale: float | None = None, percentile: float 
 
 
 def robust_scale(signal: Tensor, percentile: float = 99.5) -> float:
-    """The percentile of the finite non-zero magnitudes; 0.0 where there are none."""
+    """The percentile of the finite non-zero magnitudes of a Tensor of any shape [...]; 0.0 where there are none."""
     magnitudes = np.abs(_array(signal))
     magnitudes = magnitudes[np.isfinite(magnitudes) & (magnitudes > 0)]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
 
 
 def value_range(values: Tensor) -> tuple[float, float]:
-    """(smallest, largest) of the finite values; (0.0, 0.0) where there are none."""
+    """(smallest, largest) of the finite values of a Tensor of any shape [...]; (0.0, 0.0) where there are none."""
     array = _array(values)
     array = array[np.isfinite(array)]
     return (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
@@ -141,6 +144,7 @@ def overlay(under: Image.Image, values: Tensor, *, limit: float | None = None, s
 
     Args:
         under: any size; the map is stretched over it.
+        values: [H,W], any sign.
         limit: the magnitude drawn most opaque; None: the largest.
         strength: opacity there, 0..1.
     """
@@ -185,6 +189,7 @@ def filters(weight: Tensor, *, common: bool = False, factor: int = 5, columns: i
     """Convolution weights [N,C,kh,kw] with C 1 or 3 -> a sheet of N signed pictures, zero in middle grey.
 
     Args:
+        weight: any sign.
         common: scale all by the largest magnitude of all, which shows the filters that never learned; else each by
             its own.
         factor: how many pixels wide one weight is drawn.
@@ -219,6 +224,7 @@ def outlined(under: Image.Image, mask: Tensor, colour: Colour, *, thick: bool = 
     Args:
         under: any size; the mask is stretched over it.
         mask: bool [H,W].
+        colour: of the outline, 0 to 255.
         thick: two pixels instead of one.
     """
     _check_map("mask", mask)

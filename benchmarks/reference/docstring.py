@@ -21,7 +21,8 @@ class Docstring:
     Attributes:
         summary: its first paragraph.
         text: the paragraphs that follow, outside the sections; one of several lines is a table, or the like.
-        lists: section -> (names, what is said of them), of those that list names.
+        lists: section -> (names, what is said of them), of those that list names; a line of its own in what is said,
+            after the first, is an item of a list within.
         parts: section -> paragraphs, of the others; of "Example" its lines of code.
     """
 
@@ -78,7 +79,7 @@ def _blocks(lines: list[str], names: Collection[str]) -> list[tuple[str | None, 
 
 
 def _goes_on(block: tuple[str | None, list[str]]) -> bool:
-    """Whether a line that is not indented belongs to what came before: a paragraph, or "Source: ..." of several lines."""
+    """Whether a line that is not indented belongs to what came before: a paragraph, or a "Source: ..." of several."""
     head, body = block
     return head is None or (head not in _LISTS and head != "" and bool(body[0]) and bool(body[-1].strip()))
 
@@ -92,8 +93,9 @@ def _items(body: str) -> list[tuple[str, str]]:
         elif line.strip():
             if not items:
                 items.append(("", []))
-            items[-1][1].append(line.strip())
-    return [(names, " ".join(said)) for names, said in items]
+            within = line.strip()
+            items[-1][1].append(f"\n{within}" if within.startswith("- ") else within)
+    return [(names, re.sub(r" +\n", "\n", " ".join(said))) for names, said in items]
 
 
 def _paragraph(text: str) -> str:

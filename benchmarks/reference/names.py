@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-#: Each module that has a page, in the order of the index. A name that two of them have is explained where it comes first.
+#: Each module that has a page, in the order of the index. A name that two have is explained where it comes first.
 MODULES = (
     *("zfcuda", "zfcuda.occlusion", "zfcuda.synthesis", "zfcuda.faithfulness", "zfcuda.methods", "zfcuda.paper"),
     *("zfcuda.models", "zfcuda.train", "zfcuda.data", "zfcuda.network", "zfcuda.ops", "zfcuda.render"),
@@ -111,7 +111,9 @@ def _constant(module: ModuleType, name: str) -> tuple[str, str]:
             return _constant(import_module(str(node.module)), name)
     lines = source.splitlines()
     for node in _statements(source):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             said: list[str] = []
             for line in reversed(lines[: node.lineno - 1]):

@@ -53,7 +53,7 @@ def signature(of: Name) -> str:
 
 
 def _parameter(one: inspect.Parameter) -> str:
-    stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+    stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     annotated = "" if one.annotation is one.empty else f": {_annotation(one.annotation)}"
     if one.default is one.empty:
         return f"{stars}{one.name}{annotated}"
@@ -80,7 +80,9 @@ def _homes() -> Mapping[str, Name]:
 
 
 def _key(of: Name) -> str:
-    return f"{of.home}.{getattr(of.value, '__qualname__', of.name)}" if of.kind != "constant" else f"{of.home}.{of.name}"
+    return (
+        f"{of.home}.{getattr(of.value, '__qualname__', of.name)}" if of.kind != "constant" else f"{of.home}.{of.name}"
+    )
 
 
 @cache
@@ -124,8 +126,8 @@ def _said(of: Name) -> Docstring:
 def _index() -> str:
     lines = ["# API reference", "", NOTE, ""]
     lines += [
-        "Every public name: what it takes, what it gives, and what it refuses. An *image* is a tensor, a *picture* a PIL",
-        "picture or a file. [methods.md](../methods.md) says what each method computes and what its picture can tell;",
+        "Every public name: what it takes, gives and refuses. An *image* is a tensor, a *picture* a PIL picture",
+        "or a file. [methods.md](../methods.md) says what each method computes and what its picture can tell;",
         "[commands.md](../commands.md) has the command line.",
         "",
     ]
@@ -213,8 +215,10 @@ def _items(items: list[tuple[str, str]], of: Name) -> list[str]:
     lines = []
     for names, said in items:
         shown = ", ".join(f"`{name}`" for name in names.split(", ") if name)
-        text = prose(said, links(), of)
+        text, *within = (prose(line, links(), of) for line in said.split("\n"))
         lines += wrapped(f"- {shown}: {text}" if shown else f"- {text}", "  ")
+        for line in within:
+            lines += wrapped(line, "    ", "  ")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Turns the prose of a docstring into Markdown: code, links to other names, and nothing that Markdown would take as its own."""
+"""Turns the prose of a docstring into Markdown: code, links to other names, and what Markdown would misread escaped."""
 
 from __future__ import annotations
 
@@ -45,11 +45,16 @@ def prose(text: str, links: Links, within: Name | None = None) -> str:
     return "".join([*done, _plain(text[at:])])
 
 
-def wrapped(text: str, indent: str = "") -> list[str]:
-    """Lines of a paragraph of Markdown, so that a change is seen in a diff; those behind the first are indented."""
+def wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
+    """Lines of a paragraph of Markdown, so that a change is seen in a diff.
+
+    Args:
+        indent: what stands before all lines but the first.
+        first: what stands before that one.
+    """
     lines: list[str] = []
     for line in textwrap.wrap(
-        text, _WIDEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text, _WIDEST, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     ):
         if lines and _BEGINS_ANEW.match(line.strip()):
             lines[-1] += f" {line.strip()}"

@@ -15,9 +15,9 @@ _HEAD = """# The command line
 
 <!-- Written by `python -m benchmarks.reference` from every verb's --help; change those, and run it again. -->
 
-What `zfcuda VERB --help` says of each verb. A mistake is one line on stderr and exit code 2; Ctrl-C ends with 130, SIGTERM
-with 143. [methods.md](methods.md) says what the methods compute, [training.md](training.md) how networks are trained, and
-[the API reference](api/README.md) has the functions behind the verbs.
+What `zfcuda VERB --help` says of each verb. A mistake is one line on stderr and exit code 2; Ctrl-C ends with 130,
+SIGTERM with 143. [methods.md](methods.md) says what the methods compute, [training.md](training.md) how networks are
+trained, and [the API reference](api/README.md) has the functions behind the verbs.
 
 """
 

@@ -135,6 +135,23 @@ def test_pointer_wheel_and_keys_arrive_where_they_are_meant(browser, tmp_path: P
     assert browser.ask("heard[0]") == ["pointerdown", "touch", 15, 25]
 
 
+def test_files_and_folders_are_dropped(browser, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.txt").write_text("planted")
+    taken = """<script>
+const box = document.getElementById('box');
+let dropped = null;
+box.addEventListener('dragover', e => e.preventDefault());
+box.addEventListener('drop', e => {
+  e.preventDefault();
+  dropped = [...e.dataTransfer.items].map(i => [i.webkitGetAsEntry().name, i.webkitGetAsEntry().isDirectory]);
+});
+</script>"""
+    browser.open(page(tmp_path, taken))
+    browser.drop("#box", tmp_path / "a.txt", tmp_path / "folder")
+    assert browser.wait("dropped") == [["a.txt", False], ["folder", True]]
+
+
 @pytest.mark.parametrize("turn", ["stores", "finds nothing"])
 def test_a_tab_does_not_know_of_the_one_before(browser, turn: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp()

@@ -1,4 +1,4 @@
-"""What a document is made of, for the tests: fenced and indented blocks of code with their markers, code in the text."""
+"""What a document is made of, for the tests: blocks of code with their markers, and code in the text."""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ All of it is small and drawn here. What a snippet would take minutes for is made
 
 from __future__ import annotations
 
+import inspect
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -33,13 +35,16 @@ QUICK: dict[str, dict[str, Any]] = {
     "zfcuda.faithfulness.deletion": {"steps": 2},
     "zfcuda.smooth_grad": {"samples": 2},
     "zfcuda.integrated_gradients": {"steps": 2},
+    "zfcuda.paper.fig5": {"count": 2, "layers": ["conv1", "conv5"]},
 }
+_TRAINED = Path(zfcuda.__file__).parent / "models" / "pretrained" / "demo.safetensors"
 _SIDE = 64  # pixels of what EfficientNet-Lite0 sees here
 
 
 def prepare(folder: Path) -> None:
     """Writes the files that snippets name: pictures, folders of them, weights."""
     parts = Parts(seed=5)
+    (folder / "pen").mkdir()
     for number, name in enumerate(("cat.jpg", "dog.jpg", "photo.jpg", "painting.jpg", "a.jpg", "b.jpg", "shirt.jpg")):
         parts[number].image.resize((160, 120)).save(folder / name)
     parts[7].image.resize((32, 32)).save(folder / "sample.png")
@@ -48,11 +53,22 @@ def prepare(folder: Path) -> None:
             inside = folder / name / ("star", "gear", "heart")[number % 3]
             inside.mkdir(parents=True, exist_ok=True)
             parts[10 + number].image.resize((96, 96)).save(inside / f"{number}.jpg")
-    (folder / "names.txt").write_text("cat\ndog\n")
+    zfcuda.synthesis.StyleNetwork(2, width=0.1).save(folder / "pen" / "weights.safetensors")
+    run = folder / "run"
+    run.mkdir()
+    shutil.copy(_TRAINED, run / "weights.safetensors")
+    with torch.device("meta"):
+        shapes = zfcuda.models.vgg16().state_dict()
+    small = {name: torch.zeros(1).expand(value.shape) for name, value in shapes.items()}  # one number in the file each
+    torch.save(small, folder / "vgg16-397923af.pth")
 
 
-def variables() -> dict[str, Any]:
-    """What a snippet may use without having made it: the small network of the package, images, a mask, ..."""
+def variables(side: int = 224) -> dict[str, Any]:
+    """What a snippet may use without having made it: the small network of the package, images, a mask, ...
+
+    Args:
+        side: of the frames of a film, in pixels: as the image that the snippet made has it.
+    """
     model = zfcuda.models.load_demo()
     one = Parts(seed=5)[3]
     preprocess: Any = model.preprocess
@@ -63,7 +79,7 @@ def variables() -> dict[str, Any]:
         "model": model,
         "image": image,
         "images": image.repeat(2, 1, 1, 1),
-        "frames": image.repeat(2, 1, 1, 1).split(1),
+        "frames": torch.zeros(2, 3, side, side).split(1),
         "large": torch.zeros(1, 3, 256, 256),
         "map": zfcuda.saliency(model, image)[0],
         "mask": torch.as_tensor(one.part_mask),
@@ -78,16 +94,11 @@ def variables() -> dict[str, Any]:
 @contextmanager
 def quick() -> Iterator[None]:
     """Calls get the arguments of QUICK within this."""
-    with mock.patch.object(torch, "compile", lambda value, **_: value):
-        patches = [_patch(name, arguments) for name, arguments in QUICK.items()]
-        patches.append(mock.patch("zfcuda.models.load", _small(zfcuda.models.load)))
-        for patch in patches:
-            patch.start()
-        try:
-            yield
-        finally:
-            for patch in reversed(patches):
-                patch.stop()
+    with ExitStack() as stack:
+        for name, arguments in QUICK.items():
+            stack.enter_context(_patch(name, arguments))
+        stack.enter_context(mock.patch("zfcuda.models.load", _small(zfcuda.models.load)))
+        yield
 
 
 def _patch(name: str, arguments: dict[str, Any]) -> Any:
@@ -95,11 +106,11 @@ def _patch(name: str, arguments: dict[str, Any]) -> Any:
     for part in name.split(".")[1:]:
         value = getattr(value, part)
 
+    signature = inspect.signature(value)
+
     @wraps(value, updated=())
     def called(*given: Any, **named: Any) -> Any:
-        import inspect
-
-        bound = inspect.signature(value).bind(*given, **named)
+        bound = signature.bind(*given, **named)
         if "arguments" in bound.arguments:  # OcclusionMapper's
             bound.arguments["arguments"].update(arguments)
         else:
@@ -117,9 +128,7 @@ def _small(load: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         model = load(name, **named)
         if name == "efficientnet_lite0":
             known: Any = model
-            known.preprocess = zfcuda.Preprocess(
-                _SIDE, _SIDE + 8, mean=known.preprocess.mean, std=known.preprocess.std
-            )
+            known.preprocess = zfcuda.Preprocess(_SIDE, _SIDE + 8, mean=known.preprocess.mean, std=known.preprocess.std)
         return model
 
     return loaded

@@ -133,6 +133,13 @@ class Browser:
         x, y = self._place(element, place)
         self.command("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down)
 
+    def drop(self, element: WebElement | str, *paths: Path) -> None:
+        """Drops files and folders from elsewhere onto an element."""
+        x, y = self._place(element, None)
+        data = {"items": [], "files": [str(path.resolve()) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.command("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def press(self, *keys: str, shift: bool = False, control: bool = False) -> None:
         """Presses keys one after the other: characters, or names as "ARROW_LEFT", "TAB", "ENTER", "ESCAPE"."""
         held = [key for key, down in ((Keys.SHIFT, shift), (Keys.CONTROL, control)) if down]

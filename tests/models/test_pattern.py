@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -285,16 +282,3 @@ def test_whatever_builds_runs_and_has_the_shapes_that_its_table_says() -> None:
 
     check()
     assert len(built) > 20
-
-
-# ---------------------------------------------------------------- the examples of the documentation
-
-
-def test_the_examples_of_the_documentation() -> None:
-    page = Path(__file__).parents[2] / "docs" / "course.md"
-    text = page.read_text(encoding="utf-8").replace("```python\n", "").replace("```\n", "")
-    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
-    assert len(examples.examples) > 10
-    report: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    assert runner.run(examples, out=report.append).failed == 0, "".join(report)

@@ -14,6 +14,7 @@ from zfcuda.backward.walk import BackwardPath, followed
 from zfcuda.inputs import integer
 from zfcuda.network import Network
 from zfcuda.network.intact import deterministic
+from zfcuda.shown import signals
 
 
 def project(
@@ -59,7 +60,7 @@ def project(
     """
     projected = projections(model, image, layer, unit=unit, position=position, top=top, lrn=lrn)
     warn_of_silence(projected.units, projected.values, layer)
-    return projected.images
+    return shown_projections(projected, layer)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,18 @@ class Projections:
         shape, units = list(self.images.shape), self.units.tolist()
         values = ", ".join(f"{unit}: {value:.4g}" for unit, value in zip(units[:8], self.values.tolist(), strict=False))
         return f"Projections {shape}, units and their activations {{{values}{', ...' if len(units) > 8 else ''}}}"
+
+
+def shown_projections(projected: Projections, layer: str) -> Tensor:
+    """The projections themselves, which say what they are of where they show themselves."""
+    units, positions, values = projected.units, projected.positions, projected.values
+
+    def captions() -> list[str]:
+        places = [""] * len(units) if positions is None else [f" at row {y}, column {x}" for y, x in positions.tolist()]
+        found = zip(units.tolist(), values.tolist(), places, strict=True)
+        return [f"unit {unit}: {value:.3g}{place}" for unit, value, place in found]
+
+    return signals(projected.images, f"Projections of {layer}", captions)
 
 
 def projections(

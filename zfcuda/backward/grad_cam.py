@@ -15,6 +15,7 @@ from zfcuda.batches import BatchTarget, check_count, checked_images, class_targe
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.network.graph import submodules, unwrap, wrapper_of
+from zfcuda.shown import maps as shown_maps
 
 _FILTERS = (
     *(nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
@@ -51,7 +52,7 @@ def grad_cam(model: nn.Module, image: Tensor, *, layer: str | None = None, targe
     for name in [layer] if layer is not None else _fitting(inner, images[:1]):
         found = _maps(inner, images, target, name)
         if found is not None:
-            return found
+            return shown_maps(found, "Grad-CAM", False, inner, images)
     if layer is not None:
         raise ValueError(f"layer: expected one that the score depends on by gradients, got {layer!r}")
     raise ValueError(

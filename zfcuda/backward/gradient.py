@@ -23,6 +23,7 @@ from zfcuda.batches import BatchTarget, check_count, checked_images, class_targe
 from zfcuda.inputs import checked_layer
 from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.network.graph import spoken_shape, submodules, wrapper_of
+from zfcuda.shown import signals
 
 
 def gradient(
@@ -65,9 +66,9 @@ def gradient(
     images = checked_images(image, inner)
     check_start(target, layer, unit, position)
     if layer is None:
-        return score_gradients(inner, images, target)
+        return signals(score_gradients(inner, images, target), "Gradient of the score")
     selection = UnitSelection.of(checked_layer(layer, inner, wrapper_of(model)), unit, position, top=1)
-    return _layer_gradients(inner, images, selection)
+    return signals(_layer_gradients(inner, images, selection), f"Gradient of {layer}")
 
 
 def score_gradients(model: nn.Module, images: Tensor, target: BatchTarget) -> Tensor:

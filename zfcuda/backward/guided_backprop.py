@@ -13,6 +13,7 @@ from zfcuda.backward.rules import Rules
 from zfcuda.backward.units import Position, UnitSelection, check_start
 from zfcuda.batches import BatchTarget
 from zfcuda.network import Network
+from zfcuda.shown import signals
 
 RULES = Rules("guided", "exact")
 
@@ -58,10 +59,10 @@ def guided_backprop(
     """
     check_start(target, layer, unit, position)
     if layer is None:
-        return walk_from_class(model, image, target, RULES)
+        return signals(walk_from_class(model, image, target, RULES), "Guided backpropagation from the score")
     selection = UnitSelection.of(layer, unit, position, 1)
 
     def seeds(activation: Tensor, images: slice) -> Tensor:
         return torch.cat([selection.seeds(each, selection.chosen(each), 1) for each in activation])
 
-    return walk_each(model, image, layer, seeds, RULES)
+    return signals(walk_each(model, image, layer, seeds, RULES), f"Guided backpropagation from {layer}")

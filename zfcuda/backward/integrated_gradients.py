@@ -13,6 +13,7 @@ from zfcuda.autograd import module_of
 from zfcuda.backward.averaged import logits_of_images, weighted_gradients
 from zfcuda.batches import BatchTarget, Targets, check_count, checked_images, class_targets, scores
 from zfcuda.inputs import check_plain, integer, number
+from zfcuda.shown import maps
 
 RULES = ("gausslegendre", "trapezoid")
 _LARGE_GAP = 0.05  # of the gain, which is what the method promises to share out
@@ -63,7 +64,7 @@ def integrated_gradients(
     slopes = weighted_gradients(inner, images, targets, points, weights)
     found = ((images - start) * slopes).to(images.dtype).contiguous()
     _warn_of_gaps(found, gain, steps)
-    return found
+    return maps(found, "Integrated gradients", True, inner, images)
 
 
 def completeness_gap(
@@ -77,7 +78,8 @@ def completeness_gap(
     """How far the shares of each image are from adding up to f(image) - f(baseline): sum less difference, [N].
 
     Args:
-        attributions: [N,C,H,W], what integrated_gradients gave for the other arguments.
+        model, image, target, baseline: as :func:`integrated_gradients` got them.
+        attributions: [N,C,H,W], what it gave.
 
     Raises:
         TypeError, ValueError: as integrated_gradients; attributions of another shape than the images.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zfcuda.backward.deconvnet import deconvnet_rules, project, warn_of_silence
+from zfcuda.backward.deconvnet import Projections, deconvnet_rules, project, shown_projections, warn_of_silence
 from zfcuda.backward.units import UnitSelection
 from zfcuda.backward.walk import BackwardPath, check_finite, followed
 from zfcuda.cuda_graph import Replay
@@ -30,9 +30,9 @@ class Projector:
         As project.
 
     Example:
-        projector = zfcuda.Projector(model, frame, "conv5", top=9)
-        for frame in frames:
-            show(projector(frame))
+        projector = zfcuda.Projector(model, images[:1], "conv5", top=9)
+        for image in images:
+            strongest = projector(image)  # [9,C,H,W]
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Projector:
             check_finite(finite, self._question.layer)
             refuse_if_off(is_off, self._network, self._question.layer)
             warn_of_silence(units, values, self._question.layer)
-            return projections
+            return shown_projections(Projections(projections, units, None, values), self._question.layer)
         question = self._question
         return project(
             self._network,

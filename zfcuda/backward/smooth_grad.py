@@ -12,6 +12,7 @@ from zfcuda.autograd import module_of
 from zfcuda.backward.averaged import logits_of_images, weighted_gradients
 from zfcuda.batches import BatchTarget, check_count, checked_images, class_targets
 from zfcuda.inputs import integer, number
+from zfcuda.shown import signals
 
 _STEP = 1_000_003  # further apart than any number of samples
 
@@ -59,7 +60,8 @@ def smooth_grad(
         return images[part] + deviation[part] * drawn(k)
 
     count = samples if noise else 1
-    return weighted_gradients(inner, images, target, points, [1 / count] * count).to(images.dtype)
+    found = weighted_gradients(inner, images, target, points, [1 / count] * count).to(images.dtype)
+    return signals(found, "SmoothGrad")
 
 
 def _noise(images: Tensor, seed: int) -> Callable[[int], Tensor]:

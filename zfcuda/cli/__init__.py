@@ -23,6 +23,7 @@ from zfcuda.cli import (
     filters,
     fool,
     invert,
+    label,
     layers,
     maximize,
     paper,
@@ -39,7 +40,7 @@ from zfcuda.command import EPILOG, Parser, run
 from zfcuda.version import __version__
 
 _VERBS = (
-    *(explain, demo, serve, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
+    *(explain, demo, serve, label, patches, activations, filters, dead, codes, embed, truth, train, transfer, paper),
     *(maximize, fool, dream, invert, texture, style),
     *(layers, summary, convert, backend),
 )

@@ -6,7 +6,8 @@ import argparse
 import os
 import shlex
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--examples",
         metavar="FOLDER",
-        help="class folders of other pictures, to learn from what a class is (default: train beside FOLDER, where it is)",
+        help="class folders of other pictures, to learn what a class is (default: train beside FOLDER, where it is)",
     )
     parser.add_argument(
         "--labeller", metavar="NAME", help="whose answers these are; each has a file (default: the page asks)"
@@ -84,20 +85,20 @@ def add(verbs: Verbs) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if not arguments.report:
         check_installed()
+    from zfcuda.class_names import class_names
     from zfcuda.cli import sheets
     from zfcuda.live.label.labelling import Labelling
     from zfcuda.live.label.network import NetworkAnswers
     from zfcuda.live.label.task import task
-    from zfcuda.report.subject import class_names_of
 
     device = checked_device(arguments.device)
     pictures = _pictures(arguments.folder)
-    classes = None if arguments.classes is None else class_names_of(arguments.classes)
+    classes = None if arguments.classes is None else _classes(arguments.classes)
     subject = _subject(arguments, device)
     if subject is None and arguments.view == "network":
         raise ValueError("--view: expected whole, as there is no --model, got network")
     if classes is None and not pictures.classes and subject is not None and subject.classes:
-        classes = list(subject.classes) if type(subject.classes) is list else subject.classes
+        classes = class_names(subject.classes)
     asked = task(
         _seen_by(pictures, subject),
         classes,
@@ -112,6 +113,14 @@ def _run(arguments: argparse.Namespace) -> int:
         network = None if subject is None else stack.enter_context(NetworkAnswers(subject, asked, out))
         labelling = stack.enter_context(Labelling(asked, out, network, examples, arguments.labeller))
         return _report(labelling, _command()) if arguments.report else _serve(labelling, arguments)
+
+
+def _classes(file: str) -> list[str]:
+    """The names to choose from: ImageNet's, or those in a file."""
+    from zfcuda.models.architectures import imagenet
+    from zfcuda.report.subject import read_classes
+
+    return imagenet.classes() if file == "imagenet" else read_classes(file)
 
 
 def _pictures(folder: str) -> Collection:
@@ -135,9 +144,7 @@ def _subject(arguments: argparse.Namespace, device: str) -> Subject | None:
             raise ValueError(f"--{name.replace('_', '-')}: expected --model with it, got none")
         return None
     with naming(arguments.model):
-        subject = load_subject(
-            arguments.model, weights=arguments.weights, device=device, **preprocessing(arguments)
-        )
+        subject = load_subject(arguments.model, weights=arguments.weights, device=device, **preprocessing(arguments))
     tell_of_assumed(subject)
     return subject
 
@@ -169,13 +176,32 @@ def _examples(arguments: argparse.Namespace, classes: list[str]) -> Examples | N
 
 
 def _serve(labelling: Labelling, arguments: argparse.Namespace) -> int:
+    from zfcuda.live.app import application
     from zfcuda.live.label.routes import routes
     from zfcuda.live.limits import Limits
     from zfcuda.live.running import Listening, serve
 
     listening = Listening(arguments.port, arguments.listen == "network")
-    ...
+    with _kept(labelling):
+        serve(
+            application(None, listening.token, listening.hosts, routes(labelling, _command())),
+            listening,
+            browser=not arguments.no_browser,
+            limits=Limits(),
+            path="label/",
+        )
     return 0
+
+
+@contextmanager
+def _kept(labelling: Labelling) -> Iterator[None]:
+    """Ctrl-C, which is how a server is ended, then says where the answers are."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        where = one_line(str(labelling.folder))
+        stop.args = (f"all answers are kept in {where}, and the same command goes on there",)
+        raise
 
 
 def _report(labelling: Labelling, command: str) -> int:

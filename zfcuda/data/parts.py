@@ -69,7 +69,7 @@ class Parts:
         ValueError: ``seed`` or ``size`` out of range.
 
     Example:
-        >>> picture = Parts(seed=1)[0]
+        >>> picture = zfcuda.data.Parts(seed=1)[0]
         >>> picture.image.size, picture.part_mask.shape
         ((224, 224), (224, 224))
     """

@@ -121,6 +121,9 @@ class Preprocess:
         Args:
             size: (height, width) of the cut, in pixels.
             mean: per channel, 0 to 255: three, of blue, green and red, or one of grey.
+
+        Raises:
+            TypeError, ValueError: naming the setting, as Preprocess does.
         """
         count = len(mean)
         means = tuple(value / 255 for value in mean)
@@ -153,7 +156,7 @@ class Preprocess:
         return centre_crop(shown, self.sides, self.short_side, self.interpolation)
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 [N,C,H,W], channels in the network's order -> float32 [N,C,H,W], in the same memory format.
+        """Makes images of pixels: uint8 [N,C,H,W], channels in the network's order -> float32, memory format kept.
 
         Of a mean picture the centre of H x W is subtracted.
 
@@ -169,7 +172,7 @@ class Preprocess:
         return pixels.float().sub_(mean).div_(std)
 
     def restored(self, image: Tensor) -> Tensor:
-        """float [N,C,H,W] -> uint8 [N,C,H,W]: the inverse of :meth:`normalized`, clipped.
+        """Makes pixels of images: float [N,C,H,W] -> uint8 [N,C,H,W], the inverse of :meth:`normalized`, clipped.
 
         Of an image that is larger than the mean picture, its colour is the mean.
         """

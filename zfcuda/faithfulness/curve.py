@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zfcuda.shown import Display, Displayed, View
+from zfcuda.shown.chart import line
+from zfcuda.shown.plot import axes
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Curve:
+class Curve(Displayed):
     """What a network says of a class while more and more pixels are removed, or put in.
 
     Attributes:
@@ -34,6 +38,13 @@ class Curve:
             f"Curve of {self.kind}: area {self.auc:.4g}, from {first:.4g} to {last:.4g} in {len(self.shares) - 1} steps"
         )
 
+    def display(self) -> Display:
+        """The area, and the curve."""
+        what = "removed" if self.kind == "deletion" else "put in"
+        caption = f"the probability of the class over the share of the pixels {what}"
+        picture = line(self.shares.tolist(), self.scores.tolist())
+        return Display(f"Curve of {self.kind}", [("area", f"{self.auc:.4g}")], [View(picture, caption)], 1)
+
     def plot(self, ax: Any = None) -> Any:
         """Draws the curve with matplotlib, and returns the axes.
 
@@ -42,14 +53,7 @@ class Curve:
         Raises:
             ImportError: matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore]
-            except ImportError:
-                raise ImportError(
-                    "plot needs matplotlib: pip install matplotlib (or zfcuda with its extra, zfcuda[plot])"
-                ) from None
-            ax = pyplot.subplots(layout="constrained")[1]
+        ax = axes(ax)
         ax.plot(self.shares.numpy(), self.scores.numpy(), label=f"{self.kind}, area {self.auc:.3f}")
         ax.fill_between(self.shares.numpy(), self.scores.numpy(), alpha=0.2)
         ax.set_xlabel("share of the pixels removed" if self.kind == "deletion" else "share of the pixels put in")

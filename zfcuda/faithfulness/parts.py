@@ -18,12 +18,14 @@ from zfcuda.faithfulness.similarity import rank_correlation
 from zfcuda.inputs import ClassTarget, integer, target_score
 from zfcuda.network.example import image_dtypes
 from zfcuda.network.graph import unwrap
+from zfcuda.shown import Display, Displayed, Table
+from zfcuda.shown.plot import bars
 
 DEFINING = "the defining part"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PartImportance:
+class PartImportance(Displayed):
     """How much the score of a class truly drops without each piece of a picture.
 
     Attributes:
@@ -51,7 +53,8 @@ class PartImportance:
     def rank_correlation(self, map: Tensor) -> float:
         """Spearman's rank correlation of the true drops with the map's mass, -1 ... 1.
 
-        By luck it is above 0: a large piece collects more of any map, and matters more as well.
+        By luck it is above 0: a large piece collects more of any map, and matters more as well. The map is [H,W], as
+        large as the picture.
 
         Raises:
             TypeError, ValueError: as :meth:`mass`.
@@ -59,12 +62,27 @@ class PartImportance:
         return rank_correlation(self.mass(map), self.drops)
 
     def finds_the_first(self, map: Tensor) -> bool:
-        """Whether the piece to which the map gives most is the one without which the score drops most.
+        """Whether the piece to which the map [H,W] gives most is the one without which the score drops most.
 
         Raises:
             TypeError, ValueError: as :meth:`mass`.
         """
         return int(self.mass(map).argmax()) == int(self.drops.argmax())
+
+    def display(self) -> Display:
+        """The pieces, the most important one first."""
+        rows = [[self.names[i], float(self.drops[i])] for i in self.drops.argsort(descending=True).tolist()]
+        return Display("Part importance", tables=[Table(["without", "the score drops by"], rows)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the drop of the score without each piece with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return bars(self.names, self.drops.tolist(), "drop of the score without it", ax)
 
     def __repr__(self) -> str:
         order = self.drops.argsort(descending=True)[:3].tolist()

@@ -17,6 +17,8 @@ from zfcuda.methods import Compute
 from zfcuda.methods import method as method_named
 from zfcuda.network.graph import unwrap
 from zfcuda.network.intact import evaluating
+from zfcuda.shown import Display, Displayed, Table
+from zfcuda.shown.plot import bars
 
 
 class Similarity(NamedTuple):
@@ -33,9 +35,29 @@ class Similarity(NamedTuple):
     ssim: float
 
 
+class Randomization(Displayed, list[tuple[str, Similarity]]):
+    """How alike the maps stayed, layer by layer in the order in which these were shuffled."""
+
+    def display(self) -> Display:
+        """A row for each layer."""
+        rows = [[layer, *each] for layer, each in self]
+        said = "how alike the map stays while the layers are shuffled, one after the other"
+        return Display("Randomization", [("similarity", said)], tables=[Table(["layer", *Similarity._fields], rows)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the rank correlation after each layer with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return bars([layer for layer, _ in self], [each.rank for _, each in self], "rank correlation with the map", ax)
+
+
 def randomization(
     model: nn.Module, image: Any, method: str | Compute, *, target: int | str | Tensor | None = None, seed: int = 0
-) -> list[tuple[str, Similarity]]:
+) -> Randomization:
     """How much of a map stays while the weights are shuffled layer by layer, from the top down (Adebayo et al. 2018).
 
     In each layer in turn, the last one first, the values of each parameter trade places at random; those above it stay
@@ -67,9 +89,9 @@ def randomization(
     assert isinstance(scored.target, int)
     shuffles = shuffled_from_the_top(scored.model, seed)  # before the first map
     first = _map(compute, scored.model, scored.image, scored.target)
-    return [
+    return Randomization(
         (layer, similarity(_map(compute, changed, scored.image, scored.target), first)) for layer, changed in shuffles
-    ]
+    )
 
 
 def similarity(map: Tensor, first: Tensor) -> Similarity:

@@ -48,7 +48,17 @@ def insertion(
     """The probability of a class while pixels come in, those that the map gives most first (Petsiuk et al. 2018).
 
     A large area is good. It begins with the image blurred, by a standard deviation of a fourteenth of its sides,
-    because pixels on a plain ground make edges of their own. All else is as in :func:`deletion`.
+    because pixels on a plain ground make edges of their own.
+
+    Args:
+        model, image, map, target, steps: as :func:`deletion` takes them.
+        fill: what the image begins as, as :func:`deletion` takes it.
+
+    Returns:
+        A Curve with `steps` + 1 points.
+
+    Raises:
+        TypeError, ValueError: as deletion.
     """
     return _curve("insertion", model, image, map, target, steps, fill)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zfcuda.batches import checked_images
+from zfcuda.features.activation_sheet import activation_sheet
 from zfcuda.features.catching import Catching, calls_of
 from zfcuda.inputs import checked_layer
 from zfcuda.misfit import misfit
 from zfcuda.network.graph import unwrap, wrapper_of
+from zfcuda.shown import Display, LayerDict, View, shown
 
 
 def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> dict[str, Tensor]:
@@ -39,7 +42,7 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
             image does not fit.
 
     Example:
-        maps = zfcuda.activations(net, "cat.jpg", ["conv1", "relu5"])
+        maps = zfcuda.activations(model, "cat.jpg", ["conv1", "relu5"])
         maps["relu5"][0, 12]                                           # [h,w]: unit 12
 
         from zfcuda.features.activation_sheet import activation_sheet
@@ -66,4 +69,15 @@ def activations(model: nn.Module, image: Any, layers: str | Sequence[str]) -> di
         except RuntimeError as error:
             raise misfit(error, model, images) or error from error
     found = parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in distinct}
-    return {given: found[name] for given, name in names.items()}
+    return LayerDict((given, shown(found[name], partial(_display, given))) for given, name in names.items())
+
+
+def _display(layer: str, values: Tensor) -> Display:
+    def views() -> Iterator[View]:
+        for i, each in enumerate(values):
+            sheet = activation_sheet(each, layer)
+            yield View(sheet.picture, f"image {i}: {'; '.join(sheet.said)}", sheet=True)
+
+    return Display(
+        f"Activations of {layer}", [("shape", " x ".join(map(str, values.shape)))], views(), len(values), few=1
+    )

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from zfcuda import render
 from zfcuda.complaint import one_line
 from zfcuda.data.collection import Pictures
 from zfcuda.features.loading import Skipped
@@ -22,14 +24,17 @@ from zfcuda.features.writable import checked_place
 from zfcuda.files.drafts import whole
 from zfcuda.files.regular import refusal
 from zfcuda.files.tensors import save_tensors
+from zfcuda.sheets.numbered import Bar
+from zfcuda.shown import Display, Displayed, View
 
 _MARK = "zfcuda.codes"
 _OTHER = "whose code has another length than that of the first"
+_DRAWN, _WIDE = 128, 256  # codes in their picture, and numbers of each
 _AT_ONCE = 256  # rows that are copied together
 
 
 @dataclass(frozen=True, repr=False)
-class Codes:
+class Codes(Displayed):
     """The codes of pictures.
 
     Attributes:
@@ -60,6 +65,25 @@ class Codes:
         out = f"; {len(self.skipped):,} left out" if self.skipped else ""
         first = f": {one_line(self.names[0])}{', ...' if count > 1 else ''}" if count else ""
         return f"Codes of {self.layer!r}{rectified}: {count:,} pictures x {width:,} numbers{classes}{out}{first}"
+
+    def display(self) -> Display:
+        """How large the numbers are: a row for each of the first pictures, neighbouring numbers drawn as one."""
+        count, width = self.values.shape
+        facts = [
+            ("layer", f"{self.layer}{', after the ReLU' if self.relu else ''}"),
+            ("codes", f"{count:,} x {width:,}"),
+        ]
+        if not count or not width:
+            return Display("Codes", facts)
+        zero = float((self.values == 0).float().mean())
+        facts += [("zero", f"{100 * zero:.3g} % of the numbers")]
+        facts += [("classes", ", ".join(self.classes))] if self.classes else []
+        facts += [("left out", f"{len(self.skipped):,} pictures")] if self.skipped else []
+        rows = F.adaptive_max_pool1d(self.values[:_DRAWN].float(), min(width, _WIDE))
+        low, high = render.value_range(rows)
+        bar = Bar("viridis", f"{low:.3g}", f"{high:.3g}")
+        said = f"a row for each of the first {len(rows)} pictures" if len(rows) < count else "a row for each picture"
+        return Display("Codes", facts, [View(render.enlarged(render.heatmap(rows), 2), said, bar, sheet=True)], 1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes all but what was skipped into a safetensors file, whole or not at all.
@@ -154,7 +178,7 @@ def codes(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        found = zfcuda.codes(net, "photos", "fc7", state="photos.state")
+        found = zfcuda.codes(model, "photos", "fc7", state="photos.state")
         found.save("photos.safetensors")
     """
     if not isinstance(layer, str):

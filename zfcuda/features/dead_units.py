@@ -20,6 +20,8 @@ from zfcuda.features.rectifiers import rectified_layers
 from zfcuda.features.stream import Stream
 from zfcuda.features.writable import checked_place
 from zfcuda.files.drafts import whole
+from zfcuda.shown import Display, Displayed, Table
+from zfcuda.shown.plot import stacked
 
 RARE = 0.01  # a unit is rare that is active in a smaller share of the pictures than this
 KINDS = ("dead", "rare", "saturated")
@@ -47,7 +49,7 @@ class UnitActivity:
     kind: str
 
 
-class DeadUnits(list[UnitActivity]):
+class DeadUnits(Displayed, list[UnitActivity]):
     """A row for each unit, layer by layer; prints as a table of the layers.
 
     Attributes:
@@ -59,10 +61,39 @@ class DeadUnits(list[UnitActivity]):
         super().__init__(rows)
         self.seen, self.skipped = seen, skipped
 
-    def __repr__(self) -> str:
+    def display(self) -> Display:
+        """How many units of each layer are dead, rare and saturated."""
+        rows = [
+            [name, len(rows), *(sum(row.kind == kind for row in rows) for kind in KINDS)]
+            for name, rows in self._layers().items()
+        ]
+        facts = [("units", _counted(self)), ("pictures", f"{self.seen:,}, {len(self.skipped):,} left out")]
+        return Display("Dead units", facts, tables=[Table(["layer", "units", *KINDS], rows)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the share of dead, rare and saturated units of each layer with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        layers = self._layers()
+        return stacked(
+            list(layers),
+            {kind: [_share(rows, kind) for rows in layers.values()] for kind in KINDS},
+            "share of the units",
+            ax,
+        )
+
+    def _layers(self) -> dict[str, list[UnitActivity]]:
         layers: dict[str, list[UnitActivity]] = {}
         for row in self:
             layers.setdefault(row.layer, []).append(row)
+        return layers
+
+    def __repr__(self) -> str:
+        layers = self._layers()
         pictures = f"{self.seen:,} picture{'' if self.seen == 1 else 's'}"
         out = f", {len(self.skipped):,} left out" if self.skipped else ""
         lines = [
@@ -145,8 +176,8 @@ def dead_units(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        zfcuda.dead_units(net, "photos")                                           # a table
-        [row.unit for row in zfcuda.dead_units(net, "photos") if row.kind == "dead" and row.layer == "relu5"]
+        zfcuda.dead_units(model, "photos")                                         # a table
+        [row.unit for row in zfcuda.dead_units(model, "photos") if row.kind == "dead" and row.layer == "relu5"]
     """
     if layers is None:
         if not isinstance(model, nn.Module):
@@ -234,9 +265,9 @@ def _kind(active: int, everywhere: int, seen: int, largest: float) -> str:
     return "saturated" if everywhere == seen else ""
 
 
-def _share(rows: Sequence[UnitActivity]) -> float:
-    """The share of the units of a layer that are anything but ordinary."""
-    return sum(row.kind != "" for row in rows) / len(rows)
+def _share(rows: Sequence[UnitActivity], kind: str | None = None) -> float:
+    """The share of the units of a layer that are of a kind; None: of any, so that they are not ordinary."""
+    return sum(row.kind in (KINDS if kind is None else (kind,)) for row in rows) / len(rows)
 
 
 def _counted(rows: Sequence[UnitActivity]) -> str:

@@ -11,8 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zfcuda.features.scatter import scatter
 from zfcuda.features.values import values_of
 from zfcuda.inputs import integer
+from zfcuda.shown import Display, View, shown
 
 Array = npt.NDArray[Any]
 
@@ -59,12 +61,23 @@ def embed(codes: Any, method: str = "tsne", *, seed: int = 0) -> Tensor:
     require_sklearn("embed")
     centred, scale = _centred(values)
     if scale == 0:
-        return torch.zeros(len(values), 2)
+        return _shown(torch.zeros(len(values), 2), codes)
     if method == "tsne" and len(values) >= _FEWEST:
         points = _tsne(centred, seed)
     else:
         points = scale * _pca(centred, 2, seed).astype(np.float64)
-    return torch.from_numpy(points.astype(np.float32))
+    return _shown(torch.from_numpy(points.astype(np.float32)), codes)
+
+
+def _shown(points: Tensor, codes: Any) -> Tensor:
+    """The points as dots in the colours of their classes, where codes that have such were given."""
+    labels, classes = getattr(codes, "labels", None), getattr(codes, "classes", ())
+
+    def how(points: Tensor) -> Display:
+        said = f"{len(points):,} points" + (f" of {len(classes):,} classes" if classes else "")
+        return Display("Embedding", [("points", said)], [View(scatter(points, labels, classes), said, sheet=True)], 1)
+
+    return shown(points, how)
 
 
 def require_sklearn(what: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from zfcuda.features.filter_sheet import filter_sheet
 from zfcuda.inputs import checked_layer
 from zfcuda.network import evaluating, trace
 from zfcuda.network.graph import plain_name, submodules, unwrap, wrapper_of
+from zfcuda.shown import Display, View, shown
 
 _LISTED = 12  # layers that an error names
 
@@ -33,12 +37,13 @@ def filters(model: nn.Module, layer: str | None = None) -> Tensor:
             are yet to be made.
 
     Example:
-        zfcuda.render.filters(zfcuda.filters(net)).save("filters.png")
+        zfcuda.render.filters(zfcuda.filters(model)).save("filters.png")
 
         from zfcuda.features.spectrum import fine_share
-        fine_share(zfcuda.filters(net))       # how noisy they are, 0 ... 1
+        fine_share(zfcuda.filters(model))       # how noisy they are, 0 ... 1
     """
-    return named_filters(model, layer)[1]
+    name, weight = named_filters(model, layer)
+    return shown(weight, partial(_display, name))
 
 
 def named_filters(model: nn.Module, layer: str | None = None) -> tuple[str, Tensor]:
@@ -62,6 +67,11 @@ def named_filters(model: nn.Module, layer: str | None = None) -> tuple[str, Tens
     if is_lazy(weight):
         raise ValueError(f"layer: the weights of {name!r} are yet to be made, by a first run of the model")
     return name, weight.detach().clone()
+
+
+def _display(name: str, weight: Tensor) -> Display:
+    sheet = filter_sheet(weight.float().cpu(), name)
+    return Display("Filters", (), [View(sheet.picture, sheet.said[0], sheet=True)], 1)
 
 
 def _first(model: nn.Module, there: dict[str, nn.Conv2d]) -> str:

@@ -11,18 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfcuda import render
 from zfcuda.data.collection import Pictures
 from zfcuda.features.fields import boxes_of
 from zfcuda.features.loading import Skipped
 from zfcuda.features.stream import Stream
 from zfcuda.features.winners import Winners, of_state, state_of, strongest_places
 from zfcuda.inputs import integer
+from zfcuda.sheets.numbered import Bar
+from zfcuda.shown import Display, Displayed, LayerDict, Table, View
 
 Units = Sequence[int] | Mapping[str, Sequence[int]] | None
+_DRAWN = 64  # units in the picture of the values
 
 
 @dataclass(frozen=True)
-class StrongestPatches:
+class StrongestPatches(Displayed):
     """The strongest activations of the units of a layer over many pictures, and where they are.
 
     All tensors are on the CPU. Where fewer than `top` pictures count for a unit, its last places have the value -inf,
@@ -58,6 +62,33 @@ class StrongestPatches:
         if self.indices[0, 0] >= 0:
             best = f"; unit {self.units[0]}: {self.values[0, 0]:.4g} in {self.names[self.indices[0, 0]]}, ..."
         return f"StrongestPatches of {self.layer!r}: {units} units, top {top} of {self.seen:,} pictures{skipped}{best}"
+
+    def display(self) -> Display:
+        """The units with the largest activations, and where these are; the values of all in one picture."""
+        order = self.values[:, 0].argsort(descending=True, stable=True).tolist()
+        rows = [self._row(place) for place in order]
+        values = self.values.masked_fill(self.values == -torch.inf, torch.nan)
+        low, high = render.value_range(values)
+        bar = Bar("viridis", f"{low:.3g}", f"{high:.3g}")
+        each = "the values: a column for each unit, a row for each of its pictures, strongest first"
+        picture = render.heatmap(values[order[:_DRAWN]].T)
+        facts = [("units", f"{len(order):,}"), ("pictures", f"{self.seen:,}, {len(self.skipped):,} skipped")]
+        heads = ["unit", "largest", "in", "rows", "columns"]
+        return Display(
+            f"Strongest patches of {self.layer}",
+            facts,
+            [View(render.enlarged(picture, 10), each, bar, sheet=True)],
+            1,
+            [Table(heads, rows, "the strongest picture of each unit", most=10)],
+        )
+
+    def _row(self, place: int) -> list[Any]:
+        index = int(self.indices[place, 0])
+        top, left, bottom, right = self.boxes[place, 0].tolist()
+        found = (
+            ["none", "", ""] if index < 0 else [self.names[index], f"{top} to {bottom - 1}", f"{left} to {right - 1}"]
+        )
+        return [int(self.units[place]), float(self.values[place, 0]), *found]
 
 
 def strongest_patches(
@@ -101,7 +132,7 @@ def strongest_patches(
         KeyboardInterrupt: after Ctrl-C; what was done is in the state, as the message says.
 
     Example:
-        found = zfcuda.strongest_patches(net, "photos", ["conv5"], state="photos.safetensors")["conv5"]
+        found = zfcuda.strongest_patches(model, "photos", ["conv5"], state="patches.state")["conv5"]
         found.names[found.indices[12, 0]], found.boxes[12, 0]      # what excites unit 12 most, and where
     """
     top = integer("top", top)
@@ -116,20 +147,22 @@ def strongest_patches(
         for layer, rows in accumulator.rows.items()
     }
     boxes = boxes_of(stream, {layer: places for layer, (_, _, places) in held.items()})
-    return {
-        layer: StrongestPatches(
-            layer,
-            accumulator.units[layer].cpu(),
-            values.float(),
-            indices,
-            places[..., :2].long() if len(stream.shapes[layer]) == 3 else None,
-            boxes[layer],
-            stream.collection.names,
-            passed.seen,
-            passed.skipped,
-        )
-        for layer, (values, indices, places) in held.items()
-    }
+    return LayerDict(
+        {
+            layer: StrongestPatches(
+                layer,
+                accumulator.units[layer].cpu(),
+                values.float(),
+                indices,
+                places[..., :2].long() if len(stream.shapes[layer]) == 3 else None,
+                boxes[layer],
+                stream.collection.names,
+                passed.seen,
+                passed.skipped,
+            )
+            for layer, (values, indices, places) in held.items()
+        }
+    )
 
 
 class _Strongest:

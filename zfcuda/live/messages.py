@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from zfcuda.complaint import own, reason
@@ -26,7 +27,7 @@ class Answer:
     header: dict[str, Any]
     payload: bytes = b""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The header as JSON; a number that is none is null, which JSON has."""
         more = {"bytes": len(self.payload)} if self.payload else {}
@@ -141,14 +142,14 @@ class Message:
         return both[0], both[1]
 
     def boxes(self, most: int = 8) -> list[tuple[int, int, int, int]]:
-        """Rectangles (top, left, height, width).
+        """Rectangles (top, left, height, width), or none.
 
         Raises:
             MessageError: they are none, or more than that.
         """
         value = self._fields.get("boxes")
-        if not isinstance(value, list) or not 1 <= len(value) <= most:
-            raise MessageError(f"boxes: expected 1 to {most} of [top, left, height, width], got {_shown(value)}")
+        if not isinstance(value, list) or len(value) > most:
+            raise MessageError(f"boxes: expected 0 to {most} of [top, left, height, width], got {_shown(value)}")
         for box in value:
             if not isinstance(box, list) or len(box) != 4 or not all(_is_place(each) for each in box):
                 raise MessageError(f"boxes: expected [top, left, height, width] of pixels, got {_shown(box)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-# A model in any mode, images [N,C,H,W] and a class index for each -> maps [N,H,W].
+#: A model in any mode, images [N,C,H,W] and a class index for each -> maps [N,H,W].
 Compute = Callable[[nn.Module, Tensor, Sequence[int]], Tensor]
 
 

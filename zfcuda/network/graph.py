@@ -159,6 +159,7 @@ class Network:
         """The values of these nodes and of all that they depend on, in plain torch, the model taken as in eval mode.
 
         image: [N,C,H,W], never written to.
+        wanted: the indices of nodes.
         keep: the nodes whose values stay besides the wanted ones. Others that depend on the image are let go after
             their last reader, and leave their outlines. None: all stay.
 

@@ -27,6 +27,7 @@ def trace(model: nn.Module | Network, example: Tensor | None = None) -> Network:
     hooks; afterwards the model is as it was. A wrapper of torch.compile or DataParallel is looked through.
 
     Args:
+        model: any module whose forward torch.fx can record, or torch.export with the example; or a Network.
         example: [N,C,H,W], an image of the model's dtype and device, for a model whose forward branches on shapes:
             where torch.fx cannot record it, torch.export does, in seconds. The network then holds for any number of
             images of this shape, and refuses others.

@@ -26,8 +26,8 @@ from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, Output
 from zfcuda.occlusion.prepared import PreparedEngine, Refusal
 from zfcuda.occlusion.result import OcclusionMap
-from zfcuda.occlusion.shown import Shown, way_back
 from zfcuda.occlusion.windows import grid, pair
+from zfcuda.shown.pixels import Shown, way_back
 
 METHODS = ("auto", "batched", "incremental")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from zfcuda.inputs import probabilities
 from zfcuda.occlusion.any_function import Grid
 from zfcuda.occlusion.log_odds import log_odds
-from zfcuda.occlusion.shown import Shown
+from zfcuda.shown.pixels import Shown
 
 #: What a heat map can be of.
 QUANTITIES = ("score", "log_odds", "probability")

@@ -17,8 +17,8 @@ from zfcuda.files.regular import refusal
 from zfcuda.inputs import PROBABILITIES, probabilities
 from zfcuda.occlusion.map_data import MapData
 from zfcuda.occlusion.map_pictures import draw
-from zfcuda.occlusion.shown import Shown
 from zfcuda.occlusion.windows import grid, positions
+from zfcuda.shown.pixels import Shown
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TENSORS = {

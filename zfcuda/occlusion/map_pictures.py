@@ -14,6 +14,7 @@ from zfcuda import render
 from zfcuda.complaint import one_line
 from zfcuda.occlusion.map_data import MapData, check_quantity
 from zfcuda.occlusion.map_text import percent
+from zfcuda.shown.plot import axes
 
 #: What pictures there are. The last five show the value for the window whose centre is nearest to each pixel.
 KINDS = ("overlay", "heatmap", "picture", "score", "log_odds", "probability", "label", "activity")
@@ -62,14 +63,9 @@ def drop(m: MapData, of: str) -> Tensor:
 def plot(m: MapData, ax: Any, of: str) -> Any:
     """Draws the map over its picture on axes of matplotlib, as OcclusionMap.plot says."""
     check_quantity(of)
-    try:
-        from matplotlib import colormaps, colors, pyplot  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        raise ImportError(
-            "plot needs matplotlib: pip install matplotlib (or zfcuda with its extra, zfcuda[plot])"
-        ) from None
-    if ax is None:
-        ax = pyplot.subplots(layout="constrained")[1]
+    ax = axes(ax)
+    from matplotlib import colormaps, colors  # type: ignore[import-not-found,unused-ignore]
+
     heat = F.interpolate(drop(m, of)[None, None], m.size, mode="bilinear")[0, 0]
     limit = max(map(abs, render.value_range(heat))) or 1.0
     ours = colors.LinearSegmentedColormap.from_list("drop", [f"#{stop}" for stop in render.COLOURS["diverging"]])

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 
-from PIL import Image
 from torch import Tensor
 
 from zfcuda.complaint import one_line
 from zfcuda.occlusion.map_data import MapData
 
 _LONGEST = 100  # characters of a reason or a name
-_LARGEST = 256  # pixels of a picture in a notebook; in 256 colours it takes less than 100 kB whatever it shows
-_SMALLEST = 160
-_LEFT = 'style="text-align:left"'
 
 
 def facts(m: MapData) -> list[tuple[str, str]]:
     """What there is to know at a glance, each under a name: at most nine."""
     places = f"{m.probability.numel()} positions, {_times(m.origins.shape[:2])}"
-    best = f"{_named(m, m.target_label)}: probability {percent(m.base_probability)} for the whole image"
+    best = f"{named(m, m.target_label)}: probability {percent(m.base_probability)} for the whole image"
     if isinstance(m.target, int):
         about = [("target", best)]
     else:
@@ -54,32 +47,6 @@ def lines(m: MapData) -> str:
     return "\n".join(["OcclusionMap", *(f"  {name + ':':{width}} {value}" for name, value in listed)])
 
 
-def page(m: MapData, picture: Image.Image) -> str:
-    """The facts as an HTML table beside a picture of the map, with nothing from elsewhere."""
-    name = html.escape(f"Occlusion map of {_named(m, m.target_label)}")
-    rows = "".join(
-        f"<tr><th {_LEFT}>{html.escape(key)}</th><td {_LEFT}>{html.escape(value)}</td></tr>" for key, value in facts(m)
-    )
-    return (
-        f'<div style="display:flex;gap:1em;align-items:flex-start">'
-        f'<img alt="{name}" src="data:image/png;base64,{_png(picture)}"><table>{rows}</table></div>'
-    )
-
-
-def _png(picture: Image.Image) -> str:
-    """A picture of a size that suits a page, as a PNG file in base64."""
-    side = max(picture.size)
-    if side > _LARGEST:
-        picture = picture.copy()
-        picture.thumbnail((_LARGEST, _LARGEST))
-    elif side < _SMALLEST:
-        factor = round(_SMALLEST / side)
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
-
-
 def _other(m: MapData) -> str:
     """The label that most often takes the place of the target."""
     labels = m.label[m.label != m.target_label]
@@ -87,10 +54,10 @@ def _other(m: MapData) -> str:
         return "none: the class of the target is the most probable one at every position"
     values, counts = labels.unique(return_counts=True)
     label, count = int(values[counts.argmax()]), int(counts.max())
-    return f"{_named(m, label)}, at {count} of {m.label.numel()} positions"
+    return f"{named(m, label)}, at {count} of {m.label.numel()} positions"
 
 
-def _named(m: MapData, label: int) -> str:
+def named(m: MapData, label: int) -> str:
     """281 "tabby"; without names, class 281."""
     name = m.label_name(label)
     return name if m.classes is None or len(m.classes) == 1 else f'{label} "{_short(name)}"'

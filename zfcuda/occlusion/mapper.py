@@ -45,9 +45,9 @@ class OcclusionMapper:
         As occlusion_map.
 
     Example:
-        mapper = zfcuda.OcclusionMapper(model, frame, window=32, stride=8)
-        for frame in frames:
-            show(mapper(frame).heatmap())
+        mapper = zfcuda.OcclusionMapper(model, images[:1], window=32, stride=8)
+        for image in images:
+            drop = mapper(image).heatmap(of="log_odds")
     """
 
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:

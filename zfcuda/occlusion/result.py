@@ -10,7 +10,9 @@ from PIL import Image
 from zfcuda.occlusion.map_data import MapData
 from zfcuda.occlusion.map_file import read, write
 from zfcuda.occlusion.map_pictures import draw, plot
-from zfcuda.occlusion.map_text import lines, page
+from zfcuda.occlusion.map_text import facts, lines, named
+from zfcuda.shown import Display, View
+from zfcuda.shown.page import page
 
 
 class OcclusionMap(MapData):
@@ -102,8 +104,14 @@ class OcclusionMap(MapData):
         """
         return cls(**read(path))
 
+    def display(self) -> Display:
+        """The picture of the map, and what there is to know at a glance."""
+        title = f"Occlusion map of {named(self, self.target_label)}"
+        said = "red where covering costs the target, blue where it helps it"
+        return Display(title, facts(self), [View(draw(self), said)], 1)
+
     def __repr__(self) -> str:
         return lines(self)
 
     def _repr_html_(self) -> str:
-        return page(self, draw(self))
+        return page(self, self.display)

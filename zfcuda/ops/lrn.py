@@ -20,6 +20,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     Args:
         input: [N,C,H,W], float32, float64, float16 or bfloat16; any strides.
         size: number of channels in the sum, at least 1.
+        alpha, beta, k: of the formula.
 
     Returns:
         [N,C,H,W], input's dtype and memory format.

@@ -67,6 +67,7 @@ def correspondence(
         alpha: the tolerance of the table; the curves have several.
         step: pixels between the places that a point may be matched with.
         seed: of the choice of pictures and of the shuffled weights.
+        preprocess: as Gallery takes it.
         cache: where matches are kept, pair by pair.
         progress: show bars on stderr.
 

@@ -52,6 +52,7 @@ def fig1(
         unit: which of its maps is shown; None: one where strong maxima meet a strong signal.
         position: (y, x) on the pooled map of the window in the middle of those whose numbers are shown; None: where
             two windows share a maximum, and the signal has both signs, if there is such a place.
+        preprocess: as Gallery takes it.
         cache, progress: not needed: this takes a second.
 
     Returns:

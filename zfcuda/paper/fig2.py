@@ -53,6 +53,7 @@ def fig2(
         units: how many of each layer are drawn, evenly spaced among those that are measured.
         measured: how many of each layer are compared, evenly spaced among those that fire.
         top: patches of each unit, at least 2.
+        preprocess: as Gallery takes it.
         cache: where patches, and what was cut out, are kept.
         progress: show bars on stderr.
 

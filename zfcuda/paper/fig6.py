@@ -49,8 +49,8 @@ def fig6(
     leave in the projections of its second layer's units, of the strongest activation of each over the pictures.
 
     Args:
-        ours: networks of one kind, one or several trainings; theirs: of another, as ZFNet and alexnet_one_tower. Each
-            carries its preprocess.
+        ours: networks of one kind, one or several trainings, as of ZFNet. Each carries its preprocess.
+        theirs: networks of another kind, as of alexnet_one_tower.
         pictures: as :class:`zfcuda.paper.gallery.Gallery` takes them.
         clipping: the folders of trainings that differ in it alone, one or several with clipping, the last one without;
             None: that part is left out.

@@ -54,6 +54,7 @@ def fig7(
         stride: its steps; None: a quarter of the window.
         layer: the convolution whose strongest map is followed; None: the last one.
         seed: of the choice.
+        preprocess: as Gallery takes it.
         cache: where measurements are kept.
         progress: show bars on stderr.
 

@@ -42,7 +42,8 @@ def fig8(
         model: the network whose images are masked; it is not run.
         pictures, points: as :func:`zfcuda.paper.table1` takes them.
         parts: names of points that are shown; None: three of those of table1, and the last of them.
-        group: pictures, all of one class; the paper has 5. turns: random squares in each.
+        group: pictures, all of one class; the paper has 5.
+        turns: random squares in each.
         mask, fill, seed: as :func:`zfcuda.paper.table1` takes them: the squares are the same.
         preprocess, cache, progress: as of all figures; nothing here takes long enough to be kept.
 

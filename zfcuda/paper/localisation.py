@@ -48,8 +48,10 @@ def localisation(
         model: any network that the methods take.
         pictures: as :class:`zfcuda.paper.gallery.Gallery` takes them: drawn ones, whose masks are known.
         methods: names out of zfcuda.methods; "all" is every one.
-        count: how many pictures are measured. tuned_on: how many others are tuned on.
+        count: how many pictures are measured.
+        tuned_on: how many others blur and share are chosen on.
         seed: of the choice of pictures.
+        preprocess: as Gallery takes it.
         cache: where boxes are kept.
         progress: show a bar on stderr.
 

@@ -9,6 +9,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from zfcuda.shown import Display, Displayed, Table, View
+from zfcuda.shown.plot import draw
+
+_HOLDS = {True: "holds", False: "does not hold", None: "undecided"}
+
 #: One row of a table: what JSON can say, under the headings of its columns.
 Row = Mapping[str, Any]
 
@@ -29,7 +34,7 @@ class Claim:
 
 
 @dataclass
-class Result:
+class Result(Displayed):
     """What a figure or table comes to.
 
     Attributes:
@@ -55,6 +60,28 @@ class Result:
         """The rows of the first table; none where there is no table."""
         return next(iter(self.tables.values()), [])
 
+    def display(self) -> Display:
+        """The claims, the pictures, the tables."""
+        claims = [[_HOLDS[each.holds], each.says, each.found] for each in self.claims]
+        tables = [Table(["", "the paper says", "found here"], claims, "claims")] if claims else []
+        for title, rows in self.tables.items():
+            heads = list(rows[0]) if rows else []
+            tables.append(Table(heads, [[row.get(head) for head in heads] for row in rows], title))
+        views = [View(picture, name, sheet=True) for name, picture in self.pictures.items()]
+        return Display("Result", [("note", note) for note in self.notes], views, len(views), tables)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the first of the pictures with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: there is no picture.
+        """
+        views = [View(picture) for picture in self.pictures.values()]
+        return draw(Display("", views=views[:1], total=1), ax)
+
     def __repr__(self) -> str:
         tables = ", ".join(f"{title!r} ({len(rows)} rows)" for title, rows in self.tables.items())
         pictures = ", ".join(map(repr, self.pictures))
@@ -62,5 +89,4 @@ class Result:
             f"Result: tables {tables or 'none'}; tensors {', '.join(self.tensors) or 'none'}; "
             f"pictures {pictures or 'none'}"
         ]
-        words = {True: "holds", False: "does not hold", None: "undecided"}
-        return "\n".join([*lines, *(f"  {words[each.holds]}: {each.says} {each.found}" for each in self.claims)])
+        return "\n".join([*lines, *(f"  {_HOLDS[each.holds]}: {each.says} {each.found}" for each in self.claims)])

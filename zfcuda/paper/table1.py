@@ -64,8 +64,10 @@ def table1(
         group: pictures that are compared with one another, all of one class; the paper has 5.
         groups: how many such groups, of as many classes as possible; fewer where there are no more pictures.
         turns: random squares of each kind in each picture.
-        mask: the side of the square, a share of the image's shorter side; fill: its value, in the network's units.
+        mask: the side of the square, a share of the image's shorter side.
+        fill: its value, in the network's units.
         seed: of the choice of pictures and of the random places.
+        preprocess: as Gallery takes it.
         cache: where the distances are kept.
         progress: show bars on stderr.
 

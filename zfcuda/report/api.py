@@ -80,7 +80,7 @@ def explain(
         KeyboardInterrupt: after Ctrl-C; what was done by then is in out/interrupted, as the message says.
 
     Example:
-        zfcuda.explain(model, ["cat.jpg", "dog.jpg"], out="page", classes="imagenet")
+        zfcuda.explain(model, ["cat.jpg", "dog.jpg"], out="page", methods=["occlusion", "gradcam"])
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda import render
 from zfcuda.autograd import module_of
 from zfcuda.inputs import integer
+from zfcuda.shown import pictures
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.example import example_of
@@ -76,7 +77,7 @@ def maximize(
 
     Example:
         image = zfcuda.maximize(model, "conv4:12")
-        nine = zfcuda.maximize(model, "tabby", count=9, steps=512)
+        nine = zfcuda.maximize(model, "star", count=9, steps=512)
     """
     made = maximized(
         model,
@@ -92,7 +93,11 @@ def maximize(
     )
     if made.unwritten:
         warn(made.unwritten)
-    return made.images
+    return pictures(
+        made.images,
+        f"What {getattr(objective, 'text', objective)} wants to see",
+        PixelRange.of(module_of(model), limits).picture,
+    )
 
 
 @torch.inference_mode(False)

@@ -79,6 +79,7 @@ def optimise(
         objective: what is made larger, of each image.
         image: the start, and what is changed.
         steps: how many.
+        stepper: how a gradient becomes a step; Adam where none is given.
         transforms: what each image goes through before the model sees it.
         dice: for the transforms.
         after: is called after each evaluation; True ends the run.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
 from zfcuda.inputs import integer, weight
+from zfcuda.shown import pictures
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.gram import grams
 from zfcuda.synthesis.gram import style as in_style_of
@@ -84,7 +85,7 @@ def transfer_style(
         TypeError, ValueError: naming the argument: an image does not fit the model, a layer is none of it (those that
             there are follow), a style layer gives vectors and no maps, a weight is negative, a size or steps below 1.
     """
-    return transferred(
+    made = transferred(
         model,
         content,
         style,
@@ -96,7 +97,8 @@ def transfer_style(
         limits=limits,
         steps=steps,
         progress=progress,
-    ).images
+    )
+    return pictures(made.images, "In another style", PixelRange.of(module_of(model), limits).picture)
 
 
 @torch.inference_mode(False)

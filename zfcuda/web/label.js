@@ -85,6 +85,7 @@
     of('undo').disabled = of('back').disabled = !state.undoable;
     of('results').hidden = !state.answered || state.position === null;
     of('join').hidden = true;
+    of('progress').hidden = false;
     of('work').hidden = state.position === null;
     of('done').hidden = state.position !== null;
     choices.clear();
@@ -117,7 +118,7 @@
     of('thanks').textContent = state.answered ? `${many} labelled, and kept. ` +
       'The results tell what they are; then the answers are final.' : 'There is no picture that can be read.';
     of('see').disabled = !state.answered;
-    of('see').focus();
+    of('all').focus();  // and not the button: Enter may be held down still
   };
 
   // Does one thing at a time: a key that is pressed meanwhile is dropped, as its picture is not there yet.
@@ -184,7 +185,7 @@
   // ---- keys and buttons
 
   const keys = event => {
-    if (of('work').hidden || document.querySelector('dialog[open]') || event.isComposing) return;
+    if (!of('join').hidden || document.querySelector('dialog[open]') || event.isComposing) return;
     const taken = event.ctrlKey || event.metaKey || event.altKey;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && choices.empty()) {
       event.preventDefault();
@@ -194,6 +195,10 @@
     if (taken || event.key === 'Tab') return;
     const onButton = document.activeElement?.matches('button, a, input:not([role=combobox])');
     if (onButton && (event.key === 'Enter' || event.key === ' ')) return;  // it is pressed
+    if (of('work').hidden) {  // all are answered
+      if (event.key === 'Backspace' && !event.repeat) undo();
+      return;
+    }
     const held = event.repeat;  // a key that stays down answers one picture, not all of them
     const own = choices.many ? {Backspace: undo, '?': () => answer([])} : {Backspace: undo, x: () => answer([]), s: examples};
     const act = own[event.key.length === 1 ? event.key.toLowerCase() : event.key];
@@ -227,6 +232,14 @@
     for (const tool of document.querySelectorAll('.tools button')) tool.addEventListener('click', () => tool.blur());
   };
 
+  const described = () => {
+    const how = choices.many ? 'type what each is' : 'press the key of what each is, or its button';
+    const many = task.count === 1 ? 'One picture' : `${task.count} pictures, one after the other`;
+    const after = task.network ? 'What they are, and what the network says of them, you see afterwards.' :
+      'What they are you see afterwards.';
+    return `${many}: ${how}. ${task.network || task.truth ? after : ''}`;
+  };
+
   const begin = async () => {
     task = await (await fetch('task')).json();
     const any = task.classes.some(each => each.examples);
@@ -235,6 +248,7 @@
       seen: index => any && zfcuda.examples.beside(of('beside'), task.classes, index),
     });
     of('view').textContent = task.view === 'network' ? 'As the network sees it.' : 'The whole picture.';
+    of('asked').textContent = described();
     of('next').hidden = task.answers === 1;
     of('show').hidden = choices.many || !any;
     if (choices.many) of('unknown').querySelector('kbd').textContent = '?';
@@ -249,7 +263,7 @@
   const ask = () => {
     if (task.labeller !== null) return;
     for (const each of ['work', 'done']) of(each).hidden = true;
-    of('who').hidden = of('results').hidden = true;
+    of('who').hidden = of('results').hidden = of('progress').hidden = true;
     of('join').hidden = false;
     of('known').replaceChildren(of('known').firstElementChild);
     for (const name of new Set([...task.labellers, ...(labeller === undefined ? [] : [labeller])])) {

@@ -8,7 +8,7 @@
 
   zfcuda.Answer = class {
     constructor(connection, stage) {
-      Object.assign(this, {connection, stage, wanted: null, shown: null, busy: false, next: null, latest: null});
+      Object.assign(this, {connection, stage, wanted: null, shown: null, busy: false, latest: null});
       this.panel = byId('answer');
       this.bar = zfcuda.bar();
       byId('answer-bar').append(this.bar);
@@ -35,14 +35,7 @@
       this.answered = undefined;  // the box of the last answer; null: nothing covered
       if (!live.looked) return;
       this.tops = new Map(live.looked.classes.map(one => [one.index, one.probability]));
-      this.known();
       this.pump();
-    }
-
-    // What is known of the whole picture without a question.
-    known() {
-      const found = live.looked.classes.find(one => one.index === live.target());
-      this.base ??= found ? {probability: found.probability, logit: found.logit, log_odds: found.log_odds ?? null} : null;
     }
 
     // What is to be covered now.
@@ -53,35 +46,32 @@
 
     pump() {
       if (this.busy || !live.looked) return;
-      if (this.wanted === null && this.base) {
-        if (this.answered !== null) this.whole();
-        return;
-      }
-      // Of a class that is not among the first ten, the whole picture's numbers come with those of any box.
-      const box = this.wanted ?? {top: 0, left: 0, height: 1, width: 1};
-      if (this.wanted && zfcuda.sameBox(this.wanted, this.answered ?? null)) return;
+      const wanted = this.wanted;
+      if (this.base && zfcuda.sameBox(wanted, this.answered)) return;
+      if (this.base && !wanted) return this.whole();
       this.busy = true;
-      const asked = performance.now(), wanted = this.wanted;
-      this.connection.ask('occlude', {...live.covered(), boxes: [[box.top, box.left, box.height, box.width]]}, answer => {
+      const asked = performance.now();
+      const boxes = wanted ? [[wanted.top, wanted.left, wanted.height, wanted.width]] : [];
+      this.connection.ask('occlude', {...live.covered(), boxes}, answer => {
         this.busy = false;
+        this.answered = wanted;
         if (answer.error) {
-          this.answered = wanted;
+          this.base ??= {};  // nothing is asked again and again
           live.tell('failed', answer.error);
         } else {
           this.base = answer.base;
-          this.answered = wanted;
-          const one = answer.answers[0];
-          if (wanted) this.latest = {box: wanted, ...one, asked, served: answer.milliseconds};
-          else this.answered = undefined;
+          if (wanted) this.latest = {...answer.answers[0], box: wanted, asked, served: answer.milliseconds};
+          else this.whole();
         }
         this.pump();  // the next question goes out before this answer is drawn
         return false;
       });
     }
 
+    // Nothing is covered, which needs no question once the numbers are known.
     whole() {
       this.answered = null;
-      this.latest = {box: null, classes: live.looked.classes, ...this.base};
+      this.latest = {classes: live.looked.classes, ...this.base, box: null};
     }
 
     draw(now) {
@@ -90,10 +80,6 @@
       if (latest) {
         this.show(latest);
         if (latest.asked) this.meter.shown(now, latest.asked, latest.served);
-      }
-      if (latest || now - (this.metered ?? 0) > 500) {
-        this.metered = now;
-        this.meter.show(now);
       }
     }
 
@@ -105,13 +91,10 @@
       if (box) this.stage.show(box); else this.stage.hide();
       byId('answer-probability').textContent = numbers.percent(probability);
       this.bar.set(probability, box ? base.probability : null);
-      const parts = box
-        ? [['change', `${numbers.points(probability - base.probability)} points`], ['whole picture', numbers.percent(base.probability)]]
-        : [['change', 'nothing covered'], ['whole picture', numbers.percent(base.probability)]];
-      if (odds !== null && odds !== undefined) {
-        const by = box && base.log_odds !== null ? ` (${numbers.signed(odds - base.log_odds)})` : '';
-        parts.push(['log-odds', numbers.number(odds) + by]);
-      } else parts.push(['logit', numbers.number(logit) + (box ? ` (${numbers.signed(logit - base.logit)})` : '')]);
+      const by = (value, whole) => numbers.number(value) + (box ? ` (${numbers.signed(value - whole)})` : '');
+      const parts = [['whole picture', numbers.percent(base.probability)],
+        ['change', box ? `${numbers.points(probability - base.probability)} points` : '–'],
+        ['log-odds', by(odds, base.log_odds)], ['logit', by(logit, base.logit)]];
       byId('answer-facts').replaceChildren(...parts.map(([term, value]) =>
         element('div', {}, element('dt', {}, term), element('dd', {class: 'num'}, value))));
       byId('answer-place').textContent = box ? zfcuda.placed(box) : 'The whole picture';

@@ -45,6 +45,7 @@
       const [high, wide] = this.size;
       height = bound(Math.round(height), 1, high);
       width = bound(Math.round(width), 1, wide);
+      if (height === width) this.side = height;  // to which a rectangle that is drawn goes back
       this.go({top: bound(Math.round(y - height / 2), 0, high - height),
         left: bound(Math.round(x - width / 2), 0, wide - width), height, width}, pinned);
     }
@@ -53,10 +54,7 @@
       if (zfcuda.sameBox(box, this.box) && pinned === this.pinned) return;
       this.box = box;
       this.pinned = pinned && box !== null;
-      if (box) {
-        this.kept = box;
-        if (box.height === box.width) this.side = box.height;
-      }
+      if (box) this.kept = box;
       this.stage.classList.toggle('pinned', this.pinned);
       this.draw();
       this.changed(box);

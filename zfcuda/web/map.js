@@ -89,7 +89,8 @@
     set(options) {
       Object.assign(this.options, options);
       const o = this.options;
-      if (['rows', 'columns', 'values', 'drawn', 'scale', 'fade'].some(key => key in options)) this.coloured = this.colour();
+      const colours = ['rows', 'columns', 'values', 'drawn', 'scale', 'fade'];
+      if (colours.some(key => key in options)) this.coloured = this.colour();
       if (options.alt) this.frame.setAttribute('aria-label', o.alt);
       const width = o.under?.naturalWidth || o.under?.width || o.columns;
       const height = o.under?.naturalHeight || o.under?.height || o.rows;
@@ -99,6 +100,7 @@
       context.imageSmoothingQuality = 'high';
       if (o.under) context.drawImage(o.under, 0, 0);
       context.globalAlpha = o.under ? o.strength : 1;
+      context.imageSmoothingEnabled = !o.scale.categories;  // there is no class between two classes
       context.drawImage(this.coloured, 0, 0, width, height);
       context.globalAlpha = 1;
       if (o.over) context.drawImage(o.over, 0, 0, width, height);

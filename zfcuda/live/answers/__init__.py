@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zfcuda.live.answers.cover import cover
 from zfcuda.live.answers.look import look
 from zfcuda.live.answers.map import map_
 from zfcuda.live.answers.methods import methods
@@ -24,6 +25,7 @@ Question = Callable[[Desk, Visitor, Message], Work[None]]
 QUESTIONS: dict[str, tuple[Question, int]] = {
     "occlude": (occlude, 0),
     "look": (look, 1),
+    "cover": (cover, 1),
     "unit": (unit, 2),
     "units": (units, 2),
     "map": (map_, 3),

@@ -21,7 +21,7 @@ def occlude(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
         _check_inside(seen, box)
     occluder = yield from desk.occluder(seen, fill)
     begun = time.perf_counter()
-    logits = occluder(*(list(sides) for sides in zip(*boxes, strict=True))).cpu()
+    logits = occluder(*(list(sides) for sides in zip(*boxes, strict=True))).cpu() if boxes else ()
     milliseconds = 1000 * (time.perf_counter() - begun)
     yield Answer(
         {

@@ -1,4 +1,4 @@
-"""What one person said of the pictures: a file that lines are only added to, each on the disk before it is confirmed."""
+"""What one person said of the pictures: a file to which lines are added alone, each on the disk once confirmed."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ class Answers:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
-                    f"{one_line(str(self.path))}: another zfcuda label has {self.labeller}'s answers open; use that "
-                    "one, end it, or take another --labeller or --out"
+                    f"{one_line(str(self.path))}: another zfcuda label has it open; use that one, end it, or "
+                    "take another --labeller or --out"
                 ) from None
             except OSError:  # a file system that knows no locks
                 pass

@@ -15,7 +15,8 @@ def filters(found: Comparison) -> str:
     """Buttons that choose which pictures are seen; they work where scripts do."""
     counts = {kind: sum(row.kind == kind for row in found.rows) for kind in KINDS}
     buttons = "".join(
-        f'<button type="button" data-kind="{kind}" aria-pressed="false">{KINDS[kind]} <b class="num">{count}</b></button>'
+        f'<button type="button" data-kind="{kind}" aria-pressed="false">{KINDS[kind]} '
+        f'<b class="num">{count}</b></button>'
         for kind, count in counts.items()
         if count
     )
@@ -46,8 +47,13 @@ def _card(name: str, row: Row, address: str | None) -> str:
         share = f' <span class="soft num">{percent(row.probabilities[0])}</span>'
         lines.append(_line("network", _marked(row.network[0], row.truth) + share, "network"))
     more = _more(row)
-    image = "" if address is None else (
-        f'<button type="button" class="open"><img loading="lazy" alt="picture {row.position + 1}" src="{text(address)}"></button>'
+    image = (
+        ""
+        if address is None
+        else (
+            f'<button type="button" class="open"><img loading="lazy" alt="picture {row.position + 1}" '
+            f'src="{text(address)}"></button>'
+        )
     )
     data = (
         f'data-kind="{row.kind}" data-truth="{text(row.truth or "")}" data-person="{text(row.said)}" '
@@ -61,7 +67,7 @@ def _line(word: str, said: str, who: str) -> str:
 
 
 def _said(names: tuple[str, ...], truth: str | None) -> str:
-    return ", ".join(_marked(name, truth) for name in names)
+    return "<br>".join(_marked(name, truth) for name in names)
 
 
 def _marked(name: str, truth: str | None) -> str:

@@ -248,8 +248,8 @@ def _score(found: Sequence[Row], top: int, asked: bool) -> Score:
         return Score(top, Share(sum(person), len(found)))
     network = [row.truth in row.network[:top] for row in found]
     alone = [sum(a and not b for a, b in zip(*pair, strict=True)) for pair in ((person, network), (network, person))]
-    shares = (Share(sum(hits), len(found)) for hits in (person, network))
-    return Score(top, *shares, *alone, mcnemar(*alone))
+    shares = [Share(sum(hits), len(found)) for hits in (person, network)]
+    return Score(top, shares[0], shares[1], alone[0], alone[1], mcnemar(*alone))
 
 
 def _confusion(truths: Sequence[str], said: Sequence[str], classes: tuple[str, ...]) -> Confusion:

@@ -15,50 +15,59 @@ def matrices(name: str, found: Comparison) -> str:
 
     name: of the labeller.
     """
-    both = [(who, title, each) for who, title, each in (("person", name, found.person), ("network", "network", found.network)) if each]
+    both = [
+        (who, title, each)
+        for who, title, each in (("person", name, found.person), ("network", "network", found.network))
+        if each
+    ]
     if not both:
         return ""
     if len(both[0][2].classes) > _MOST:
-        body = "".join(f"<div><h3>{text(title)}</h3>{_mistakes(who, each)}</div>" for who, title, each in both)
+        body = "".join(f"<div><h3>{text(title)}</h3>{_mistakes(who, title, each)}</div>" for who, title, each in both)
         said = "The most frequent mistakes. Choose one to see its pictures below."
     else:
         body = "".join(f"<div><h3>{text(title)}</h3>{_table(who, title, each)}</div>" for who, title, each in both)
-        said = "A row is what pictures are, a column what they were taken for. Choose a number to see its pictures below."
-    return f'<section><h2>What is taken for what</h2><p class="note">{said}</p><div class="matrices">{body}</div></section>'
+        said = (
+            "A row is what pictures are, a column what they were taken for. Choose a number to see its pictures below."
+        )
+    head = f'<h2>What is taken for what</h2><p class="note">{said}</p>'
+    return f'<section>{head}<div class="matrices">{body}</div></section>'
 
 
 def _table(who: str, title: str, found: Confusion) -> str:
     unknown = any(row[-1] for row in found.counts)
     columns = [*found.classes, *([UNKNOWN] if unknown else [])]
     head = "".join(f'<th scope="col"><span>{text(name)}</span></th>' for name in columns)
-    body = "".join(
-        f'<tr><th scope="row">{text(truth)}</th>{"".join(_cell(who, truth, a, n, sum(row)) for a, n in zip(columns, row, strict=False))}</tr>'
-        for truth, row in zip(found.classes, found.counts, strict=True)
-    )
+    body = ""
+    for truth, row in zip(found.classes, found.counts, strict=True):
+        if not any(row):  # no picture is this: others were taken for it
+            continue
+        cells = "".join(_cell(who, title, truth, answer, row[i], sum(row)) for i, answer in enumerate(columns))
+        body += f'<tr><th scope="row">{text(truth)}</th>{cells}</tr>'
     return (
         f'<div class="scroll"><table class="matrix"><caption>What {text(title)} took pictures for</caption>'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(who: str, truth: str, answer: str, count: int, of: int) -> str:
+def _cell(who: str, title: str, truth: str, answer: str, count: int, of: int) -> str:
     if not count:
         return '<td class="none">·</td>'
     level = max(1, round(_LEVELS * count / of))
     kind = "hit" if truth == answer else "miss"
-    return f'<td class="{kind} level-{level}">{_button(who, truth, answer, count)}</td>'
+    return f'<td class="{kind} level-{level}">{_button(who, title, truth, answer, count)}</td>'
 
 
-def _mistakes(who: str, found: Confusion) -> str:
+def _mistakes(who: str, title: str, found: Confusion) -> str:
     items = "".join(
-        f"<li>{text(truth)} → {text(answer)} {_button(who, truth, answer, count)}</li>"
+        f"<li>{text(truth)} → {text(answer)} {_button(who, title, truth, answer, count)}</li>"
         for truth, answer, count in found.worst()
     )
     return f'<ol class="mistakes">{items}</ol>' if items else "<p>None.</p>"
 
 
-def _button(who: str, truth: str, answer: str, count: int) -> str:
-    said = f"{count} of class {truth} taken for {answer}" if truth != answer else f"{count} of class {truth} right"
+def _button(who: str, title: str, truth: str, answer: str, count: int) -> str:
+    said = f"Truth {truth}, {title}: {answer} ({count} picture{'' if count == 1 else 's'})"
     return (
         f'<button type="button" data-who="{who}" data-truth="{text(truth)}" data-answer="{text(answer)}" '
         f'aria-label="{text(said)}">{count}</button>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -78,6 +79,7 @@ class NetworkAnswers:
         if self._thread is not None:
             self._thread.join()
 
+    @cached_property
     def known(self) -> dict[str, Any]:
         """What has to be known to ask it again."""
         return {
@@ -130,7 +132,7 @@ class NetworkAnswers:
 
     def _work(self) -> None:
         try:
-            with Kept(self._folder / FILE, self.known(), stays=True) as kept:
+            with Kept(self._folder / FILE, self.known, stays=True) as kept:
                 for index, name in enumerate(self._task.pictures.names):
                     if index in kept.records:
                         self.found[name] = kept.records[index]
@@ -170,5 +172,3 @@ def _columns(subject: Subject, classes: ClassNames) -> list[int] | None:
             f"{', ...' if len(names) > 8 else ''}"
         )
     return [index for index in found if index is not None]
-
-

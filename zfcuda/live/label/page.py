@@ -9,7 +9,7 @@ from zfcuda.live.label.cards import cards, filters
 from zfcuda.live.label.compare import KINDS, Comparison, Score, Share
 from zfcuda.live.label.matrices import matrices
 from zfcuda.report.document import listed, made_with
-from zfcuda.report.pieces import percent, text
+from zfcuda.report.pieces import number, percent, text
 
 #: Gives the address of a row's picture; None: the page does without.
 Address = Callable[[int], str | None]
@@ -51,20 +51,21 @@ def together(pairs: Sequence[tuple[str, str, Share, float | None]]) -> str:
         f"{_between(share)}</td><td class='num'>{_kappa(k)}</td></tr>"
         for one, other, share, k in pairs
     )
-    return (
-        "<section><h2>The people among themselves</h2><div class='scroll'><table><thead><tr><th>one</th><th>other</th>"
-        f"<th>first answers that are the same</th><th>kappa</th></tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
+    return f"""<section><h2>The people among themselves</h2>
+<div class="scroll"><table>
+<thead><tr><th>one</th><th>other</th><th>first answers that are the same</th><th>kappa</th></tr></thead>
+<tbody>{body}</tbody></table></div></section>
+"""
 
 
 def facts(known: Mapping[str, str], made: datetime) -> str:
     """What has to be known to do it again, and what the words mean."""
     return f"""<section class="how"><h2>How it was done</h2>
 {listed({**known, **made_with(made)})}
-<p class="note">“Don't know” counts as wrong. Behind a share stands its 95 % interval (Wilson's), within which it would
-probably lie if other pictures were drawn. McNemar's test asks how often a difference as large would come by chance if
-neither were better; the p here is exact and two-sided. Cohen's kappa is the agreement beyond what chance would give: 0 is chance, 1
-perfect. Times count while the picture was to be seen.</p>
+<p class="note">"Don't know" counts as wrong. In brackets behind a share: its 95 % interval (Wilson's), within which
+it would probably lie if other pictures were drawn. McNemar's test asks how often a difference as large would come
+by chance if neither were better; p is exact and two-sided. Cohen's kappa is the agreement beyond what chance would
+give: 0 is chance, 1 is perfect. Time was taken while the picture was to be seen.</p>
 </section>
 """
 
@@ -91,7 +92,9 @@ def _lead(name: str, found: Comparison, answers: int) -> str:
     elif not found.scores:
         said.append("What the pictures truly are is not known here: the folder has no class folders.")
     if found.seconds is not None:
-        said.append(f"A picture took {found.seconds:.1f} seconds in the middle, all of them {_minutes(found.total)}.")
+        said.append(
+            f"A picture took {number(found.seconds)} seconds (the median), all of them {_minutes(found.total)}."
+        )
     if found.unknown:
         said.append(f"{text(name)} did not know {_pictures(found.unknown)}.")
     return " ".join(said)
@@ -100,9 +103,7 @@ def _lead(name: str, found: Comparison, answers: int) -> str:
 def _verdict(name: str, score: Score) -> str:
     """Who is better, as far as anybody can tell."""
     p = _p(score.p or 0.0)
-    alone = (
-        f"{text(name)} alone has {_pictures(score.person_alone)} right, the network alone {score.network_alone}; "
-    )
+    alone = f"{text(name)} alone has {_pictures(score.person_alone)} right, the network alone {score.network_alone}; "
     if score.person_alone == score.network_alone:
         return f"{alone}neither is better."
     if (score.p or 0.0) >= _CHANCE:
@@ -113,7 +114,9 @@ def _verdict(name: str, score: Score) -> str:
 
 def _scores(name: str, score: Score, answers: int) -> str:
     heading = "The first answer" if score.top == 1 else f"One of up to {score.top} answers"
-    lines = _bar(name, score.person, "person") + ("" if score.network is None else _bar("network", score.network, "network"))
+    lines = _bar(name, score.person, "person") + (
+        "" if score.network is None else _bar("network", score.network, "network")
+    )
     alone = ""
     if score.p is not None and score.top > 1:
         alone = f"<p class='note'>{_verdict(name, score)}</p>"
@@ -165,4 +168,4 @@ def _pictures(count: int) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    return f"{number(seconds)} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from zfcuda.live.label.page import facts, results
+from zfcuda.live.app import page
 from zfcuda.live.label.labelling import Labelling
+from zfcuda.live.label.page import facts, results
 from zfcuda.live.label.shown import File
 from zfcuda.live.label.written import known, write
 from zfcuda.report.pieces import text
@@ -44,8 +44,8 @@ def routes(labelling: Labelling, command: str = "") -> list[Route]:
             write(labelling, {state["labeller"]: found, **_others(labelling, state["labeller"])}, command)
         return {**state, "network": _progress(labelling)}
 
-    async def page(request: Request) -> Response:
-        return HTMLResponse((Path(__file__).parents[1] / "label.html").read_text("utf-8"))
+    async def home(request: Request) -> Response:
+        return RedirectResponse("label/")
 
     async def task(request: Request) -> Response:
         return JSONResponse(described(labelling))
@@ -64,13 +64,16 @@ def routes(labelling: Labelling, command: str = "") -> list[Route]:
         return await anyio.to_thread.run_sync(_results, labelling, request.query_params.get("labeller"), command)
 
     return [
-        Route("/label/", page),
+        Route("/", home),
+        Route("/label/", page("zfcuda.live", "label.html")),
         Route("/label/task", task),
         Route("/label/pictures/{position:int}", picture),
         Route("/label/examples/{number:int}/{which:int}", example),
         Route("/label/results", result),
         asked("state", lambda body: labelling.state(body.get("labeller"))),
-        asked("answer", lambda b: labelling.answer(*(b.get(k) for k in ("labeller", "position", "answers", "seconds")))),
+        asked(
+            "answer", lambda b: labelling.answer(*(b.get(k) for k in ("labeller", "position", "answers", "seconds")))
+        ),
         asked("undo", lambda body: labelling.undo(body.get("labeller"))),
         asked("show", show),
     ]
@@ -86,6 +89,8 @@ def described(labelling: Labelling) -> Answer:
             {"name": name, "synonyms": list(more), "examples": count}
             for name, more, count in zip(task.classes, synonyms, counts, strict=True)
         ],
+        "count": len(task.pictures),
+        "truth": task.truth is not None,
         "answers": task.answers,
         "view": task.view,
         "network": None if labelling.network is None else labelling.network.subject.title,

@@ -1,4 +1,4 @@
-"""What a labeller sees: pixels alone, in a file that is made anew, so that neither name nor note tells what they are."""
+"""What a labeller sees: pixels alone, in a file that is made anew, so that no name and no note tells what it is."""
 
 from __future__ import annotations
 

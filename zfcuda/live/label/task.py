@@ -93,16 +93,17 @@ def task(
 
 
 def matched(names: Sequence[str], classes: ClassNames) -> list[int | None]:
-    """Which of the classes each name means, by any of its names; None: none, or more than one."""
-    known: dict[str, set[int]] = {}
-    further = classes.synonyms or ((),) * len(classes)
-    for also in (False, True):  # a class's own name comes before the synonym of another
-        for index, (name, more) in enumerate(zip(classes, further, strict=True)):
-            for one in more if also else (name,):
-                own = known.setdefault(as_compared(one), set())
-                if not also or not own:
-                    own.add(index)
-    found = [known.get(as_compared(name), set()) for name in names]
+    """Which of the classes each name means: its name, else in other case, else a synonym; None: none, or several."""
+    exact: dict[str, set[int]] = {}
+    own: dict[str, set[int]] = {}
+    further: dict[str, set[int]] = {}
+    for index, name in enumerate(classes):
+        exact.setdefault(name, set()).add(index)
+        own.setdefault(as_compared(name), set()).add(index)
+    for index, more in enumerate(classes.synonyms):
+        for one in more:
+            further.setdefault(as_compared(one), set()).add(index)
+    found = [exact.get(name) or own.get(as_compared(name)) or further.get(as_compared(name), set()) for name in names]
     return [next(iter(each)) if len(each) == 1 else None for each in found]
 
 
@@ -131,15 +132,15 @@ def _checked(classes: Sequence[str]) -> ClassNames:
     names = classes if isinstance(classes, ClassNames) else ClassNames(classes)
     if len(names) < 2:
         raise ValueError(f"--classes: expected at least two to choose from, got {len(names)}")
-    met: dict[str, str] = {}
+    met: set[str] = set()
     for name in names:
         if not name.strip():
             raise ValueError("--classes: expected a name on each line, got an empty one")
         if as_compared(name) == UNKNOWN:
             raise ValueError(f"--classes: expected names of classes, got {name!r}, which is what an empty answer means")
-        other = met.setdefault(as_compared(name), name)
-        if other is not name:
-            raise ValueError(f"--classes: expected each class once, got {other!r} and {name!r}")
+        if name in met:  # in other case it is another: ImageNet has the dog Cardigan and the garment cardigan
+            raise ValueError(f"--classes: expected each class once, got {name!r} twice")
+        met.add(name)
     return names
 
 
@@ -150,8 +151,8 @@ def _matched(folders: Sequence[str], classes: ClassNames) -> list[int]:
     if strange:
         more = f" and {len(strange) - _LISTED} more" if len(strange) > _LISTED else ""
         raise ValueError(
-            f"--classes: expected the name of every class folder, not among them: {', '.join(strange[:_LISTED])}{more}; "
-            f"there are {', '.join(map(repr, classes[:_LISTED]))}{', ...' if len(classes) > _LISTED else ''}"
+            f"--classes: expected the name of every class folder, not among them: {', '.join(strange[:_LISTED])}{more}"
+            f"; there are {', '.join(map(repr, classes[:_LISTED]))}{', ...' if len(classes) > _LISTED else ''}"
         )
     if len(set(found)) < len(found):
         raise ValueError("--classes: expected one folder of each class, got several that mean the same")

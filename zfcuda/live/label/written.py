@@ -13,8 +13,8 @@ from typing import Any
 
 from zfcuda.files.drafts import whole
 from zfcuda.live.label.compare import KINDS, Comparison, Share
-from zfcuda.live.label.page import facts, results, together
 from zfcuda.live.label.labelling import Labelling
+from zfcuda.live.label.page import facts, results, together
 from zfcuda.live.label.shown import encoded
 from zfcuda.live.label.statistics import kappa
 from zfcuda.report.document import document
@@ -29,15 +29,15 @@ _PICTURES, _SIDE = 240, 224  # how many pictures the page carries, and the pixel
 def known(labelling: Labelling, command: str = "") -> dict[str, str]:
     """What has to be known to do it again, in words."""
     task = labelling.task
-    own = "" if labelling.network is None or labelling.network.whole else ", of whose classes it chose among those below"
+    some = labelling.network is not None and not labelling.network.whole
     said = {
         "Pictures": f"{len(task.pictures)}, drawn from {task.of} with seed {task.seed}",
         "Shown": "as the network sees them" if task.view == "network" else "whole",
         "Answers": "one for each picture" if task.answers == 1 else f"up to {task.answers} for each picture",
     }
     if labelling.network is not None:
-        network = labelling.network.known()
-        said["Network"] = network["title"] + own
+        network = labelling.network.known
+        said["Network"] = network["title"] + (", of whose classes it chose among those below" if some else "")
         said["Its pictures"] = network["preprocess"]
         said["Its weights"] = f"SHA-256 {network['weights']}"
     if labelling.broken:

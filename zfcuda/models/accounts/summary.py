@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from zfcuda.network import ReceptiveField, evaluating, trace
 from zfcuda.network.example import example_image
 from zfcuda.network.graph import first_line, plain_name, unwrap
 from zfcuda.network.receptive import receptive_fields_of_calls
+from zfcuda.shown import Display, Displayed, Table
+from zfcuda.shown.plot import bars
 
 
 class Field(NamedTuple):
@@ -57,7 +59,7 @@ class Row:
     own_bytes: int = 0
 
 
-class Summary(Sequence[Row]):
+class Summary(Displayed, Sequence[Row]):
     """Rows in forward order; prints as a table with the totals below.
 
     Memory is counted as in the CS231n notes, for one image, and is the least that keeping everything takes:
@@ -126,9 +128,31 @@ class Summary(Sequence[Row]):
         """The bytes of maps and their gradients; of weights, their gradients and their momentum."""
         return 2 * self.forward_bytes + 3 * self.parameter_bytes
 
-    def __str__(self) -> str:
+    def display(self) -> Display:
+        """The table with its totals."""
+        header, lines = self._lines()
+        facts = [
+            ("image", _shape(self.input_size)),
+            ("layers", f"{len(self):,}"),
+            ("parameters", f"{self.parameters:,}"),
+            ("multiply-adds", _millions(self.multiply_adds)),
+            ("maps", _bytes(self.forward_bytes)),
+        ]
+        return Display("Summary", facts, tables=[Table(header, lines)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the memory of each layer's map with matplotlib, and returns the Axes.
+
+        ax: matplotlib's Axes; None: those of a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return bars([row.name for row in self], [row.own_bytes / 2**20 for row in self], "memory of the map, MiB", ax)
+
+    def _lines(self) -> tuple[list[str], list[list[str]]]:
+        """The heads of the columns, and the cells of each row."""
         header = ["layer", "kind", "output", "memory", "parameters", "multiply-adds", "sees", "stride"]
-        picture = ["", "picture", _shape(self.input_size), _bytes(self.input_bytes), "-", "-", "1", "1"]
         lines = [
             [
                 row.name,
@@ -143,6 +167,11 @@ class Summary(Sequence[Row]):
         ]
         if self.other_parameters:
             lines.append(["", "in no layer that ran", "", "", f"{self.other_parameters:,}", "-", "", ""])
+        return header, lines
+
+    def __str__(self) -> str:
+        header, lines = self._lines()
+        picture = ["", "picture", _shape(self.input_size), _bytes(self.input_bytes), "-", "-", "1", "1"]
         sums = [_bytes(self.forward_bytes), f"{self.parameters:,}", _millions(self.multiply_adds)]
         total = ["total", "", "", *sums, "", ""]
         widths = [max(len(line[i]) for line in [header, picture, *lines, total]) for i in range(len(header))]

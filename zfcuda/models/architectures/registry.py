@@ -117,6 +117,7 @@ TABLE_3: dict[str, Entry] = {
     "zfnet_wide_hidden_8192": _zfnet("wide_hidden_8192", "ZFNet with 512, 1024, 512 maps and 8192 units"),
 }
 
+#: The names that :func:`zfcuda.models.load` and ``--model`` take.
 NAMES: tuple[str, ...] = tuple(ENTRIES)
 _EVERY = ENTRIES | TABLE_3
 

@@ -71,13 +71,13 @@ class Convolution:
 
     def _usual_way(self, base: Base, changes: Changes) -> str:
         """The way where no map has outliers; the base's values are not looked at, and may be outlines."""
-        if self._groups(base) != 1 or self.conv.index in changes.lookups:
+        if self.groups(base) != 1 or self.conv.index in changes.lookups:
             return "dense"
         if base.dtype != torch.float32 or base.device.type != "cpu":
             return "product"
         return "ragged"
 
-    def _groups(self, base: Base) -> int:
+    def groups(self, base: Base) -> int:
         """How many; `groups=x.shape[1]` is a node's value."""
         groups: Any = self.conv.arguments["groups"]
         return int(base[groups.index]) if isinstance(groups, Ref) else int(groups)
@@ -106,6 +106,15 @@ class Convolution:
 
         packed: tuple[Tensor, Tensor | None, int] = self._prepared(base, pack)
         return packed
+
+    def laid_out(self, base: Base) -> tuple[Tensor, Tensor | None]:
+        """The filters and bias as torch's convolution takes them."""
+
+        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.contiguous(memory_format=torch.channels_last), bias
+
+        laid_out: tuple[Tensor, Tensor | None] = self._prepared(base, pack)
+        return laid_out
 
     def _residual(self, chunk: Chunk, layout: Layout) -> Tensor | None:
         """The other map of the sum where this one changes, [rows,O]."""
@@ -155,9 +164,10 @@ class Convolution:
             read = patch_ops.unfold_patches(base, patches.values, have, want, layout.rows, **settings)
         with as_convolution(base.device):
             values = read @ weight if bias is None else torch.addmm(bias, read, weight)
-        return Patches(self._finish(values, self._residual(chunk, layout)), layout)
+        return Patches(self.finish(values, self._residual(chunk, layout)), layout)
 
-    def _finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+    def finish(self, values: Tensor, residual: Tensor | None) -> Tensor:
+        """What follows the convolution of these values, which are written to."""
         if residual is not None:
             values.add_(residual)
         return values.relu_() if self.relu else values
@@ -166,12 +176,8 @@ class Convolution:
         """torch's convolution, on each group of patches of one size. The groups of what is read are those of what is
         computed, in the same order, since the one size grows with the other.
         """
-
-        def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-            return weight.contiguous(memory_format=torch.channels_last), bias
-
-        weight, bias = self._prepared(chunk.base, pack)
-        settings, groups = window_settings(chunk, self.conv.index), self._groups(chunk.base)
+        weight, bias = self.laid_out(chunk.base)
+        settings, groups = window_settings(chunk, self.conv.index), self.groups(chunk.base)
         values, read = contexts(chunk, self.conv.index, self.conv.arguments["input"].index, self.index)
         results = [
             F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
@@ -180,4 +186,4 @@ class Convolution:
         layout = chunk.layout(self.index)
         rows = [result.permute(0, 2, 3, 1).reshape(-1, len(weight)) for result in results]
         joined = torch.cat([values.new_empty(0, len(weight)), *rows]) if len(rows) != 1 else rows[0]
-        return Patches(self._finish(joined, self._residual(chunk, layout)), layout)
+        return Patches(self.finish(joined, self._residual(chunk, layout)), layout)

@@ -21,7 +21,8 @@ from zfcuda.occlusion.incremental.engine import Plan
 from zfcuda.occlusion.incremental.patches import Patches
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
 from zfcuda.occlusion.incremental.sides import OneWindow
-from zfcuda.occlusion.incremental.steps import InFull, Pooling, Positions, Step, without_input
+from zfcuda.occlusion.incremental.single_convolution import SingleConvolution, settings_of, unpadded
+from zfcuda.occlusion.incremental.steps import InFull, Moving, Pooling, Positions, Step, without_input
 from zfcuda.occlusion.incremental.window import Window
 from zfcuda.ops._common import kernels
 
@@ -40,7 +41,8 @@ class SingleWindows:
         self.plan, self.base = plan, base
         self.where = OneWindow(plan.changes, plan.input)
         self.calls_modules = False  # whether a step may call a module of the model
-        self._runs = [self._run_of(step) for step in _needed(plan)]
+        self._movers = {step.index: step for step in plan.steps if isinstance(step, Moving)}
+        self._runs = [self._run_of(step) for step in self._needed()]
         self._nothing = torch.zeros(1, 5, dtype=torch.int64)
 
     def run(self, fill: Tensor, rectangle: list[int]) -> Tensor:
@@ -62,6 +64,15 @@ class SingleWindows:
         else:
             value = values[output] if change is Whole.DENSE else self._chunk(window, [output]).whole(output)
         return (value[:, None] if value.dim() == 1 else value).float()
+
+    def _needed(self) -> list[Step]:
+        """The steps whose values are read in the end."""
+        needed, steps = set(self.plan.kept), []
+        for step in reversed(self.plan.steps):
+            if step.index in needed:
+                needed.update(self._reads(step))
+                steps.append(step)
+        return steps[::-1]
 
     def _run_of(self, step: Step) -> Run:
         makers: dict[type, Callable[[Any], Run | None]] = {
@@ -98,57 +109,21 @@ class SingleWindows:
 
     # ---------------------------------------------------------------- layers of windows
 
-    def _settings(self, index: int) -> list[list[int]]:
-        """Kernel, stride, padding and dilation of a layer, (rows, columns) each."""
-        sides = self.plan.changes.windows[index]
-        return [[getattr(s, name) for s in sides] for name in ("kernel", "stride", "padding", "dilation")]
+    def _reads(self, step: Step) -> list[int]:
+        """The nodes whose values the short form of a step reads."""
+        if not isinstance(step, Convolution):
+            return step.reads
+        return [unpadded(step, self.plan.changes, self.base, self._movers)[0], *step.reads[1:]]
 
     def _convolution(self, step: Convolution) -> Run | None:
-        base, changes, index = self.base, self.plan.changes, step.index
-        if step.way(base, changes) != "ragged" or (step.outliers and step.by_winograd(changes)):
+        if step.conv.index in self.plan.changes.lookups:
             return None
-        source = step.conv.arguments["input"].index
-        settings = self._settings(step.conv.index)
-        filters, bias, channels = step.packed(base, settings[1], settings[3])
-        map, have, want = base.map(source), self.where.place[source], self.where.place[index]
-        winograd, as_chunk = step.by_winograd(changes), self._as_chunk(step)
-        other = step.residual
-        other_map = None if other is None else base.map(other)
-        other_place = -1 if other is None else self.where.place[other]
-        convolve, relu = kernels.conv_patches.default, step.relu
-
-        def run(window: Window) -> None:
-            if winograd and base.outlying_fill:
-                return as_chunk(window)
-            values, tables, rows = window.values, window.tables, window.areas[want]
-            residual = None
-            if other is not None:
-                residual = values[other]
-                if other_place != want:
-                    residual = kernels.gather_patches.default(
-                        other_map, residual, tables[other_place], tables[want], rows, 0.0
-                    )
-            values[index] = convolve(
-                map,
-                values[source],
-                tables[have],
-                tables[want],
-                rows,
-                filters,
-                bias,
-                residual,
-                channels,
-                *settings,
-                relu,
-            )
-            return None
-
-        return run
+        return SingleConvolution(step, self.plan.changes, self.base, self.where, self._movers).run
 
     def _pooling(self, step: Pooling) -> Run | None:
         node, index, base = step.node, step.index, self.base
         source = node.arguments["input"].index
-        settings = self._settings(index)
+        settings = settings_of(self.plan.changes, index)
         map, have, want = base.map(source), self.where.place[source], self.where.place[index]
         average = node.kind != "max_pool"
         if settings == [[1, 1], [1, 1], [0, 0], [1, 1]] and have == want and not average:
@@ -179,11 +154,11 @@ class SingleWindows:
         reads = list(dict.fromkeys(step.reads))
         if len(reads) != 1 or len(node.refs) != 1 or self.where.place[reads[0]] != self.where.place[index]:
             return None
-        source, function = reads[0], node.arguments.get("function")
+        source = reads[0]
         if node.kind == "relu":
             return _mapped(source, index, torch.relu)
-        if type(function) is nn.ReLU6 or function is F.relu6:
-            return _mapped(source, index, lambda x: x.clamp(0, 6))
+        if node.kind == "pointwise":
+            return self._pointwise(node, source, index)
         if node.kind == "lrn":
             settings = {name: value for name, value in node.arguments.items() if name != "input"}
 
@@ -193,6 +168,24 @@ class SingleWindows:
 
             return _mapped(source, index, normalised)
         return None
+
+    def _pointwise(self, node: Node, source: int, index: int) -> Run | None:
+        function, args, kwargs = (node.arguments[name] for name in ("function", "args", "kwargs"))
+        if not args or not isinstance(args[0], Ref):
+            return None
+        inner = getattr(function, "__wrapped__", function)
+        if type(inner) is nn.ReLU6 or inner is F.relu6:
+            return _mapped(source, index, lambda x: x.clamp(0, 6))
+        if isinstance(inner, nn.Module):
+            if self.base.state_of(inner):
+                return None
+            self.calls_modules = True
+
+        def applied(x: Tensor) -> Tensor:
+            done: Tensor = function(x[None].permute(0, 2, 1)[..., None], *args[1:], **kwargs)
+            return done.permute(0, 2, 3, 1).reshape(len(x), -1)
+
+        return _mapped(source, index, applied)
 
     # ---------------------------------------------------------------- vectors
 
@@ -271,13 +264,3 @@ def _mapped(source: int, index: int, function: Callable[[Tensor], Tensor]) -> Ru
 
 def _passing(source: int, index: int) -> Run:
     return _mapped(source, index, lambda x: x)
-
-
-def _needed(plan: Plan) -> list[Step]:
-    """The steps whose values are read in the end."""
-    needed, steps = set(plan.kept), []
-    for step in reversed(plan.steps):
-        if step.index in needed:
-            needed.update(step.reads)
-            steps.append(step)
-    return steps[::-1]

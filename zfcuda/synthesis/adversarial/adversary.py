@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from zfcuda import render
 from zfcuda.batches import BatchTarget, class_targets
 from zfcuda.class_names import class_names
 from zfcuda.inputs import probabilities
+from zfcuda.shown import Display, Displayed, View
 from zfcuda.synthesis.adversarial.attack import Attacked, how_of, scores_without_gradients
 from zfcuda.synthesis.adversarial.ball import limits_for
 from zfcuda.synthesis.adversarial.epsilon import unit_of
@@ -20,7 +23,7 @@ _OUTSIDE = 1e-4  # of the range, that another way to the same pixels may cost
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Displayed):
     """An image that was changed until a network answers something else, or as far as was allowed.
 
     Attributes:
@@ -32,6 +35,8 @@ class Adversarial:
         succeeded: whether the network says what it shall: the target, or without one anything but `original_label`.
         original_label, original_probability: what it says of the original.
         epsilon: [C] or [1], how far from the original it may be, in input units; None for :func:`zfcuda.fool`.
+        classes: the names of the classes, where the model has them.
+        drawn: makes a picture of an image [C,H,W]; None: what is drawn has its smallest value in black.
     """
 
     image: Tensor
@@ -43,6 +48,30 @@ class Adversarial:
     original_label: int
     original_probability: float
     epsilon: Tensor | None = None
+    classes: Sequence[str] | None = field(default=None, repr=False, compare=False)
+    drawn: Callable[[Tensor], Image.Image] | None = field(default=None, repr=False, compare=False)
+
+    def display(self) -> Display:
+        """Before, after, and the change between, made large."""
+        changed, difference = (each[0].detach().float().cpu() for each in (self.image, self.change))
+        drawn = PixelRange().picture if self.drawn is None else self.drawn
+        before, now = (self._said(*each) for each in self._answers())
+        largest, mean = float(difference.abs().max()), float(difference.abs().mean())
+        change = View(render.projection(difference), "the change, as large as it can be seen")
+        facts = [
+            ("original", before),
+            ("changed", now),
+            ("succeeded", f"{'yes' if self.succeeded else 'no'}, after {self.steps} steps"),
+            ("change", f"{mean:.3g} in the mean, {largest:.3g} at most, in the network's units"),
+        ]
+        views = [View(drawn(changed - difference), before), View(drawn(changed), now), change]
+        return Display("Adversarial", facts, views, len(views))
+
+    def _answers(self) -> tuple[tuple[int, float], tuple[int, float]]:
+        return (self.original_label, self.original_probability), (self.label, self.probability)
+
+    def _said(self, label: int, probability: float) -> str:
+        return f"{_named(self.classes, label)}: {100 * probability:.3g} %"
 
 
 @dataclass(frozen=True)
@@ -62,12 +91,15 @@ class Originals:
     how: str
     index: Tensor
     towards: bool
+    classes: Sequence[str] | None = None
 
-    def adversaries(self, made: Attacked, epsilon: Tensor | None) -> list[Adversarial]:
-        """What came of each. epsilon: [N,C or 1,1,1]."""
+    def adversaries(self, made: Attacked, epsilon: Tensor | None, pixel_range: PixelRange) -> list[Adversarial]:
+        """What came of each. epsilon: [N,C or 1,1,1]. pixel_range: of the images."""
         before, now = probabilities(self.logits, self.how).max(1), made.probabilities.max(1)
         return [
             Adversarial(
+                classes=self.classes,
+                drawn=pixel_range.picture,
                 image=made.images[i : i + 1],
                 change=made.images[i : i + 1] - self.images[i : i + 1],
                 label=int(now.indices[i]),
@@ -108,12 +140,17 @@ def originals(model: nn.Module, images: Tensor, target: BatchTarget) -> Original
                 raise ValueError(
                     f"target: expected another class than the network says{at} already, {named(model, said)}"
                 )
-    return Originals(images, logits, how, torch.tensor(index, device=logits.device), target is not None)
+    names = class_names(getattr(model, "classes", None))
+    return Originals(images, logits, how, torch.tensor(index, device=logits.device), target is not None, names)
 
 
 def named(model: nn.Module, index: int) -> str:
     """A class by name and index: "tabby (281)"; "class 281" where it has no name."""
-    names: Sequence[str] = class_names(getattr(model, "classes", None)) or []
+    return _named(class_names(getattr(model, "classes", None)), index)
+
+
+def _named(classes: Sequence[str] | None, index: int) -> str:
+    names = classes or ()
     return f"{names[index]} ({index})" if index < len(names) else f"class {index}"
 
 

@@ -116,6 +116,7 @@ def adversaries(
     They run 32 at a time; one at a time where it is not proven that the model keeps the images of a batch apart.
 
     Args:
+        model, method, norm, epsilon, steps, limits, seed, rounded, progress: as adversarial takes them.
         images: [N,C,H,W], or a list of images or pictures that become images of one size.
         target: one for all, or one for each.
 
@@ -236,4 +237,4 @@ def _some(
     else:
         epsilon = way.epsilon.expand(len(images), *way.epsilon.shape)
         made = tried(everyone, epsilon, False)
-    return before.adversaries(made, epsilon), made.interrupted
+    return before.adversaries(made, epsilon, way.pixel_range), made.interrupted

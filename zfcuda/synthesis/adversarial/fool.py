@@ -97,4 +97,4 @@ def fooled(
         described="steps",
         progress=progress,
     )
-    return before.adversaries(made, None)[0], made.interrupted
+    return before.adversaries(made, None, pixel_range)[0], made.interrupted

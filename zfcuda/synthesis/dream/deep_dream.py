@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zfcuda.autograd import module_of
 from zfcuda.inputs import above, integer
+from zfcuda.shown import pictures
 from zfcuda.synthesis.animation import Animation
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.dream.tiles import Look, Tiling, tiled
@@ -96,7 +97,9 @@ def deep_dream(
     )
     if made.unwritten:
         warn(made.unwritten)
-    return made.images
+    return pictures(
+        made.images, f"Dream of {getattr(layer, 'text', layer)}", PixelRange.of(module_of(model), limits).picture
+    )
 
 
 @torch.inference_mode(False)

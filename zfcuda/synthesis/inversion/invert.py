@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zfcuda.autograd import derivative, leaf_of, module_of, no_gradient
 from zfcuda.files.signals import held
 from zfcuda.inputs import checked_image, checked_layer, integer, weight
 from zfcuda.network.graph import submodules, wrapper_of
+from zfcuda.shown import Display, Displayed, View
 from zfcuda.synthesis.dice import Dice
 from zfcuda.synthesis.objectives import Objective, content, total_variation
 from zfcuda.synthesis.optimise import Optimised, broken_off, optimise
@@ -35,7 +38,7 @@ _WOKEN = 0.75  # the share of the steps that are left which wake units
 
 
 @dataclass(frozen=True)
-class Inversion:
+class Inversion(Displayed):
     """An image made from the code of a layer.
 
     Attributes:
@@ -46,6 +49,7 @@ class Inversion:
         code, code0: these answers, [1,K,h,w] or [1,K].
         stopped: why it ended before its last step, in words; "" where it did not.
         interrupted: the Ctrl-C or signal that ended it, for who has to pass it on.
+        drawn: makes a picture of an image [C,H,W]; None: what is drawn has its smallest value in black.
     """
 
     image: Tensor
@@ -55,6 +59,15 @@ class Inversion:
     code0: Tensor
     stopped: str = ""
     interrupted: KeyboardInterrupt | None = None
+    drawn: Callable[[Tensor], Image.Image] | None = field(default=None, repr=False, compare=False)
+
+    def display(self) -> Display:
+        """The image, and how near its code came."""
+        drawn = PixelRange().picture if self.drawn is None else self.drawn
+        facts = [("layer", self.layer), ("error", f"{100 * self.error:.3g} % of the code")]
+        facts += [("ended", self.stopped)] if self.stopped else []
+        caption = f"what {self.layer} answers to as it does to the original"
+        return Display("Inversion", facts, [View(drawn(self.image[0].detach().float().cpu()), caption)], 1)
 
 
 @torch.inference_mode(False)
@@ -129,7 +142,7 @@ def invert(
             f"layer: {layer!r} was not reached, its code is {error:.0%} off; more steps, a smaller tv or another seed "
             "may come nearer"
         )
-    return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted)
+    return Inversion(found, error, layer, code, code0, made.stopped, made.interrupted, pixel_range.picture)
 
 
 def checked_code(model: nn.Module, image: Tensor, layer: str) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zfcuda import render
 from zfcuda.data.pictures import Picture, as_picture
 from zfcuda.inputs import above, check_plain, integer, number
+from zfcuda.shown import pictures
 from zfcuda.synthesis.style_network.file import read_style, write_style
 from zfcuda.synthesis.style_network.layers import Layer, Residual, convolution
 from zfcuda.synthesis.style_network.tiles import Parts, stylized_by_tiles
@@ -55,7 +56,7 @@ class StyleNetwork(nn.Module):
         TypeError, ValueError: styles is below 1, width not above 0, or there is another number of names, or one twice.
 
     Example:
-        network = StyleNetwork.load("out/style/train/weights.safetensors")
+        network = zfcuda.synthesis.StyleNetwork.load("pen/weights.safetensors")
         network.draw("photo.jpg", [0.5, 0.5]).save("drawn.png")
     """
 
@@ -84,6 +85,9 @@ class StyleNetwork(nn.Module):
         Args:
             images: [N,3,H,W], of 0 to 1; of any size from 1 x 1 on.
             shares: of each style in each image, [N,styles], or [1,styles] for all; None: the first style.
+
+        Raises:
+            RuntimeError: of torch, where images or shares have another shape; :meth:`stylize` says what is wrong.
         """
         if shares is None:
             shares = self.shares(0)
@@ -122,11 +126,12 @@ class StyleNetwork(nn.Module):
         if len(images) == 1:  # norms take it as it is, and convolutions of a CPU take two thirds of the time
             images = images.contiguous(memory_format=torch.channels_last)
         if side is None or max(images.shape[2:]) <= side:
-            return self(images.to(weight), shares).to(images.device, weight.dtype)  # autocast has its own
+            made = self(images.to(weight), shares).to(images.device, weight.dtype)  # autocast has its own
+            return pictures(made, "In another style", render.picture)
         high, wide = images.shape[2:]
         parts = Parts(list(self.down), list(self.blocks), list(self.up), self.colours)  # type: ignore[arg-type]
         drawn = [stylized_by_tiles(parts, _enlarged(each[None]), shares, side) for each in images]
-        return torch.cat(drawn)[..., :high, :wide].to(weight.dtype)
+        return pictures(torch.cat(drawn)[..., :high, :wide].to(weight.dtype), "In another style", render.picture)
 
     def draw(self, picture: Picture, style: Any = 0, *, tile: int | None = None) -> Image.Image:
         """A picture, or the file of one, in a style and in its own size; arguments and errors as of :meth:`stylize`."""
