@@ -103,6 +103,7 @@
       context.imageSmoothingEnabled = !o.scale.categories;  // there is no class between two classes
       context.drawImage(this.coloured, 0, 0, width, height);
       context.globalAlpha = 1;
+      context.imageSmoothingEnabled = true;
       if (o.over) context.drawImage(o.over, 0, 0, width, height);
     }
 
