@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfcuda.cli.options import MODEL, OWN_WEIGHTS, add_device, checked_device
-from zfcuda.cli.photos import default_network
+from zfcuda.cli.photos import NETWORK, PHOTOGRAPHS, default_network, photographs, tell_of_drawn_things
+from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_assumed
+from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from zfcuda.cli.options import Verbs
     from zfcuda.report import Subject
 
+_DRAWN = 4  # pictures of the package, to begin with
 _NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
 
 
@@ -36,8 +45,16 @@ def add(verbs: Verbs) -> None:
         metavar="FILE",
         help='class names, one per line, in the order of the outputs; or the word "imagenet" for its 1,000',
     )
+    parser.add_argument(
+        "--patches",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="what zfcuda patches wrote of such a network: the pictures that excite each unit most are then shown too",
+    )
     add_listening(parser)
     add_device(parser)
+    add_preprocessing(parser, page=False)
     parser.set_defaults(run=_run)
 
 
@@ -72,24 +89,42 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.live.desk import Desk
     from zfcuda.live.limits import Limits
     from zfcuda.live.networks import Networks
+    from zfcuda.live.offered import of_folder, of_makers
+    from zfcuda.live.patches import Patches
     from zfcuda.live.running import Listening, serve
     from zfcuda.live.visitors import Visitors
 
-    device = checked_device(arguments.device)
-    models = arguments.model or _own_networks()
-    if arguments.weights and len(models) != 1:
-        raise ValueError(f"--weights: expected one --model that they are of, got {len(models)}")
+    device, limits = checked_device(arguments.device), Limits()
+    named = _named(arguments.model or [])
+    if arguments.weights and len(named) != 1:
+        raise ValueError(f"--weights: expected one --model that they are of, got {len(named)}")
+    offered = of_makers(_samples()) if arguments.folder is None else of_folder(arguments.folder, limits)
+    patches = [Patches(folder) for folder in arguments.patches]
+    listening = Listening(arguments.port, arguments.listen == "network")
+    titles = {name: _title(what) for name, what in (named or _own_networks()).items()}
 
     def load(name: str) -> Subject:
         from zfcuda.report import load_subject
 
         print(f"zfcuda: loading {name}", file=sys.stderr, flush=True)
-        return load_subject(name, weights=arguments.weights, classes=arguments.classes, device=device)
+        model = named.get(name, name)
+        with naming(model):
+            return load_subject(
+                model,
+                weights=arguments.weights,
+                classes=arguments.classes,
+                device=device,
+                **preprocessing(arguments),
+            )
 
-    limits = Limits()
-    listening = Listening(arguments.port, arguments.listen == "network")
-    networks = Networks(load, {name: name for name in models})
-    server = Server(Desk(networks, {}, limits), Visitors(limits))
+    networks = Networks(load, titles)
+    for name in named:  # mistakes are told here, and not on a page
+        tell_of_assumed(networks.get(name).subject)
+    if not named:
+        if next(iter(titles)) == "demo":
+            tell_of_drawn_things()
+        networks.begin(next(iter(titles)))
+    server = Server(Desk(networks, offered, limits, patches), Visitors(limits))
     serve(
         application(server, listening.token, listening.hosts),
         listening,
@@ -99,7 +134,45 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _own_networks() -> list[str]:
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """What each --model is called on the page, where the rest of a path is nobody's business."""
+    found: dict[str, str] = {}
+    for model in models:
+        name = Path(model).name if os.path.exists(model) else model
+        while found.get(name, model) != model:
+            name += "'"
+        found[name] = model
+    return found
+
+
+def _own_networks() -> dict[str, str]:
     """The networks of the package that have weights here, the one that answers where nobody chooses first."""
-    first = default_network()
-    return list(dict.fromkeys([first, "demo", "clothing"]))
+    return {name: name for name in (default_network(), "demo", "clothing")}
+
+
+def _title(model: str) -> str:
+    """What a network is, before it is loaded."""
+    from zfcuda.models.architectures.registry import entry
+    from zfcuda.models.pretrained.demo import DEMOS
+
+    if model in DEMOS:
+        return f"{model}, {DEMOS[model]}"
+    try:
+        return entry(model).title
+    except ValueError:
+        return Path(model).name if os.path.exists(model) else model
+
+
+def _samples() -> dict[str, Callable[[], Image.Image]]:
+    """Pictures to begin with, where nobody brings any."""
+    from zfcuda.data import HELD_OUT_SEED, Parts
+
+    names = PHOTOGRAPHS if find_spec("skimage") is not None and default_network() == NETWORK else ()
+    drawn = Parts(seed=HELD_OUT_SEED)
+    return {
+        **{name: partial(lambda name: photographs()[name], name) for name in names},
+        **{
+            f"{one.class_name} (drawn)": partial(lambda one: one.image, one)
+            for one in (drawn[i] for i in range(_DRAWN))
+        },
+    }

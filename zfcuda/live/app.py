@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -18,17 +19,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from zfcuda.live.aside import aside
 from zfcuda.live.desk import Desk
 from zfcuda.live.guard import Guard, Hosts
 from zfcuda.live.scheduler import Scheduler
 from zfcuda.live.session import Session
-from zfcuda.live.uploads import UploadError, read_upload
+from zfcuda.live.uploads import Room, UploadError, read_upload
 from zfcuda.live.visitors import Kept, RefusedError, Visitor, Visitors
 from zfcuda.methods.table import METHODS
 from zfcuda.version import __version__
 from zfcuda.web import colours_block
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html", ".svg": "image/svg+xml"}
+_TIDY = 15  # seconds between two looks at who has left
 _SHOWN = 1600  # pixels of the longer side of an upload that is sent back
 
 
@@ -44,6 +47,7 @@ class Server:
         self.desk, self.visitors = desk, visitors
         self.scheduler = Scheduler()
         desk.networks.changed = self.scheduler.wake
+        self._room = Room(limits=desk.limits)
         self._decoding = threading.Semaphore(1)  # two large pictures at once would take twice the memory
 
     def routes(self) -> list[BaseRoute]:
@@ -73,17 +77,14 @@ class Server:
                     for one in METHODS.values()
                 ],
                 "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "pictures": limits.pictures},
-                "offered": [
-                    {"id": kept.identity, "name": kept.name, "width": kept.width, "height": kept.height}
-                    for kept in desk.offered.values()
-                ],
+                "offered": [{"id": kept.identity, "name": kept.name} for kept in desk.offered.values()],
                 "version": __version__,
             }
         )
 
     async def _network(self, request: Request) -> Response:
         try:
-            network = await asyncio.to_thread(self.desk.networks.get, request.path_params["name"])
+            network = await aside(partial(self.desk.networks.get, request.path_params["name"]))
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 404)
         return JSONResponse(network.facts())
@@ -92,7 +93,7 @@ class Server:
         limits = self.desk.limits
         try:
             visitor = self.visitors.visitor(request.headers.get("x-visitor"))
-            parts = await read_upload(request.headers.get("content-type", ""), request.stream(), limits, limits.kept)
+            parts = await read_upload(request.headers, request.stream(), limits, self._room)
         except RefusedError as error:
             return JSONResponse({"error": str(error)}, 400)
         except UploadError as error:
@@ -104,7 +105,7 @@ class Server:
             try:
                 if part.data is None:
                     raise RefusedError(f"{part.name}: larger than the {limits.bytes >> 20} MB that a picture may have")
-                kept = await asyncio.to_thread(self._decoded, visitor, bytes(part.data), part.name)
+                kept = await aside(partial(self._decoded, visitor, bytes(part.data), part.name))
                 pictures.append({"id": kept.identity, "name": kept.name, "width": kept.width, "height": kept.height})
             except ValueError as error:
                 refused.append({"name": part.name, "reason": str(error)})
@@ -127,7 +128,7 @@ class Server:
         if kept is None:
             return Response(status_code=404)
         try:
-            data, kind = await asyncio.to_thread(self._encoded, kept)
+            data, kind = await aside(partial(self._encoded, kept))
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 404)
         return Response(data, media_type=kind)
@@ -169,7 +170,7 @@ def application(server: Server | None, token: str, hosts: Hosts, routes: Sequenc
         if server is None:
             yield
             return
-        tidying = asyncio.ensure_future(_tidy(server.visitors))
+        tidying = asyncio.ensure_future(_tidy(server))
         try:
             yield
         finally:
@@ -205,10 +206,10 @@ async def _web(request: Request) -> Response:
     return Response(there[name].read_bytes(), media_type=f"{kind}; charset=utf-8")
 
 
-async def _tidy(visitors: Visitors) -> None:
+async def _tidy(server: Server) -> None:
     while True:
-        await asyncio.sleep(15)
-        visitors.tidy()
+        await asyncio.sleep(_TIDY)
+        server.desk.forget(server.visitors.tidy())
 
 
 async def _plain(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from zfcuda.inputs import normalization
 from zfcuda.live.limits import Limits
 from zfcuda.live.messages import Answer, Message, MessageError
 from zfcuda.live.networks import Loaded, Networks, accepted
+from zfcuda.live.patches import Patches
 from zfcuda.live.stepped import stepped
 from zfcuda.live.store import Store
 from zfcuda.live.visitors import Kept, Visitor
@@ -80,14 +81,14 @@ class Desk:
 
     Args:
         networks: to choose from. offered: pictures of the owner's, by identity, that every visitor may ask about.
-        patches: the folder that `zfcuda patches` left, for each network that has one.
+        patches: what `zfcuda patches` left of some of the networks.
     """
 
     def __init__(
-        self, networks: Networks, offered: Mapping[str, Kept], limits: Limits, patches: Mapping[str, Any] | None = None
+        self, networks: Networks, offered: Mapping[str, Kept], limits: Limits, patches: Sequence[Patches] = ()
     ) -> None:
         self.networks, self.offered, self.limits = networks, offered, limits
-        self.patches = dict(patches or {})
+        self._patches = patches
         self._answers = Store(limits.cache)
         self._prepared = Store(limits.prepared)
 
@@ -120,6 +121,7 @@ class Desk:
 
     def occluder(self, seen: Seen, fill: Paint) -> Work[Occluder]:
         """What answers with any rectangle of the picture covered; it is laid out once."""
+        self._prepared.most = max(self._prepared.most, 3 * seen.network.held)  # of the largest network, a few pictures
         found = self._prepared.get(("occluder", *seen.key, str(fill)))
         if found is not None:
             return found
@@ -131,6 +133,12 @@ class Desk:
                 lambda _: seen.network.held,
             )
         )
+
+    def patches(self, network: Loaded) -> Patches | None:
+        """What `zfcuda patches` left of the very same network, by the checksum of its weights."""
+        if not self._patches:
+            return None
+        return next((one for one in self._patches if one.checksum == network.checksum), None)
 
     def layers(self, seen: Seen) -> Work[dict[str, ConvLayer]]:
         """What each convolution answers to the picture, by its name."""
@@ -147,6 +155,12 @@ class Desk:
             value = yield from stepped(make)
             self._prepared.put(key, value, size(value))
         return value
+
+    def forget(self, contents: set[str]) -> None:
+        """Lets go of all that is of other pictures than these and the offered ones: who brought them has left."""
+        wanted = contents | {kept.content for kept in self.offered.values()}
+        for store in (self._prepared, self._answers):
+            store.forget(lambda key: key[1] not in wanted)
 
     def answered(self, key: tuple[Any, ...]) -> list[Answer] | None:
         """What was answered to the same before."""

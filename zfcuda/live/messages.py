@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from zfcuda.complaint import own, reason
@@ -26,7 +27,7 @@ class Answer:
     header: dict[str, Any]
     payload: bytes = b""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The header as JSON; a number that is none is null, which JSON has."""
         more = {"bytes": len(self.payload)} if self.payload else {}

@@ -18,6 +18,7 @@ from zfcuda.data.preprocess_facts import facts, line
 from zfcuda.network.example import image_dtypes, takes
 from zfcuda.report import Subject
 from zfcuda.report.layers import conv_layers
+from zfcuda.report.record import weights_checksum
 
 
 @dataclass
@@ -54,6 +55,11 @@ class Loaded:
         except Exception:  # a module of the user's that cannot be copied
             return self.subject
         return Subject(other, self.subject.preprocess, self.subject.classes, self.subject.title)
+
+    @cached_property
+    def checksum(self) -> str:
+        """Of its weights."""
+        return weights_checksum(self.subject.model)
 
     @cached_property
     def held(self) -> int:
@@ -136,7 +142,7 @@ class Networks:
         try:
             self._found[name] = _measured(name, self._load(name))
         except BaseException as error:  # a module of the user's may raise anything
-            self._found[name] = f"{name}: {' '.join(str(error).split()) if own(error) else reason(error)}"
+            self._found[name] = " ".join(str(error).split()) if own(error) else f"{name}: {reason(error)}"
         self._events[name].set()
         self.changed()
 

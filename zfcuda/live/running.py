@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import secrets
 import socket
 import sys
@@ -18,6 +19,7 @@ import uvicorn
 from zfcuda.files.signals import noted
 from zfcuda.live.guard import App, Hosts
 from zfcuda.live.limits import Limits
+from zfcuda.live.warned import sorted_by_thread
 
 _GRACE = 1  # seconds that answers under way may take when the server ends
 _LOOK = 0.1  # seconds between two looks whether a signal came
@@ -48,6 +50,7 @@ class Listening:
             raise ValueError(f"--port {port}: {why}; --port 0 takes a free one") from None
         self.port = int(self.socket.getsockname()[1])
         self.token = secrets.token_urlsafe(24)
+        self.loopback = not network
         self.hosts = Hosts(self.port, loopback=not network)
         self.address = f"http://127.0.0.1:{self.port}/{self.token}/"
 
@@ -75,7 +78,7 @@ def serve(app: App, listening: Listening, *, browser: bool, limits: Limits, path
         server_header=False,
         date_header=False,
         lifespan="on",
-        ws="websockets-sansio",
+        ws="auto",
         ws_max_size=limits.frame,
         ws_per_message_deflate=False,
         limit_concurrency=256,
@@ -92,7 +95,14 @@ def serve(app: App, listening: Listening, *, browser: bool, limits: Limits, path
         if browser:
             threading.Thread(target=_open, args=(f"{listening.address}{path}",), daemon=True).start()
 
-    with noted() as came:
+    if not listening.loopback:
+        print(
+            "zfcuda: other computers can connect too, under this one's name in the place of 127.0.0.1; whoever "
+            "knows the whole address can use the page, and what goes over the network is not encrypted",
+            file=sys.stderr,
+            flush=True,
+        )
+    with noted() as came, sorted_by_thread():
         asyncio.run(_until(server, listening.socket, came, listens))
 
 
@@ -112,6 +122,9 @@ async def _until(server: uvicorn.Server, bound: socket.socket, came: list[int], 
 
 
 def _open(address: str) -> None:
+    screen = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in screen):
+        return  # what there may be opens in this terminal
     try:
         webbrowser.open(address)
     except Exception:  # there is none, and the address is printed anyway

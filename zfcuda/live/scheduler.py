@@ -108,12 +108,13 @@ class Scheduler:
                     self._changed.wait()
                 dropped, self._dropped = self._dropped, []
                 question = None if self._closed else self._next()
-            for each in dropped:
-                _end(each)
+            while dropped:
+                _end(dropped.pop())
             if question is not None:
                 self._block(question)
             elif self._closed:
                 return
+            del question, dropped  # what they hold of memory is not kept while nobody asks
 
     def _next(self) -> Question | None:
         """The most urgent question; among equals the one whose owner was served longest ago."""

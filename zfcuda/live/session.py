@@ -129,7 +129,9 @@ class Session:
             return question(self._desk, self._visitor, message)
 
         def answer(found: Answer) -> None:
-            self._post(replace(found, header={"kind": kind, "id": identity, **found.header}))
+            mine = replace(found, header={"kind": kind, "id": identity, **found.header})
+            assert mine.text  # written here, and not where everybody waits for the loop
+            self._post(mine)
 
         def failed(error: BaseException) -> None:
             self._post(Answer({"kind": kind, "id": identity, "error": said(error)}))

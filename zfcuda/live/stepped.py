@@ -47,7 +47,11 @@ def stepped(
     finally:
         run.end()
     if run.error is not None:
-        raise run.error
+        error, run.error = run.error, None  # its traceback holds the computation's tensors, and this frame
+        try:
+            raise error
+        finally:
+            del error
     return run.result
 
 
@@ -77,6 +81,7 @@ class _Run:
         if not self._done:
             self._cancelled = True
             self.step()
+            self.error = None
         self._thread.join()
 
     def pause(self) -> None:

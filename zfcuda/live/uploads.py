@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,21 +31,48 @@ class Part:
     data: bytearray | None = field(default_factory=bytearray)
 
 
-async def read_upload(content_type: str, chunks: AsyncIterator[bytes], limits: Limits, most: int) -> list[Part]:
+class Room:
+    """The memory that all uploads under way may take together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.kept_in_all
+
+    def take(self, count: int) -> None:
+        """Takes so many bytes.
+
+        Raises:
+            UploadError: there are no more.
+        """
+        if count > self._left:
+            raise UploadError(503, "too much is being uploaded at the moment; try again later")
+        self._left -= count
+
+    def give(self, count: int) -> None:
+        """Gives them back."""
+        self._left += count
+
+
+async def read_upload(
+    headers: Mapping[str, str], chunks: AsyncIterator[bytes], limits: Limits, room: Room
+) -> list[Part]:
     """The files of the fields called "picture" of a multipart body.
 
     Args:
-        content_type: the header.
+        headers: of the request.
         chunks: the body, as it comes.
-        most: bytes that the whole body may have.
+        room: what it takes while it is read.
 
     Raises:
         UploadError: it is no such body, or larger than it may be, or stops coming.
     """
-    kind, options = parse_options_header(content_type)
+    most = limits.kept
+    kind, options = parse_options_header(headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= 200:
         raise UploadError(415, "expected multipart/form-data with a boundary and fields called 'picture'")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 18 or int(length) > most:  # what cannot be kept, need not come
+        raise UploadError(413, f"expected at most {most:,} bytes in one upload")
     reader = _Reader(limits)
     parser = MultipartParser(boundary, reader.callbacks)
     read = 0
@@ -56,6 +83,7 @@ async def read_upload(content_type: str, chunks: AsyncIterator[bytes], limits: L
                 chunk = await asyncio.wait_for(anext(following), limits.patience)
             except StopAsyncIteration:
                 break
+            room.take(len(chunk))
             read += len(chunk)
             if read > most:
                 raise UploadError(413, f"expected at most {most:,} bytes in one upload")
@@ -65,6 +93,8 @@ async def read_upload(content_type: str, chunks: AsyncIterator[bytes], limits: L
         raise UploadError(408, "the upload stopped coming") from None
     except FormParserError:
         raise UploadError(400, "expected a multipart body, got something else") from None
+    finally:
+        room.give(read)
     if not reader.ended:
         raise UploadError(400, "the multipart body has no end")
     return reader.parts

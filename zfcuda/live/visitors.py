@@ -108,12 +108,13 @@ class Visitors:
             visitor.sockets -= 1
             visitor.left = self._now()
 
-    def tidy(self) -> None:
-        """Lets go of visitors who left a while ago, and of what they uploaded."""
+    def tidy(self) -> set[str]:
+        """Lets go of visitors who left a while ago, and of what they uploaded. Returns the contents that are left."""
         with self._lock:
             for identity, visitor in list(self._all.items()):
                 if not visitor.sockets and self._now() - visitor.left > self._limits.idle:
                     del self._all[identity]
+            return {kept.content for visitor in self._all.values() for kept in visitor.pictures.values()}
 
     def add(self, visitor: Visitor, data: bytes, name: str) -> Kept:
         """Keeps an upload, which is decoded once to see that it is a picture.

@@ -37,7 +37,7 @@ _LARGEST = 1024
 
 
 def streamed_map(
-    experiment: Experiment, image: Tensor, order: list[Tensor], told: Told, *, seconds: float = 0.1
+    experiment: Experiment, image: Tensor, order: list[Tensor], told: Told, *, seconds: float = 0.2
 ) -> OcclusionMap:
     """Computes the map of an image, and tells it block by block.
 

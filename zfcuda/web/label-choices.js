@@ -92,13 +92,14 @@
     const order = classes.map((_, index) => index).sort((a, b) => words[a][0].localeCompare(words[b][0]));
     let found = order, active = -1;
 
-    // 0: the name begins so; 1: a synonym does; 2: words of one name do; null: nothing fits.
+    // 0: it is a name; 1: the name begins so; 2: a synonym does; 3: words of one name do; null: nothing fits.
     const fit = (names, typed) => {
-      if (names[0].startsWith(typed)) return 0;
-      if (names.some(name => name.startsWith(typed))) return 1;
+      if (names.includes(typed)) return 0;
+      if (names[0].startsWith(typed)) return 1;
+      if (names.some(name => name.startsWith(typed))) return 2;
       const parts = typed.split(/\s+/);
       const fits = name => parts.every(part => name.split(/[^\p{L}\p{N}']+/u).some(word => word.startsWith(part)));
-      return names.some(fits) ? 2 : null;
+      return names.some(fits) ? 3 : null;
     };
     const activate = (index, scroll = true) => {
       items[active]?.removeAttribute('aria-selected');

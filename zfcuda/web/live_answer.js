@@ -31,7 +31,7 @@
     reset() {
       this.connection.cancel('occlude');
       this.busy = false;
-      this.base = null;
+      this.base = this.latest = null;
       this.answered = undefined;  // the box of the last answer; null: nothing covered
       if (!live.looked) return;
       this.tops = new Map(live.looked.classes.map(one => [one.index, one.probability]));
@@ -80,10 +80,6 @@
       if (latest) {
         this.show(latest);
         if (latest.asked) this.meter.shown(now, latest.asked, latest.served);
-      }
-      if (latest || now - (this.metered ?? 0) > 500) {
-        this.metered = now;
-        this.meter.show(now);
       }
     }
 

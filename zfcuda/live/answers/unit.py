@@ -38,7 +38,7 @@ def unit(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
         patch = None
         if field is not None:
             patch = src_of(_cut(render.picture(seen.pixels), field))
-        found = desk.patches.get(seen.network.name)
+        found = desk.patches(seen.network)
         header |= {
             "layer": layer.name,
             "unit": number,

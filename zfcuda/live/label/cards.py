@@ -67,7 +67,7 @@ def _line(word: str, said: str, who: str) -> str:
 
 
 def _said(names: tuple[str, ...], truth: str | None) -> str:
-    return ", ".join(_marked(name, truth) for name in names)
+    return "<br>".join(_marked(name, truth) for name in names)
 
 
 def _marked(name: str, truth: str | None) -> str:

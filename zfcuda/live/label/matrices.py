@@ -40,6 +40,8 @@ def _table(who: str, title: str, found: Confusion) -> str:
     head = "".join(f'<th scope="col"><span>{text(name)}</span></th>' for name in columns)
     body = ""
     for truth, row in zip(found.classes, found.counts, strict=True):
+        if not any(row):  # no picture is this: others were taken for it
+            continue
         cells = "".join(_cell(who, title, truth, answer, row[i], sum(row)) for i, answer in enumerate(columns))
         body += f'<tr><th scope="row">{text(truth)}</th>{cells}</tr>'
     return (

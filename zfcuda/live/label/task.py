@@ -94,16 +94,16 @@ def task(
 
 def matched(names: Sequence[str], classes: ClassNames) -> list[int | None]:
     """Which of the classes each name means: its name, else in other case, else a synonym; None: none, or several."""
-    exact = {name: index for index, name in enumerate(classes)}
-    known: dict[str, set[int]] = {}
-    further = classes.synonyms or ((),) * len(classes)
-    for also in (False, True):  # a class's own name comes before the synonym of another
-        for index, (name, more) in enumerate(zip(classes, further, strict=True)):
-            for one in more if also else (name,):
-                own = known.setdefault(as_compared(one), set())
-                if not also or not own:
-                    own.add(index)
-    found = [{exact[name]} if name in exact else known.get(as_compared(name), set()) for name in names]
+    exact: dict[str, set[int]] = {}
+    own: dict[str, set[int]] = {}
+    further: dict[str, set[int]] = {}
+    for index, name in enumerate(classes):
+        exact.setdefault(name, set()).add(index)
+        own.setdefault(as_compared(name), set()).add(index)
+    for index, more in enumerate(classes.synonyms):
+        for one in more:
+            further.setdefault(as_compared(one), set()).add(index)
+    found = [exact.get(name) or own.get(as_compared(name)) or further.get(as_compared(name), set()) for name in names]
     return [next(iter(each)) if len(each) == 1 else None for each in found]
 
 
