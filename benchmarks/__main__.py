@@ -1,5 +1,5 @@
-"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|synthesis|all] [--device D] [--dtype T ...]
-[--quick] [--json F] [--plot DIR]`.
+"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|synthesis|live|all] [--device D]
+[--dtype T ...] [--quick] [--json F] [--plot DIR]`.
 
 All takes some two hours on a CPU, most of it the brute force that occlusion maps are compared with, and what
 torch.compile compiles.
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution, deconvnet, occlusion, operators, plot, synthesis, training
+from benchmarks import attribution, deconvnet, live, occlusion, operators, plot, synthesis, training
 from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
 from benchmarks.failures import Failures
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--networks",
         nargs="+",
-        choices=list(occlusion.TITLES),
-        help="of occlusion, deconvnet and attribution, these alone",
+        choices=list(occlusion.TITLES | live.TITLES),
+        help="of occlusion, deconvnet, attribution and live, these alone",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small inputs, few repeats: shows that it runs, not how fast"
@@ -84,6 +84,8 @@ def _runs(
         return [attribution.run(device, dtype, quick, networks) for dtype in dtypes]
     if section == "synthesis":
         return [synthesis.run(device, dtype, quick) for dtype in dtypes]
+    if section == "live":
+        return [live.run(device, dtype, quick, networks) for dtype in dtypes]
     return [training.run(device, dtype, quick) for dtype in dtypes]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.environment import environment
-from benchmarks.methods import attribution, faithfulness, features, synthesis
+from benchmarks.methods import attribution, faithfulness, features, further, synthesis
 from benchmarks.methods.document import filled, write_picture
 from benchmarks.methods.scene import Scene, Shown, Trial
 
@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 def trials() -> dict[str, Trial]:
     """Every method's trial by its name."""
-    return attribution.trials() | features.trials() | synthesis.trials() | faithfulness.trials()
+    return attribution.trials() | further.trials() | features.trials() | synthesis.trials() | faithfulness.trials()
 
 
 def main() -> int:

@@ -50,8 +50,8 @@ Every cell was tried there, with random weights and a drawn picture.
 
 ## zfcuda.models
 
-`zfcuda.models.NAMES` lists them, but for the last ones, those of the paper's Table 3, which may be named wherever a network
-may, too. What does not hold here stops the command.
+`zfcuda.models.NAMES` lists them, but for the last ones, those of the paper's Table 3, which may be named wherever a
+network may, too. What does not hold here stops the command.
 
 {_markdown(own_columns, rows)}
 

@@ -31,7 +31,9 @@ def anchors(text: str) -> set[str]:
 
 def links(text: str) -> Iterator[tuple[bool, str, str]]:
     """(whether it is a picture, its text, where it leads) of each link; those within code are none."""
-    plain = re.sub(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", lambda match: "x" * len(match[0]), without_blocks(text), flags=re.DOTALL)
+    plain = re.sub(
+        r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", lambda match: "x" * len(match[0]), without_blocks(text), flags=re.DOTALL
+    )
     for picture, said, place in _LINK.findall(plain):
         yield bool(picture), said, place
         if not picture:
@@ -77,7 +79,9 @@ def test_blocks_say_what_they_are(path: Path) -> None:
 
 def led_to(page: Path) -> set[Path]:
     """The documents that a document's links lead to."""
-    places = [place.partition("#")[0] for _, _, place in links(page.read_text("utf-8")) if not re.match(r"[a-z]+:", place)]
+    places = [
+        place.partition("#")[0] for _, _, place in links(page.read_text("utf-8")) if not re.match(r"[a-z]+:", place)
+    ]
     return {(page.parent / unquote(place)).resolve() for place in places if place.endswith(".md")}
 
 
@@ -114,4 +118,6 @@ def test_a_block_that_is_not_closed_is_told() -> None:
     with pytest.raises(ValueError, match="line 2: the block is not closed"):
         list(blocks("text\n```python\nx = 1\n"))
     indented = list(blocks("text\n\n    zfcuda layers\n    zfcuda backend\n\n- a list\n  that goes on\n"))
-    assert [(block.language, block.code, block.line) for block in indented] == [("", "zfcuda layers\nzfcuda backend", 3)]
+    assert [(block.language, block.code, block.line) for block in indented] == [
+        ("", "zfcuda layers\nzfcuda backend", 3)
+    ]

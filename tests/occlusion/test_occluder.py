@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,8 +17,10 @@ import zfcuda
 from tests.harness.random_networks import Case, cases
 from tests.occlusion.incremental.test_random_networks import EXAMPLES, RANDOM
 from tests.occlusion.test_mapper import Residual
+from zfcuda.models import efficientnet_lite0, resnet18
 from zfcuda.network import evaluating
 from zfcuda.occlusion.fill import Filling
+from zfcuda.occlusion.incremental.single import SingleWindows
 
 SIZE = (3, 41, 37)
 # Anywhere, of one pixel, along each border, and everything.
@@ -30,6 +33,13 @@ def a_model(seed: int = 0) -> nn.Module:
     model.bn2.running_mean.uniform_(-1, 1)
     model.bn2.running_var.uniform_(0.5, 2)
     return model.eval()
+
+
+def a_residual() -> nn.Module:
+    """The first blocks of a residual network, and what follows its last."""
+    torch.manual_seed(0)
+    network = resnet18()
+    return nn.Sequential(*list(network.children())[:6], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 9))
 
 
 def an_image(seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -161,6 +171,81 @@ def test_a_model_that_changes_is_answered_for_as_it_is(change: Callable[[Any], N
     close(occluder(*PLACES[0]), wanted)
     close(occluder.base_logits, model(image[None])[0].detach())
     assert occluder.method == ("batched" if change is _gets_a_hook else "incremental")
+
+
+class Mobile(nn.Module):
+    """Layers of small networks for telephones, each with a short form for one window; padding is a step of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around = dict.fromkeys(("conv1", "depthwise", "far"), 0.0)
+        self.conv1 = nn.Conv2d(3, 16, 3, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu1 = nn.ReLU6(inplace=True)
+        self.depthwise = nn.Conv2d(16, 16, 5, 2, groups=16)
+        self.relu2 = nn.ReLU6()
+        self.even = nn.Conv2d(16, 24, 4, padding="same")
+        self.far = nn.Conv2d(24, 20, 3)
+        self.dilated = nn.Conv2d(20, 20, 3, padding=2, dilation=2)
+        self.act = nn.Hardswish()
+        self.winograd = nn.Conv2d(20, 20, 3, padding=1)
+        self.norm = nn.LocalResponseNorm(3, 0.2)
+        self.average = nn.AvgPool2d(3, 2, 1)
+        self.odd = nn.AvgPool2d(2, 2, 1, count_include_pad=False)
+        self.same = nn.AdaptiveAvgPool2d((4, 3))
+        self.fc = nn.Linear(20, 12)
+        self.head = nn.Linear(20 * 4 * 3, 12)
+        self.last = nn.Linear(12, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu1(self.bn1(self.conv1(F.pad(x, (0, 1, 0, 1), value=self.around["conv1"]))))
+        x = self.relu2(self.depthwise(F.pad(x, (1, 2, 1, 2), value=self.around["depthwise"])))
+        x = self.act(self.dilated(self.far(F.pad(self.even(x), (0, 3, 0, 3), value=self.around["far"]))))
+        x = torch.relu(self.winograd(x) + x)
+        x = self.odd(self.average(self.norm(x)))
+        y = torch.relu(self.fc(x.mean((2, 3)))) + torch.sigmoid(self.head(self.same(x).flatten(1)))
+        return self.last(y)
+
+
+@pytest.mark.parametrize("layers", [[], ["far"], ["conv1", "depthwise"]], ids=str)
+def test_layers_with_a_short_form(layers: list[str]) -> None:
+    """layers: whose padding is no zeros, so that it stays a step."""
+    torch.manual_seed(1)
+    model, image = Mobile().eval(), an_image()
+    model.bn1.running_mean.uniform_(-1, 1)
+    model.around.update(dict.fromkeys(layers, 0.5))
+    occluder = zfcuda.Occluder(model, image, fill=0.3)
+    assert occluder.method == "incremental", occluder.reason
+    for place in [*PLACES, (7, 3, 2, 2), (1, 30, 25, 6)]:
+        close(occluder(*place), expected(model, image, place, 0.3))
+
+
+def test_no_detour_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks that are timed have steps with short forms alone."""
+    monkeypatch.setattr(SingleWindows, "_as_chunk", lambda self, step: pytest.fail(f"{step} has no short form"))
+    networks: list[tuple[nn.Module, int]] = [(zfcuda.models.load_demo(), 224), (efficientnet_lite0(), 64)]
+    for network, side in [*networks, (a_residual(), 64)]:
+        image = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0))
+        occluder = zfcuda.Occluder(network.eval(), image)
+        assert occluder.method == "incremental"
+        close(occluder(20, 10, 16, 24), expected(network, image, (20, 10, 16, 24)))
+
+
+@pytest.mark.parametrize("value", [1e30, 3e38])
+def test_outliers_in_the_image_and_in_the_fill(value: float) -> None:
+    model, image = a_model(), an_image()
+    far = image.clone()
+    far[1, 20, 20] = value
+    for picture, fill in ((far, 0.0), (image, value)):
+        try:
+            occluder = zfcuda.Occluder(model, picture, fill=fill)
+        except ValueError as error:
+            assert "holds NaN or infinity" in str(error)
+            continue
+        for place in PLACES:
+            wanted = expected(model, picture, place, fill)
+            if wanted.isfinite().all():
+                close(occluder(*place), wanted)
 
 
 def test_a_prepared_occluder_does_not_run_the_model_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,13 @@ def test_deterministic_whatever_the_threads() -> None:
     threads = torch.get_num_threads()
     convs = [Conv(16, 33, size=(21, 17)), Conv(5, 33, (3, 3), (2, 1), size=(21, 17)), Conv(16, 17, size=(80, 30))]
     problems = [problem(conv, [*windows_of(conv), *random_windows(conv, 60, 9)], residual=True) for conv in convs]
+    # One window, whose outputs the threads share.
+    shared = [
+        Conv(64, 100, size=(15, 14)),
+        Conv(48, 200, (5, 4), (2, 1), (2, 1), size=(17, 10)),
+        Conv(64, 8, size=(15, 14)),
+    ]
+    problems += [problem(conv, [((1, 2, 9, 7), (0, 0, *conv.map))], residual=True) for conv in shared]
     x, weight, bias = torch.randn(1100, 600), torch.randn(700, 600), torch.randn(700)
     have = random_rectangles(len(x), (6, 5))
 
@@ -59,6 +66,7 @@ def test_deterministic_whatever_the_threads() -> None:
 
     def run() -> list[Tensor]:
         linear = [patch_ops.linear_rows(x, weight, bias, *rest) for rest in ((), (have, (6, 5)))]
+        linear += [patch_ops.linear_rows(x[:n], weight, bias) for n in (1, 5)]
         return [*(p.run() for p in problems), *linear]
 
     try:

@@ -28,7 +28,7 @@ LINEARS = [
     (2 * 1 * 600, (2, 1), 16),
     (1 * 7 * 512, (1, 7), 8),
 ]
-ROWS = [1, 13, 14, 15, 700, 1500]
+ROWS = [1, 3, 6, 7, 8, 13, 14, 15, 700, 1500]
 
 
 def random_rectangles(n: int, size: tuple[int, int]) -> Tensor:

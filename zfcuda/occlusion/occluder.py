@@ -74,6 +74,7 @@ class Occluder:
         self._fill_of(*self.size)
         self._model = model if output is None else ModelWithOutput(model, output)
         self._lock = threading.RLock()
+        self._held: HeldPlan | Refusal
         with self._lock:
             self._prepare()
 
@@ -129,22 +130,20 @@ class Occluder:
             fill = self._fill_of(*self.size)
             whole = OccludedImage(image, fill, torch.zeros(1, 2, dtype=torch.int64, device=image.device), self.size)
             prepared = prepare(watched, whole, self._base, self.size, "held", None, None, None)
-            self._held: HeldPlan | Refusal
-            if isinstance(prepared, PreparedEngine):
-                held = HeldPlan(prepared.plan, prepared.values, image.dtype)
-                self._held = self._checked(held) or held
-            else:
-                self._held = prepared
-            if isinstance(self._held, Refusal):
+            engine = self._engine_of(prepared) if isinstance(prepared, PreparedEngine) else prepared
+            if isinstance(engine, Refusal):
                 check_steady(watched, image, self._base)
+        self._held = engine
         self._state = ModelState(self._model, image.device)
 
-    def _checked(self, held: HeldPlan) -> Refusal | None:
-        """Holds the engine against the model; None where they agree."""
+    def _engine_of(self, prepared: PreparedEngine) -> HeldPlan | Refusal:
+        """The engine, held against the model."""
         try:
+            held = HeldPlan(prepared.plan, prepared.values, self._image.dtype)
             places = _telling(*self.size)
-            if agree(self._by_engine(held, places), self._by_model(places), self._image.dtype):
-                return None
+            found = torch.cat([self._by_engine(held, place[None]) for place in places])
+            if agree(found, self._by_model(places), self._image.dtype):
+                return held
         except Exception as error:  # whatever it may be, the model itself can be run
             if out_of_memory(error):
                 raise

@@ -11,19 +11,24 @@ from zfcuda.report.explain import explain
 from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
 from zfcuda.report.prepare import Prepared, prepare
+from zfcuda.report.reproduce import Asked
+from zfcuda.report.source import Source, source_of
 from zfcuda.report.subject import Subject, load_subject
 from zfcuda.report.written import written
 
 __all__ = [
+    "Asked",
     "Explanation",
     "Folder",
     "Layer",
     "Prepared",
+    "Source",
     "Subject",
     "Unit",
     "explain",
     "load_subject",
     "names_of",
     "prepare",
+    "source_of",
     "written",
 ]

@@ -40,6 +40,11 @@ def colours() -> dict[str, Any]:
     }
 
 
+def ramps() -> str:
+    """The colour bars as CSS: an element of the classes "ramp" and a scale's name has its colours."""
+    return "".join(f".ramp.{name} {{ background: {render.gradient(name)}; }}\n" for name in render.COLOURS)
+
+
 def colours_block() -> str:
     """The same as that element, which stands before the scripts."""
     return data_block("zfcuda-colours", colours())

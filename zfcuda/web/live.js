@@ -17,7 +17,7 @@
   }});
   live.window = () => hand.sides();
 
-  const map = new zfcuda.LiveMap(connection, box => {
+  const map = zfcuda.map = new zfcuda.LiveMap(connection, box => {
     // The same place on both: a place of the map is one of the occluder, until the pointer leaves it.
     map.before ??= {box: hand.box, pinned: hand.pinned, kept: hand.kept};
     if (box) return hand.go(box, false);

@@ -31,7 +31,7 @@
     reset() {
       this.connection.cancel('occlude');
       this.busy = false;
-      this.base = null;
+      this.base = this.latest = null;
       this.answered = undefined;  // the box of the last answer; null: nothing covered
       if (!live.looked) return;
       this.tops = new Map(live.looked.classes.map(one => [one.index, one.probability]));

@@ -168,4 +168,4 @@ def _pictures(count: int) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    return f"{number(seconds)} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

@@ -111,6 +111,8 @@ class SingleWindows:
 
     def _reads(self, step: Step) -> list[int]:
         """The nodes whose values the short form of a step reads."""
+        if isinstance(step, InFull) and self._reshaped(step.node) is not None:
+            return step.node.refs[:1]
         if not isinstance(step, Convolution):
             return step.reads
         return [unpadded(step, self.plan.changes, self.base, self._movers)[0], *step.reads[1:]]
@@ -239,8 +241,23 @@ class SingleWindows:
             return None
         return _mapped(source, step.index, lambda x: kernels.linear_rows.default(x, *own, None, _ONE))
 
+    def _reshaped(self, node: Node) -> list[int] | None:
+        """The shape of a node that only gives another shape to its first argument; None for others."""
+        first, *others = node.refs
+        of = self.plan.changes.of
+        if (
+            node.kind != "reshape"
+            or of[first] is not Whole.DENSE
+            or any(isinstance(self.base[i], Tensor) for i in others)
+        ):
+            return None
+        return list(self.base[node.index].shape)
+
     def _in_full(self, step: InFull) -> Run | None:
         node = step.node
+        shape = self._reshaped(node)
+        if shape is not None:
+            return _mapped(node.refs[0], step.index, lambda x: x.reshape(shape))
         source = getattr(node.arguments.get("input"), "index", -1)
         if node.kind not in ("relu", "identity", "softmax") or step.reads != [source]:
             return None

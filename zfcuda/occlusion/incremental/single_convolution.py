@@ -74,7 +74,7 @@ class SingleConvolution:
         self.run = self._own() if ragged else self._torch()
 
     def _reaches(self, outputs: list[int]) -> bool:
-        """Whether the own kernel computes so many outputs: it pads a line more after the map than before it, no more."""
+        """Whether the CPU's own kernel computes so many: it pads at most a line more after the map than before it."""
         kernel, stride, padding, dilation = self.settings
         reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
         most = [
