@@ -8,7 +8,7 @@ from typing import Any
 
 from zfcuda.complaint import writable
 from zfcuda.data.preprocess_facts import line
-from zfcuda.occlusion.output import named
+from zfcuda.occlusion.output import Output, named
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.networks import Network
 from zfcuda.report.pieces import text, times
@@ -114,7 +114,7 @@ def _python(networks: Sequence[Network], asked: Asked) -> str | None:
         "methods": repr([one.method.name for one in e.methods]) if e.methods else "None",
     }
     if e.output is not None:
-        given["output"] = repr(e.output) if isinstance(e.output, str | int) else named(e.output)
+        given["output"] = _output(e.output)
     given |= asked.more
     title = " ".join(writable(networks[0].record["title"]).split())
     sha256 = networks[0].record["weights"]["sha256"] or "not known"
@@ -123,6 +123,14 @@ def _python(networks: Sequence[Network], asked: Asked) -> str | None:
     pictures = ", ".join(paths)
     call = ["zfcuda.explain(", f"    model, [{pictures}],", *lines, ")"]
     return "\n".join(["import zfcuda", "", f"model = {model}", *call])
+
+
+def _output(output: Output) -> str:
+    """What makes scores of the network's answer, as Python."""
+    name = str(named(output))
+    if isinstance(output, str | int):
+        return repr(output)
+    return name.replace(":", ".") if name.startswith("zfcuda.") else f"...  # {name}"
 
 
 def _argument(name: str, value: str) -> str:

@@ -89,7 +89,8 @@
     set(options) {
       Object.assign(this.options, options);
       const o = this.options;
-      if (['rows', 'columns', 'values', 'drawn', 'scale', 'fade'].some(key => key in options)) this.coloured = this.colour();
+      const colours = ['rows', 'columns', 'values', 'drawn', 'scale', 'fade'];
+      if (colours.some(key => key in options)) this.coloured = this.colour();
       if (options.alt) this.frame.setAttribute('aria-label', o.alt);
       const width = o.under?.naturalWidth || o.under?.width || o.columns;
       const height = o.under?.naturalHeight || o.under?.height || o.rows;
