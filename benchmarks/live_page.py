@@ -1,4 +1,4 @@
-"""`python -m benchmarks.live_page [--seconds S] [--network NAME] [--json F]`: answers a second of the live page, measured in it.
+"""`python -m benchmarks.live_page [--seconds S] [--network NAME] [--json F]`: answers a second, measured in the page.
 
 Starts ``zfcuda serve`` and a headless Chromium, draws a picture, moves a mouse over it without rest, and reads what the
 page's own meter has seen: an answer counts in the frame that shows it. Needs selenium, Chromium and its driver.
@@ -11,6 +11,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,17 @@ def measured(network: str, seconds: float) -> dict[str, Any]:
         "answers_per_second"; "frames_per_second" of the page; in milliseconds, from the question to the frame that
         shows its answer, "median", "p90", "p99"; "network": the server's own part of the median.
     """
-    import torch
-
-    from tests.harness.browser import Browser
-    from tests.harness.chromium import chromium
-    from tests.harness.serving import serving
     from zfcuda.data import Parts
 
+    # What the tests have for browsers; it needs an optional package, and is not part of what is type-checked.
+    browser, chromium, serving = (import_module(f"tests.harness.{name}") for name in ("browser", "chromium", "serving"))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         drawn = place / "drawn.png"
         Parts(seed=0)[0].image.save(drawn)
-        with serving("--model", network, errors=place / "errors.txt") as server, chromium() as driver:
-            page = Browser(driver, place)
+        serve = serving.serving("--model", network, errors=place / "errors.txt")
+        with serve as server, chromium.chromium() as driver:
+            page = browser.Browser(driver, place)
             page.open(server.address)
             page.wait("globalThis.zfcuda?.live.networks")
             page.find("#files").send_keys(str(drawn))

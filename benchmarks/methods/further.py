@@ -14,8 +14,11 @@ from benchmarks.methods.scene import Scene, Shown, Trial, timed
 from zfcuda import render
 from zfcuda.data import Parts
 from zfcuda.report.patches.drawing import cut_out, shown_box, tile
+from zfcuda.shown.pixels import pixels_of, way_back
 
 WATCHED = "_conv_head"  # whose strongest map is watched under the occluder
+# (top, left, height, width) on the photograph: one eye, the nose, both eyes and what lies between them
+HELD = ((48, 32, 64, 64), (158, 98, 62, 72), (48, 24, 88, 200))
 PROJECTED = "conv4"  # of the network in the package, whose max pooling has switches
 _UNITS, _TOP = 6, 3
 _LOOKED_AT = 240  # drawn pictures, among which the strongest patches are looked for
@@ -27,6 +30,7 @@ def trials() -> dict[str, Trial]:
     """A trial for each of them."""
     return {
         "occlusion_answers": _occlusion_answers,
+        "occluder": _occluder,
         "score_map": _score_map,
         "projections": _projections,
         "transfer": _transfer,
@@ -44,6 +48,21 @@ def _occlusion_answers(scene: Scene) -> Shown:
         said += f"; '{names[other]}' instead at {int((labels == other).sum())} of {len(labels)} places"
     panels = [found.image(kind) for kind in ("picture", "activity", "probability", "label")]
     return Shown("occlusion_answers", render.grid(panels, 4, gap=4), seconds, said)
+
+
+def _occluder(scene: Scene) -> Shown:
+    """The picture, and the same under rectangles of several sizes, with the probability of the class for each."""
+    occluder = zfcuda.Occluder(scene.model, scene.image)
+    logits, seconds = timed(lambda: occluder(*HELD[0]))
+    answers = [occluder.base_logits, logits, *(occluder(*place) for place in HELD[1:])]
+    panels = []
+    for top, left, height, width in [(0, 0, 0, 0), *HELD]:
+        covered = scene.image[0].clone()
+        covered[:, top : top + height, left : left + width] = 0
+        panels.append(render.picture(pixels_of(covered[None], way_back(scene.model))[0] / 255))
+    shares = [float(answer.softmax(0)[scene.target]) for answer in answers]
+    said = f"probability {shares[0]:.2f} of the whole picture, then {', '.join(f'{share:.2f}' for share in shares[1:])}"
+    return Shown("occluder", render.grid(panels, 4, gap=4), seconds, said)
 
 
 def _score_map(scene: Scene) -> Shown:

@@ -1,4 +1,4 @@
-"""Writes docs/notebooks anew: ``python -m benchmarks.notebooks [NAME ...]``. Needs nbclient, ipykernel and matplotlib."""
+"""Writes docs/notebooks anew: ``python -m benchmarks.notebooks [NAME ...]``. Needs nbclient, ipykernel, matplotlib."""
 
 from __future__ import annotations
 

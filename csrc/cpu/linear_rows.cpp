@@ -1,4 +1,4 @@
-// Linear layers on many rows on the CPU, in float32. The weights are read once for all rows.
+// Linear layers on the CPU, in float32. The weights are read once for all rows.
 #include "cpu/linear_rows.h"
 
 #include <vector>

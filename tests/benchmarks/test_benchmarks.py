@@ -19,7 +19,7 @@ from torch import Tensor
 
 import zfcuda
 from benchmarks import __main__ as command
-from benchmarks import deconvnet, gpu, measure, occlusion, operators, opponents, plot, profiling, readme, record
+from benchmarks import deconvnet, gpu, live, measure, occlusion, operators, opponents, plot, profiling, readme, record
 from benchmarks import synthesis as images
 from benchmarks import training as training_step
 from benchmarks.measure import Timing
@@ -169,6 +169,16 @@ def test_occlusion(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["left_out"] == {"captum": "not installed", "loop, torch.compile": "not in tests"}
     image = plot.draw({"occlusion": {"float32": {"environment": ENVIRONMENT, "rows": [row]}}})
     assert image.getextrema() != ((255, 255),) * 3
+
+
+def test_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "NETWORKS", {"zfnet": small_zfnet})
+    (row,) = live.run(CPU, torch.float32, quick=True, networks=["zfnet"])
+    sound(row)
+    assert row["opponent"] in row["ratio"] and row["method"] == "incremental"
+    monkeypatch.setattr(zfcuda.Occluder, "__call__", off(zfcuda.Occluder.__call__))
+    with pytest.raises(RuntimeError, match="ZFNet: a logit is off by 0"):
+        list(live.run(CPU, torch.float32, quick=True, networks=["zfnet"]))
 
 
 def test_profiling() -> None:

@@ -58,7 +58,8 @@ def test_six_pictures_by_keys_through_a_kill(browser, label, tmp_path: Path) -> 
         assert browser.find("#count").text == "3 of 6"
     with label(*words) as server:
         browser.open(server.address)
-        assert all("ERR_CONNECTION_REFUSED" in line for line in browser.console())  # of the page before
+        # Of the page before: the answer that was refused, and a picture that was fetched ahead when the kill came.
+        assert all("net::ERR_" in line for line in browser.console())
         ready(browser, 3)
         browser.press("x")
         ready(browser, 4)

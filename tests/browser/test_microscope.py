@@ -82,7 +82,9 @@ def hold_to(browser, fill: Any = None) -> list[int]:
     first = browser.find("#answer-classes li .name").text
     assert first == model().classes[int(logits.argmax())]
     number = browser.find("#answer-probability").text
-    assert number == browser.ask("zfcuda.numbers.percent(arguments[0])", float(data["probability"])).replace("\u00a0", " ")
+    assert number == browser.ask("zfcuda.numbers.percent(arguments[0])", float(data["probability"])).replace(
+        "\u00a0", " "
+    )
     return box
 
 
@@ -126,7 +128,9 @@ def test_keys_move_the_occluder_and_change_it(page) -> None:
     page.wait("document.getElementById('spoken').textContent.startsWith('Rows ')")  # read out, once it rests
     page.press("ESCAPE", "ESCAPE")
     page.wait("document.getElementById('answer').dataset.box === 'none'")
-    page.ask("document.getElementById('fill').value = 'mean', document.getElementById('fill').dispatchEvent(new Event('change'))")
+    page.ask(
+        "(fill => { fill.value = 'mean'; fill.dispatchEvent(new Event('change')); })(document.getElementById('fill'))"
+    )
     page.press("ARROW_RIGHT")
     page.wait(HELD)
     hold_to(page, "mean")
@@ -137,7 +141,8 @@ def test_one_question_is_under_way_and_the_newest_is_next(page) -> None:
       const {connection} = zfcuda.answer, {socket} = connection, send = socket.send.bind(socket);
       globalThis.seen = {waiting: 0, most: 0, asked: 0};
       socket.send = text => {
-        if (JSON.parse(text).kind === 'occlude') { seen.asked += 1; seen.most = Math.max(seen.most, seen.waiting += 1); }
+        const occludes = JSON.parse(text).kind === 'occlude';
+        if (occludes) { seen.asked += 1; seen.most = Math.max(seen.most, seen.waiting += 1); }
         send(text);
       };
       const tell = connection.tell.bind(connection);
@@ -149,7 +154,10 @@ def test_one_question_is_under_way_and_the_newest_is_next(page) -> None:
     assert seen["most"] == 1 and seen["waiting"] == 0
     assert seen["asked"] <= 3  # 150 moves in one frame are not 150 questions
     # An answer to a question that nobody asks any more changes nothing.
-    page.ask("zfcuda.answer.connection.tell({kind: 'occlude', id: 1, base: {}, answers: [{classes: [], probability: 7}]}, null)")
+    page.ask(
+        "zfcuda.answer.connection.tell(arguments[0], null)",
+        {"kind": "occlude", "id": 1, "base": {}, "answers": [{"classes": [], "probability": 7}]},
+    )
     assert hold_to(page) == [153, 163, 32, 32]
     # A connection that is lost comes back, to the same visitor, and the answers with it.
     page.ask("zfcuda.answer.connection.socket.close()")
@@ -163,8 +171,10 @@ def test_the_map_streams_in_and_shares_its_place_with_the_picture(page) -> None:
     page.wait("document.getElementById('map-frame').dataset.state === 'complete'")
     expected = zfcuda.occlusion_map(model(), image()[0], window=32, stride=8, fill=grey())
     rows, columns = expected.probability.shape
-    got = page.ask("Object.fromEntries(Object.entries(zfcuda.map.fields).map(([name, values]) => [name, [...values]]))")
-    torch.testing.assert_close(torch.tensor(got["probability"]).view(rows, columns), expected.probability, rtol=0, atol=1e-5)
+    got = {name: page.ask("[...zfcuda.map.fields[arguments[0]]]", name) for name in ("probability", "label")}
+    torch.testing.assert_close(
+        torch.tensor(got["probability"]).view(rows, columns), expected.probability, rtol=0, atol=1e-5
+    )
     assert [int(label) for label in got["label"]] == expected.label.flatten().tolist()
     place = page.ask("document.getElementById('map-frame').getBoundingClientRect().width") / columns
     page.move("#map-frame", (10.5 * place, 7.5 * place))
@@ -249,11 +259,11 @@ def test_a_phone_is_wide_enough_and_a_finger_holds_the_occluder(page) -> None:
     page.drag("#stage", (100.5 * side, 60.5 * side), (120.5 * side, 90.5 * side), touch=True)
     top, left, height, width = hold_to(page)
     assert (height, width) == (32, 32) and abs(top - 74) <= 1 and abs(left - 104) <= 1
-    page.click("#larger", touch=True)
+    page.find("#larger").click()
     page.wait("zfcuda.hand.box.height === 34")
 
 
-def test_dark_mode_and_help(browser, served) -> None:
+def test_first_run_offers_samples_and_takes_what_is_dropped_or_pasted(browser, served) -> None:
     browser.prefer(dark=True)
     browser.open(served("--model", "demo").address)
     browser.wait("!document.getElementById('welcome').hidden")
@@ -264,3 +274,39 @@ def test_dark_mode_and_help(browser, served) -> None:
     assert not browser.ask("document.getElementById('help').open")
     browser.size((360, 740))
     assert browser.too_wide() == []
+    browser.size("desktop")
+    browser.click("#offered button")
+    browser.wait("document.getElementById('answer').dataset.box === 'none'")
+    given = """(async (kind, colour) => {
+      const canvas = Object.assign(document.createElement('canvas'), {width: 300, height: 200});
+      const context = canvas.getContext('2d'), data = new DataTransfer();
+      context.fillStyle = colour;
+      context.fillRect(40, 60, 100, 90);
+      const blob = await new Promise(done => canvas.toBlob(done));
+      data.items.add(new File([blob], `${kind}.png`, {type: 'image/png'}));
+      if (kind === 'pasted') return dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}));
+      dispatchEvent(new DragEvent('dragenter', {dataTransfer: data}));
+      const invited = !document.getElementById('dropping').hidden;
+      dispatchEvent(new DragEvent('drop', {dataTransfer: data, cancelable: true}));
+      return invited && document.getElementById('dropping').hidden;
+    })(...arguments)"""
+    for kind, colour in (("dropped", "red"), ("pasted", "teal")):
+        assert browser.ask(given, kind, colour)
+        browser.wait("document.title.startsWith(arguments[0])", kind)
+
+
+def test_a_server_that_is_gone_is_told(page) -> None:
+    page.ask("zfcuda.hand.place(60, 60, 32, 32)")
+    box, before = shown(page)
+    page.ask("""(() => {
+      const real = WebSocket;
+      globalThis.WebSocket = class extends real { constructor(address) { super(address.href.split('?')[0]); } };
+      zfcuda.answer.connection.socket.close();
+    })()""")
+    page.wait("/has ended/.test(document.getElementById('connection').textContent)")
+    page.ask("zfcuda.hand.place(90, 90, 32, 32)")
+    # The numbers are those of the box that is drawn solid; the one that waits for its own is dashed.
+    assert page.ask("document.getElementById('stage').classList.contains('following')")
+    data = page.ask(DATA)
+    assert [int(side) for side in data["box"].split(",")] == box and data["probability"] == before["probability"]
+    assert all("WebSocket" in line for line in page.console())

@@ -50,7 +50,9 @@ def test_what_is_stored_is_the_notebook_as_it_is_now(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_links_to_what_is_there(name: str) -> None:
-    places = re.findall(r"\]\(([^)]+)\)", "\n".join(source for kind, source in sources(stored(name)) if kind == "markdown"))
+    places = re.findall(
+        r"\]\(([^)]+)\)", "\n".join(source for kind, source in sources(stored(name)) if kind == "markdown")
+    )
     assert all(place.startswith("https://") or (PLACE / place).exists() for place in places) and places
 
 

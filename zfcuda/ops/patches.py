@@ -207,7 +207,9 @@ def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, *oth
 def linear_rows(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, have: Tensor | None = None, size: Size = 1
 ) -> Tensor:
-    """A linear layer on many rows, which may be maps that are zero outside of a rectangle. The CPU's own kernel.
+    """A linear layer on rows, which may be maps that are zero outside of a rectangle. The CPU's own kernel.
+
+    Up to seven rows that are no maps take as long as it takes to read the weight.
 
     Args:
         input: [n, H*W*C] float32: the numbers of a position stand together, as in a channels_last map.

@@ -24,9 +24,9 @@ from zfcuda.occlusion.incremental.sides import OneWindow
 from zfcuda.occlusion.incremental.single_convolution import SingleConvolution, settings_of, unpadded
 from zfcuda.occlusion.incremental.steps import InFull, Moving, Pooling, Positions, Step, without_input
 from zfcuda.occlusion.incremental.window import Window
-from zfcuda.ops._common import kernels
 
 Run = Callable[[Window], None]
+kernels = torch.ops.zfcuda  # without what zfcuda.ops.patches does to its arguments
 # Positions of a map whose mean is taken in float32, in order.
 _FEW = 256
 

@@ -17,7 +17,8 @@ from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.sides import OneWindow
 from zfcuda.occlusion.incremental.steps import Moving
 from zfcuda.occlusion.incremental.window import Window
-from zfcuda.ops._common import kernels
+
+kernels = torch.ops.zfcuda  # without what zfcuda.ops.patches does to its arguments
 
 
 def settings_of(changes: Changes, index: int) -> list[list[int]]:
