@@ -176,13 +176,19 @@ def test_the_map_streams_in_and_shares_its_place_with_the_picture(page) -> None:
         torch.tensor(got["probability"]).view(rows, columns), expected.probability, rtol=0, atol=1e-5
     )
     assert [int(label) for label in got["label"]] == expected.label.flatten().tolist()
-    place = page.ask("document.getElementById('map-frame').getBoundingClientRect().width") / columns
-    page.move("#map-frame", (10.5 * place, 7.5 * place))
+    # The map lies on the picture: a position stands at the middle of its window.
+    pixel = page.ask("document.getElementById('map-frame').getBoundingClientRect().width") / 224
+    page.move("#map-frame", ((80 + 16) * pixel, (56 + 16) * pixel))
     box, data = shown(page)
     assert box == [56, 80, 32, 32]
     assert float(data["probability"]) == pytest.approx(float(expected.probability[7, 10]), abs=1e-5)
     percent = page.ask("zfcuda.numbers.percent(arguments[0])", float(expected.probability[7, 10]))
     assert percent in page.ask("document.getElementById('map-readout').textContent")
+    mark = page.ask(
+        "(({left, top, width, height}) => [left, top, width, height])(document.querySelector('.cell').style)"
+    )
+    assert [round(float(share.removesuffix("%")) * 2.24) for share in mark] == [92, 68, 8, 8]
+    assert "tick: nothing covered" in page.find("#map-scale").text and page.find("#map-scale .ramp b")
     page.move("#help-open")
     page.wait("document.getElementById('answer').dataset.box === 'none'")
     for view, said in (("log_odds", "lowered by"), ("label", model().classes[int(expected.label[0, 0])])):
@@ -277,6 +283,9 @@ def test_first_run_offers_samples_and_takes_what_is_dropped_or_pasted(browser, s
     browser.size("desktop")
     browser.click("#offered button")
     browser.wait("document.getElementById('answer').dataset.box === 'none'")
+    assert browser.find("#hint").is_displayed()  # what to do next, until it has been done
+    browser.move("#stage")
+    browser.wait("document.getElementById('hint').hidden")
     given = """(async (kind, colour) => {
       const canvas = Object.assign(document.createElement('canvas'), {width: 300, height: 200});
       const context = canvas.getContext('2d'), data = new DataTransfer();

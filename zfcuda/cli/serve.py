@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +17,8 @@ from zfcuda.cli.preprocessing import add_preprocessing, preprocessing, tell_of_a
 from zfcuda.complaint import naming
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from zfcuda.cli.options import Verbs
+    from zfcuda.live.visitors import Kept
     from zfcuda.report import Subject
 
 _DRAWN = 4  # pictures of the package, to begin with
@@ -89,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.live.desk import Desk
     from zfcuda.live.limits import Limits
     from zfcuda.live.networks import Networks
-    from zfcuda.live.offered import of_folder, of_makers
+    from zfcuda.live.offered import of_folder
     from zfcuda.live.patches import Patches
     from zfcuda.live.running import Listening, serve
     from zfcuda.live.visitors import Visitors
@@ -98,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
     named = _named(arguments.model or [])
     if arguments.weights and len(named) != 1:
         raise ValueError(f"--weights: expected one --model that they are of, got {len(named)}")
-    offered = of_makers(_samples()) if arguments.folder is None else of_folder(arguments.folder, limits)
+    offered = _samples(bool(named)) if arguments.folder is None else of_folder(arguments.folder, limits)
     patches = [Patches(folder) for folder in arguments.patches]
     listening = Listening(arguments.port, arguments.listen == "network")
     titles = {name: _title(what) for name, what in (named or _own_networks()).items()}
@@ -156,23 +155,25 @@ def _title(model: str) -> str:
     from zfcuda.models.pretrained.demo import DEMOS
 
     if model in DEMOS:
-        return f"{model}, {DEMOS[model]}"
+        return f"{model}: {DEMOS[model]}"
+    if model == NETWORK:
+        return "EfficientNet-Lite0: trained on photographs"
     try:
         return entry(model).title
     except ValueError:
         return Path(model).name if os.path.exists(model) else model
 
 
-def _samples() -> dict[str, Callable[[], Image.Image]]:
-    """Pictures to begin with, where nobody brings any."""
+def _samples(named: bool) -> dict[str, Kept]:
+    """Pictures to begin with, where nobody brings any; of drawn ones the network that knows them, if none is named."""
     from zfcuda.data import HELD_OUT_SEED, Parts
+    from zfcuda.live.offered import of_makers
 
     names = PHOTOGRAPHS if find_spec("skimage") is not None and default_network() == NETWORK else ()
-    drawn = Parts(seed=HELD_OUT_SEED)
-    return {
-        **{name: partial(lambda name: photographs()[name], name) for name in names},
-        **{
-            f"{one.class_name} (drawn)": partial(lambda one: one.image, one)
-            for one in (drawn[i] for i in range(_DRAWN))
-        },
+    parts = Parts(seed=HELD_OUT_SEED)
+    drawn = {
+        f"{one.class_name} (drawn)": partial(lambda one: one.image, one) for one in (parts[i] for i in range(_DRAWN))
     }
+    return of_makers({name: partial(lambda name: photographs()[name], name) for name in names}) | of_makers(
+        drawn, network=None if named else "demo"
+    )

@@ -77,7 +77,9 @@ class Server:
                     for one in METHODS.values()
                 ],
                 "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "pictures": limits.pictures},
-                "offered": [{"id": kept.identity, "name": kept.name} for kept in desk.offered.values()],
+                "offered": [
+                    {"id": kept.identity, "name": kept.name, "network": kept.network} for kept in desk.offered.values()
+                ],
                 "version": __version__,
             }
         )

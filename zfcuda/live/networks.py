@@ -109,7 +109,11 @@ class Networks:
             found = self._found.get(name)
             row: dict[str, Any] = {"name": name, "title": title, "classes": [], "layers": [], "input": None}
             row |= {"loaded": False} if found is None else {}
-            rows.append(found.facts() if isinstance(found, Loaded) else row | ({"error": found} if found else {}))
+            rows.append(
+                found.facts() | {"title": title}
+                if isinstance(found, Loaded)
+                else row | ({"error": found} if found else {})
+            )
         return rows
 
     def begin(self, name: str) -> threading.Event:

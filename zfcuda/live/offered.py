@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -29,9 +29,9 @@ def of_folder(folder: str | os.PathLike[str], limits: Limits) -> dict[str, Kept]
     return dict(_of_file(path, name, limits) for path, name in zip(paths, names, strict=True))
 
 
-def of_makers(makers: dict[str, Callable[[], Image.Image]]) -> dict[str, Kept]:
-    """Pictures that are made when somebody looks at them, by their names."""
-    return dict(_kept(name, name, make) for name, make in makers.items())
+def of_makers(makers: Mapping[str, Callable[[], Image.Image]], network: str | None = None) -> dict[str, Kept]:
+    """Pictures that are made when somebody looks at them, by their names, and the network that knows such pictures."""
+    return dict(_kept(name, name, make, network) for name, make in makers.items())
 
 
 def _of_file(path: Path, name: str, limits: Limits) -> tuple[str, Kept]:
@@ -52,6 +52,6 @@ def _of_file(path: Path, name: str, limits: Limits) -> tuple[str, Kept]:
     return _kept(name, content, read)
 
 
-def _kept(name: str, content: str, read: Callable[[], Image.Image]) -> tuple[str, Kept]:
+def _kept(name: str, content: str, read: Callable[[], Image.Image], network: str | None = None) -> tuple[str, Kept]:
     digest = hashlib.sha256(f"offered {content}".encode("utf-8", "surrogateescape")).hexdigest()
-    return digest[:32], Kept(digest[:32], digest, name, 0, 0, read)
+    return digest[:32], Kept(digest[:32], digest, name, 0, 0, read, network=network)

@@ -34,6 +34,7 @@ class Kept:
         name: as the visitor or the owner calls it; width, height: upright.
         read: gives it in RGB.
         bytes: how much memory it takes.
+        network: the one that knows such pictures, where it is not whichever is chosen.
     """
 
     identity: str
@@ -43,6 +44,7 @@ class Kept:
     height: int
     read: Callable[[], Image.Image] = field(repr=False, compare=False)
     bytes: int = 0
+    network: str | None = None
 
 
 @dataclass

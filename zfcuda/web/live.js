@@ -12,6 +12,7 @@
 
   const hand = zfcuda.hand = new zfcuda.Hand(stage, {side: state.side, changed(box) {
     answer.want(box);
+    if (box) byId('hint').hidden = true;
     following();
     tools();
     live.set({box: hand.kept, pinned: hand.pinned, side: hand.side});
@@ -79,7 +80,7 @@
     document.title = `${found.name} · zfcuda microscope`;
     document.documentElement.style.setProperty('--ratio', size[1] / size[0]);
     for (const id of ['bench', 'jumps']) byId(id).hidden = false;
-    byId('seen').replaceChildren(element('b', {}, found.name), ` as ${found.title} sees it, ${size[0]} × ${size[1]} pixels`
+    byId('seen').replaceChildren(element('b', {}, found.name), ` as the network sees it: ${size[0]} × ${size[1]} pixels`
       + (found.preprocess ? ` (${found.preprocess})` : ''));
     if (changed) byId('classes').replaceChildren(...facts.classes.map(name => element('option', {value: name})));
     occluder.size = size;
@@ -228,7 +229,7 @@
     byId('offered').replaceChildren(...found.offered.map(one => {
       const button = element('button', {type: 'button'}, element('img', {src: zfcuda.pictureAddress(one.id), alt: '', loading: 'lazy'}),
         element('span', {}, one.name));
-      button.addEventListener('click', () => live.set({picture: one.id}));
+      button.addEventListener('click', () => live.set({picture: one.id, ...(one.network ? {network: one.network} : {})}));
       return element('li', {}, button);
     }));
     uploads = new zfcuda.Uploads(pictures);

@@ -6,6 +6,13 @@
   const {element, byId, numbers} = zfcuda, live = zfcuda.live;
   const ROWS = 6, QUIET = 700;  // classes that are listed; milliseconds of rest before the numbers are read out
 
+  const MEANING = {
+    'whole picture': 'the probability when nothing is covered',
+    change: 'against the whole picture, in percentage points',
+    'log-odds': 'ln p / (1 − p): tells differences where the probability p is near 0 or 100 %',
+    logit: 'what the network puts out for the class, before the softmax makes probabilities of all of them',
+  };
+
   zfcuda.Answer = class {
     constructor(connection, stage) {
       Object.assign(this, {connection, stage, wanted: null, shown: null, busy: false, latest: null});
@@ -98,8 +105,8 @@
         ['change', box ? `${numbers.points(probability - base.probability)} points` : '–'],
         ['log-odds', by(odds, base.log_odds)], ['logit', by(logit, base.logit)]];
       byId('answer-facts').replaceChildren(...parts.map(([term, value]) =>
-        element('div', {}, element('dt', {}, term), element('dd', {class: 'num'}, value))));
-      byId('answer-place').textContent = box ? zfcuda.placed(box) : 'The whole picture';
+        element('div', {}, element('dt', {title: MEANING[term]}, term), element('dd', {class: 'num'}, value))));
+      byId('answer-place').textContent = box ? zfcuda.placed(box) : 'Nothing is covered.';
       this.list(classes, box);
       live.tell('shown', box);
       this.say(box, classes, probability);

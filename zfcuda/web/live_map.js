@@ -115,7 +115,7 @@
       if (!values) return;
       const base = this.base(), shown = view === 'log_odds' ? values.map(value => base.log_odds - value) : values;
       const scale = this.scale(view, shown);
-      const options = {rows: this.rows, columns: this.columns, values: shown, scale, under: zfcuda.greyPicture(),
+      const options = {rows: this.rows, columns: this.columns, values: shown, scale, inset: this.inset(), under: zfcuda.greyPicture(),
         strength: live.state.under / 100, alt: `${VIEWS[view]} of ${live.name()}, with the occluder at each place`};
       if (this.map) this.map.set(options);
       else {
@@ -127,6 +127,13 @@
       this.frame.dataset.view = view;
       this.legend(view, scale);
       if (this.map.mark.hidden) this.read(null);
+    }
+
+    // Where the positions lie in the picture: each stands at the middle of its window.
+    inset() {
+      const pair = value => Array.isArray(value) ? value : [value, value];
+      const [high, wide] = live.looked.size, [dy, dx] = pair(this.origins.stride), [h, w] = pair(this.origins.window);
+      return [(h - dy) / 2 / high, (w - dx) / 2 / wide, this.rows * dy / high, this.columns * dx / wide];
     }
 
     base() { return this.complete?.base ?? zfcuda.answer?.base ?? {}; }
@@ -159,7 +166,14 @@
       const drop = value => value > 0 ? `lowered by ${numbers.number(value)}` : value < 0
         ? `raised by ${numbers.number(-value)}` : '0';
       const form = {probability: numbers.percent, log_odds: drop}[view] ?? numbers.number;
-      place.replaceChildren(zfcuda.ramp(scale, form));
+      const name = live.name(), base = this.base();
+      const words = {
+        probability: `Probability of ${name} with the square at each place`
+          + (base.probability === undefined ? '.' : `; the tick: nothing covered, ${numbers.percent(base.probability)}.`),
+        log_odds: `How far the square lowers the log-odds of ${name} at each place (red), or raises them (blue).`,
+        activity: `How active unit ${this.asked.unit} of ${this.asked.layer} is with the square at each place.`,
+      }[view];
+      place.replaceChildren(zfcuda.ramp(scale, form, {words, mark: view === 'probability' ? base.probability ?? null : null}));
     }
 
     // The classes of their map, by share.
@@ -172,7 +186,8 @@
         const share = rest.reduce((sum, [, count]) => sum + count, 0) / total;
         lines.push([zfcuda.colours.other, `${rest.length} more`, numbers.percent(share)]);
       }
-      return zfcuda.legend(lines);
+      const words = 'The most probable class with the square at each place, and its share of the places.';
+      return element('div', {}, zfcuda.legend(lines), element('p', {class: 'words'}, words));
     }
 
     // The box of a position; at the border it ends with the picture.
@@ -215,8 +230,9 @@
       if (!done) return '';
       const [row, column] = done.worst, at = row * this.columns + column;
       const how = done.method === 'incremental' ? 'incremental, exact' : 'brute force';
-      return `Lowest where rows ${row * this.asked.stride} and columns ${column * this.asked.stride} begin: `
-        + `${numbers.percent(this.fields.probability[at])}. ${this.rows} × ${this.columns} places in ${done.seconds.toFixed(1)} s, ${how}.`;
+      return `Lowest, ${numbers.percent(this.fields.probability[at])}, with the square’s corner at row `
+        + `${row * this.asked.stride}, column ${column * this.asked.stride}. ${this.rows} × ${this.columns} places in `
+        + `${done.seconds.toFixed(1)} s, ${how}.`;
     }
 
     progress(share) {

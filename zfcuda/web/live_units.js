@@ -66,7 +66,8 @@
       else this.grid.replaceChildren(...tiles);
       this.count = from + units.length;
       byId('units-more').hidden = this.count >= of;
-      byId('units-note').textContent = `${this.count} of ${of} units, the strongest on this picture first: where each is active.`;
+      byId('units-note').textContent = `${this.count} of ${of} units, those that this picture excites most first. A tile: where a unit is active, `
+        + 'and how much at most. Click one.';
       this.mark();
     }
 

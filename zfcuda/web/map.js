@@ -56,6 +56,7 @@
   // frame: an element (position: relative), which gets the canvas and the mark of a place. Options, which set() changes:
   //   rows, columns, values   Float32Array, row by row; NaN where there is none
   //   drawn                   null, or {rows, columns, values} that are drawn smoothly in place of these, which are told
+  //   inset                   [top, left, height, width] of the values within the picture, as shares: where their middles lie
   //   scale                   {colours, low, high, root} as colours.share takes it; or {categories: {class: [r, g, b]}}
   //   under                   null, or a canvas or a loaded image on which the map lies; then the canvas has its size
   //   over                    null, or what lies upon both, such as an outline
@@ -66,7 +67,7 @@
   zfcuda.Map = class {
     constructor(frame, options) {
       this.frame = frame;
-      this.options = {drawn: null, under: null, over: null, strength: 1, fade: false, alt: '', move() {}, leave() {}};
+      this.options = {drawn: null, inset: [0, 0, 1, 1], under: null, over: null, strength: 1, fade: false, alt: '', move() {}, leave() {}};
       this.canvas = frame.querySelector('canvas') ?? document.createElement('canvas');
       this.mark = document.createElement('div');
       this.mark.className = 'cell';
@@ -78,6 +79,10 @@
       frame.setAttribute('aria-roledescription', 'map');
       zfcuda.follow(frame, {
         grid: () => [this.options.rows, this.options.columns],
+        at: (y, x) => {
+          const {rows, columns, inset: [top, left, height, width]} = this.options;
+          return [Math.floor((y - top) / height * rows), Math.floor((x - left) / width * columns)];
+        },
         place: () => this.place ?? [this.options.rows >> 1, this.options.columns >> 1],
         move: (row, column) => { this.point(row, column); this.options.move(row, column, this.value(row, column)); },
         leave: () => { this.clear(); this.options.leave(); },
@@ -101,7 +106,8 @@
       if (o.under) context.drawImage(o.under, 0, 0);
       context.globalAlpha = o.under ? o.strength : 1;
       context.imageSmoothingEnabled = !o.scale.categories;  // there is no class between two classes
-      context.drawImage(this.coloured, 0, 0, width, height);
+      const [top, left, high, wide] = o.inset;
+      context.drawImage(this.coloured, left * width, top * height, wide * width, high * height);
       context.globalAlpha = 1;
       context.imageSmoothingEnabled = true;
       if (o.over) context.drawImage(o.over, 0, 0, width, height);
@@ -112,12 +118,12 @@
 
     // Marks a place.
     point(row, column) {
-      const {rows, columns} = this.options;
+      const {rows, columns, inset: [top, left, high, wide]} = this.options;
       this.place = [row, column];
       this.mark.hidden = false;
       this.mark.classList.toggle('fine', Math.max(rows, columns) > 64);
-      Object.assign(this.mark.style, {top: `${100 * row / rows}%`, left: `${100 * column / columns}%`,
-        height: `${100 / rows}%`, width: `${100 / columns}%`});
+      Object.assign(this.mark.style, {top: `${100 * (top + high * row / rows)}%`,
+        left: `${100 * (left + wide * column / columns)}%`, height: `${100 * high / rows}%`, width: `${100 * wide / columns}%`});
     }
 
     // Takes the mark away; the keys go on from where it was.
