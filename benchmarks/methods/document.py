@@ -55,7 +55,8 @@ def write_picture(one: Shown, folder: Path) -> int:
 
 def _text(kind: str, one: Shown) -> str:
     if kind == "picture":
-        return f"![{one.name}](methods/{one.name}.png)"
+        words = one.name.replace("_", " ") + (f": {one.said}" if one.said else "")
+        return f"![{words}](methods/{one.name}.png)"
     if kind == "said":
         return one.said
     return f"{one.seconds:.2g} s" if one.seconds >= 0.001 else "below 1 ms"

@@ -101,8 +101,9 @@ def _items(body: str) -> list[tuple[str, str]]:
 def _paragraph(text: str) -> str:
     """On one line; one that is indented throughout, or a table, keeps its lines."""
     lines = text.strip("\n").splitlines()
-    kept = all(line.startswith("  ") for line in lines) or lines[0].startswith("==")
-    return dedent(text).strip("\n") if kept else _joined(text)
+    if lines[0].startswith("=="):
+        return "\n".join(line for line in lines if not line.startswith("=="))
+    return dedent(text).strip("\n") if all(line.startswith("  ") for line in lines) else _joined(text)
 
 
 def _joined(text: str) -> str:

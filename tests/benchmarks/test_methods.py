@@ -52,7 +52,7 @@ def test_places_are_filled_and_keep_what_did_not_come(tmp_path: Path) -> None:
     text += "<!-- time other -->7 s<!-- end --> <!-- measured -->never<!-- end -->"
     once = filled(text, {"mine": one}, "today")
     assert once == filled(once, {"mine": one}, "today") == filled(once, {}, None)
-    for part in ("![mine](methods/mine.png)<!-- end -->", "-->0.12 s<", "-->3 of 4<", "-->7 s<", "-->today<"):
+    for part in ("![mine: 3 of 4](methods/mine.png)<!-- end -->", "-->0.12 s<", "-->3 of 4<", "-->7 s<", "-->today<"):
         assert part in once
     assert write_picture(one, tmp_path) == (tmp_path / "mine.png").stat().st_size
     assert Image.open(tmp_path / "mine.png").size == (640, 10)

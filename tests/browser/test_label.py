@@ -53,8 +53,13 @@ def test_six_pictures_by_keys_through_a_kill(browser, label, tmp_path: Path) -> 
         assert browser.find("#count").text == "3 of 6" and not browser.too_wide()
         server.process.kill()
         server.process.wait()
+        browser.press(KEYS[0])
+        browser.wait("document.getElementById('said').textContent.startsWith('Not kept yet')")
+        assert browser.find("#count").text == "3 of 6"
     with label(*words) as server:
         browser.open(server.address)
+        # Of the page before: the answer that was refused, and a picture that was fetched ahead when the kill came.
+        assert all("net::ERR_" in line for line in browser.console())
         ready(browser, 3)
         browser.press("x")
         ready(browser, 4)
@@ -87,7 +92,7 @@ def test_six_pictures_by_keys_through_a_kill(browser, label, tmp_path: Path) -> 
         assert len(cards) == 6
         wrong = [c for c in cards if c["truth"] != c["person"]]
         browser.click(".matrices .miss button")
-        left = browser.ask("[...document.querySelectorAll('.cards > li:not([hidden])')].map(card => card.dataset.person)")
+        left = [card.get_attribute("data-person") for card in browser.find_all(".cards > li:not([hidden])")]
         assert len(left) == 1 and left[0] in [c["person"] for c in wrong]
         browser.click(".cards > li:not([hidden]) .open")
         browser.wait("document.querySelector('dialog img').naturalWidth === 224")

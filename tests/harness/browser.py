@@ -155,8 +155,8 @@ class Browser:
     def picture(self, name: str, *, whole: bool = True) -> Path:
         """Takes a picture of the page, or of what is seen of it; in $ZFCUDA_SCREENSHOTS lies one to look at."""
         taken = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        for folder in filter(None, (os.environ.get("ZFCUDA_SCREENSHOTS"), self.pictures)):
-            path = Path(folder) / f"{name}.png"
+        for folder in (Path(os.environ.get("ZFCUDA_SCREENSHOTS") or self.pictures), self.pictures):
+            path = folder / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(base64.b64decode(taken["data"]))
         return path

@@ -41,6 +41,7 @@ def serving(*arguments: str, errors: Path, command: Sequence[str] = SERVE, secon
             text=True,
             preexec_fn=ends_with_parent,
         )
+    assert process.stdout is not None
     try:
         # Whoever never answers is ended, and his line then is empty.
         alarm = threading.Timer(seconds, process.kill)

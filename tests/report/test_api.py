@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +82,60 @@ def test_the_command_and_the_call_write_the_same_page(tmp_path: Path) -> None:
     other = json.loads((page.parent / "numbers.json").read_text())
     for numbers in (one, other):
         of = numbers["pictures"][0]
+        again = numbers.pop("reproduce")
+        assert again["seed"] == {} and "zfcuda.explain(" in again["python"]
+        assert of["source"] == {
+            "path": str(tmp_path / "picture.png"),
+            "bytes": (tmp_path / "picture.png").stat().st_size,
+            "sha256": hashlib.sha256((tmp_path / "picture.png").read_bytes()).hexdigest(),
+        }
         del numbers["made"], of["occlusion"]["seconds"], of["methods"][0]["seconds"], of["methods"][1]["seconds"]
     assert one == other
+
+
+def test_what_the_page_says_of_itself_makes_it_again(tmp_path: Path) -> None:
+    name = 'two words & "quotes".png'
+    drawing().save(tmp_path / name)
+    (tmp_path / "classes.txt").write_text("\n".join(f"class <{i}>" for i in range(12)), "utf-8")
+    out = tmp_path / "page"
+    typed = [
+        str(tmp_path / name),
+        "--window",
+        "64",
+        "--stride",
+        "80",
+        "--top",
+        "1",
+        "--model",
+        "demo",
+        "--fill",
+        "noise",
+    ]
+    typed += ["--methods", "centre,smoothgrad", "--classes", str(tmp_path / "classes.txt"), "--target", "class <3>"]
+    assert cli.main(["explain", *typed, "--out", str(out)]) == 0
+    first = json.loads((out / "numbers.json").read_text())
+    again = first["reproduce"]
+    assert again["seed"] == {"noise of the square": 0, "smoothgrad": 0}
+    assert shlex.split(again["command"]) == ["zfcuda", "explain", *typed, "--out", str(out)]
+    (out / "index.html").unlink()
+    exec(again["python"], {})
+    second = json.loads((out / "numbers.json").read_text())
+    for numbers in (first, second):
+        of = numbers["pictures"][0]
+        del numbers["made"], of["occlusion"]["seconds"], of["methods"][0]["seconds"], of["methods"][1]["seconds"]
+        del numbers["reproduce"]["command"], numbers["reproduce"]["python"], numbers["networks"][0]["title"]
+        del numbers["network"]
+    assert first == second and (out / "index.html").exists()
+
+
+def test_what_a_program_had_is_said_to_be_so(tmp_path: Path) -> None:
+    page = zfcuda.explain(network(), drawing(), out=tmp_path, preprocess=preprocess, classes=CLASSES, **OPTIONS)
+    again = numbers(page)["reproduce"]
+    assert again["command"] is None and numbers(page)["pictures"][0]["source"] is None  # type: ignore[index]
+    assert "model = ...  # Sequential, with weights of the SHA-256 " in again["python"]  # type: ignore[index]
+    assert "    preprocess=...,  # as it was given\n" in again["python"]  # type: ignore[index]
+    compile(again["python"], "page", "exec")  # type: ignore[index]
+    assert "made by a program" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

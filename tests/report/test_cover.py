@@ -68,7 +68,7 @@ def test_the_page_and_its_numbers_say_so(paint: Any, words: str, kind: str, colo
     assert fill["kind"] == kind and (colour == "any" or fill["colour"] == colour)
     assert (fill["colour"] is None) == (fill["values"] is None) == (kind in ("blur", "noise"))
     assert numbers["arguments"]["fill"] == (kind if kind != "colour" else colour)
-    moving = re.search(r'"fill":"(#[0-9a-f]{6}|data:image/png;base64,[^"]+)"', page)
+    moving = re.search(r'"fill":"(#[0-9a-f]{6}|data:image/jpeg;base64,[^"]+)"', page)
     assert moving is not None and moving[1].startswith("data:" if colour is None else "#")
     assert "grey square" not in page or kind == "grey"
 

@@ -62,7 +62,7 @@ def test_maps_stand_side_by_side_on_one_scale(tmp_path: Path, known: dict[str, M
     html, numbers = page_of(explained(methods=["plain", "made"]), tmp_path)
     assert html.index("The &lt;plain&gt; method") < html.index("The &lt;made&gt; method")
     assert 'largest <span class="num">1e-09</span>' in html and 'largest <span class="num">2</span>' in html
-    assert html.count("somebody &amp; al. 2020.") == 2 and "Maps with a sign" in html and "Maps without a sign" in html
+    assert html.count("somebody &amp; al. 2020.") == 2 and "With a sign: " in html and "Without a sign: " in html
     signed, plain = pixels(tmp_path, "made"), pixels(tmp_path, "plain")
     zero = int((RAMP < 0).sum())  # the first pixel that is not negative
     middle, ends = divmod(zero, SIDE), ((0, 0), (-1, -1))

@@ -161,8 +161,8 @@ def test_a_map_lies_over_its_image_as_a_person_sees_it() -> None:
 def test_of_many_large_images_little_is_kept_and_the_first_are_shown() -> None:
     images = torch.rand(20, 3, 256, 512)
     made: Any = maps(images.sum(1), "Map", False, network(), images)
-    [under] = [cell.cell_contents for cell in made.how.__closure__ if isinstance(cell.cell_contents, torch.Tensor)]
-    assert under.dtype == torch.uint8 and under.shape == (8, 3, 96, 192)
+    [kept] = [cell.cell_contents for cell in made.how.__closure__ if isinstance(cell.cell_contents, torch.Tensor)]
+    assert kept.dtype == torch.float16 and kept.shape == (8, 3, 128, 256)
     found = parsed(made)
     assert len(found.images) == 8 and "The first 8 of 20." in found.words
     made[0] = 0  # the same tensor with other numbers

@@ -5,6 +5,9 @@ What they import, they import when they run: ``--help`` and mistakes in the opti
 
 from __future__ import annotations
 
+import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 
 from zfcuda.cli import (
@@ -52,7 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    return run(_parser(), argv, lambda arguments: int(arguments.run(arguments)))
+    typed = sys.argv[1:] if argv is None else list(argv)
+
+    def work(arguments: argparse.Namespace) -> int:
+        arguments.typed = shlex.join(["zfcuda", *typed])
+        return int(arguments.run(arguments))
+
+    return run(_parser(), argv, work)
 
 
 def _parser() -> Parser:

@@ -29,12 +29,13 @@ def add(verbs: Verbs) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from zfcuda.report import Folder
+    from zfcuda.report import Asked, Folder
 
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
     with Folder(arguments.out) as folder:
-        return report(folder, [*_photographs(arguments, device), *_drawn(arguments, device)], top, _METHODS)
+        prepared = [*_photographs(arguments, device), *_drawn(arguments, device)]
+        return report(folder, prepared, Asked(arguments.typed), top, _METHODS)
 
 
 def _photographs(arguments: argparse.Namespace, device: str) -> Iterator[Prepared]:

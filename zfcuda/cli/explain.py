@@ -14,6 +14,7 @@ from zfcuda.method_names import homes
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
+    from zfcuda.report import Asked
 
 
 def add(verbs: Verbs) -> None:
@@ -63,7 +64,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.report import Folder, load_subject, names_of, prepare
+    from zfcuda.report import Folder, load_subject, names_of, prepare, source_of
 
     for path in arguments.pictures:  # before a network is loaded
         check_path(path)
@@ -93,10 +94,25 @@ def _run(arguments: argparse.Namespace) -> int:
                     layer=arguments.layer,
                     fill=_fill(arguments.fill),
                     output=output,
+                    source=source_of(path),
                 )
                 for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
             ]
-        return report(folder, prepared, top, arguments.methods)
+        return report(folder, prepared, _asked(arguments, model), top, arguments.methods)
+
+
+def _asked(arguments: argparse.Namespace, model: str) -> Asked:
+    """What was asked for, as a command and as Python."""
+    from zfcuda.report import Asked
+
+    weights = "" if arguments.weights is None else f", weights={str(arguments.weights)!r}"
+    to = "" if arguments.device == "cpu" else f".to({arguments.device!r})"
+    more = {} if arguments.classes is None else {"classes": repr(str(arguments.classes))}
+    if changed := {key: value for key, value in preprocessing(arguments).items() if value is not None}:
+        given = changed.get("preprocess")
+        settings = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+        more["preprocess"] = f"...  # {given or f'that of the network with {settings}'}"
+    return Asked(arguments.typed, f"zfcuda.models.load({model!r}{weights}){to}", str(arguments.out), more)
 
 
 def _fill(text: str) -> str | int | list[int]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from zfcuda.complaint import naming, one_line
 
 if TYPE_CHECKING:
-    from zfcuda.report import Explanation, Folder, Prepared
+    from zfcuda.report import Asked, Explanation, Folder, Prepared
 
 LESS = "take a larger --stride or fewer pictures"  # what helps where the memory is not enough
 
 
-def report(folder: Folder, prepared: Sequence[Prepared], top: int, methods: Sequence[str] = ()) -> int:
+def report(folder: Folder, prepared: Sequence[Prepared], asked: Asked, top: int, methods: Sequence[str] = ()) -> int:
     """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
     from zfcuda.report import explain, written
     from zfcuda.report.pieces import percent
@@ -31,5 +31,5 @@ def report(folder: Folder, prepared: Sequence[Prepared], top: int, methods: Sequ
             )
             yield e
 
-    print(written(folder, explanations(), len(prepared)))
+    print(written(folder, explanations(), len(prepared), asked))
     return 0

@@ -78,7 +78,7 @@ def serve(app: App, listening: Listening, *, browser: bool, limits: Limits, path
         server_header=False,
         date_header=False,
         lifespan="on",
-        ws="websockets-sansio",
+        ws="auto",
         ws_max_size=limits.frame,
         ws_per_message_deflate=False,
         limit_concurrency=256,

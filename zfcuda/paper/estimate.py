@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zfcuda.faithfulness.intervals import bootstrap
-from zfcuda.paper.result import Row
+from zfcuda.paper.row import Row
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from zfcuda.web import text_of
 
 PAGE, REASONS = "paper.html", "paper.json"
 # The browser itself refuses every request but for the pictures beside the page.
-_POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
+_IMAGES = "'self' file: data:"
 _OPEN = 14  # rows of a table that are seen without a click
 _SHORT = 32  # letters of a cell that is not broken
 _OWN = """
@@ -111,7 +111,7 @@ def page(folder: Path, figures: Sequence[Mapping[str, Any]], missing: Mapping[st
     return document(
         "The figures and tables of the paper",
         body,
-        policy=_POLICY,
+        images=_IMAGES,
         style=text_of("theme.css") + text_of("report.css") + _OWN,
     )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
+from zfcuda.paper.row import Row
+from zfcuda.paper.words import VERDICTS, columns
 from zfcuda.shown import Display, Displayed, Table, View
 from zfcuda.shown.plot import draw
 
-_HOLDS = {True: "holds", False: "does not hold", None: "undecided"}
+__all__ = ["Claim", "Result", "Row"]
 
-#: One row of a table: what JSON can say, under the headings of its columns.
-Row = Mapping[str, Any]
+_ROWS = 8  # of a table that are shown in a notebook
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,12 @@ class Result(Displayed):
 
     def display(self) -> Display:
         """The claims, the pictures, the tables."""
-        claims = [[_HOLDS[each.holds], each.says, each.found] for each in self.claims]
+        claims = [[VERDICTS[each.holds], each.says, each.found] for each in self.claims]
         tables = [Table(["", "the paper says", "found here"], claims, "claims")] if claims else []
         for title, rows in self.tables.items():
-            heads = list(rows[0]) if rows else []
-            tables.append(Table(heads, [[row.get(head) for head in heads] for row in rows], title))
+            shown = columns(rows)
+            cells = list(zip(*(column.cells for column in shown), strict=True))
+            tables.append(Table([column.heading for column in shown], cells, title, most=_ROWS))
         views = [View(picture, name, sheet=True) for name, picture in self.pictures.items()]
         return Display("Result", [("note", note) for note in self.notes], views, len(views), tables)
 
@@ -89,4 +90,4 @@ class Result(Displayed):
             f"Result: tables {tables or 'none'}; tensors {', '.join(self.tensors) or 'none'}; "
             f"pictures {pictures or 'none'}"
         ]
-        return "\n".join([*lines, *(f"  {_HOLDS[each.holds]}: {each.says} {each.found}" for each in self.claims)])
+        return "\n".join([*lines, *(f"  {VERDICTS[each.holds]}: {each.says} {each.found}" for each in self.claims)])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zfcuda.paper.estimate import interval
-from zfcuda.paper.result import Row
+from zfcuda.paper.row import Row
 
 #: What is said of a claim that holds, does not, or is not decided.
 VERDICTS = {True: "holds", False: "does not hold", None: "undecided"}

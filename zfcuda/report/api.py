@@ -18,6 +18,8 @@ from zfcuda.report.cover import Paint
 from zfcuda.report.explain import explain as explain_picture
 from zfcuda.report.files import Folder
 from zfcuda.report.prepare import prepare
+from zfcuda.report.reproduce import Asked
+from zfcuda.report.source import source_of
 from zfcuda.report.subject import subject_of
 from zfcuda.report.written import written
 
@@ -102,11 +104,22 @@ def explain(
                 layer=layer,
                 fill=fill,
                 output=output,
+                source=source_of(picture),
             )
             for name, picture in named
         ]
         explanations = (explain_picture(one, top=top, methods=names, progress=progress) for one in prepared)
-        return written(folder, explanations, len(prepared))
+        return written(folder, explanations, len(prepared), Asked(out=os.fspath(out), more=_given(classes, preprocess)))
+
+
+def _given(classes: Any, preprocess: Any) -> dict[str, str]:
+    """What a page says of arguments that no text stands for."""
+    of = {"classes": classes, "preprocess": preprocess}
+    return {
+        name: repr(os.fspath(value)) if isinstance(value, str | os.PathLike) else "...  # as it was given"
+        for name, value in of.items()
+        if value is not None
+    }
 
 
 def names_of(pictures: Sequence[Picture]) -> list[str]:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from zfcuda.report.explanation import Explanation, Form, Layer, Unit
 from zfcuda.report.panels import Drawn, DrawnUnit
-from zfcuda.report.pieces import number, picture, text, times
+from zfcuda.report.pieces import chart, choice, cut, later, text, times, told
+from zfcuda.report.pieces import number as digits
 
 _GUIDED = (
     " Where no max pooling lies between a layer and the pixels, the deconvnet would show the same for every picture; "
     "such a layer is marked, and shown by guided backpropagation (Springenberg et al. 2014), which also stops at every "
     "unit that was silent for this picture."
 )
+_SCALES = {"own": "each its own", "shared": "one for each layer"}
 _FORMS = {
     Form.DECONVNET: "",
     Form.GUIDED: "Guided backpropagation in place of the deconvnet, which would show the same for every picture here.",
@@ -20,8 +22,8 @@ _FORMS = {
 }
 
 
-def layers(e: Explanation, drawn: Drawn) -> str:
-    """The section of one picture."""
+def layers(number: int, e: Explanation, drawn: Drawn) -> str:
+    """The section of picture `number`."""
     if not e.layers:
         return (
             "<section><h3>What each layer responds to</h3>"
@@ -40,7 +42,8 @@ def layers(e: Explanation, drawn: Drawn) -> str:
 <h3>What each layer responds to</h3>
 <p class="note">The strongest feature maps of {which}. {_reading(active)}{_GUIDED if guided else ""}</p>
 {_refused(common, "None of them can be projected back to the pixels") if common else ""}
-{"".join(_layer(layer, units, not common) for layer, units in zip(e.layers, drawn.units, strict=True))}</section>"""
+{choice(f"units-{number}", "Scale of the maps", _SCALES, kind="units-scale") if active else ""}
+{"".join(_layer(e, i, drawn.units[i], not common) for i in range(len(e.layers)))}</section>"""
 
 
 def _reading(active: Sequence[Layer]) -> str:
@@ -62,7 +65,8 @@ def _refused(reason: str, what: str) -> str:
     return f'<p class="refused"><b>{what}:</b> {text(reason.rstrip("."))}.</p>'
 
 
-def _layer(layer: Layer, drawn: Sequence[DrawnUnit], says_why: bool) -> str:
+def _layer(e: Explanation, number: int, drawn: Sequence[DrawnUnit], says_why: bool) -> str:
+    layer = e.layers[number]
     high, wide = layer.size
     field = "how much of the picture a unit sees is not known"
     if layer.field_size is not None:
@@ -72,7 +76,7 @@ def _layer(layer: Layer, drawn: Sequence[DrawnUnit], says_why: bool) -> str:
         said = _refused(layer.refusal, "Not projected") if says_why else ""
     elif layer.units and _FORMS[layer.form]:
         said = f'<p class="note">{_FORMS[layer.form]}</p>'
-    cards = [_card(layer, *pair) for pair in zip(layer.units, drawn, strict=True)]
+    cards = [_card(e, layer, f"{number}-{i}", *pair) for i, pair in enumerate(zip(layer.units, drawn, strict=True))]
     body = f'<div class="units">{"".join(cards)}</div>' if cards else "<p>Nothing in it is active for this picture.</p>"
     return (
         f'<div class="layer"><header><h4>{text(layer.name)}</h4><span>{layer.maps} maps of {times(wide, high)}; '
@@ -80,21 +84,19 @@ def _layer(layer: Layer, drawn: Sequence[DrawnUnit], says_why: bool) -> str:
     )
 
 
-def _card(layer: Layer, unit: Unit, drawn: DrawnUnit) -> str:
-    high, wide = layer.size
+def _card(e: Explanation, layer: Layer, key: str, unit: Unit, drawn: DrawnUnit) -> str:
     y, x = unit.position
-    ring = f'<i class="ring" style="top:{100 * (y + 0.5) / high:.2f}%;left:{100 * (x + 0.5) / wide:.2f}%"></i>'
-    where = f'<div class="frame" style="--ratio:{wide}/{high}">{picture(drawn.activity)}{ring}</div>'
+    where = f'<div data-strongest="{y} {x}">{chart(f"unit-{key}", drawn.activity)}</div>'
     words = (
-        f'<div><span class="name">Map {unit.number}</span><br><span class="num">{number(unit.value)}</span> '
-        f"at row {y}, column {x}</div>"
+        f'<div><span class="name">Map {unit.number}</span><br>'
+        f"{told(f'unit-{key}', f'{digits(unit.value)} at row {y}, column {x}')}</div>"
     )
+    patch = cut(unit.field, e.size, drawn.patch.alt)
     if drawn.projection is None:
         return (
-            f'<figure class="unit bare"><div class="two">{where}{picture(drawn.patch)}</div>'
-            f"<figcaption>{words}</figcaption></figure>"
+            f'<figure class="unit bare"><div class="two">{where}{patch}</div><figcaption>{words}</figcaption></figure>'
         )
     return (
-        f'<figure class="unit"><div class="two">{picture(drawn.projection)}{picture(drawn.patch)}</div>'
+        f'<figure class="unit"><div class="two">{later(f"projection-{key}", drawn.projection)}{patch}</div>'
         f"<figcaption>{where}{words}</figcaption></figure>"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -9,15 +11,20 @@ from zfcuda.report.pieces import text
 from zfcuda.report.record import versions
 
 
-def document(title: str, body: str, *, policy: str, style: str) -> str:
-    """The HTML of a page.
+def document(title: str, body: str, *, images: str, style: str, script: str = "") -> str:
+    """The HTML of a page, whose browser runs no other script and asks for nothing else, whatever ends up in it.
 
     Args:
         title: as the browser's tab shows it.
         body: what people see.
-        policy: what the browser itself may ask for, whatever ends up in the page: a Content-Security-Policy.
+        images: where pictures may come from, as a Content-Security-Policy has it: "data:" for those in the page.
         style: CSS.
+        script: JavaScript that runs when all of the page is there.
     """
+    allowed = {"img-src": images, "style-src": _hash(style)} | ({"script-src": _hash(script)} if script else {})
+    rules = "".join(f"; {kind} {what}" for kind, what in allowed.items())
+    policy = f"default-src 'none'{rules}; base-uri 'none'; form-action 'none'"
+    running = f"<script>{script}</script>\n" if script else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -29,9 +36,14 @@ def document(title: str, body: str, *, policy: str, style: str) -> str:
 <style>{style}</style>
 </head>
 <body>
-{body}</body>
+{body}{running}</body>
 </html>
 """
+
+
+def _hash(text: str) -> str:
+    """What allows this text alone, as a Content-Security-Policy has it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 def made_with(made: datetime) -> dict[str, str]:

@@ -56,6 +56,7 @@ def explain(prepared: Prepared, *, top: int = 4, methods: Sequence[str] = (), pr
     return Explanation(
         subject=p.subject,
         name=p.name,
+        source=p.source,
         pixels=p.pixels,
         class_names=tuple(p.subject.class_name(i) for i in range(len(p.logits))),
         logits=p.logits,

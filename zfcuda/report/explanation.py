@@ -13,6 +13,7 @@ from zfcuda.occlusion import OcclusionMap
 from zfcuda.occlusion.map_data import Rectangle
 from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Cover
+from zfcuda.report.source import Source
 from zfcuda.report.subject import Subject
 
 
@@ -118,6 +119,7 @@ class Explanation:
     Attributes:
         subject: the network.
         name: what to call the picture.
+        source: its file; None where a program made the picture.
         pixels: [3,H,W] in 0..1, the picture as the network sees it (cropped, resized).
         class_names: the names of the classes by index.
         logits: [classes] for the whole picture; `probabilities`: what they become.
@@ -139,6 +141,7 @@ class Explanation:
 
     subject: Subject
     name: str
+    source: Source | None
     pixels: Tensor
     class_names: tuple[str, ...]
     logits: Tensor
@@ -165,6 +168,11 @@ class Explanation:
         if len(self.class_names) > 1:
             return self.class_names[label]
         return self.class_names[0] if label else f"not {self.class_names[0]}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the picture as the network sees it."""
+        return self.pixels.shape[1], self.pixels.shape[2]
 
     @property
     def order(self) -> list[int]:

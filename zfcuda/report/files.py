@@ -21,6 +21,7 @@ from zfcuda.report.page import page
 from zfcuda.report.panels import draw, sheet
 from zfcuda.report.pieces import png
 from zfcuda.report.record import versions
+from zfcuda.report.reproduce import Asked, reproduction
 
 _STALE = re.compile(r"[\w.-]+\.png")  # the only names that an earlier report can have written
 
@@ -62,11 +63,12 @@ class Folder:
         self._drafts.__exit__(kind, error, at)
         self._remove_made()
 
-    def write(self, explanations: Sequence[Explanation]) -> Path:
+    def write(self, explanations: Sequence[Explanation], asked: Asked | None = None) -> Path:
         """Writes index.html, numbers.json and pictures/*.png, and removes the pictures of the report that was there.
 
         Args:
             explanations: one per picture; those of one network one after the other.
+            asked: what somebody asked for, as the page tells how it is made again; None: what is known anyway.
 
         Returns:
             The path of the page.
@@ -74,10 +76,11 @@ class Folder:
         Raises:
             ValueError: where the disk refuses; earlier results stay.
         """
-        made = datetime.now()
+        made, asked = datetime.now(), asked or Asked(out=str(self.path))
         drawn = [draw(e) for e in explanations]
         pictures: dict[str, Image.Image] = {}
-        for e, panels, stem in zip(explanations, drawn, stems([e.name for e in explanations]), strict=True):
+        names = stems([e.name for e in explanations])
+        for e, panels, stem in zip(explanations, drawn, names, strict=True):
             sheets = {f"{stem}-{plain(k)}.png": v for k, v in sheet(e, panels).items()}
             pictures |= panels.named(stem) | sheets
         networks = networks_of(explanations)
@@ -89,13 +92,14 @@ class Folder:
             "network": " and ".join(network.record["title"] for network in networks),
             "made": made.isoformat(timespec="seconds"),
             "versions": versions(),
+            "reproduce": reproduction(networks, asked),
             "networks": [network.record for network in networks],
             "files": sorted(pictures),
             "pictures": [numbers_of(e) | {"network": n.number} for n in networks for e in n.explanations],
         }
         files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
         files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
-        files[Path("index.html")] = page(networks, drawn, made).encode()
+        files[Path("index.html")] = page(networks, drawn, names, made, asked).encode()
         return self.place(files)
 
     def place(self, files: dict[Path, bytes]) -> Path:

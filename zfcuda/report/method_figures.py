@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-from PIL import Image
-
-from zfcuda import render
 from zfcuda.report.explanation import Explanation, MethodMap
-from zfcuda.report.panels import METHOD_COLOURS, Drawn, Panel
-from zfcuda.report.pieces import number, picture, text, times
+from zfcuda.report.panels import Drawn
+from zfcuda.report.pieces import chart, choice, cut, key_bar, slider, text, times, told
+from zfcuda.report.pieces import number as digits
 
 _COLUMNS = 5
-# Whether a method has a sign -> what stands below its colour bar, evenly spaced, and how to read it.
+# Whether a method has a sign -> how to read its colours.
 _KEYS = {
-    True: (
-        ("−1", "−¼", "0", "+¼", "+1"),
-        "Maps with a sign: red is above zero, for {name}; blue is below, against it; white is zero.",
-    ),
-    False: (("0", "¼", "1"), "Maps without a sign: the brighter, the more the pixel has to do with {name}."),
+    True: "With a sign: red is above zero, for {name}; blue is below, against it; white is zero.",
+    False: "Without a sign: the brighter, the more the pixel has to do with {name}.",
 }
 
 
-def methods(e: Explanation, drawn: Drawn) -> str:
-    """The section of one picture; nothing where no method was asked for."""
+def methods(number: int, e: Explanation, drawn: Drawn) -> str:
+    """The section of picture `number`; nothing where no method was asked for."""
     if not e.methods:
         return ""
     name = text(e.class_names[e.target])
     signs = {one.method.signed for one in e.methods if one.values is not None}
-    keys = [_key(sign, name) for sign in _KEYS if sign in signs]
+    keys = " ".join(words.format(name=name) for sign, words in _KEYS.items() if sign in signs)
     outlined = "" if e.truth is None else " Yellow: the outline of the one part that makes it what it is."
+    own = {"own": "each its own", "shared": "one for all"}
+    controls = (
+        f"{choice(f'methods-{number}', 'Scale', own, kind='methods-scale')}"
+        f"{slider(f'over-{number}', 'Over the picture', 100, kind='methods-strength')}"
+    )
     return f"""<section>
 <h3>What several methods say</h3>
 <p class="note">For each pixel of the picture, how much it has to do with {name}. The methods measure different things,
-in different units, so each map is divided by its own largest magnitude, which stands below it: colours compare places
-within a map, not one map with another. They go with the square root, or a fine map would show nothing but its few
-largest pixels: half way along a bar is a quarter.{outlined}</p>
-<div class="keys">{"".join(keys)}</div>
-<div class="panels methods" style="--columns:{_COLUMNS}">
-{_original(drawn)}{"".join(_figure(e, one, drawn) for one in e.methods)}</div>
+in different units: with a scale of its own, colours compare places within a map, not one map with another. They go with
+the square root, or a fine map would show nothing but its few largest pixels. {keys}{outlined} Move over a map, or
+select it and use the arrow keys: all of them then tell their value at that pixel.</p>
+{f'<div class="controls">{controls}</div>' if signs else ""}
+<div class="panels methods columns-{_COLUMNS}">
+{_original(e, drawn)}{"".join(_figure(e, one, drawn) for one in e.methods)}</div>
 </section>"""
 
 
-def _key(sign: bool, name: str) -> str:
-    ticks, words = _KEYS[sign]
-    ends = "".join(f"<span>{tick}</span>" for tick in ticks)
-    return (
-        f'<div class="scale"><div class="ramp" style="background:{render.gradient(METHOD_COLOURS[sign])}"></div>'
-        f'<div class="ends num">{ends}</div><p>{words.format(name=name)}</p></div>'
-    )
-
-
-def _original(drawn: Drawn) -> str:
-    # 256 colours are enough to find a place again.
-    small = drawn.picture.image.quantize(256, dither=Image.Dither.NONE)
-    return f"<figure>{picture(Panel(small, drawn.picture.alt))}<figcaption><b>The picture.</b></figcaption></figure>\n"
+def _original(e: Explanation, drawn: Drawn) -> str:
+    return f"<figure>{cut(None, e.size, drawn.picture.alt)}<figcaption><b>The picture.</b></figcaption></figure>\n"
 
 
 def _figure(e: Explanation, one: MethodMap, drawn: Drawn) -> str:
@@ -64,9 +53,10 @@ def _figure(e: Explanation, one: MethodMap, drawn: Drawn) -> str:
         reason = text(one.refusal.rstrip("."))
         return f'<figure><p class="refused"><b>Not of this network:</b> {reason}.</p>{caption}</figure>\n'
     took = f"{one.seconds:.2g}" if one.seconds >= 0.01 else "below 0.01"
+    key = f"method-{method.name}"
     return (
-        f"<figure>{picture(drawn.methods[method.name])}"
-        f'<div class="row"><span>{_size(one)}</span><span class="num">{took}\u00a0s</span></div>{caption}</figure>\n'
+        f"<figure>{chart(key, drawn.methods[method.name])}{key_bar(key)}"
+        f'<div class="row">{told(key, _size(one))}<span class="num">{took}\u00a0s</span></div>{caption}</figure>\n'
     )
 
 
@@ -75,7 +65,7 @@ def _size(one: MethodMap) -> str:
     assert one.values is not None
     if one.unknown == one.values.numel():
         return "no number anywhere"
-    said = f'largest <span class="num">{number(one.largest)}</span>' if one.largest else "nothing at all: 0 everywhere"
+    said = f'largest <span class="num">{digits(one.largest)}</span>' if one.largest else "nothing at all: 0 everywhere"
     some = f"; grey: {one.unknown:,} pixel{'s' * (one.unknown > 1)} without a number"
     return said + some * bool(one.unknown)
 

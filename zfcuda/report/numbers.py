@@ -30,7 +30,10 @@ def numbers_of(e: Explanation) -> dict[str, Any]:
         }
     return {
         "name": writable(e.name),
-        "size": list(e.pixels.shape[-2:]),
+        "source": None
+        if e.source is None
+        else {"path": writable(e.source.path), "bytes": e.source.bytes, "sha256": e.source.sha256},
+        "size": list(e.size),
         "arguments": {
             "window": e.window,
             "stride": e.stride,

@@ -14,7 +14,7 @@ from zfcuda.report.cover import Cover
 from zfcuda.report.explanation import Explanation, MethodMap, Unit
 
 _TILE = 224  # pixels that a small map is enlarged to, at least
-_OUTLINE = (255, 214, 10)
+OUTLINE = (255, 214, 10)
 # What the evidence is drawn of, in words; the first one is shown first.
 QUANTITIES = {"log_odds": "log-odds", "score": "logit", "probability": "probability"}
 # Whether a method has a sign -> the colours that its map is drawn in.
@@ -200,7 +200,7 @@ def _method(e: Explanation, one: MethodMap, values: Tensor) -> Panel:
 
 def _outlined(out: Image.Image, truth: Tensor | None) -> Image.Image:
     """The picture with the outline of a part on it, where that is known."""
-    return out if truth is None else render.outlined(out, truth.bool(), _OUTLINE, thick=True)
+    return out if truth is None else render.outlined(out, truth.bool(), OUTLINE, thick=True)
 
 
 def _fitted(picture: Image.Image, side: int, *, hard: bool) -> Image.Image:

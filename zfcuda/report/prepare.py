@@ -15,6 +15,7 @@ from zfcuda.network.example import image_dtypes, takes
 from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Cover, Paint, checked_paint, cover_of
 from zfcuda.report.layers import ConvLayer, conv_layers
+from zfcuda.report.source import Source
 from zfcuda.report.subject import Subject
 
 _LISTED = 12  # layers that an error names
@@ -26,6 +27,7 @@ class Prepared:
 
     subject: Subject
     name: str
+    source: Source | None
     image: Tensor  # [1,C,H,W] on the network's device
     pixels: Tensor  # [3,H,W] in 0..1
     cover: Cover
@@ -52,6 +54,7 @@ def prepare(
     truth: Tensor | None = None,
     fill: Paint = "grey",
     output: Output | None = None,
+    source: Source | None = None,
 ) -> Prepared:
     """Runs the network once and checks everything that could stop the long work.
 
@@ -66,6 +69,7 @@ def prepare(
         fill: what covers the picture: "grey", its "mean", "blur" or "noise" as in :func:`zfcuda.occlusion_map`; a
             number or three, red, green and blue, from 0 to 255.
         output: what makes scores of the network's answer, as in :func:`zfcuda.occlusion_map`.
+        source: the picture's file, where it has one.
 
     Raises:
         ValueError: naming the argument and what would be right.
@@ -100,6 +104,7 @@ def prepare(
     return Prepared(
         subject,
         name,
+        source,
         image,
         pixels.cpu(),
         cover_of(subject, picture, image, grey, fill, window),

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.files import Folder
+from zfcuda.report.reproduce import Asked
 
 
-def written(folder: Folder, explanations: Iterable[Explanation], count: int) -> Path:
+def written(folder: Folder, explanations: Iterable[Explanation], count: int, asked: Asked | None = None) -> Path:
     """Writes the page of explanations that are made while they are asked for.
 
     Args:
         folder: where to, claimed already.
         explanations: one per picture, those of one network one after the other; `count` of them.
+        asked: what somebody asked for, as the page says how it is made again.
 
     Returns:
         The path of the page.
@@ -28,13 +30,13 @@ def written(folder: Folder, explanations: Iterable[Explanation], count: int) -> 
     try:
         for one in explanations:
             done.append(one)
-        return folder.write(done)
+        return folder.write(done, asked)
     except KeyboardInterrupt as stop:
         if not done:
             raise
         page = folder.page
         if page is None:
             with Folder(folder.path / "interrupted") as rest:
-                page = rest.write(done)
+                page = rest.write(done, asked)
         stop.args = (f"{len(done)} of {count} pictures are in {page}",)
         raise

@@ -17,11 +17,11 @@ from zfcuda.shown.display import Display, Table, View
 
 _BYTES = 160_000  # of all pictures together, as files; in base64 a third more
 _LARGEST, _SMALLEST = 256, 160  # pixels of the longer side of a picture
-_LARGE, _SMALLER = 3, 176  # of so many pictures; of more, that they are not too many for a line
+_LARGE, _SMALLER = 2, 176  # of so many pictures; of more, that they are not too many for a line
 _WIDEST = 800  # of a sheet, whose tiles have no detail to lose
 _MOST = 280_000  # characters of a page, after which no further table is begun
 _COLUMNS, _TABLES, _FACTS = 12, 6, 16
-_LONGEST = 160  # characters of a caption, a cell or a fact
+_LONGEST = 300  # characters of a caption, a cell or a fact
 _TEXT = 4000  # of what cannot be drawn
 _LEFT = "text-align:left;vertical-align:top"
 _SMALL = "font-size:85%;opacity:.85"
@@ -87,11 +87,15 @@ def _page(display: Display, share: int) -> str:
     rest = f'<div style="{_SMALL}">The first {len(views)} of {display.total:,}.</div>' if views and more > 0 else ""
     title = f'<div style="font-weight:600">{text(display.title)}</div>'
     parts = [title, _beside(*figures, _facts(display.facts)), rest]
+    tables = 0
     for table in display.tables[:_TABLES]:
         made = _table(table)
         if sum(map(len, parts)) + len(made) > _MOST // share:
             break
         parts.append(made)
+        tables += 1
+    if tables < len(display.tables):
+        parts.append(f'<div style="{_SMALL}">and {len(display.tables) - tables:,} tables more</div>')
     return f"<div>{''.join(parts)}</div>"
 
 

@@ -51,12 +51,19 @@ def draw(display: Display, ax: Any = None) -> Any:
 
 
 def bars(
-    names: Sequence[str], values: Sequence[float], label: str, ax: Any = None, left: Any = 0.0, part: str = ""
+    names: Sequence[str],
+    values: Sequence[float],
+    label: str,
+    ax: Any = None,
+    *,
+    left: Any = 0.0,
+    part: str = "",
+    colour: render.Colour = render.CATEGORIES[0],
 ) -> Any:
     """Horizontal bars, the first one on top, on the axes, which are returned. left: where they begin. part: of what."""
     ax = axes(ax)
     places = range(len(values))
-    ax.barh(places, values, left=left, label=part)
+    ax.barh(places, values, left=left, label=part, color=render.hex_colour(colour))
     ax.set_yticks(places, [one_line(name).replace("$", r"\$") for name in names])
     ax.set_ylim(len(values) - 0.5, -0.5)
     ax.set_xlabel(label)
@@ -67,8 +74,8 @@ def stacked(names: Sequence[str], shares: Mapping[str, Sequence[float]], label: 
     """Horizontal bars, each of several parts on end, on the axes, which are returned."""
     ax = axes(ax)
     before = [0.0] * len(names)
-    for part, values in shares.items():
-        bars(names, values, label, ax, before, part)
+    for (part, values), colour in zip(shares.items(), render.CATEGORIES, strict=False):
+        bars(names, values, label, ax, left=before, part=part, colour=colour)
         before = [one + more for one, more in zip(before, values, strict=True)]
     ax.legend()
     return ax

@@ -2,8 +2,10 @@
 
 Nothing is built, and nothing comes from elsewhere. ``theme.css`` and ``report.css`` are the look; ``colours.js`` knows
 the scales of :mod:`zfcuda.render`, ``numbers.js`` how numbers are written, ``map.js`` a map in a canvas,
-``occluder.js`` the square on a picture. The scripts are classic ones, in this order, and share one global object,
-``zfcuda``.
+``evidence.js`` the mean of what squares change, ``occluder.js`` the square on a picture; ``picture.js`` is one picture
+of a report, ``report.js`` its page. The scripts are classic ones, in this order, and share one global object,
+``zfcuda``. ``elements.js``, ``legend.js``, ``live*.js`` and ``live.css`` are the microscope's: its connection, what is
+looked at (in the address), the hand that holds the occluder, the answer, the map, units, methods, uploads.
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ def colours() -> dict[str, Any]:
         "other": bytes(render.OTHER_COLOUR).hex(),
         "nan": bytes(render.NAN_COLOUR).hex(),
     }
+
+
+def ramps() -> str:
+    """The colour bars as CSS: an element of the classes "ramp" and a scale's name has its colours."""
+    return "".join(f".ramp.{name} {{ background: {render.gradient(name)}; }}\n" for name in render.COLOURS)
 
 
 def colours_block() -> str:

@@ -19,6 +19,7 @@
     const answer = await fetch(what, {
       method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({labeller, ...body}),
     });
+    if (answer.status === 403 || answer.status === 404) throw new Error('the server has been started anew');
     const found = await answer.json();
     if (answer.status === 400) throw new Refused(found.error);
     if (!answer.ok) throw new Error(found.error);
@@ -33,7 +34,7 @@
       } catch (error) {
         if (error instanceof Refused) throw error;
         const why = error instanceof TypeError ? 'the server does not answer' : error.message;
-        tell(`Not kept yet: ${why}. Trying again; where the server was started anew, open the address that it prints.`, true);
+        tell(`Not kept yet: ${why}. Trying again; a server that is started anew prints another address.`, true);
         await pause(wait);
       }
     }

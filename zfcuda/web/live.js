@@ -8,16 +8,20 @@
   const pictures = new zfcuda.Pictures(byId('strip'));
   const occluder = new zfcuda.Occluder(stage, {size: [1, 1], fill: '#808080'});
   const answer = zfcuda.answer = new zfcuda.Answer(connection, occluder);
-  let loading = null, covering = null;
+  let loading = null, covering = null, named = null;  // `named`: the network whose classes are offered
 
   const hand = zfcuda.hand = new zfcuda.Hand(stage, {side: state.side, changed(box) {
     answer.want(box);
+    following();
     tools();
     live.set({box: hand.kept, pinned: hand.pinned, side: hand.side});
   }});
   live.window = () => hand.sides();
 
-  const map = new zfcuda.LiveMap(connection, box => {
+  // Whether the numbers are still those of another box than the one that is held, which then is drawn dashed.
+  const following = () => stage.classList.toggle('following', !zfcuda.sameBox(answer.shown, hand.box));
+
+  const map = zfcuda.map = new zfcuda.LiveMap(connection, box => {
     // The same place on both: a place of the map is one of the occluder, until the pointer leaves it.
     map.before ??= {box: hand.box, pinned: hand.pinned, kept: hand.kept};
     if (box) return hand.go(box, false);
@@ -42,10 +46,10 @@
     byId('welcome').hidden = Boolean(state.picture);
     byId('add').hidden = !known;
     if (!state.picture) return bare();
-    stage.classList.add('waiting');
+    byId('bench').classList.add('waiting');
     fail('');
     connection.ask('look', live.asked(), found => {
-      stage.classList.remove('waiting');
+      byId('bench').classList.remove('waiting');
       if (!found.error) return void show(found);
       // A picture that the server has let go of; what it says of the network stays to be read.
       if (/^picture:/.test(found.error)) pictures.remove(state.picture, {asked: false});
@@ -64,7 +68,8 @@
     const facts = live.networks.networks.find(one => one.name === found.network);
     if (!facts.classes.length) Object.assign(facts, await (await fetch(`networks/${encodeURIComponent(found.network)}`)).json());
     if (found.picture !== state.picture || found.network !== state.network) return;
-    const changed = live.looked?.network !== found.network, size = found.size;
+    const changed = named !== found.network, size = found.size;
+    named = found.network;
     live.looked = {...found, names: facts.classes};
     if (state.target !== null && state.target >= facts.classes.length) state.target = null;
     picture.src = found.image;
@@ -89,7 +94,7 @@
 
   // Another class, fill or picture: all numbers are asked for anew.
   const question = () => {
-    byId('target').value = live.name();
+    byId('target').value = byId('target').title = live.name();
     byId('most').hidden = state.target === null;
     answer.reset();
     map.run();
@@ -112,7 +117,7 @@
 
   live.on('failed', fail);
   live.on('shown', box => {
-    stage.classList.toggle('following', !zfcuda.sameBox(box, hand.box));
+    following();
     map.mark(box);
   });
   live.on('changed', names => {
@@ -120,6 +125,7 @@
     if (has('picture', 'network')) {
       if (has('network')) { state.target = null; byId('network').value = state.network; loadingNote(); }
       state.unit = null;
+      live.looked = null;  // whatever is asked before the picture has been looked at would be of the old one
       answer.reset();
       map.reset();
       look();
@@ -131,9 +137,9 @@
       clearTimeout(covering);
       covering = setTimeout(cover, REST);
     }
-    if (has('view', 'range', 'under')) map.draw();
-    if (has('box', 'stride') && !map.running) map.progress(null);
-    if (has('scale', 'strength')) methods.draw();
+    if (has('view', 'range', 'under') && live.looked) map.draw();
+    if (has('box', 'stride') && live.looked && !map.running) map.progress(null);
+    if (has('scale', 'strength') && live.looked) methods.draw();
     if (has('layer')) units.ask();
     if (has('unit', 'layer')) { units.mark(); unit.reset(); }
   });

@@ -4,7 +4,7 @@
 // asked again.
 {
   const zfcuda = globalThis.zfcuda ??= {};
-  const PATIENCE = [300, 600, 1200, 2500, 5000];  // milliseconds before each try
+  const PATIENCE = [300, 600, 1200, 3000];  // milliseconds before each try; after the last it is said that nobody answers
 
   const made = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
 
@@ -42,7 +42,7 @@
       socket.onmessage = event => this.heard(event.data);
       socket.onclose = () => {
         this.tries += 1;
-        this.dispatchEvent(new Event(this.tries > PATIENCE.length ? 'gone' : 'lost'));
+        this.dispatchEvent(new Event(this.tries >= PATIENCE.length ? 'gone' : 'lost'));
         this.again = setTimeout(() => this.open(), PATIENCE[Math.min(this.tries, PATIENCE.length) - 1]);
       };
     }

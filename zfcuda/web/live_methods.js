@@ -80,12 +80,13 @@
       this.method = method;
       this.frame = element('div', {class: 'frame empty'});
       this.note = element('p', {class: 'note'});
+      this.read = element('span', {class: 'num soft'});  // the number under the pointer
       this.ramp = element('div', {class: 'scale'});
       this.save = element('button', {type: 'button', class: 'quiet', disabled: true}, 'PNG');
       this.save.addEventListener('click', () =>
         zfcuda.save(this.map.enlarged(), `${zfcuda.stem()}-method-${method.name}.png`));
       this.figure = element('figure', {class: 'method', 'data-name': method.name}, this.frame, this.ramp,
-        element('figcaption', {}, element('span', {class: 'row'}, element('b', {}, method.title), this.save),
+        element('figcaption', {}, element('span', {class: 'row'}, element('b', {}, method.title), this.read, this.save),
           element('span', {title: method.source}, method.reading), this.note));
     }
 
@@ -98,6 +99,8 @@
         this.note.textContent = answer.refused;
         this.figure.dataset.state = 'refused';
         this.frame.classList.add('empty');
+        this.ramp.replaceChildren();
+        this.save.disabled = true;
         return;
       }
       Object.assign(this, {values: floats, largest: answer.largest ?? 0, rows: answer.rows, columns: answer.columns});
@@ -110,7 +113,9 @@
       const {signed} = this.method;
       const scale = {colours: signed ? 'diverging' : 'inferno', low: signed ? -most : 0, high: most, root: true};
       const options = {rows: this.rows, columns: this.columns, values: this.values, scale, under: zfcuda.greyPicture(),
-        strength: live.state.strength / 100, alt: `What ${this.method.title} says of each pixel, for ${live.name()}`};
+        strength: live.state.strength / 100,
+        move: (row, column, value) => { this.read.textContent = numbers.number(value); },
+        leave: () => { this.read.textContent = ''; }, alt: `What ${this.method.title} says of each pixel, for ${live.name()}`};
       if (this.map) this.map.set(options);
       else this.map = new zfcuda.Map(this.frame, options);
       this.frame.classList.remove('empty', 'stale');

@@ -20,6 +20,7 @@
     // Adds pictures that are not here yet, and shows the first of them where it is asked for.
     add(pictures, {own = false, open = false} = {}) {
       for (const one of pictures) if (!this.find(one.id)) this.list.push({...one, own});
+      this.list.sort((a, b) => b.own - a.own);  // one's own come first
       this.keep();
       this.draw();
       if (open && pictures.length) live.set({picture: pictures[0].id});

@@ -21,13 +21,15 @@
   };
 
   // Calls move(row, column, event) for the place under the pointer, or where the arrow keys lead (with Shift ten at once),
-  // and leave() when neither is there any more. grid() -> [rows, columns]; place() -> [row, column], where the keys start.
-  zfcuda.follow = (element, {grid, place, move, leave}) => {
+  // and leave() when neither is there any more. grid() -> [rows, columns]; place() -> [row, column], where the keys start;
+  // at(y, x) -> [row, column] of a place in shares of the element, where that is no even grid.
+  zfcuda.follow = (element, {grid, place, at, move, leave}) => {
     const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const point = event => {
       const box = element.getBoundingClientRect(), [rows, columns] = grid();
-      move(within(Math.floor((event.clientY - box.top) / box.height * rows), rows),
-        within(Math.floor((event.clientX - box.left) / box.width * columns), columns), event);
+      const y = (event.clientY - box.top) / box.height, x = (event.clientX - box.left) / box.width;
+      const [row, column] = at ? at(y, x) : [Math.floor(y * rows), Math.floor(x * columns)];
+      move(within(row, rows), within(column, columns), event);
     };
     element.addEventListener('pointermove', point);
     element.addEventListener('pointerdown', point);
@@ -53,8 +55,10 @@
 
   // frame: an element (position: relative), which gets the canvas and the mark of a place. Options, which set() changes:
   //   rows, columns, values   Float32Array, row by row; NaN where there is none
+  //   drawn                   null, or {rows, columns, values} that are drawn smoothly in place of these, which are told
   //   scale                   {colours, low, high, root} as colours.share takes it; or {categories: {class: [r, g, b]}}
   //   under                   null, or a canvas or a loaded image on which the map lies; then the canvas has its size
+  //   over                    null, or what lies upon both, such as an outline
   //   strength                how opaque the map is upon it, 0 ... 1
   //   fade                    the map is the more opaque the further a value is from the middle of the scale
   //   alt                     what the map shows, in words
@@ -62,8 +66,8 @@
   zfcuda.Map = class {
     constructor(frame, options) {
       this.frame = frame;
-      this.options = {under: null, strength: 1, fade: false, alt: '', move() {}, leave() {}};
-      this.canvas = document.createElement('canvas');
+      this.options = {drawn: null, under: null, over: null, strength: 1, fade: false, alt: '', move() {}, leave() {}};
+      this.canvas = frame.querySelector('canvas') ?? document.createElement('canvas');
       this.mark = document.createElement('div');
       this.mark.className = 'cell';
       this.mark.hidden = true;
@@ -85,16 +89,22 @@
     set(options) {
       Object.assign(this.options, options);
       const o = this.options;
-      if (['rows', 'columns', 'values', 'scale', 'fade'].some(key => key in options)) this.coloured = this.colour();
-      if ('alt' in options) this.frame.setAttribute('aria-label', o.alt);
-      this.canvas.width = o.under?.naturalWidth || o.under?.width || o.columns;
-      this.canvas.height = o.under?.naturalHeight || o.under?.height || o.rows;
-      this.canvas.classList.toggle('hard', !o.under && Math.max(o.rows, o.columns) < 128);
+      const colours = ['rows', 'columns', 'values', 'drawn', 'scale', 'fade'];
+      if (colours.some(key => key in options)) this.coloured = this.colour();
+      if (options.alt) this.frame.setAttribute('aria-label', o.alt);
+      const width = o.under?.naturalWidth || o.under?.width || o.columns;
+      const height = o.under?.naturalHeight || o.under?.height || o.rows;
+      Object.assign(this.canvas, {width, height});
+      this.canvas.classList.toggle('hard', Math.max(width, height) < 128);
       const context = this.canvas.getContext('2d');
+      context.imageSmoothingQuality = 'high';
       if (o.under) context.drawImage(o.under, 0, 0);
       context.globalAlpha = o.under ? o.strength : 1;
       context.imageSmoothingEnabled = !o.scale.categories;  // there is no class between two classes
-      context.drawImage(this.coloured, 0, 0, this.canvas.width, this.canvas.height);
+      context.drawImage(this.coloured, 0, 0, width, height);
+      context.globalAlpha = 1;
+      context.imageSmoothingEnabled = true;
+      if (o.over) context.drawImage(o.over, 0, 0, width, height);
     }
 
     // The value at a place.
@@ -123,7 +133,7 @@
     }
 
     colour() {
-      const {rows, columns, values, scale, fade} = this.options;
+      const {scale, fade} = this.options, {rows, columns, values} = this.options.drawn ?? this.options;
       const canvas = canvasOf(columns, rows), context = canvas.getContext('2d');
       const image = context.createImageData(columns, rows);
       for (let i = 0; i < values.length; i++) {

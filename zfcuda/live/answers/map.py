@@ -87,8 +87,8 @@ def map_(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
             "normalization": found.normalization,
         }
     )
+    desk.answer(key, [telling.whole(found), complete])  # first: who has read all, may ask the next thing
     yield complete
-    desk.answer(key, [telling.whole(found), complete])
 
 
 def _watched(desk: Desk, seen: Seen, name: str, unit: int | None) -> Work[tuple[str, int]]:

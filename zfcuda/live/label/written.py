@@ -23,7 +23,6 @@ from zfcuda.web import text_of
 
 PAGE, NUMBERS, LABELS = "label.html", "numbers.json", "labels.csv"
 # The browser itself refuses every request: pictures are in the page.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _PICTURES, _SIDE = 240, 224  # how many pictures the page carries, and the pixels of their longer side
 
 
@@ -68,9 +67,10 @@ def write(labelling: Labelling, found: Mapping[str, Comparison], command: str = 
     note = f'<p class="note">{left} pictures are told in words alone, so that the page stays small.</p>' if left else ""
     html = document(
         ", ".join(found) + ": labels",
-        f"<main>{body}{note}{together(pairs)}{facts(said, made)}</main><script>{text_of('label-results.js')}</script>",
-        policy=_POLICY,
+        f"<main>{body}{note}{together(pairs)}{facts(said, made)}</main>",
+        images="data:",
         style=text_of("theme.css") + text_of("label-results.css"),
+        script=text_of("label-results.js"),
     )
     numbers = {
         "known": said,
