@@ -1,8 +1,8 @@
 """`python -m benchmarks.pages [--pictures N] [--methods NAMES] [--folder DIR]`: how long a report takes to open.
 
-Explains N drawn pictures with the network of the package, nothing of it made up, and opens the page in a headless
-Chromium several times: what a picture takes on the page, when something is seen, when all of it has been read, and how
-many pictures were opened by then. Needs selenium, Chromium and its driver.
+Explains drawn pictures with the network of the package, shows each several times on the page of N, and opens it in a
+headless Chromium several times: what a picture takes on the page, when something is seen, when all of it has been read,
+and how many pictures were opened by then. Needs selenium, Chromium and its driver.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from zfcuda.data import Parts
 from zfcuda.method_names import chosen
-from zfcuda.report import Folder, explain, load_subject, prepare
+from zfcuda.report import Asked, explain, load_subject, prepare
+from zfcuda.report.networks import networks_of
+from zfcuda.report.page import page
+from zfcuda.report.panels import draw
 
 # Milliseconds from the start of the navigation on; what is painted may be told some time later.
 TIMES = """
@@ -32,6 +37,9 @@ WORDS = ("first paint", "read", "loaded")
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--pictures", type=int, default=100, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--different", type=int, default=10, help="of these, which are shown again and again (default: %(default)s)"
+    )
     parser.add_argument("--methods", default="", metavar="NAMES", help="maps of several methods, or all")
     parser.add_argument("--folder", type=Path, help="where the page goes; one that is there is opened as it is")
     parser.add_argument("--repeats", type=int, default=5, help="how often it is opened (default: %(default)s)")
@@ -39,37 +47,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from tests.harness.chromium import chromium
 
     with tempfile.TemporaryDirectory() as temporary:
-        page = (given.folder or Path(temporary)) / "index.html"
-        if not page.exists():
-            write(page.parent, given.pictures, chosen(given.methods or None))
+        path = (given.folder or Path(temporary)) / "index.html"
+        if not path.exists():
+            write(path.parent, given.pictures, given.different, chosen(given.methods or None))
         with chromium() as driver:
             driver.set_window_size(1280, 900)
-            rows = [opened(driver, page) for _ in range(given.repeats)]
+            rows = [opened(driver, path) for _ in range(given.repeats)]
     for line in told(rows, given.repeats):
         print(line)
 
 
-def write(folder: Path, count: int, methods: Sequence[str]) -> None:
-    """Explains that many drawn pictures."""
+def write(folder: Path, count: int, different: int, methods: Sequence[str]) -> None:
+    """Explains some drawn pictures, and writes the page, without its files, on which they stand again and again."""
     subject, parts = load_subject("demo"), Parts(seed=0)
-    with Folder(folder) as report:
-        report.write(
-            [
-                explain(prepare(subject, parts[i].image, f"{parts[i].class_name} {i}"), methods=methods)
-                for i in range(count)
-            ]
-        )
+    some = [
+        explain(prepare(subject, parts[i].image, parts[i].class_name), methods=methods)
+        for i in range(min(count, different))
+    ]
+    panels = [draw(e) for e in some]
+    shown = [replace(some[i % different], name=f"{some[i % different].name} {i}") for i in range(count)]
+    html = page(
+        networks_of(shown),
+        [panels[i % different] for i in range(count)],
+        [str(i) for i in range(count)],
+        datetime.now(),
+        Asked(out=str(folder)),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(html, encoding="utf-8")
 
 
-def opened(driver: Any, page: Path) -> dict[str, Any]:
+def opened(driver: Any, path: Path) -> dict[str, Any]:
     """What opening the page once takes."""
     driver.get("about:blank")
-    driver.get(page.resolve().as_uri())
+    driver.get(path.resolve().as_uri())
     until = time.monotonic() + 10
     while (found := driver.execute_script(TIMES))[0] is None and time.monotonic() < until:
         time.sleep(0.05)
     *times, shown, count = found
-    return dict(zip(WORDS, times, strict=True)) | {"open": shown, "pictures": count, "bytes": page.stat().st_size}
+    return dict(zip(WORDS, times, strict=True)) | {"open": shown, "pictures": count, "bytes": path.stat().st_size}
 
 
 def told(rows: Sequence[dict[str, Any]], repeats: int) -> list[str]:

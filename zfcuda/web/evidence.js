@@ -1,9 +1,9 @@
 'use strict';
-// Where the evidence is: for each pixel the mean of what the squares change that cover it, as OcclusionMap.heatmap() has it.
+// Where the evidence is: for each pixel the mean of what the squares change that cover it (OcclusionMap.heatmap).
 {
   const zfcuda = globalThis.zfcuda ??= {};
 
-  // Along one dimension: for each of `size` elements, which of the windows from `starts` on cover it: [first, after last].
+  // Along one dimension: which of the windows from `starts` on cover each of `size` elements: [first, after last].
   const covering = (starts, window, size) => Array.from({length: size}, (_, at) => {
     const first = starts.findIndex(start => start + window > at);
     const after = starts.findIndex(start => start > at);
@@ -33,10 +33,11 @@
     return mean;
   };
 
-  // The same as it is drawn, one value for each step of the square: the map knows no finer detail. heat: [H * W]; where there
-  // are pixels without a number it stays as it is. -> {rows, columns, values}
+  // The same as it is drawn, one value for each step of the square: the map knows no finer detail. heat: [H * W]; where
+  // there are pixels without a number it stays as it is. -> {rows, columns, values}
   zfcuda.stepwise = (heat, [high, wide], stride) => {
-    const rows = Math.ceil(high / stride), columns = Math.ceil(wide / stride), values = new Float32Array(rows * columns);
+    const rows = Math.ceil(high / stride), columns = Math.ceil(wide / stride);
+    const values = new Float32Array(rows * columns);
     if (heat.some(Number.isNaN)) return {rows: high, columns: wide, values: heat};
     const part = (i, count, size) => [Math.floor(i * size / count), Math.ceil((i + 1) * size / count)];
     for (let row = 0; row < rows; row++) {

@@ -1,5 +1,5 @@
 'use strict';
-// One picture of a report: its maps of the numbers that the page carries, the square that follows the pointer, the switches.
+// One picture of a report: its maps of the numbers that the page carries, the square under the pointer, the switches.
 {
   const zfcuda = globalThis.zfcuda ??= {};
   const {numbers} = zfcuda;
@@ -193,7 +193,8 @@
           const {words, form} = this.data.maps.evidence.quantities[this.quantity];
           const size = numbers.number(Math.abs(form === 'points' ? 100 * value : value));
           const by = form === 'points' ? `${size} points` : size;
-          said = value ? `hiding it ${value > 0 ? 'lowers' : 'raises'} the ${words} by ${by}` : 'hiding it changes nothing';
+          const way = value > 0 ? 'lowers' : 'raises';
+          said = value ? `hiding it ${way} the ${words} by ${by}` : 'hiding it changes nothing';
         }
         this.line(each, `row ${row}, column ${column}: ${said}`);
       }
@@ -253,7 +254,8 @@
     move(row, column) {
       this.put(row, column);
       const {data, grid} = this, {top, left, height, width} = this.box(row, column);
-      const at = row * data.columns.length + column, odds = grid.log_odds[at], change = odds - (data.base.log_odds ?? NaN);
+      const at = row * data.columns.length + column;
+      const odds = grid.log_odds[at], change = odds - (data.base.log_odds ?? NaN);
       const parts = [`${data.target} ${numbers.percent(grid.probability[at])} (log-odds ${numbers.signed(odds)}, ` +
         `${change ? `${numbers.signed(change)} by the square` : 'as without it'})`,
       `most probable ${data.names[data.label[at]]}`];
