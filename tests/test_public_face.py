@@ -128,7 +128,7 @@ SIGNATURES = {
 }
 COMMANDS = ["explain", "demo", "patches", "activations", "filters", "dead", "codes", "embed", "truth"]
 COMMANDS += ["layers", "summary", "convert", "backend", "train", "transfer", "paper"]
-COMMANDS += ["maximize", "fool", "dream", "invert", "texture", "style"]
+COMMANDS += ["maximize", "fool", "dream", "invert", "texture", "style", "serve", "label"]
 
 
 def bare(function: Callable[..., Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from zfcuda.complaint import one_line
-from zfcuda.data.pictures import PictureError, read_picture, scaled
+from zfcuda.data.pictures import PictureError, decoded_picture, read_picture, scaled
 
 
 def saved(folder: Path, image: Image.Image, name: str = "picture.png", **options: object) -> Path:
@@ -174,6 +174,21 @@ def test_a_bomb_is_refused(tmp_path: Path, side: int) -> None:
     assert refused(path) == (
         f"{path}: too large, more than the 89 million pixels that are safe to decode; make it smaller first"
     )
+
+
+def test_bytes_are_decoded_as_files_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (30, 20), (9, 8, 7, 100)).save(path)
+    assert decoded_picture(path.read_bytes(), "a.png").tobytes() == read_picture(path).tobytes()
+    assert decoded_picture(path.read_bytes(), "a.png", most=600).size == (30, 20)
+    for data, most, reason in [
+        (path.read_bytes(), 599, "too large"),
+        (path.read_bytes()[:60], None, "damaged or truncated"),
+        (b"", None, "an empty file"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", None, "not a picture"),
+    ]:
+        with pytest.raises(PictureError, match=f"^a.png: {reason}"):
+            decoded_picture(data, "a.png", most=most)
 
 
 def test_postscript_is_never_run(tmp_path: Path) -> None:

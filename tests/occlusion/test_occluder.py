@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 import zfcuda
 from tests.harness.random_networks import Case, cases
+from tests.occlusion import small
 from tests.occlusion.incremental.test_random_networks import EXAMPLES, RANDOM
 from tests.occlusion.test_mapper import Residual
 from zfcuda.models import efficientnet_lite0, resnet18
@@ -80,6 +82,7 @@ def test_several_at_once_are_answers_of_their_own() -> None:
     columns = list(map(list, zip(*PLACES, strict=True)))
     close(occluder(*columns), wanted)
     close(occluder(*map(torch.tensor, columns)), wanted)
+    close(occluder(*(3 * column for column in columns)), wanted.repeat(3, 1))  # so many run together
     close(occluder([3, 5], 2, 4, (6, 7)), torch.stack([occluder(3, 2, 4, 6), occluder(5, 2, 4, 7)]))
     assert occluder([], 2, 4, []).shape == (0, 10)
     assert occluder([3], 2, 4, 6).shape == (1, 10)
@@ -284,6 +287,31 @@ def test_what_the_engine_cannot_do_the_model_does_itself(kind: type[nn.Module]) 
     close(occluder([1, 2], 3, 4, 5), torch.stack([occluder(1, 3, 4, 5), occluder(2, 3, 4, 5)]))
 
 
+class Counting(Flat):
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(x)
+
+
+def test_what_a_forward_counts_by_itself_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Counting().eval()
+    occluder = zfcuda.Occluder(model, an_image())
+    assert occluder.method == "batched"
+    occluder(1, 2, 3, 4)
+    monkeypatch.setattr(zfcuda.Occluder, "_prepare", lambda self: pytest.fail("prepared anew"))
+    occluder(1, 2, 3, 4)
+    model(an_image()[None])
+    with pytest.raises(pytest.fail.Exception):  # somebody else's call may have changed anything
+        occluder(1, 2, 3, 4)
+
+
+def test_a_picture_is_preprocessed() -> None:
+    model = small.a_model()
+    preprocess = small.with_preprocess(model)
+    picture = Image.effect_noise((30, 22), 80).convert("RGB")
+    close(zfcuda.Occluder(model, picture).base_logits, model(preprocess(picture)).detach()[0])
+
+
 def test_output() -> None:
     model, image = a_model(), an_image()
     occluder = zfcuda.Occluder(model, image, output=lambda answer: answer.softmax(1))
@@ -363,10 +391,14 @@ def test_random_networks(case: Case, where: list[tuple[float, ...]]) -> None:
     model, image = case.model, case.image
     occluder = zfcuda.Occluder(model, image, fill=case.fill)
     rows, columns = occluder.size
+    places: list[tuple[int, int, int, int]] = []
     with evaluating(model):
         for y, x, h, w in where:
             top, left = int(y * rows), int(x * columns)
-            place = (top, left, 1 + int(h * (rows - top)), 1 + int(w * (columns - left)))
-            wanted = expected(model, image, place, case.fill)
-            scale = float(torch.cat([wanted, occluder.base_logits]).abs().max())
-            torch.testing.assert_close(occluder(*place), wanted, rtol=0, atol=1e-4 * scale + 1e-6)
+            places.append((top, left, 1 + int(h * (rows - top)), 1 + int(w * (columns - left))))
+        wanted = torch.stack([expected(model, image, place, case.fill) for place in places])
+    tolerance = 1e-4 * float(torch.cat([wanted, occluder.base_logits[None]]).abs().max()) + 1e-6
+    found = torch.stack([occluder(*place) for place in places])
+    torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+    together = occluder(*([place[i] for place in places] * 3 for i in range(4)))
+    torch.testing.assert_close(together, wanted.repeat(3, 1), rtol=0, atol=tolerance)

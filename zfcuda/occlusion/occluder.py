@@ -33,8 +33,10 @@ class Occluder:
     """An occluder that is held in the hand: what a model answers while any rectangle of an image is covered.
 
     The image is run once, and the filters are laid out once; each answer then computes only what its rectangle
-    changes. The numbers are those of the model itself on the covered image, but for rounding, as in
-    :func:`zfcuda.occlusion_map`; where they cannot be had so, the model itself is run, and `reason` says why.
+    changes. Kept for that are the image's maps and the convolutions' filters once more, at most twice as large as they
+    are. The numbers are those of the model itself on the covered image, but for rounding, as in
+    :func:`zfcuda.occlusion_map`; where they cannot be had so, or a quarter of the free memory does not hold what is
+    kept, the model itself is run, and `reason` says why.
 
     The model may change between the calls: where a parameter or buffer is written to or replaced, or a module, a
     setting or a hook is another, the next call prepares anew and answers for the model as it then is. Writes that torch

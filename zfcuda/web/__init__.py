@@ -4,7 +4,8 @@ Nothing is built, and nothing comes from elsewhere. ``theme.css`` and ``report.c
 the scales of :mod:`zfcuda.render`, ``numbers.js`` how numbers are written, ``map.js`` a map in a canvas,
 ``evidence.js`` the mean of what squares change, ``occluder.js`` the square on a picture; ``picture.js`` is one picture
 of a report, ``report.js`` its page. The scripts are classic ones, in this order, and share one global object,
-``zfcuda``.
+``zfcuda``. ``elements.js``, ``legend.js``, ``live*.js`` and ``live.css`` are the microscope's: its connection, what is
+looked at (in the address), the hand that holds the occluder, the answer, the map, units, methods, uploads.
 """
 
 from __future__ import annotations

@@ -46,10 +46,10 @@
     byId('welcome').hidden = Boolean(state.picture);
     byId('add').hidden = !known;
     if (!state.picture) return bare();
-    stage.classList.add('waiting');
+    byId('bench').classList.add('waiting');
     fail('');
     connection.ask('look', live.asked(), found => {
-      stage.classList.remove('waiting');
+      byId('bench').classList.remove('waiting');
       if (!found.error) return void show(found);
       // A picture that the server has let go of; what it says of the network stays to be read.
       if (/^picture:/.test(found.error)) pictures.remove(state.picture, {asked: false});

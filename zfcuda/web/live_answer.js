@@ -89,7 +89,9 @@
       Object.assign(data, {probability, logit, logOdds: odds ?? '', target: live.target(), top: classes[0].index,
         box: box ? [box.top, box.left, box.height, box.width].join() : 'none'});
       if (box) this.stage.show(box); else this.stage.hide();
-      byId('answer-probability').textContent = numbers.percent(probability);
+      const large = byId('answer-probability'), text = numbers.percent(probability);
+      large.textContent = text;
+      large.classList.toggle('long', text.length > 8);
       this.bar.set(probability, box ? base.probability : null);
       const by = (value, whole) => numbers.number(value) + (box ? ` (${numbers.signed(value - whole)})` : '');
       const parts = [['whole picture', numbers.percent(base.probability)],

@@ -16,7 +16,7 @@ from zfcuda.occlusion.incremental.patches import Table
 from zfcuda.occlusion.incremental.single import SingleWindows
 
 # Windows that run together in less time than one after the other.
-_TOGETHER = 3
+_TOGETHER = 8
 
 
 class HeldPlan:
