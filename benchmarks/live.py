@@ -51,6 +51,7 @@ TITLES = {
     "demo": "the network in the package",
 }
 OURS, CONTIGUOUS, CHANNELS_LAST = "zfcuda", "forward", "forward, channels_last"
+FORWARDS = (CONTIGUOUS, CHANNELS_LAST)
 _WINDOW = 32
 _VERIFIED = 8  # places
 _TOLERANCE = 1e-4  # of the largest logit
