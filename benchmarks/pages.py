@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pages [--pictures N] [--methods NAMES] [--folder DIR]`: how long a report takes to open.
+"""`python -m benchmarks.pages [--pictures N] [--methods NAMES] [--folder DIR] [--json F]`: how a report of many opens.
 
 Explains drawn pictures with the network of the package, shows each several times on the page of N, and opens it in a
 headless Chromium several times: what a picture takes on the page, when something is seen, when all of it has been read,
@@ -8,6 +8,7 @@ and how many pictures were opened by then. Needs selenium, Chromium and its driv
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -17,6 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmarks.environment import environment
 from zfcuda.data import Parts
 from zfcuda.method_names import chosen
 from zfcuda.report import Asked, explain, load_subject, prepare
@@ -43,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default="", metavar="NAMES", help="maps of several methods, or all")
     parser.add_argument("--folder", type=Path, help="where the page goes; one that is there is opened as it is")
     parser.add_argument("--repeats", type=int, default=5, help="how often it is opened (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the numbers here; those of other methods there stay")
     given = parser.parse_args(arguments)
     from tests.harness.chromium import chromium
 
@@ -55,6 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = [opened(driver, path) for _ in range(given.repeats)]
     for line in told(rows, given.repeats):
         print(line)
+    if given.json is not None:
+        record(given.json, given.methods or "none", given.different, rows)
+
+
+def record(path: Path, methods: str, different: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes what was measured beside what is there of other methods."""
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    kept[methods] = {"environment": environment(torch.device("cpu")), "different": different, "rows": list(rows)}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def write(folder: Path, count: int, different: int, methods: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks import attribution as methods
 from benchmarks import deconvnet as projections
-from benchmarks import made_tables
+from benchmarks import live as hand
+from benchmarks import made_tables, page_tables
 from benchmarks import occlusion as maps
 from benchmarks import synthesis as made
 from benchmarks import training as steps
@@ -214,6 +215,29 @@ def synthesis(rows: Sequence[Row]) -> list[str]:
     return _table(columns, table)
 
 
+def live(rows: Sequence[Row]) -> list[str]:
+    """One rectangle at a time beside the whole network."""
+    columns = ["network", "ms (quartiles)", *(f"{name} takes" for name in hand.FORWARDS), "prepared in", "off by"]
+    return _table(
+        columns,
+        [
+            [
+                row["title"],
+                _ours(row, 1e3),
+                *_forwards(row),
+                f"{1e3 * row['prepared_seconds']:.0f} ms",
+                f"{row['deviation']:.1g}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _forwards(row: Row) -> list[str]:
+    ours = row["seconds"][hand.OURS]
+    return [f"{row['seconds'][name] / ours:.2f}x ({1e3 * row['seconds'][name]:.3g} ms)" for name in hand.FORWARDS]
+
+
 SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "operators": operators,
     "occlusion": occlusion,
@@ -221,6 +245,7 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "attribution": attribution,
     "training": training,
     "synthesis": synthesis,
+    "live": live,
 }
 
 
@@ -369,6 +394,8 @@ def pages() -> dict[str, dict[str, str]]:
             "maximized": maximized(),
             "adversaries": beside("adversaries", made_tables.adversaries, ["beside", "environment"]),
             "textures": beside("textures", made_tables.textures, ["environment"]),
+            "live_page": beside("live_page", page_tables.live_page, ["environment"]),
+            "pages": beside("pages", page_tables.pages, ["none", "environment"]),
         },
     }
 

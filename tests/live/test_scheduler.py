@@ -10,6 +10,7 @@ import pytest
 
 from zfcuda.live import scheduler as module
 from zfcuda.live.scheduler import Question, Scheduler
+from zfcuda.live.stepped import HURRY
 
 
 class Log(list[Any]):
@@ -87,6 +88,20 @@ def test_the_pointer_goes_before_a_map_that_runs(scheduler: Scheduler) -> None:
 
     scheduler.ask(Question("anna", "map", 3, begin, log.add, log.add))
     assert log.wait(4) == ["map0", "map1", "pointer0", "map2"]
+
+
+def test_the_pointer_ends_the_block_that_runs(scheduler: Scheduler) -> None:
+    log = Log()
+
+    def begin() -> Generator[Any, None, None]:
+        scheduler.ask(question(log, "less urgent", urgency=4))
+        log.add(HURRY.is_set())
+        scheduler.ask(question(log, "pointer"))
+        log.add(HURRY.is_set())
+        yield "map0"
+
+    scheduler.ask(Question("anna", "map", 3, begin, log.add, log.add))
+    assert log.wait(5)[:4] == [False, True, "map0", "pointer0"] and not HURRY.is_set()
 
 
 def test_a_newer_map_drops_the_one_that_runs(scheduler: Scheduler) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.report.small import SIDE, network
-from zfcuda.live.stepped import Cancelled, stepped
+from zfcuda.live.stepped import HURRY, Cancelled, stepped
 from zfcuda.methods import METHODS
 from zfcuda.network.trace import RECORDING
 
@@ -80,6 +80,27 @@ def test_closing_ends_it_at_the_next_operation_and_leaves_with_statements() -> N
 def test_closing_before_it_began() -> None:
     run = stepped(lambda: pytest.fail("it was not to begin"))
     run.close()
+
+
+def test_it_stops_soon_where_something_more_urgent_waits() -> None:
+    counts: list[int] = []
+
+    def work() -> None:
+        for _ in range(10**9):
+            torch.zeros(1)
+            counts[-1] += 1
+
+    for hurry in (False, True):
+        counts.append(0)
+        run = stepped(work, block=0.3)
+        if hurry:
+            HURRY.set()
+        try:
+            next(run)
+        finally:
+            HURRY.clear()
+            run.close()
+    assert 0 < counts[1] < counts[0]
 
 
 def test_an_error_comes_out() -> None:

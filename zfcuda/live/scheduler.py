@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from zfcuda.live.stepped import HURRY
+
 Work = Generator[Any, None, None]
 _PATIENCE = 0.5  # seconds after which what waits gets one block, however much more urgent questions there are
 
@@ -51,6 +53,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._dropped: list[Question] = []  # begun and cancelled: closed by the thread that runs them
         self._closed = False
+        self._hurried: int | None = None  # a question more urgent than this ends the block that runs
         self._thread = threading.Thread(target=self._run, name="zfcuda live", daemon=True)
         self._thread.start()
 
@@ -62,6 +65,8 @@ class Scheduler:
             self._take(question.owner, question.kind)
             question.served = time.monotonic()
             self._mail[question.owner, question.kind] = question
+            if self._hurried is not None and question.urgency < self._hurried:
+                HURRY.set()
             self._changed.notify()
 
     def cancel(self, owner: Hashable, kind: str | None = None) -> None:
@@ -108,6 +113,9 @@ class Scheduler:
                     self._changed.wait()
                 dropped, self._dropped = self._dropped, []
                 question = None if self._closed else self._next()
+                HURRY.clear()
+                starved = question is not None and time.monotonic() - question.served > _PATIENCE
+                self._hurried = None if question is None or starved else question.urgency
             while dropped:
                 _end(dropped.pop())
             if question is not None:

@@ -18,6 +18,10 @@ from zfcuda.network.trace import RECORDING
 
 _T = TypeVar("_T")
 BLOCK = 0.04  # seconds
+_LEAST = 0.004  # of a block, where somebody waits
+
+#: Set while something more urgent waits than what is computed: blocks then end as soon as they can.
+HURRY = threading.Event()
 
 
 class Cancelled(KeyboardInterrupt):
@@ -59,7 +63,7 @@ class _Run:
     def __init__(self, compute: Callable[[], Any], block: float) -> None:
         self._compute, self._block = compute, block
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
-        self._until = 0.0
+        self._until = self._least = 0.0
         self._cancelled = self._done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -69,7 +73,8 @@ class _Run:
     def step(self) -> bool:
         """Lets one block through; whether it was the last."""
         while True:
-            self._until = time.monotonic() + self._block
+            now = time.monotonic()
+            self._until, self._least = now + self._block, now + min(self._block, _LEAST)
             self._go.release()
             self._stopped.acquire()
             # While a model is recorded, nobody else can run one: who stopped there would be waited for without end.
@@ -88,7 +93,8 @@ class _Run:
         """Called before each operation, in the computation's thread."""
         if self._cancelled:
             raise Cancelled
-        if time.monotonic() >= self._until:
+        now = time.monotonic()
+        if now >= self._until or (now >= self._least and HURRY.is_set()):
             self._stopped.release()
             self._go.acquire()
             if self._cancelled:

@@ -49,7 +49,8 @@
     }
 
     show(answer) {
-      const {layer, unit, strength, place, field, activity, rows, columns, projection, patch, form, refused, strongest} = answer;
+      const {layer, unit, strength, place, field, activity, rows, columns, patch, form, refused, strongest} = answer;
+      const projection = answer.projected_patch ?? answer.projection;  // of what the patch beside it shows
       const what = `${layer}, unit ${unit}`;
       const where = this.figure(activity, `Where ${what} is active`, 'Activity', true), ring = element('i', {class: 'ring'});
       ring.style.top = `${100 * (place[0] + 0.5) / rows}%`;
@@ -73,11 +74,12 @@
         return element('p', {class: 'note'}, 'Its strongest patches of a data set stand here where the server was started '
           + 'with --patches and the folder that ', element('code', {}, 'zfcuda patches'), ' wrote.');
       }
-      const list = element('ol', {class: 'nine'}, ...found.patches.map((one, i) => element('li', {},
-        element('img', {src: one.patch, alt: `Patch ${i + 1} of ${what}: ${one.name}`, title: one.name}),
-        one.projection ? element('img', {src: one.projection, alt: `Its projection`}) : null,
-        element('span', {class: 'num soft'}, numbers.number(one.value)))));
-      return element('section', {}, element('h4', {}, `Strongest in ${found.title}`), list);
+      const pictures = `${found.patches.length} strongest patches of ${what}`;
+      const image = found.image === null ? null : element('img', {src: found.image, class: 'nine',
+        alt: `The ${pictures}, with their projections on the left where there are any`});
+      return element('section', {}, element('h4', {}, `Strongest of ${found.pictures.toLocaleString('en')} pictures`), image,
+        element('ol', {class: 'names'}, ...found.patches.map(one => element('li', {}, element('span', {}, one.name),
+          element('span', {class: 'num'}, numbers.number(one.value))))));
     }
   };
 }
