@@ -236,6 +236,7 @@
     uploads = new zfcuda.Uploads(pictures);
     tools();
     if (state.picture && !pictures.find(state.picture)) state.picture = '';
+    if (!pictures.list.some(one => one.own) && found.offered.length === 1) state.picture ||= found.offered[0].id;  // zfcuda serve PICTURE
     look();
   };
   begin().catch(() => said('the server does not answer', 'bad'));
