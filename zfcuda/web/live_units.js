@@ -66,8 +66,8 @@
       else this.grid.replaceChildren(...tiles);
       this.count = from + units.length;
       byId('units-more').hidden = this.count >= of;
-      byId('units-note').textContent = `${this.count} of ${of} units, those that this picture excites most first. A tile: where a unit is active, `
-        + 'and how much at most. Click one.';
+      byId('units-note').textContent = `${this.count} of ${of} units, those that this picture excites most first. A tile: where a unit is `
+        + 'active, and its largest activity. Click one.';
       this.mark();
     }
 
