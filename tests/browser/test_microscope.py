@@ -319,3 +319,22 @@ def test_a_server_that_is_gone_is_told(page) -> None:
     data = page.ask(DATA)
     assert [int(side) for side in data["box"].split(",")] == box and data["probability"] == before["probability"]
     assert all("WebSocket" in line for line in page.console())
+
+
+def test_a_drawn_sample_is_opened_in_the_network_that_knows_it(browser, served) -> None:
+    browser.open(served().address)
+    browser.wait("document.querySelectorAll('#offered button').length")
+    assert browser.ask("zfcuda.live.networks.networks.length") > 1
+    browser.ask("[...document.querySelectorAll('#offered button')].find(one => /drawn/.test(one.textContent)).click()")
+    browser.wait("document.getElementById('answer').dataset.box === 'none'")
+    assert browser.ask("document.getElementById('network').value") == "demo"
+    # What is told while a network is loaded is taken back when it is there.
+    assert browser.ask("document.getElementById('connection').textContent") == "connected"
+
+
+def test_a_map_of_a_units_activity_tells_where_that_is_lowest(page) -> None:
+    page.wait("document.getElementById('map-frame').dataset.state === 'complete'")
+    page.ask("(zfcuda.live.set({layer: 'conv5', unit: 3, view: 'activity'}), zfcuda.map.run())")
+    page.wait("document.getElementById('map-frame').dataset.state === 'complete' && 'activity' in zfcuda.map.fields")
+    lowest = page.ask("zfcuda.numbers.number(Math.min(...zfcuda.map.fields.activity))")
+    page.wait("document.getElementById('map-readout').textContent.startsWith(`Lowest, ${arguments[0]},`)", lowest)

@@ -263,3 +263,11 @@ def test_a_folder_is_offered_and_its_path_is_not_told(tmp_path: Path) -> None:
             with c.work() as talk:
                 said = talk.ask("look", picture=offered[name], network="small")["error"]
                 assert said.startswith(name) and str(tmp_path) not in said
+
+
+def test_one_picture_is_offered_by_its_name_and_what_is_no_picture_is_told_at_once(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 7), "red").save(tmp_path / "red.png")
+    (tmp_path / "text.png").write_text("no picture")
+    assert [kept.name for kept in of_folder(tmp_path / "red.png", Limits()).values()] == ["red.png"]
+    with pytest.raises(ValueError, match=r"text\.png"):
+        of_folder(tmp_path / "text.png", Limits())

@@ -30,7 +30,12 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "serve", help="a page on which to look at networks live: the occluder follows the pointer"
     )
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="pictures to offer on the page")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        metavar="FOLDER|PICTURE",
+        help="pictures to offer on the page, or the one that it begins with",
+    )
     parser.add_argument(
         "--model",
         action="append",

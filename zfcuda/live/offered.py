@@ -21,9 +21,16 @@ _MOST = 1000  # pictures of a folder
 def of_folder(folder: str | os.PathLike[str], limits: Limits) -> dict[str, Kept]:
     """The first pictures of a folder, by the identity that the page asks for them by; what that is of, nobody tells.
 
+    Args:
+        folder: or one picture.
+
     Raises:
-        ValueError: it is no folder, cannot be read, or holds no picture.
+        ValueError: it cannot be read, is no picture, or holds none.
     """
+    if os.path.isfile(folder):
+        identity, kept = _of_file(Path(folder), Path(folder).name, limits)
+        kept.read()  # what is no picture is told at once
+        return {identity: kept}
     source = folder_source(Path(folder))
     paths, names = [Path(str(path)) for path in source.pictures[:_MOST]], source.names[:_MOST]
     return dict(_of_file(path, name, limits) for path, name in zip(paths, names, strict=True))

@@ -8,7 +8,7 @@
   const pictures = new zfcuda.Pictures(byId('strip'));
   const occluder = new zfcuda.Occluder(stage, {size: [1, 1], fill: '#808080'});
   const answer = zfcuda.answer = new zfcuda.Answer(connection, occluder);
-  let loading = null, covering = null, named = null;  // `named`: the network whose classes are offered
+  let covering = null, named = null;  // `named`: the network whose classes are offered
 
   const hand = zfcuda.hand = new zfcuda.Hand(stage, {side: state.side, changed(box) {
     answer.want(box);
@@ -48,9 +48,11 @@
     byId('add').hidden = !known;
     if (!state.picture) return bare();
     byId('bench').classList.add('waiting');
+    loadingNote();
     fail('');
     connection.ask('look', live.asked(), found => {
       byId('bench').classList.remove('waiting');
+      said('connected', 'good');
       if (!found.error) return void show(found);
       // A picture that the server has let go of; what it says of the network stays to be read.
       if (/^picture:/.test(found.error)) pictures.remove(state.picture, {asked: false});
@@ -124,7 +126,7 @@
   live.on('changed', names => {
     const has = (...some) => some.some(name => names.includes(name));
     if (has('picture', 'network')) {
-      if (has('network')) { state.target = null; byId('network').value = state.network; loadingNote(); }
+      if (has('network')) { state.target = null; byId('network').value = state.network; }
       state.unit = null;
       live.looked = null;  // whatever is asked before the picture has been looked at would be of the old one
       answer.reset();
@@ -209,9 +211,8 @@
   connection.addEventListener('gone', () => said('the server has ended; start zfcuda serve and open the address that it prints', 'bad'));
 
   const loadingNote = () => {
-    clearTimeout(loading);
     const one = live.networks.networks.find(each => each.name === state.network);
-    if (one && one.loaded === false) said(`loading ${one.title} …`, 'good');
+    if (one && one.loaded === false) said(`loading ${one.name} …`, 'busy');
   };
 
   const begin = async () => {
@@ -235,6 +236,7 @@
     uploads = new zfcuda.Uploads(pictures);
     tools();
     if (state.picture && !pictures.find(state.picture)) state.picture = '';
+    if (!pictures.list.some(one => one.own) && found.offered.length === 1) state.picture ||= found.offered[0].id;  // zfcuda serve PICTURE
     look();
   };
   begin().catch(() => said('the server does not answer', 'bad'));

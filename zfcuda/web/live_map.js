@@ -170,7 +170,7 @@
         probability: `Probability of ${name} with the square at each place`
           + (base.probability === undefined ? '.' : `; the tick: nothing covered, ${numbers.percent(base.probability)}.`),
         log_odds: `How far the square lowers the log-odds of ${name} at each place (red), or raises them (blue).`,
-        activity: `How active unit ${this.asked.unit} of ${this.asked.layer} is with the square at each place.`,
+        activity: `Activity of unit ${this.asked.unit} of ${this.asked.layer}, all over the picture together, with the square at each place.`,
       }[view];
       place.replaceChildren(zfcuda.ramp(scale, form, {words, mark: view === 'probability' ? base.probability ?? null : null}));
     }
@@ -225,9 +225,12 @@
       if (this.running) return 'The map is coming in, coarse first.';
       const done = this.complete;
       if (!done) return '';
-      const [row, column] = done.worst, at = row * this.columns + column;
+      const {activity} = this.fields, active = activity && this.view() === 'activity';
+      const lowest = active ? activity.reduce((least, value, i) => value < activity[least] ? i : least, 0) : 0;
+      const [row, column] = active ? [Math.floor(lowest / this.columns), lowest % this.columns] : done.worst;
+      const at = row * this.columns + column, value = active ? numbers.number(activity[at]) : numbers.percent(this.fields.probability[at]);
       const how = done.method === 'incremental' ? 'incremental, exact' : 'brute force';
-      return `Lowest, ${numbers.percent(this.fields.probability[at])}, with the square’s corner at row `
+      return `Lowest, ${value}, with the square’s corner at row `
         + `${row * this.asked.stride}, column ${column * this.asked.stride}. ${this.rows} × ${this.columns} places in `
         + `${done.seconds.toFixed(1)} s, ${how}.`;
     }

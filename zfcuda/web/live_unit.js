@@ -71,15 +71,18 @@
     // The strongest patches of a data set.
     strongest(found, what) {
       if (!found) {
-        return element('p', {class: 'note'}, 'Its strongest patches of a data set stand here where the server was started '
-          + 'with --patches and the folder that ', element('code', {}, 'zfcuda patches'), ' wrote.');
+        return element('p', {class: 'note'}, 'To see here what excites it most in pictures of yours: ',
+          element('code', {}, 'zfcuda patches FOLDER --units all --out patches'), ', and then ',
+          element('code', {}, 'zfcuda serve --patches patches'), ', with the same --model.');
       }
       const pictures = `${found.patches.length} strongest patches of ${what}`;
       const image = found.image === null ? null : element('img', {src: found.image, class: 'nine',
         alt: `The ${pictures}, with their projections on the left where there are any`});
-      return element('section', {}, element('h4', {}, `Strongest of ${found.pictures.toLocaleString('en')} pictures`), image,
-        element('ol', {class: 'names'}, ...found.patches.map(one => element('li', {}, element('span', {}, one.name),
-          element('span', {class: 'num'}, numbers.number(one.value))))));
+      return element('section', {}, element('h4', {}, `Strongest of ${found.pictures.toLocaleString('en')} pictures`),
+        image ?? element('p', {class: 'note'}, 'Their patches were not drawn; ', element('code', {}, 'zfcuda patches --units all'),
+          ' draws those of every unit.'),
+        element('ol', {class: 'names'}, ...found.patches.map(one => element('li', {title: one.name},
+          element('span', {class: 'num'}, numbers.number(one.value)), one.name))));
     }
   };
 }
