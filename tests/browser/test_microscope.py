@@ -338,3 +338,22 @@ def test_a_map_of_a_units_activity_tells_where_that_is_lowest(page) -> None:
     page.wait("document.getElementById('map-frame').dataset.state === 'complete' && 'activity' in zfcuda.map.fields")
     lowest = page.ask("zfcuda.numbers.number(Math.min(...zfcuda.map.fields.activity))")
     page.wait("document.getElementById('map-readout').textContent.startsWith(`Lowest, ${arguments[0]},`)", lowest)
+
+
+def test_a_square_that_was_let_go_does_not_come_back_with_the_next_picture(browser, served, tmp_path: Path) -> None:
+    browser.open(served("--model", "demo").address)
+    put(browser, tmp_path, "a.png", "b.png")
+    browser.move("#stage")
+    browser.wait("zfcuda.hand.box !== null")
+    browser.press("n")  # held while the picture changes
+    browser.wait(
+        "document.title.startsWith('b.png') && document.getElementById('map-frame').dataset.state === 'complete'"
+    )
+    assert browser.ask("zfcuda.hand.box !== null")
+    browser.move("#help-open")
+    browser.wait("zfcuda.hand.box === null")
+    browser.press("p")
+    browser.wait(
+        "document.title.startsWith('a.png') && document.getElementById('map-frame').dataset.state === 'complete'"
+    )
+    assert browser.ask("zfcuda.hand.box") is None

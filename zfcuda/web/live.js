@@ -88,7 +88,7 @@
     occluder.size = size;
     for (const id of ['height', 'width']) byId(id).max = size[id === 'height' ? 0 : 1];
     map.before = null;
-    hand.take(size, state.box, state.pinned);
+    hand.take(size, state.pinned ? state.box : hand.box, state.pinned);  // held still, or not any more
     cover();
     question();
     units.reset();
