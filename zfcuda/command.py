@@ -58,7 +58,8 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
     Args:
         parser: of its arguments.
         argv: the arguments; None: those of the process.
-        work: what it does with them; returns the exit code.
+        work: what it does with them; returns the exit code. Variables that torch is to find, where the user has set
+            none, are in their `environment`, if they have one.
 
     Returns:
         The exit code: that of `work`; 2 for an error, with one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
@@ -70,6 +71,9 @@ def run(parser: Parser, argv: Sequence[str] | None, work: Callable[[argparse.Nam
     try:
         logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it then raises
         arguments = parser.parse_args(argv)
+        if "torch" not in sys.modules:  # which reads them once, as it is loaded
+            for name, value in getattr(arguments, "environment", {}).items():
+                os.environ.setdefault(name, value)
         import_module("torch")  # takes seconds, and is no place for an exception: a command ends there at once
         with raised() as came, _plain_warnings():
             try:

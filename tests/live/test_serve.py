@@ -196,3 +196,24 @@ def test_help_needs_neither_torch_nor_the_extra(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "zfcuda", "serve", "--help"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0 and "--listen" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("own", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_are_told_to_sleep_before_torch_is_loaded(
+    own: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen: list[str | None] = []
+    torch = importlib.import_module("torch")
+
+    def load(name: str) -> None:
+        seen.append(os.environ.get("OMP_WAIT_POLICY"))
+        sys.modules["torch"] = torch
+
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr("zfcuda.command.import_module", load)
+    monkeypatch.setattr("zfcuda.cli.serve.check_installed", lambda: sys.exit(0))  # and goes no further
+    main(["serve"])
+    assert seen == [found]

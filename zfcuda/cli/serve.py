@@ -74,6 +74,8 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
         default="loopback",
         help="who may connect: programs of this computer, or others too (default: %(default)s)",
     )
+    # Threads that wait by spinning would take the cores from the server's loop and the browser, pointer after pointer.
+    parser.set_defaults(environment={"OMP_WAIT_POLICY": "PASSIVE"})
 
 
 def check_installed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -109,11 +109,7 @@ class Networks:
             found = self._found.get(name)
             row: dict[str, Any] = {"name": name, "title": title, "classes": [], "layers": [], "input": None}
             row |= {"loaded": False} if found is None else {}
-            rows.append(
-                found.facts() | {"title": title}
-                if isinstance(found, Loaded)
-                else row | ({"error": found} if found else {})
-            )
+            rows.append(found.facts() if isinstance(found, Loaded) else row | ({"error": found} if found else {}))
         return rows
 
     def begin(self, name: str) -> threading.Event:
@@ -144,7 +140,8 @@ class Networks:
 
     def _loading(self, name: str) -> None:
         try:
-            self._found[name] = _measured(name, self._load(name))
+            subject = replace(self._load(name), title=self._titles[name])  # one name, loaded or not
+            self._found[name] = _measured(name, subject)
         except BaseException as error:  # a module of the user's may raise anything
             self._found[name] = " ".join(str(error).split()) if own(error) else f"{name}: {reason(error)}"
         self._events[name].set()

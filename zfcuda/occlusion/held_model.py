@@ -13,6 +13,7 @@ from torch import Tensor, nn
 _TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 # What torch gives every module: switched by zfcuda itself, or one of the tables.
 _OWN = frozenset(vars(nn.Module()))
+_VALUES, _VERSION = operator.methodcaller("values"), operator.attrgetter("_version")
 
 
 class ModelState:
@@ -31,17 +32,18 @@ class ModelState:
         self._chosen = [name not in _OWN for settings in self._settings for name in settings]
         self._tables = [settings[name] for settings in self._settings for name in _TABLES]
         self._sizes = self._lengths()
+        self._filled = [table for table in self._tables if table]  # an empty one that is filled is told by its length
         self._values = list(self._now())
         found = [value for value in self._values if isinstance(value, Tensor)]
         self._tensors = [value for value in found if not value.is_inference()]
-        self._versions = [value._version for value in self._tensors]
+        self._versions = list(map(_VERSION, self._tensors))
 
     def holds(self) -> bool:
         """Whether the model is still as it was."""
         return (
             self._lengths() == self._sizes
             and all(map(operator.is_, self._values, self._now()))
-            and [value._version for value in self._tensors] == self._versions
+            and list(map(_VERSION, self._tensors)) == self._versions
             and self._autocasting() == self._autocast
         )
 
@@ -55,4 +57,4 @@ class ModelState:
     def _now(self) -> chain[Any]:
         """The settings of all modules, then the entries of their tables."""
         settings = compress(chain.from_iterable(map(dict.values, self._settings)), self._chosen)
-        return chain(settings, chain.from_iterable(table.values() for table in self._tables))
+        return chain(settings, chain.from_iterable(map(_VALUES, self._filled)))

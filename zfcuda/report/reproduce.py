@@ -9,6 +9,7 @@ from typing import Any
 from zfcuda.complaint import writable
 from zfcuda.data.preprocess_facts import line
 from zfcuda.occlusion.output import Output, named
+from zfcuda.report.document import listed
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.networks import Network
 from zfcuda.report.pieces import text, times
@@ -67,10 +68,9 @@ def section(networks: Sequence[Network], asked: Asked) -> str:
             f"Preprocessing{number}": line(record["preprocess"]),
             f"Device{number}": record["device"],
         }
-    listed = "".join(f"<div><dt>{key}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
     rows = "".join(_row(e) for network in networks for e in network.explanations)
     return f"""<article class="again" id="reproduce"><h2>How to reproduce</h2>
-{code}<dl>{listed}</dl>
+{code}{listed(facts)}
 <div class="scroll"><table><thead><tr><th>Picture</th><th>As the network sees it</th><th>File</th>
 <th>SHA-256 of the file</th></tr></thead><tbody>{rows}</tbody></table></div>
 <p class="note">The same is in numbers.json, with all numbers of this page. On the page, maps of pixels and of units

@@ -8,6 +8,7 @@
   const scales = Object.fromEntries(Object.entries(tables.scales).map(([name, stops]) => [name, stops.map(rgb)]));
 
   zfcuda.colours = {
+    rgb,  // "c9512f" -> [201, 81, 47]
     categories: tables.categories.map(rgb),  // for classes; the most important one takes the first
     other: rgb(tables.other),                // for classes that get no colour of their own
     nan: rgb(tables.nan),                    // where there is no number

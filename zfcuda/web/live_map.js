@@ -131,8 +131,7 @@
 
     // Where the positions lie in the picture: each stands at the middle of its window.
     inset() {
-      const pair = value => Array.isArray(value) ? value : [value, value];
-      const [high, wide] = live.looked.size, [dy, dx] = pair(this.origins.stride), [h, w] = pair(this.origins.window);
+      const [high, wide] = live.looked.size, [dy, dx] = this.origins.stride, [h, w] = this.origins.window;
       return [(h - dy) / 2 / high, (w - dx) / 2 / wide, this.rows * dy / high, this.columns * dx / wide];
     }
 
@@ -192,8 +191,7 @@
 
     // The box of a position; at the border it ends with the picture.
     box(row, column) {
-      const pair = value => Array.isArray(value) ? value : [value, value];
-      const [high, wide] = live.looked.size, [dy, dx] = pair(this.origins.stride), [h, w] = pair(this.origins.window);
+      const [high, wide] = live.looked.size, [dy, dx] = this.origins.stride, [h, w] = this.origins.window;
       const top = Math.min(row * dy, high - 1), left = Math.min(column * dx, wide - 1);
       const box = {top, left, height: Math.min(h, high - top), width: Math.min(w, wide - left)};
       this.read([row, column], box);
@@ -204,8 +202,7 @@
     mark(box) {
       if (!this.map || this.frame.matches(':hover, :focus')) return;
       if (!box || !this.origins || this.frame.classList.contains('empty')) return this.map.clear();
-      const pair = value => Array.isArray(value) ? value : [value, value];
-      const [dy, dx] = pair(this.origins.stride), [h, w] = pair(this.origins.window);
+      const [dy, dx] = this.origins.stride, [h, w] = this.origins.window;
       const at = (start, length, side, step, count) =>
         Math.max(0, Math.min(count - 1, Math.round((start + (length - side) / 2) / step)));
       this.map.point(at(box.top, box.height, h, dy, this.rows), at(box.left, box.width, w, dx, this.columns));

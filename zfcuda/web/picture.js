@@ -115,8 +115,8 @@
     scale(key) {
       const spec = this.data.maps[key];
       if (spec.categories) {
-        const rgb = hex => [0, 2, 4].map(i => parseInt(hex.slice(i, i + 2), 16));
-        return {categories: Object.fromEntries(Object.entries(spec.categories).map(([i, hex]) => [i, rgb(hex)]))};
+        const pairs = Object.entries(spec.categories).map(([i, hex]) => [i, zfcuda.colours.rgb(hex)]);
+        return {categories: Object.fromEntries(pairs)};
       }
       const chosen = this.chosen[key.split('-')[0]] ?? 'own';
       const range = spec.quantities ? spec.quantities[this.quantity][chosen] : spec[chosen];

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zfcuda.inputs import probabilities
 from zfcuda.live.answers.classes import of_target
+from zfcuda.live.answers.units import layer_of
 from zfcuda.live.desk import Desk, Seen, Work
 from zfcuda.live.messages import Answer, Message, MessageError
 from zfcuda.live.stepped import stepped
@@ -93,10 +94,7 @@ def map_(desk: Desk, visitor: Visitor, message: Message) -> Work[None]:
 
 def _watched(desk: Desk, seen: Seen, name: str, unit: int | None) -> Work[tuple[str, int]]:
     """The layer whose activity is followed, and its unit: the one that is strongest in the whole picture."""
-    layers = yield from desk.layers(seen)
-    found = next((one for one in layers.values() if name in (one.name, one.output)), None)
-    if found is None:
-        raise MessageError(f"layer: expected one of {', '.join(layers)}, got {name!r}")
+    found = yield from layer_of(desk, seen, name)
     units = len(found.activity)
     if unit is not None and unit >= units:
         raise MessageError(f"unit: expected 0 to {units - 1}, got {unit}")

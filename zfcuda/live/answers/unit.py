@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from zfcuda import render
@@ -77,6 +78,6 @@ def _projected(seen: Seen, layer: ConvLayer, unit: int, place: tuple[int, int]) 
     return {"projection": src_of(drawn), "projected_patch": small, "form": form.value, "refused": ""}, box
 
 
-def _cut(picture: Any, box: Box) -> Any:
+def _cut(picture: Image.Image, box: Box) -> Image.Image:
     top, left, bottom, right = box
     return picture.crop((left, top, right, bottom))

@@ -13,11 +13,10 @@ _ORDER = list(KINDS)
 
 def filters(found: Comparison) -> str:
     """Buttons that choose which pictures are seen; they work where scripts do."""
-    counts = {kind: sum(row.kind == kind for row in found.rows) for kind in KINDS}
     buttons = "".join(
         f'<button type="button" data-kind="{kind}" aria-pressed="false">{KINDS[kind]} '
         f'<b class="num">{count}</b></button>'
-        for kind, count in counts.items()
+        for kind, count in found.kinds.items()
         if count
     )
     return (

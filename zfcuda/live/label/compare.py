@@ -156,12 +156,18 @@ class Comparison:
     seconds: float | None
     total: float
 
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many pictures there are of each of KINDS, in that order."""
+        counts = Counter(row.kind for row in self.rows)
+        return {kind: counts[kind] for kind in KINDS}
+
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "pictures": len(self.rows),
             "scores": [_plain(score) for score in self.scores],
-            "kinds": {kind: count for kind in KINDS if (count := sum(row.kind == kind for row in self.rows))},
+            "kinds": {kind: count for kind, count in self.kinds.items() if count},
             "agreement": None if self.agreement is None else self.agreement.plain(),
             "kappa": self.kappa,
             "unknown": self.unknown,

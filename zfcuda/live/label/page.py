@@ -137,11 +137,10 @@ def _bar(name: str, share: Share, who: str) -> str:
 def _agreement(found: Comparison) -> str:
     if found.agreement is None:
         return ""
-    counts = {kind: sum(row.kind == kind for row in found.rows) for kind in KINDS}
     body = "".join(
         f"<tr><td>{KINDS[kind]}</td><td class='num'>{count}</td>"
         f"<td class='num'>{percent(count / len(found.rows))}</td></tr>"
-        for kind, count in counts.items()
+        for kind, count in found.kinds.items()
         if count or (found.scores and kind in ("both", "person", "network", "same", "different"))
     )
     return f"""<section><h2>Where they agree</h2>

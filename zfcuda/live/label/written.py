@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zfcuda.files.drafts import whole
-from zfcuda.live.label.compare import KINDS, Comparison, Share
+from zfcuda.live.label.compare import KINDS, Comparison, Row, Share
 from zfcuda.live.label.labelling import Labelling
 from zfcuda.live.label.page import facts, results, together
 from zfcuda.live.label.shown import encoded
@@ -92,7 +92,7 @@ def write(labelling: Labelling, found: Mapping[str, Comparison], command: str = 
     return paths
 
 
-def _cells(name: str, row: Any) -> list[Any]:
+def _cells(name: str, row: Row) -> list[Any]:
     network = (row.network[0], row.probabilities[0]) if row.network else ("", "")
     return [row.name, name, row.truth or "", "; ".join(row.person), *network, row.seconds, row.kind]
 

@@ -39,7 +39,7 @@ class Window(Places):
             numbers.append((low, first, high, past, 0) if area else (0, 0, 0, 0, 0))
             self.areas.append(area)
         self.numbers = numbers
-        self.tables = torch.tensor(numbers).unsqueeze(1).unbind(0)
+        self.tables = torch.from_numpy(np.array(numbers, np.int64)[:, None]).unbind()
         self.values: dict[int, Any] = {}
 
     def intervals(self, index: int) -> tuple[Intervals, Intervals]:
