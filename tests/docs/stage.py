@@ -39,7 +39,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "zfcuda.paper.fig5": {"count": 2, "layers": ["conv1", "conv5"]},
 }
 _TRAINED = Path(zfcuda.__file__).parent / "models" / "pretrained" / "demo.safetensors"
-_SIDE = 112  # pixels of what EfficientNet-Lite0 sees here
+_SIDE = 64  # pixels of what EfficientNet-Lite0 sees here
 
 
 def prepare(folder: Path) -> None:
