@@ -65,7 +65,7 @@ class Patches:
         if unit not in units:
             return None
         try:
-            patches = [
+            patches: list[dict[str, Any]] = [
                 {"name": str(each["name"]), "value": float(each["value"])} for each in units[unit]["patches"][:100]
             ]
         except (KeyError, TypeError, ValueError, OverflowError):
