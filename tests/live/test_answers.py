@@ -369,3 +369,19 @@ def test_a_folder_of_something_else_is_refused(text: str, tmp_path: Path) -> Non
         Patches(tmp_path)
     with pytest.raises(ValueError, match="no such file"):
         Patches(tmp_path / "none")
+
+
+@pytest.mark.parametrize("seen", ["Infinity", "NaN"])
+def test_patches_of_numbers_that_are_none_are_refused(tmp_path: Path, seen: str) -> None:
+    network = '{"title": "t", "weights": {"sha256": "0"}}'
+    text = f'{{"network": {network}, "pictures": {{"seen": {seen}}}, "files": [], "layers": []}}'
+    (tmp_path / "numbers.json").write_text(text)
+    with pytest.raises(ValueError, match="not what zfcuda patches writes"):
+        Patches(tmp_path)
+
+
+def test_patches_that_json_cannot_say_are_not_said(tmp_path: Path) -> None:
+    units = '[{"unit": 0, "patches": [{"name": "a", "value": Infinity}]}]'
+    text = '{"network": {"title": "t", "weights": {"sha256": "0"}}, "pictures": {"seen": 1}, "files": [], '
+    (tmp_path / "numbers.json").write_text(f'{text}"layers": [{{"layer": "1", "units": {units}}}]}}')
+    assert Patches(tmp_path).of(("1",), 0) is None

@@ -128,3 +128,7 @@ def test_a_websocket_has_to_say_where_it_comes_from() -> None:
 def test_other_methods(method: str) -> None:
     status, headers, came = answer(method=method)
     assert (status, came, headers["allow"]) == (405, None, "GET, POST, DELETE")
+
+
+def test_a_port_of_thousands_of_digits_is_another_port() -> None:
+    assert f"localhost:{'9' * 5000}" not in Hosts(80)

@@ -60,6 +60,8 @@ class Hosts:
         name, colon, port = host.lower().rpartition(":")
         if not colon or not port.isdecimal() or not port.isascii():  # a name alone, or [::1] without a port
             name, port = host.lower(), "80"
+        if len(port) > 5:  # int() raises at thousands of digits
+            return False
         return int(port) == self._port and (name in self._names or (not self._loopback and _is_address(name)))
 
 

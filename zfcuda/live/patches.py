@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import stat
@@ -49,7 +50,7 @@ class Patches:
                 str(layer["layer"]): (number, {int(unit["unit"]): unit for unit in layer["units"]})
                 for number, layer in enumerate(found["layers"], 1)
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise ValueError(f"--patches {shown}: its {_NUMBERS} is not what zfcuda patches writes") from None
 
     def of(self, layers: tuple[str, ...], unit: int) -> dict[str, Any] | None:
@@ -64,10 +65,12 @@ class Patches:
         if unit not in units:
             return None
         try:
-            patches = [
+            patches: list[dict[str, Any]] = [
                 {"name": str(each["name"]), "value": float(each["value"])} for each in units[unit]["patches"][:100]
             ]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+        if not all(math.isfinite(each["value"]) for each in patches):  # JSON has no such numbers
             return None
         return {
             "pictures": self._seen,

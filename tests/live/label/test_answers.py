@@ -75,7 +75,20 @@ def test_half_a_line_is_cut_and_the_rest_stays(tmp_path: Path) -> None:
     assert [line.get("picture") for line in lines(own)] == [None, "a", "c"]
 
 
-@pytest.mark.parametrize("line", ["no json", "[]", '{"picture": "a"}', '{"picture": 1, "answers": []}', "{}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "no json",
+        "[]",
+        '{"picture": "a"}',
+        '{"picture": 1, "answers": []}',
+        "{}",
+        "[" * 100_000,
+        '{"shown": Infinity}',
+        '{"shown": "many"}',
+    ],
+    ids=lambda line: line[:30],
+)
 def test_a_damaged_line_is_told_and_not_dropped(tmp_path: Path, line: str) -> None:
     with opened(tmp_path) as own:
         own.answer("a", ["hat"], 1.0)
@@ -172,3 +185,9 @@ def test_a_name_of_a_file_that_is_no_text(tmp_path: Path) -> None:
         own.answer("bad\udcff.png", ["hat"], 1.0)
     with opened(tmp_path) as own:
         assert list(own.given) == ["bad\udcff.png"]
+
+
+def test_a_bomb_among_the_answers_is_no_labeller(tmp_path: Path) -> None:
+    (tmp_path / "answers-bomb.jsonl").write_text("[" * 100_000 + "\n")
+    with opened(tmp_path):
+        assert labellers(tmp_path) == ["Ann"]

@@ -51,7 +51,7 @@ def labellers(folder: Path) -> list[str]:
                 first = file.readline()
             try:
                 found.append(labeller_name(json.loads(first)["labeller"]))
-            except (ValueError, KeyError, TypeError):  # no file of ours
+            except (ValueError, KeyError, TypeError, RecursionError):  # no file of ours
                 continue
     return sorted(found, key=str.casefold)
 
@@ -184,13 +184,13 @@ class Answers:
         for number, record in enumerate(found[1:], 2):
             try:
                 self._apply(record)
-            except (KeyError, TypeError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise self._damaged(number) from None
 
     def _parsed(self, number: int, line: str) -> Record:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
             raise self._damaged(number)
