@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import attribution as methods
@@ -19,18 +18,11 @@ from benchmarks import occlusion as maps
 from benchmarks import synthesis as made
 from benchmarks import training as steps
 from benchmarks.maximized import summary as summary_of_images
+from benchmarks.tables import NOT_MEASURED, RESULTS, ROOT, Row, markdown
+from benchmarks.truth_tables import truth
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
-NOT_MEASURED = "Not yet measured."
 # One file per device. cpu: with THP_MEM_ALLOC_ENABLE=1, torch at its best; cpu_as_it_comes: without.
 DEVICES = {"cpu": "CPU", "cpu_as_it_comes": "CPU, torch as it comes", "h100": "H100", "h200": "H200"}
-Row = dict[str, Any]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    head, *body = [f"| {' | '.join(map(str, cells))} |" for cells in (columns, *rows)]
-    return [head, "|---" * len(columns) + "|", *body]
 
 
 def _against(row: Row, opponents: Mapping[str, str], unit: str, scale: float = 1.0) -> list[str]:
@@ -67,7 +59,7 @@ def operators(rows: Sequence[Row]) -> list[str]:
                 f"{row['of_copy']:.0%} of {row['copy_gigabytes_per_second']} GB/s",
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 def speed(rows: Sequence[Row]) -> list[str]:
@@ -81,7 +73,7 @@ def speed(rows: Sequence[Row]) -> list[str]:
             )
             cells = [f"{row['ratio'][name]:.1f}x ({row['seconds'][name]:.3g} s)" for name in ("captum", best)]
             table.append([window, f"{row['seconds']['zfcuda']:.2f} s", cells[0], f"{cells[1]}, {LOOPS[best]}"])
-    return _table(["exact map of", "zfcuda", "Captum takes", "the best loop by hand takes"], table)
+    return markdown(["exact map of", "zfcuda", "Captum takes", "the best loop by hand takes"], table)
 
 
 # The opponents, as columns.
@@ -113,7 +105,7 @@ def occlusion(rows: Sequence[Row]) -> list[str]:
                 f"{row['deviation_over_tolerance']:.2g}",
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 PROJECTIONS = {
@@ -143,7 +135,7 @@ def deconvnet(rows: Sequence[Row]) -> list[str]:
                 f"{max(row['deviation'].values()):.1g}",
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 OTHERS = {methods.CAPTUM: "Captum", methods.GRAD_CAM: "pytorch-grad-cam", methods.SINGLE: "zfcuda, one by one"}
@@ -166,7 +158,7 @@ def attribution(rows: Sequence[Row]) -> list[str]:
                 f"{max(exact):.1g}" if exact else "-",
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 STEPS = {steps.TORCH: "torch", steps.TORCH_NCHW: "torch, NCHW", steps.COMPILED: "torch.compile"}
@@ -190,7 +182,7 @@ def training(rows: Sequence[Row]) -> list[str]:
                 f"{row['curve']['difference']:.2g}" if "curve" in row else "-",
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 def synthesis(rows: Sequence[Row]) -> list[str]:
@@ -212,13 +204,13 @@ def synthesis(rows: Sequence[Row]) -> list[str]:
                 off,
             ]
         )
-    return _table(columns, table)
+    return markdown(columns, table)
 
 
 def live(rows: Sequence[Row]) -> list[str]:
     """One rectangle at a time beside the whole network."""
     columns = ["network", "ms (quartiles)", *(f"{name} takes" for name in hand.FORWARDS), "prepared in", "off by"]
-    return _table(
+    return markdown(
         columns,
         [
             [
@@ -281,69 +273,13 @@ def summary() -> str:
     return "\n".join([*speed(rows), "", *(f"{sentence}." for sentence in said)]) if rows else NOT_MEASURED
 
 
-def truth() -> str:
-    """Whether the explanations are true, held against drawn pictures of which it is known what decides."""
-    path = RESULTS / "truth.json"
-    if not path.exists():
-        return NOT_MEASURED
-    result = json.loads(path.read_text(encoding="utf-8"))
-    methods, network, paper = result["methods"], result["network"], result["paper"]
-    chance, luck = {name: f"{100 * value:.1f} %" for name, value in result["chance"].items()}, methods["random"]
-    lines = _table(
-        ["method", "its maximum on the defining part", "energy on it", "order left without the network's knowledge"],
-        [
-            [
-                name,
-                _percent(row["pointing"]),
-                _percent(row["energy"]),
-                _plain(row["after_all"]) if "after_all" in row else "-",
-            ]
-            for name, row in methods.items()
-            if row is not luck
-        ]
-        + [["by chance", chance["pointing"], chance["energy"], _plain(luck["after_all"])]],
-    )
-    guess = "8.3 %"  # one class of twelve
-    asked = _table(
-        ["question", "answer", "by chance"],
-        [
-            [
-                "the occluder position where the true class is least probable overlaps the defining part",
-                _percent(paper["occluder"]),
-                f"{_percent(paper['occluder_at_random'])} (a random position)",
-            ],
-            [
-                "the strongest conv5 unit's projection has 3 times the energy density on the object than off it",
-                f"{_percent(paper['projection'])} (median {paper['projection_ratio']['value']:.1f} times)",
-                f"{_percent(paper['projection_evenly'])} (spread evenly over its receptive field)",
-            ],
-            ["accuracy", _percent(network["accuracy"]), guess],
-            [
-                "accuracy with the defining part removed (should be chance)",
-                _percent(network["accuracy_without"]),
-                guess,
-            ],
-        ],
-    )
-    return "\n".join(
-        [
-            f"`{result['command']}`, {result['pictures']} held-out pictures; [truth.md](truth.md) has all measures,",
-            "with intervals and pictures, and says what each of them asks:",
-            "",
-            *lines,
-            "",
-            *asked,
-        ]
-    )
-
-
 def maximized() -> str:
     """Whether another network sees in made images what they were made for."""
     path = RESULTS / "synthesis.json"
     result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if "photographs" not in result:
         return NOT_MEASURED
-    lines = _table(summary_of_images.COLUMNS, summary_of_images.rows(result))
+    lines = markdown(summary_of_images.COLUMNS, summary_of_images.rows(result))
     measured = _measured(result["photographs"]["environment"])
     return "\n".join([f"{measured}.", "", *lines, "", *(f"- {said}." for said in summary_of_images.sentences(result))])
 
@@ -358,15 +294,7 @@ def beside(name: str, what: Callable[[Mapping[str, Any]], made_tables.Lines], en
     where: Any = result
     for key in environment:
         where = where[key]
-    return "\n".join([f"{_measured(where)}.", "", *_table(columns, rows), "", *(f"- {one}." for one in said)])
-
-
-def _plain(figure: Mapping[str, float]) -> str:
-    return f"{round(figure['value'], 2) + 0.0:.2f}"  # no minus before a zero
-
-
-def _percent(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} %"
+    return "\n".join([f"{_measured(where)}.", "", *markdown(columns, rows), "", *(f"- {one}." for one in said)])
 
 
 def written(text: str, tables: Mapping[str, str]) -> str:
@@ -390,7 +318,7 @@ def pages() -> dict[str, dict[str, str]]:
         "README.md": {"speed": summary()},
         "docs/benchmarks.md": {name: block(name) for name in SECTIONS}
         | {
-            "truth": truth(),
+            "truth": truth(RESULTS / "truth.json"),
             "maximized": maximized(),
             "adversaries": beside("adversaries", made_tables.adversaries, ["beside", "environment"]),
             "textures": beside("textures", made_tables.textures, ["environment"]),

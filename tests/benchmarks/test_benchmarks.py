@@ -443,7 +443,7 @@ PAGE = "\n".join(
         *(f"<!-- {name}: python -m benchmarks.readme -->\nold\n<!-- end -->" for name in readme.SECTIONS),
         *(
             f"<!-- {name}: python -m benchmarks.readme -->\n<!-- end -->"
-            for name in ("truth", "maximized", "adversaries", "textures")
+            for name in ("truth", "maximized", "adversaries", "textures", "live_page", "pages")
         ),
         "the end",
     ]
@@ -474,6 +474,9 @@ def synthetic(section: str) -> dict[str, Any]:
         row["seconds"] = {images.BATCH: 2.0, images.RUNS: 3.0}
         row["quartiles"] = {images.BATCH: [1.9, 2.1], images.RUNS: [2.9, 3.1]}
         row["ratio"] = {images.RUNS: 1.5}
+    elif section == "live":
+        row |= {"prepared_seconds": 0.2, "deviation": 2e-6}
+        row["seconds"] = {live.OURS: 0.002, live.CONTIGUOUS: 0.005, live.CHANNELS_LAST: 0.004}
     else:
         row |= {"batch": 128, "settings": {"autocast": True}, "pictures_per_second": 1234.0}
         row |= {"curve": {"difference": 2e-6}}
@@ -488,7 +491,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert text.startswith("# zfcuda\n") and text.endswith("the end") and "\nold\n" not in text
     assert readme.written(text, readme.pages()["docs/benchmarks.md"]) == text
     assert text.count("a device, torch 2.13.0, 2026-01-01, `python -m benchmarks`.") == len(readme.SECTIONS)
-    assert text.count(readme.NOT_MEASURED) == 4  # those of other files; of devices those alone that were measured
+    assert text.count(readme.NOT_MEASURED) == 6  # those of other files; of devices those alone that were measured
     assert "**H100**" in text and "**H200**" not in text
     assert "| lrn | 256 | float32 | NCHW | 0.002 (0.002 to 0.004) |" in text and "| 93% of 2800.0 GB/s |" in text
     assert (
@@ -497,6 +500,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     assert "| net of deconvnet | 9 | float32 | 2 (2 to 4) | 5 | 4.0x (8 ms) | 3.0x (6 ms) | - | - | 0.5 | 50% |" in text
     assert "| net of attribution | Grad-CAM | 16 | float32 | 2 (2 to 4) | 4.0x (8 ms) | - | - | 3e-16 |" in text
+    assert "| net of live | 2 (2 to 4) | 2.50x (5 ms) | 2.00x (4 ms) | 200 ms | 2e-06 |" in text
     assert "| net of training | 128 | float32 autocast | 2 (2 to 4) | 1.5x (3 ms) | - | - | - | 1234 | 2e-06 |" in text
     for line in text.splitlines():  # each row has as many cells as its table has columns
         if line.startswith("|---"):
