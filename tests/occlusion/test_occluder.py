@@ -88,6 +88,26 @@ def test_several_at_once_are_answers_of_their_own() -> None:
     assert occluder([3], 2, 4, 6).shape == (1, 10)
 
 
+class Cropped(nn.Module):
+    """A network that does not see the border, with a pointwise layer that only its own call computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate, self.linear = nn.Conv2d(3, 6, 3), nn.Mish(), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.gate(self.conv(x[:, :, 2:-2, 2:-2])).mean((2, 3)))
+
+
+def test_a_rectangle_that_no_layer_sees_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model, image = Cropped().eval(), an_image()
+    occluder = zfcuda.Occluder(model, image)
+    assert occluder.method == "incremental"
+    torch.testing.assert_close(occluder(0, 0, 2, 37), occluder.base_logits)
+    torch.testing.assert_close(occluder(10, 10, 5, 5), expected(model, image, (10, 10, 5, 5)))
+
+
 @pytest.mark.parametrize(
     "fill",
     [0.5, (0.1, -2.0, 3.0), torch.linspace(-1, 1, 3 * 41 * 37).view(SIZE), "mean", "blur", "noise"],

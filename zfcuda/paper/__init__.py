@@ -22,8 +22,8 @@ attributes         performance         accuracy over attributes of pictures
 All of them share ``gallery``, the pictures; ``cache``, what was computed of them; ``reading``, layers of many small
 batches; ``points``, named points of pictures; ``trainings``, the runs that some need; ``estimate``, a figure and its
 interval, and ``contrast``, the same of error rates over trainings; ``plots`` and ``panels``, which draw. ``figure`` and
-``result`` are what goes in and what comes out; ``figures`` finds them, ``making`` runs them, ``written``, ``words`` and
-``page`` are the files.
+``result`` are what goes in and what comes out, its tables of ``row``; ``figures`` finds them, ``making`` runs them,
+``written``, ``words`` and ``page`` are the files.
 """
 
 from zfcuda.paper.attributes import attributes

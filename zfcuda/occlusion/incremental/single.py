@@ -185,7 +185,7 @@ class SingleWindows:
 
         def applied(x: Tensor) -> Tensor:
             done: Tensor = function(x[None].permute(0, 2, 1)[..., None], *args[1:], **kwargs)
-            return done.permute(0, 2, 3, 1).reshape(len(x), -1)
+            return done.permute(0, 2, 3, 1).reshape(len(x), done.shape[1])  # of no position, too
 
         return _mapped(source, index, applied)
 
