@@ -108,6 +108,17 @@ def test_a_rectangle_that_no_layer_sees_changes_nothing() -> None:
     torch.testing.assert_close(occluder(10, 10, 5, 5), expected(model, image, (10, 10, 5, 5)))
 
 
+def test_where_the_engine_fails_at_a_rectangle_the_model_answers() -> None:
+    """The last window of this pooling reaches beyond the map."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 7, 3, padding=1), nn.MaxPool2d(3, 3, ceil_mode=True), nn.Conv2d(7, 5, 2)]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    image = an_image()[:, :25, :36]
+    occluder = zfcuda.Occluder(model, image)
+    for place in ((20, 10, 5, 8), (2, 3, 5, 8)):
+        torch.testing.assert_close(occluder(*place), expected(model, image, place))
+
+
 @pytest.mark.parametrize(
     "fill",
     [0.5, (0.1, -2.0, 3.0), torch.linspace(-1, 1, 3 * 41 * 37).view(SIZE), "mean", "blur", "noise"],

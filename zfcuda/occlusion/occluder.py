@@ -157,8 +157,13 @@ class Occluder:
         if not len(places):
             return self._base.new_empty(0, len(self._base))
         if not isinstance(self._held, Refusal):
-            with evaluating(self._model) if self._held.calls_modules(len(places)) else nullcontext():
-                return self._by_engine(self._held, places)
+            try:
+                with evaluating(self._model) if self._held.calls_modules(len(places)) else nullcontext():
+                    return self._by_engine(self._held, places)
+            except Exception as error:  # whatever it may be, the model itself can be run, from now on
+                if out_of_memory(error):
+                    raise
+                self._held = refused(first_line(error), "held")
         with evaluating(self._model):
             answers = self._by_model(places)
         self._state = ModelState(self._model, self._image.device)  # what its forward counts by itself is no change
