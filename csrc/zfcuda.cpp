@@ -34,8 +34,8 @@ TORCH_LIBRARY(zfcuda, m) {
   m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation) -> Tensor");
   m.def(
       "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
-      "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu) -> "
-      "Tensor");
+      "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu, "
+      "float? ceiling=None) -> Tensor");
   m.def("linear_rows(Tensor input, Tensor weight, Tensor? bias, Tensor? have, int[2] size) -> Tensor");
   m.def("gather_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, float fill) -> Tensor");
   m.def(
@@ -420,7 +420,7 @@ Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilati
 Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, int64_t rows,
                     const Tensor& filters, const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
                     int64_t channels, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
-                    bool relu) {
+                    bool relu, std::optional<double> ceiling) {
   check_image(base, "base");
   check_float(base, "base");
   check_changed_maps(base, patches, have, want, rows);
@@ -447,7 +447,7 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
                          residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(),
-                         base.size(1), channels, y, x, relu, winograd};
+                         base.size(1), channels, y, x, cpu::Limits::of(relu, ceiling), winograd};
   if (output.numel() > 0) cpu::conv_patches(p, want.size(0), rows);
   return output;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cpu/limits.h"
 #include "patches.h"
 #include "window.h"
 
@@ -18,11 +19,12 @@ struct PatchConv {
   const int64_t* want;
   const float* filters;   // packed, see pack_filters
   const float* bias;      // [O] or null
-  const float* residual;  // [rows,O] or null, added before relu
+  const float* residual;  // [rows,O] or null, added before the limits
   float* output;          // [rows,O]
   int64_t channels, outputs;
   DilatedWindowAxis y, x;
-  bool relu, winograd;
+  Limits limits;
+  bool winograd;
 
   // Numbers from one position to the next in the working memory.
   int64_t pitch() const { return winograd || channels * x.stride % 1024 != 0 ? channels : channels + 16; }

@@ -55,7 +55,7 @@ inline void direct_rows(const PatchConv& p, const DirectWork& w) {
         for (int r = 0; r < R; ++r) {
           const int64_t row = w.outputs[begin + r] * p.outputs + o;
           const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, p.residual == nullptr ? nullptr : p.residual + row,
-                              p.relu};
+                              p.limits};
           for (int v = 0; v < kPanelVectors; ++v) {
             const int64_t left = p.outputs - o - v * kLanes;
             if (left > 0) store_lanes(p.output + row + v * kLanes, finish(sums[r][v], v * kLanes, left), left);
@@ -106,7 +106,7 @@ inline void transform_outputs(const PatchConv& p, const Placed& at, int64_t y, i
     for (int64_t dx = 0; dx < kTile && x + dx < at.width; ++dx) {
       const int64_t row = (at.row + (y + dy) * at.width + x + dx) * p.outputs + o;
       const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, p.residual == nullptr ? nullptr : p.residual + row,
-                          p.relu};
+                          p.limits};
       store_lanes(p.output + row, finish(out[dy][dx], 0, left), left);
     }
 }

@@ -57,16 +57,17 @@ inline FloatV load_lanes(const float* from, int64_t count) {
   return v;
 }
 
-// What becomes of a sum before it is stored: bias, another map, ReLU.
+// What becomes of a sum before it is stored: bias, another map, limits.
 struct Finish {
   const float* bias;      // of the panel's first output, or null
   const float* residual;  // of the row's first output in the panel, or null
-  bool relu;
+  Limits limits;
 
   FloatV operator()(FloatV sum, int64_t at, int64_t count) const {
     if (bias != nullptr) sum += load_lanes(bias + at, count);
     if (residual != nullptr) sum += load_lanes(residual + at, count);
-    return relu ? (sum < 0.0f ? FloatV{} : sum) : sum;  // NaN stays
+    sum = sum < limits.low ? limits.low - FloatV{} : sum;
+    return sum > limits.high ? limits.high - FloatV{} : sum;
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cpu/limits.h"
 #include "patches.h"
 
 namespace zfcuda::cpu {

@@ -90,7 +90,7 @@ inline void linear_panels(const LinearRows& p, int64_t panel, int64_t panels, in
     }
   }
   const int64_t o = panel * kPanel;
-  const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, nullptr, false};
+  const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, nullptr, {}};
   for (int64_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < width; j += kLanes) {
       const int64_t left = p.outputs - o - j;

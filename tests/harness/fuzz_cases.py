@@ -547,6 +547,7 @@ def conv_patches(rng: random.Random) -> None:
     spoilt = spoil(rng, patches, residual)
     wrong = wrong_tables(have.tolist(), want.tolist(), size, kept, rows) or beyond(want.tolist(), limit)
     p = layers.Problem(conv, base, patches, have, want, rows, weight, bias, residual, rng.random() < 0.5)
+    p.ceiling = rng.choice([None, None, 0.5, 6.0])
     got = refused(p.run, wrong)
     if got is not None and rows:
         p.have, p.want = plain(have), plain(want)

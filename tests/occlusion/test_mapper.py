@@ -19,8 +19,8 @@ from zfcuda import cuda_graph
 from zfcuda.network import trace
 from zfcuda.occlusion.incremental import Plan, patches, sums
 from zfcuda.occlusion.incremental.chunk import Base
-from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.footprint import Footprint
+from zfcuda.occlusion.incremental.ways import ConvolutionStep
 
 SIZE = (3, 41, 37)
 CPU = torch.device("cpu")
@@ -242,9 +242,9 @@ def test_chunks_of_another_size_at_each_picture(layer: str, monkeypatch: pytest.
     """
     model = Joined().eval()
     more: dict[str, Any] = {"window": 6, "stride": 2, "method": "incremental", "layer": layer, "unit": 2}
-    size, run, room, calls = (3, 40, 40), Convolution.run, 0, 0
+    size, run, room, calls = (3, 40, 40), ConvolutionStep.run, 0, 0
 
-    def short(self: Convolution, chunk: Any) -> Any:
+    def short(self: ConvolutionStep, chunk: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls > 3 and len(chunk) > room and "conv" in self.conv.label:
@@ -258,7 +258,7 @@ def test_chunks_of_another_size_at_each_picture(layer: str, monkeypatch: pytest.
         room, calls = least, 0
         with monkeypatch.context() as context:
             context.setattr(Footprint, "chunk", lambda *_, size=windows: size)
-            context.setattr(Convolution, "run", short)
+            context.setattr(ConvolutionStep, "run", short)
             same_maps(mapper(image), expected)
 
 
@@ -353,11 +353,11 @@ def test_patches_of_all_sizes_in_one_matrix_product(monkeypatch: pytest.MonkeyPa
     expected = zfcuda.occlusion_map(model, image, **WINDOWS, method="batched")
     called = []
 
-    def product(self: Convolution, chunk: Any) -> Any:
+    def product(self: ConvolutionStep, chunk: Any) -> Any:
         called.append(self.index)
-        return Convolution._product(self, chunk)
+        return ConvolutionStep._product(self, chunk)
 
-    monkeypatch.setattr(Convolution, "_ragged", product)
+    monkeypatch.setattr(ConvolutionStep, "_ragged", product)
     found = zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental")
     assert len(set(called)) == 3
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import zfcuda
 from zfcuda.occlusion import brute_force
 from zfcuda.occlusion.incremental import footprint
-from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.reductions import FirstLinear
+from zfcuda.occlusion.incremental.ways import ConvolutionStep
 from zfcuda.occlusion.windows import grid, starts
 
 
@@ -215,7 +215,7 @@ def test_scarce_memory_in_the_engine(device: torch.device, monkeypatch: pytest.M
     )
     image = torch.randn(3, 20, 20, device=device)
     whole = zfcuda.occlusion_map(net, image, window=8, stride=2, method="incremental", memory_budget=60_000)
-    for step in (Convolution, FirstLinear):
+    for step in (ConvolutionStep, FirstLinear):
         sizes, real = [], step.run
 
         def scarce(self: Any, chunk: Any, real: Any = real, sizes: list[int] = sizes) -> Any:

@@ -245,10 +245,11 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
             channels=maps,
             kernel_size=kernel,
             relu=True,
+            ceiling=2.0,
             **rest,
         )
         wide = [x.astype(np.float64) for x in (base, patches)]
-        expected = im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, relu=True, **rest)
+        expected = im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, relu=True, ceiling=2.0, **rest)
         check(output, expected, 2e-5)
 
 

@@ -246,12 +246,14 @@ def conv_patches(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     relu: bool = False,
+    ceiling: float | None = None,
 ) -> Array:
     """Arguments as gather_patches', and weight [O,C,kh,kw], bias [O], residual [rows,O] -> [rows,O]."""
     maps = conv2d(_whole_maps(base, patches, have), weight, bias, stride, padding, dilation)
     result = _rectangles(maps, want, rows, 0.0)
     result = result if residual is None else result + residual
-    return np.maximum(result, 0) if relu else result
+    result = np.maximum(result, 0) if relu else result
+    return result if ceiling is None else np.minimum(result, ceiling)
 
 
 def linear_rows(

@@ -159,6 +159,7 @@ def conv_patches(
     padding: Size = 0,
     dilation: Size = 1,
     relu: bool = False,
+    ceiling: float | None = None,
 ) -> Tensor:
     """Convolution of n maps that equal base except in one rectangle each, computed where it is wanted alone.
 
@@ -173,6 +174,7 @@ def conv_patches(
         filters: what pack_filters made of the weight [O,C,kh,kw] for this stride and dilation.
         bias: [O]. residual: [rows,O], added before relu.
         channels: O. kernel_size, stride, padding, dilation, as in torch.nn.functional.conv2d. relu: at the end.
+        ceiling: of ReLU6 and its like: what is larger becomes this; None: nothing does.
 
     Returns:
         [rows,O] float32. Not differentiable. With Winograd's algorithm (see pack_filters) an infinite input may
@@ -196,6 +198,7 @@ def conv_patches(
         pair(padding),
         pair(dilation),
         relu,
+        ceiling,
     )
 
 

@@ -329,6 +329,7 @@ def conv_patches(
     padding: Pair,
     dilation: Pair,
     relu: bool,
+    ceiling: float | None = None,
 ) -> Tensor:
     """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: the positions of want[i], for each i, of the
     convolution of the map as patch i has changed it. After the map stands one line of padding more than before.
@@ -346,7 +347,8 @@ def conv_patches(
         part = result[0, :, w[0] : max(w[0], w[2]), w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1)
         output[w[4] : w[4] + len(part)] = part
     output = output if residual is None else output + residual
-    return output.relu() if relu else output
+    output = output.relu() if relu else output
+    return output if ceiling is None else output.clamp(max=ceiling)
 
 
 def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from zfcuda.network import Node, Ref
+from zfcuda.occlusion.incremental.ceilings import ceiling_of
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
-from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import may_arise
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
 from zfcuda.occlusion.incremental.steps import Cut, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
+from zfcuda.occlusion.incremental.ways import ConvolutionStep
 
 
 def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list[Step]:
@@ -24,7 +25,7 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     readers = Counter(i for node in nodes for i in node.refs)
     readers.update(wanted)
     following = {i: node for node in nodes for i in node.refs if readers[i] == 1}
-    fused: dict[int, Convolution] = {}  # last node -> its step
+    fused: dict[int, ConvolutionStep] = {}  # last node -> its step
     swallowed: set[int] = set()
     outliers = may_arise(nodes, {i for i, change in changes.of.items() if isinstance(change, Local)})
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
@@ -61,15 +62,15 @@ def _step_of(node: Node, changes: Changes) -> Step | None:
     return Positions(node, reads)
 
 
-def _between(first: Node, step: Convolution, following: dict[int, Node]) -> Iterable[int]:
+def _between(first: Node, step: ConvolutionStep, following: dict[int, Node]) -> Iterable[int]:
     index = first.index
     while index != step.index:
         yield index
         index = following[index].index
 
 
-def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken: set[int]) -> Convolution:
-    last, norms, residual, relu = conv, [], None, False
+def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken: set[int]) -> ConvolutionStep:
+    last, norms, residual, relu, ceiling = conv, [], None, False, None
     reads = [conv.arguments["input"].index]
     while (node := following.get(last.index)) is not None and isinstance(changes.of[node.index], Local):
         if node.kind == "batch_norm" and residual is None:
@@ -81,13 +82,13 @@ def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken
             residual = other
             taken.add(node.index)
             reads.append(other)
-        elif node.kind == "relu":
+        elif node.kind == "relu" or (ceiling := ceiling_of(node)) is not None:
             last, relu = node, True
             break
         else:
             break
         last = node
-    return Convolution(last, reads, conv, tuple(norms), residual, relu)
+    return ConvolutionStep(last, reads, conv, tuple(norms), residual, relu, ceiling)
 
 
 def _other(add: Node, index: int) -> int | None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfcuda.network import Node, Ref
+from zfcuda.occlusion.incremental.ceilings import ceiling_of
 from zfcuda.occlusion.incremental.change_analysis import Local, Whole
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
@@ -176,8 +176,8 @@ class SingleWindows:
         if not args or not isinstance(args[0], Ref):
             return None
         inner = getattr(function, "__wrapped__", function)
-        if type(inner) is nn.ReLU6 or inner is F.relu6:
-            return _mapped(source, index, lambda x: x.clamp(0, 6))
+        if (ceiling := ceiling_of(node)) is not None:
+            return _mapped(source, index, lambda x: x.clamp(0, ceiling))
         if isinstance(inner, nn.Module):
             if self.base.state_of(inner):
                 return None

@@ -101,7 +101,7 @@ class SingleConvolution:
                 return by_torch(window)
             values[index] = convolve(
                 map, values[source], tables[have], tables[want], rows, filters, bias, residual(window), channels,
-                *settings, relu,
+                *settings, relu, step.ceiling,
             )  # fmt: skip
             return None
 

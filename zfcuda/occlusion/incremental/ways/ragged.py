@@ -1,0 +1,33 @@
+"""The CPU's own kernel, which takes patches of all sizes at once."""
+
+from __future__ import annotations
+
+from zfcuda.occlusion.incremental.chunk import Chunk
+from zfcuda.occlusion.incremental.convolution import Convolution
+from zfcuda.occlusion.incremental.patches import Patches, tables
+from zfcuda.occlusion.incremental.steps import window_settings
+from zfcuda.ops import patches as patch_ops
+
+
+def run(step: Convolution, chunk: Chunk) -> Patches:
+    settings = window_settings(chunk, step.conv.index)
+    filters, bias, channels = step.packed(chunk.base, settings["stride"], settings["dilation"])
+    source = step.conv.arguments["input"].index
+    layout, patches = chunk.layout(step.index), chunk.values[source]
+    base = chunk.base.map(source)
+    have, want = tables(patches.layout, layout, base.device)
+    values = patch_ops.conv_patches(
+        base,
+        patches.values,
+        have,
+        want,
+        layout.rows,
+        filters,
+        bias,
+        step.residual_of(chunk, layout),
+        channels=channels,
+        relu=step.relu,
+        ceiling=step.ceiling,
+        **settings,
+    )
+    return Patches(values, layout)
