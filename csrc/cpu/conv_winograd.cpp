@@ -11,10 +11,6 @@
 namespace zfcuda::cpu {
 namespace {
 
-// Tiles that one thread computes at once: enough to make reading the filters worth it, few enough that their factors
-// and products, of these bytes, stay in its cache.
-constexpr int64_t kLeastTiles = 48, kMostTiles = 96, kBytes = 1 << 20;
-
 // Lines of tiles of one window, and of each thread's next portion the first.
 struct Strip {
   int64_t window, first, past;
@@ -25,8 +21,10 @@ struct Strips {
   std::vector<int64_t> portions;
 };
 
+// Tiles that one thread computes at once. Reading the filters takes C * O for all of them, their factors and products
+// C + O each: more tiles where the filters are large, few where those would leave the cache that they could stay in.
 int64_t most_tiles(const PatchConv& p) {
-  return std::clamp<int64_t>(kBytes / (36 * (p.channels + p.outputs) * 4), kLeastTiles, kMostTiles);
+  return std::clamp<int64_t>(3 * p.channels * p.outputs / (4 * (p.channels + p.outputs)), 16, 112);
 }
 
 Strips strips_of(const PatchConv& p, int64_t tile, int64_t windows) {

@@ -95,49 +95,60 @@ inline __attribute__((always_inline)) void outputs_of(const FloatV (&m)[M + 2], 
 // All channels of one tile: to[product * stride + c], where a line has `side` products.
 template <int H, int W>
 inline void transform_inputs(const Tile& tile, int64_t channels, int64_t side, float* to, int64_t stride) {
-  const auto some = [&](int64_t c, auto load, auto store) {
+  const int64_t line = tile.columns * channels;
+  const auto some = [&](const float* from, float* at, auto load, auto store) __attribute__((always_inline)) {
     FloatV t[H + 2][W + 2];
-    for (int x = 0; x < W + 2; ++x) {
+    for (int x = 0; x < W + 2; ++x, from += channels) {
       FloatV d[H + 2], u[H + 2];
-      for (int y = 0; y < H + 2; ++y) d[y] = load(tile.inputs + (y * tile.columns + x) * channels + c);
+      for (int y = 0; y < H + 2; ++y) d[y] = load(from + y * line);
       inputs_of<H>(d, u);
       for (int y = 0; y < H + 2; ++y) t[y][x] = u[y];
     }
-    for (int y = 0; y < H + 2; ++y) {
+    for (int y = 0; y < H + 2; ++y, at += (side - W - 2) * stride) {
       FloatV u[W + 2];
       inputs_of<W>(t[y], u);
-      for (int x = 0; x < W + 2; ++x) store(to + (y * side + x) * stride + c, u[x]);
+      for (int x = 0; x < W + 2; ++x, at += stride) store(at, u[x]);
     }
   };
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes)
-    some(c, [](const float* from) { return load_as<FloatV>(from); }, [](float* at, FloatV v) { Simd<float>::store(at, v); });
+    some(tile.inputs + c, to + c, load_as<FloatV, float>, Simd<float>::store);
   if (c < channels)
-    some(c, [&](const float* from) { return load_lanes(from, channels - c); },
+    some(tile.inputs + c, to + c, [&](const float* from) { return load_lanes(from, channels - c); },
          [&](float* at, FloatV v) { store_lanes(at, v, channels - c); });
 }
 
-// kLanes outputs from o on of one tile: m[product * stride].
+// Outputs [o, past) of one tile: m[product * stride + o].
 template <int H, int W>
-inline void transform_outputs(const PatchConv& p, const Tile& tile, int64_t side, const float* m, int64_t stride, int64_t o) {
-  FloatV t[H][W + 2];
-  for (int x = 0; x < W + 2; ++x) {
-    FloatV d[H + 2], u[H];
-    for (int y = 0; y < H + 2; ++y) d[y] = load_as<FloatV>(m + (y * side + x) * stride + o);
-    outputs_of<H>(d, u);
-    for (int y = 0; y < H; ++y) t[y][x] = u[y];
-  }
-  const int64_t left = p.outputs - o;
-  for (int y = 0; y < H; ++y) {
-    FloatV u[W];
-    outputs_of<W>(t[y], u);
-    for (int x = 0; x < W; ++x) {
-      const int64_t row = (tile.row + y * tile.pitch + x) * p.outputs + o;
-      const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, p.residual == nullptr ? nullptr : p.residual + row,
-                          p.limits};
-      store_lanes(p.output + row, finish(u[x], 0, left), left);
+inline void transform_outputs(const PatchConv& p, const Tile& tile, int64_t side, const float* m, int64_t stride, int64_t o,
+                              int64_t past) {
+  const int64_t outputs = p.outputs, line = tile.pitch * outputs;
+  const float* const bias = p.bias;
+  const float* const residual = p.residual == nullptr ? nullptr : p.residual + tile.row * outputs;
+  float* const output = p.output + tile.row * outputs;
+  const Limits limits = p.limits;
+  const auto some = [&](int64_t lanes) __attribute__((always_inline)) {
+    FloatV t[H][W + 2];
+    const float* from = m + o;
+    for (int x = 0; x < W + 2; ++x, from += stride) {
+      FloatV d[H + 2], u[H];
+      for (int y = 0; y < H + 2; ++y) d[y] = load_as<FloatV>(from + y * side * stride);
+      outputs_of<H>(d, u);
+      for (int y = 0; y < H; ++y) t[y][x] = u[y];
     }
-  }
+    const FloatV added = bias == nullptr ? FloatV{} : load_lanes(bias + o, lanes);
+    for (int y = 0; y < H; ++y) {
+      FloatV u[W];
+      outputs_of<W>(t[y], u);
+      for (int x = 0; x < W; ++x) {
+        const int64_t at = y * line + x * outputs + o;
+        const Finish finish{nullptr, residual == nullptr ? nullptr : residual + at, limits};
+        store_lanes(output + at, finish(u[x] + added, 0, lanes), lanes);
+      }
+    }
+  };
+  for (; o + kLanes <= past; o += kLanes) some(kLanes);
+  if (o < past) some(past - o);
 }
 
 // Calls f(height, width as compile-time constants).
@@ -172,6 +183,10 @@ inline void winograd_product(const PatchConv& p, const WinogradWork& w, int64_t 
     float* const out = w.products + product * w.products_product + panel * kPanel;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t begin = count * g / groups, end = count * (g + 1) / groups;
+      // The next panel's filters come from afar: each group fetches a part of them into the second cache.
+      const float* const next = filters + p.channels * kPanel;
+      for (int64_t i = p.channels * g / groups, past = p.channels * (g + 1) / groups; i < past; ++i)
+        for (int64_t j = 0; j < kPanel; j += 16) __builtin_prefetch(next + i * kPanel + j, 0, 2);
       with_rows(static_cast<int>(end - begin), [&](auto rows) {
         constexpr int R = decltype(rows)::value;
         const float* from[R];
@@ -199,8 +214,7 @@ inline void winograd_outputs(const PatchConv& p, const WinogradWork& w) {
   const int64_t past = w.past_panel * kPanel < p.outputs ? w.past_panel * kPanel : p.outputs;
   for (int64_t i = 0; i < w.count; ++i)
     with_size(w.tiles[i], [&](auto height, auto width) {
-      for (int64_t o = w.first_panel * kPanel; o < past; o += kLanes)
-        transform_outputs<decltype(height)::value, decltype(width)::value>(
-            p, w.tiles[i], side, w.products + i * w.products_tile, w.products_product, o);
+      transform_outputs<decltype(height)::value, decltype(width)::value>(
+          p, w.tiles[i], side, w.products + i * w.products_tile, w.products_product, w.first_panel * kPanel, past);
     });
 }
