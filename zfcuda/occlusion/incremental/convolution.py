@@ -81,11 +81,21 @@ class Convolution:
         return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
     def prepared(self, base: Base, make: Any) -> Any:
-        """The filters as the kernel takes them, made once for an image."""
-        key = (self.index, make.__qualname__)
+        """The filters as the kernel takes them, made once for an image, or once for many."""
+        key = (self.index, make.__qualname__, base.dtype)
         if key not in base.prepared:
-            base.prepared[key] = make(*self.filters(base))
+
+            def made() -> Any:
+                return make(*self.filters(base))
+
+            base.prepared[key] = made() if base.kept is None else base.kept.once(key, self._own(base), made)
         return base.prepared[key]
+
+    def _own(self, base: Base) -> list[Any]:
+        """All that the filters are made of."""
+        conv, norms = without_input(self.conv, base), [without_input(norm, base) for norm in self.norms]
+        names = ("weight", "bias", "running_mean", "running_var", "eps")
+        return [conv["weight"], conv["bias"], *(norm[name] for norm in norms for name in names)]
 
     def packed(self, base: Base, stride: Any, dilation: Any) -> tuple[Tensor, Tensor | None, int]:
         """The filters, bias and number of outputs as the CPU's own kernel takes them."""

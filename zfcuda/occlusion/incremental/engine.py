@@ -19,6 +19,7 @@ from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Loc
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.footprint import Footprint
 from zfcuda.occlusion.incremental.fusion import fuse
+from zfcuda.occlusion.incremental.kept import Kept
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.reductions import FirstLinear
@@ -68,6 +69,7 @@ class Plan:
         self._places: dict[tuple[str, bytes], Places] = {}
         self._newest: Places | None = None  # of those, whose tables are not all made yet
         self._tables = 0  # bytes of the tables of the others
+        self._kept = Kept()
         self._listed = False
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
@@ -116,6 +118,7 @@ class Plan:
         bar: tqdm[Any],
         *,
         repeated: bool = False,
+        recorded: bool = False,
         windows: Table | None = None,
     ) -> WindowOutputs:
         """The outputs for the windows of one image.
@@ -125,10 +128,13 @@ class Plan:
             values: of the needed nodes for the whole image; or these with what earlier runs have made of them.
             dtype: that the windows are computed in.
             budget: bytes.
-            repeated: whether more images will come, for which tables are kept.
+            repeated: whether more images will come, for which tables are kept, and filters.
+            recorded: whether this is recorded to be replayed, and has to read the weights at each replay.
             windows: int64 [n], which of the grid; None: all.
         """
         base = values if isinstance(values, Base) else Base(values, dtype)
+        if repeated and not recorded and base.device.type == "cpu":
+            base.kept = self._kept
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
