@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "cpu/conv_patches.h"
+#include "cpu/conv_winograd.h"
 #include "cpu/conv_winners.h"
 #include "cpu/linear_rows.h"
 #include "cpu/tables.h"
@@ -31,7 +32,7 @@ TORCH_LIBRARY(zfcuda, m) {
       "relu_max_pool2d_lrn(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, "
       "int size, float alpha, float beta, float k, bool keep_pooled) -> (Tensor output, Tensor switches, Tensor pooled)");
   m.def("occlude(Tensor image, Tensor fill, Tensor origins, int[2] window) -> Tensor");
-  m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation) -> Tensor");
+  m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation, int tile=4) -> Tensor");
   m.def(
       "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
       "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu, "
@@ -402,18 +403,23 @@ void check_floats(const std::optional<Tensor>& t, const char* name, IntArrayRef 
               t->scalar_type(), " ", t->sizes());
 }
 
-Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation) {
+Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation, int64_t tile) {
   TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected [O,C,kh,kw], got shape ", weight.sizes());
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
+  TORCH_CHECK(tile == 2 || tile == cpu::kLargestTile, "tile: expected 2 or ", cpu::kLargestTile, ", got ", tile);
   const DilatedWindowAxis y{{0, 0, weight.size(2), stride[0], 0}, dilation[0]};
   const DilatedWindowAxis x{{0, 0, weight.size(3), stride[1], 0}, dilation[1]};
-  const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
+  const int64_t outputs = weight.size(0), channels = weight.size(1);
   const Tensor filters = weight.contiguous();
-  Tensor packed =
-      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.kernel * x.kernel, winograd)}, weight.options());
-  cpu::pack_filters(filters, winograd, packed);
+  if (cpu::suits_winograd(y, x, channels, outputs)) {
+    Tensor packed = at::empty({cpu::winograd_size(outputs, channels, tile)}, weight.options());
+    cpu::pack_winograd(filters, tile, packed);
+    return packed;
+  }
+  Tensor packed = at::empty({cpu::packed_size(outputs, channels, y.kernel * x.kernel)}, weight.options());
+  cpu::pack_filters(filters, packed);
   return packed;
 }
 
@@ -430,8 +436,11 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
   TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
-  const int64_t expected = cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1], winograd);
-  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+  // The filters' own size says for which tiles they are.
+  const int64_t given = filters.numel(), expected = winograd ? cpu::winograd_size(channels, base.size(1), 2)
+                                                             : cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1]);
+  const bool large = winograd && given == cpu::winograd_size(channels, base.size(1), cpu::kLargestTile);
+  TORCH_CHECK(filters.dim() == 1 && (given == expected || large) && filters.scalar_type() == at::kFloat,
               "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
               filters.sizes());
   check_floats(bias, "bias", {channels});
@@ -447,8 +456,11 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
                          residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(),
-                         base.size(1), channels, y, x, cpu::Limits::of(relu, ceiling), winograd};
-  if (output.numel() > 0) cpu::conv_patches(p, want.size(0), rows);
+                         base.size(1), channels, y, x, cpu::Limits::of(relu, ceiling)};
+  if (output.numel() > 0 && winograd)
+    cpu::conv_winograd(p, large ? cpu::kLargestTile : 2, want.size(0));
+  else if (output.numel() > 0)
+    cpu::conv_patches(p, want.size(0), rows);
   return output;
 }
 

@@ -309,7 +309,7 @@ def _at(
     return sources[torch.where(in_patch, torch.where(known, 1 + place, 0), source)]
 
 
-def pack_filters(weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+def pack_filters(weight: Tensor, stride: Pair, dilation: Pair, tile: int = 4) -> Tensor:
     """[O,C,kh,kw] -> what conv_patches takes; here nothing but the numbers in their order."""
     return weight.contiguous().flatten()
 
