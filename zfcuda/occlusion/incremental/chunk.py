@@ -27,6 +27,7 @@ class Base:
         self.values, self.dtype = values, dtype
         self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
+        self.unfused: set[int] = set()  # nodes whose values for the whole image were computed after all
         self._maps: dict[int, Tensor] = {}
         self._limits: dict[int, float] = {}
 
