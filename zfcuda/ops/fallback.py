@@ -27,6 +27,7 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "pool_patches",
         "pack_filters",
         "conv_patches",
+        "pointwise_patches",
         "linear_rows",
         "conv_backward_by_switch",
         "texture_pixels",

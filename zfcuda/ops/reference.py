@@ -351,6 +351,40 @@ def conv_patches(
     return output if ceiling is None else output.clamp(max=ceiling)
 
 
+def pointwise_patches(
+    bases: Sequence[Tensor],
+    patches: Sequence[Tensor],
+    haves: Sequence[Tensor],
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    before_relu: bool,
+    channels: int,
+    stride: Pair,
+    relu: bool,
+    ceiling: float | None = None,
+) -> Tensor:
+    """bases [1,C[i],H,W], patches [P[i],C[i]], haves int64 [n,5] each -> [rows,O]: the positions of want[i], for each i,
+    of the 1x1 convolution of the concatenated maps, whose channels were scaled, shifted and rectified before.
+    """
+    window, y, x, wanted = _positions(want, rows)
+    parts = [
+        _at(base, patch, have, window, y * stride[0], x * stride[1], wanted, 0.0)
+        for base, patch, have in zip(bases, patches, haves, strict=True)
+    ]
+    read = torch.cat(parts, 1)
+    read = read if scale is None else read * scale + shift
+    read = read.relu() if before_relu else read
+    output = F.linear(read, filters.view(channels, -1), bias)
+    output = output if residual is None else output + residual
+    output = output.relu() if relu else output
+    return output if ceiling is None else output.clamp(max=ceiling)
+
+
 def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:
     """input [n,H*W*C], weight [O,C*H*W], have int64 [n,5] -> [n,O]; a row counts as zero outside of its rectangle."""
     maps = input.unflatten(1, (*size, input.shape[1] // (size[0] * size[1])))

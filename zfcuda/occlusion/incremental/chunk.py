@@ -29,6 +29,7 @@ class Base:
         self.kept: Kept | None = None  # what was made of the model's tensors for other images
         self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
+        self.unfused: set[int] = set()  # nodes whose values for the whole image were computed after all
         self._maps: dict[int, Tensor] = {}
         self._limits: dict[int, float] = {}
 

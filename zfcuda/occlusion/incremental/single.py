@@ -113,12 +113,12 @@ class SingleWindows:
         """The nodes whose values the short form of a step reads."""
         if isinstance(step, InFull) and self._reshaped(step.node) is not None:
             return step.node.refs[:1]
-        if not isinstance(step, ConvolutionStep):
+        if not isinstance(step, ConvolutionStep) or step.before:
             return step.reads
         return [unpadded(step, self.plan.changes, self.base, self._movers)[0], *step.reads[1:]]
 
     def _convolution(self, step: ConvolutionStep) -> Run | None:
-        if step.conv.index in self.plan.changes.lookups:
+        if step.conv.index in self.plan.changes.lookups or step.before:
             return None
         return SingleConvolution(step, self.plan.changes, self.base, self.where, self._movers).run
 
