@@ -27,6 +27,8 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "pool_patches",
         "pack_filters",
         "conv_patches",
+        "pack_grouped_filters",
+        "grouped_patches",
         "linear_rows",
         "conv_backward_by_switch",
         "texture_pixels",
