@@ -28,6 +28,8 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "pack_filters",
         "conv_patches",
         "pointwise_patches",
+        "pack_grouped_filters",
+        "grouped_patches",
         "linear_rows",
         "conv_backward_by_switch",
         "texture_pixels",
