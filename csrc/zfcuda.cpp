@@ -8,7 +8,9 @@
 #include "cpu/conv_patches.h"
 #include "cpu/conv_winograd.h"
 #include "cpu/conv_winners.h"
+#include "cpu/grouped_patches.h"
 #include "cpu/linear_rows.h"
+#include "cpu/pointwise_patches.h"
 #include "cpu/tables.h"
 #include "cpu/texture.h"
 #include "kernels.h"
@@ -37,6 +39,15 @@ TORCH_LIBRARY(zfcuda, m) {
       "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
       "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu, "
       "float? ceiling=None) -> Tensor");
+  m.def(
+      "pointwise_patches(Tensor[] bases, Tensor[] patches, Tensor[] haves, Tensor want, SymInt rows, Tensor filters, "
+      "Tensor? bias, Tensor? residual, Tensor? scale, Tensor? shift, bool before_relu, SymInt channels, int[2] stride, "
+      "bool relu, float? ceiling=None) -> Tensor");
+  m.def("pack_grouped_filters(Tensor weight, SymInt groups) -> Tensor");
+  m.def(
+      "grouped_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
+      "Tensor? residual, SymInt channels, SymInt groups, int[2] kernel_size, int[2] stride, int[2] padding, "
+      "int[2] dilation, bool relu, float? ceiling=None) -> Tensor");
   m.def("linear_rows(Tensor input, Tensor weight, Tensor? bias, Tensor? have, int[2] size) -> Tensor");
   m.def("gather_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, float fill) -> Tensor");
   m.def(
@@ -464,6 +475,112 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   return output;
 }
 
+Tensor pointwise_patches(at::TensorList bases, at::TensorList patches, at::TensorList haves, const Tensor& want,
+                         int64_t rows, const Tensor& filters, const std::optional<Tensor>& bias,
+                         const std::optional<Tensor>& residual, const std::optional<Tensor>& scale,
+                         const std::optional<Tensor>& shift, bool before_relu, int64_t channels, IntArrayRef stride,
+                         bool relu, std::optional<double> ceiling) {
+  TORCH_CHECK(!bases.empty(), "bases: expected at least one map");
+  TORCH_CHECK(patches.size() == bases.size(), "patches: expected as many as bases, ", bases.size(), ", got ",
+              patches.size());
+  TORCH_CHECK(haves.size() == bases.size(), "haves: expected as many as bases, ", bases.size(), ", got ", haves.size());
+  TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
+  check_small_pair(stride, "stride", 1);
+  int64_t inputs = 0;
+  for (size_t i = 0; i < bases.size(); ++i) {
+    check_image(bases[i], "bases");
+    check_float(bases[i], "bases");
+    check_changed_maps(bases[i], patches[i], haves[i], want, rows);
+    TORCH_CHECK(bases[i].size(2) == bases[0].size(2) && bases[i].size(3) == bases[0].size(3),
+                "bases: expected maps of one size, got ", bases[0].sizes(), " and ", bases[i].sizes());
+    inputs += bases[i].size(1);
+  }
+  TORCH_CHECK(inputs > 0, "bases: expected at least one channel, got none");
+  const double weights = static_cast<double>(channels) * inputs;
+  TORCH_CHECK(weights < 1e15, "channels: ", channels, " make ", weights, " weights");
+  const int64_t expected = cpu::packed_size(channels, inputs, 1, false);
+  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+              "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
+              filters.sizes());
+  check_floats(bias, "bias", {channels});
+  check_floats(residual, "residual", {rows, channels});
+  check_floats(scale, "scale", {inputs});
+  check_floats(shift, "shift", {inputs});
+  TORCH_CHECK(scale.has_value() == shift.has_value(), "shift: expected together with scale, got one of them");
+  Tensor output = at::empty({rows, channels}, bases[0].options().memory_format(std::nullopt));
+  const Tensor wanted = want.contiguous(), packed = filters.contiguous();
+  const auto plain = [](const std::optional<Tensor>& t) { return contiguous(t, MemoryFormat::Contiguous); };
+  const auto bias_ = plain(bias), residual_ = plain(residual), scale_ = plain(scale), shift_ = plain(shift);
+  const auto numbers = [](const std::optional<Tensor>& t) { return t ? t->const_data_ptr<float>() : nullptr; };
+  std::vector<Tensor> kept;  // the copies, where one was needed
+  std::vector<cpu::PointwiseSource> sources;
+  const int64_t n = want.size(0), height = bases[0].size(2), width = bases[0].size(3);
+  for (size_t i = 0; i < bases.size(); ++i) {
+    const Tensor map = bases[i].contiguous(MemoryFormat::ChannelsLast), patch = patches[i].contiguous(),
+                 held = haves[i].contiguous();
+    cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), n, map, patch.size(0), rows);
+    sources.push_back({map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
+                       map.size(1), width});
+    kept.insert(kept.end(), {map, patch, held});
+  }
+  const auto outputs = [](int64_t length, int64_t stride) { return length == 0 ? 0 : (length - 1) / stride + 1; };
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), n, outputs(height, stride[0]), outputs(width, stride[1]));
+  const cpu::PointwisePatches p{sources.data(), static_cast<int64_t>(sources.size()), wanted.const_data_ptr<int64_t>(),
+                                packed.const_data_ptr<float>(), numbers(bias_), numbers(residual_),
+                                output.mutable_data_ptr<float>(), inputs, channels, stride[0], stride[1],
+                                {numbers(scale_), numbers(shift_), before_relu}, cpu::Limits::of(relu, ceiling)};
+  if (output.numel() > 0) cpu::pointwise_patches(p, n, rows);
+  return output;
+}
+
+Tensor pack_grouped_filters(const Tensor& weight, int64_t groups) {
+  TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected [O,C/groups,kh,kw], got shape ", weight.sizes());
+  check_float(weight, "weight");
+  TORCH_CHECK(groups >= 1 && weight.size(0) % groups == 0, "groups: expected a divisor of the ", weight.size(0),
+              " outputs, got ", groups);
+  const cpu::Groups of = cpu::groups_of(weight.size(1), weight.size(0) / groups, groups);
+  Tensor packed = at::empty({of.packed_size(weight.size(2) * weight.size(3))}, weight.options());
+  cpu::pack_grouped(weight.contiguous(), of, packed);
+  return packed;
+}
+
+Tensor grouped_patches(const Tensor& base, const Tensor& patches, const Tensor& have, const Tensor& want, int64_t rows,
+                       const Tensor& filters, const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
+                       int64_t channels, int64_t groups, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                       IntArrayRef dilation, bool relu, std::optional<double> ceiling) {
+  check_image(base, "base");
+  check_float(base, "base");
+  check_changed_maps(base, patches, have, want, rows);
+  TORCH_CHECK(base.size(1) > 0, "base: expected at least one channel, got shape ", base.sizes());
+  TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
+  TORCH_CHECK(groups >= 1 && base.size(1) % groups == 0 && channels % groups == 0, "groups: expected a divisor of base's ",
+              base.size(1), " channels and of channels ", channels, ", got ", groups);
+  const auto [y, x] = window_axes(base, kernel, stride, padding, dilation);
+  const double weights = static_cast<double>(channels) * (base.size(1) / groups) * kernel[0] * kernel[1];
+  TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
+  const cpu::Groups of = cpu::groups_of(base.size(1) / groups, channels / groups, groups);
+  const int64_t expected = of.packed_size(kernel[0] * kernel[1]);
+  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+              "filters: expected ", expected, " float32 numbers from pack_grouped_filters, got ", filters.scalar_type(),
+              " ", filters.sizes());
+  check_floats(bias, "bias", {channels});
+  check_floats(residual, "residual", {rows, channels});
+  Tensor output = at::empty({rows, channels}, base.options().memory_format(std::nullopt));
+  const Tensor map = base.contiguous(MemoryFormat::ChannelsLast), patch = patches.contiguous(), held = have.contiguous(),
+               wanted = want.contiguous(), packed = filters.contiguous();
+  const auto bias_ = contiguous(bias, MemoryFormat::Contiguous), residual_ = contiguous(residual, MemoryFormat::Contiguous);
+  cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), want.size(0), base, patches.size(0),
+                    rows);
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), want.size(0), y.outputs, x.outputs);
+  const cpu::GroupedConv p{map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
+                           wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
+                           bias_ ? bias_->const_data_ptr<float>() : nullptr,
+                           residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(), of,
+                           y, x, cpu::Limits::of(relu, ceiling)};
+  if (output.numel() > 0) cpu::grouped_patches(p, want.size(0));
+  return output;
+}
+
 Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                    const std::optional<Tensor>& have, IntArrayRef size) {
   TORCH_CHECK(input.dim() == 2, "input: expected [n,K], got shape ", input.sizes());
@@ -596,6 +713,9 @@ TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   m.impl("conv_backward_by_switch", conv_backward_by_switch);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
+  m.impl("pointwise_patches", pointwise_patches);
+  m.impl("pack_grouped_filters", pack_grouped_filters);
+  m.impl("grouped_patches", grouped_patches);
   m.impl("linear_rows", linear_rows);
   m.impl("texture_pixels", texture_pixels);
 }
@@ -627,7 +747,8 @@ TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
   }
   // These have no derivative, and refuse in both directions.
   for (const char* name : {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches",
-                           "linear_rows", "texture_pixels", "conv_backward_by_switch"}) {
+                           "pointwise_patches", "pack_grouped_filters", "grouped_patches", "linear_rows",
+                           "texture_pixels", "conv_backward_by_switch"}) {
     m.impl(name, torch::autograd::autogradNotImplementedFallback());
   }
 }

@@ -6,6 +6,7 @@ precision is computed in float32 and rounded once, as the kernels do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -330,11 +331,12 @@ def conv_patches(
     dilation: Pair,
     relu: bool,
     ceiling: float | None = None,
+    groups: int = 1,
 ) -> Tensor:
     """base [1,C,H,W], patches [P,C], have, want int64 [n,5] -> [rows,O]: the positions of want[i], for each i, of the
     convolution of the map as patch i has changed it. After the map stands one line of padding more than before.
     """
-    weight = filters.view(channels, base.shape[1], *kernel_size)
+    weight = filters.view(channels, base.shape[1] // groups, *kernel_size)
     sides = (padding[1], padding[1] + 1, padding[0], padding[0] + 1)
     output = base.new_empty(rows, channels)
     for h, w in zip(have.tolist(), want.tolist(), strict=True):
@@ -343,12 +345,69 @@ def conv_patches(
         patch = patches[h[4] : h[4] + height * width].view(height, width, base.shape[1])
         if height and width:
             changed[0, :, h[0] : h[2], h[1] : h[3]] = patch.permute(2, 0, 1)
-        result = F.conv2d(F.pad(changed, sides), weight, bias, tuple(stride), 0, tuple(dilation))
+        result = F.conv2d(F.pad(changed, sides), weight, bias, tuple(stride), 0, tuple(dilation), groups)
         part = result[0, :, w[0] : max(w[0], w[2]), w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1)
         output[w[4] : w[4] + len(part)] = part
     output = output if residual is None else output + residual
     output = output.relu() if relu else output
     return output if ceiling is None else output.clamp(max=ceiling)
+
+
+def pointwise_patches(
+    bases: Sequence[Tensor],
+    patches: Sequence[Tensor],
+    haves: Sequence[Tensor],
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    before_relu: bool,
+    channels: int,
+    stride: Pair,
+    relu: bool,
+    ceiling: float | None = None,
+) -> Tensor:
+    """bases [1,C[i],H,W], patches [P[i],C[i]], haves int64 [n,5] each -> [rows,O]: the positions of want[i], for each i,
+    of the 1x1 convolution of the concatenated maps, whose channels were scaled, shifted and rectified before.
+    """
+    window, y, x, wanted = _positions(want, rows)
+    parts = [
+        _at(base, patch, have, window, y * stride[0], x * stride[1], wanted, 0.0)
+        for base, patch, have in zip(bases, patches, haves, strict=True)
+    ]
+    read = torch.cat(parts, 1)
+    read = read if scale is None else read * scale + shift
+    read = read.relu() if before_relu else read
+    output = F.linear(read, filters.view(channels, -1), bias)
+    output = output if residual is None else output + residual
+    output = output.relu() if relu else output
+    return output if ceiling is None else output.clamp(max=ceiling)
+
+
+def pack_grouped_filters(weight: Tensor, groups: int) -> Tensor:
+    """[O,C/groups,kh,kw] -> what grouped_patches takes; here nothing but the numbers in their order."""
+    return weight.contiguous().flatten()
+
+
+def grouped_patches(
+    base: Tensor,
+    patches: Tensor,
+    have: Tensor,
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    channels: int,
+    groups: int,
+    *others: Any,
+) -> Tensor:
+    """As conv_patches, in groups of channels."""
+    others = (*others, None)[:6]  # kernel_size, stride, padding, dilation, relu, ceiling
+    return conv_patches(base, patches, have, want, rows, filters, bias, residual, channels, *others, groups)
 
 
 def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:

@@ -71,7 +71,7 @@ class SingleConvolution:
         self.residual = self._residual()
         self.winograd = step.by_winograd(changes)
         outputs = [side.outputs for side in changes.windows[step.conv.index]]
-        ragged = step.way(base, changes) == "ragged" and self._reaches(outputs)
+        ragged = step.way(base, changes) in ("ragged", "pointwise") and self._reaches(outputs)
         self.run = self._own() if ragged else self._torch()
 
     def _reaches(self, outputs: list[int]) -> bool:

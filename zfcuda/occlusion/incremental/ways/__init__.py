@@ -8,11 +8,12 @@ from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Patches
-from zfcuda.occlusion.incremental.ways import dense, product, ragged
+from zfcuda.occlusion.incremental.ways import dense, pointwise, product, ragged
 
 # By the names that Convolution.way gives.
 WAYS: dict[str, Callable[[Convolution, Chunk], Patches]] = {
     "dense": dense.run,
+    "pointwise": pointwise.run,
     "product": product.run,
     "ragged": ragged.run,
 }
@@ -27,4 +28,9 @@ class ConvolutionStep(Convolution):
             source = self.conv.arguments["input"].index
             if not within(chunk.values[source].values, chunk.base.limit(source)):
                 way = "dense"
-        return WAYS[way](self, chunk)
+        if self.before and way != "pointwise":
+            pointwise.unfuse(self, chunk)
+        result = WAYS[way](self, chunk)
+        for node in self.before:
+            chunk.values.pop(node.index, None)
+        return result
