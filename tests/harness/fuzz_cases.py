@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
 from tests.ops import test_conv_patches as layers
+from tests.ops import test_pointwise_patches as pointwise
 from tests.ops.tensors import DTYPES, laid_out, same, tables
 from tests.ops.test_linear_rows import zero_outside
 from zfcuda.ops import patches as patch_ops
@@ -553,6 +554,44 @@ def conv_patches(rng: random.Random) -> None:
         p.have, p.want = plain(have), plain(want)
         tolerance = layers.WINOGRAD if conv.winograd else layers.DIRECT
         near(got, p.twin(), p.twin(torch.abs), tolerance, spreads=spoilt and conv.winograd)
+
+
+@case
+def pointwise_patches(rng: random.Random) -> None:
+    size = (rng.randint(1, 12), rng.randint(1, 12))
+    stride = rng.choice([(1, 1), (1, 1), (2, 2), (1, 3)])
+    limit = tuple((length - 1) // step + 1 for length, step in zip(size, stride, strict=True))
+    have, want, kept, rows = drawn_tables(rng, size, (limit[0], limit[1]), 0)
+    channels = [rng.choice(CHANNELS) for _ in range(rng.choice([1, 1, 2, 3, 6]))]
+    # Of all parts but the first the windows change what is drawn for each.
+    haves, held = [have], [kept]
+    for _ in channels[1:]:
+        other, count = tables(CPU, *(corners(rng, *size, 0) for _ in range(len(want))))
+        haves.append(corrupt(rng, other) if rng.random() < 0.1 else other)
+        held.append(count)
+    p = pointwise.Problem(
+        [arranged(rng, torch.randn(1, c, *size)) for c in channels],
+        [torch.randn(count, c) for count, c in zip(held, channels, strict=True)],
+        haves,
+        want,
+        rows,
+        torch.randn(rng.choice(CHANNELS), sum(channels), 1, 1),
+        stride=stride,
+    )
+    outputs = len(p.weight)
+    p.bias = torch.randn(outputs) if rng.random() < 0.5 else None
+    p.residual = torch.randn(rows, outputs) if rng.random() < 0.5 else None
+    if rng.random() < 0.5:
+        p.scale, p.shift = torch.randn(sum(channels)), torch.randn(sum(channels))
+    p.before_relu, p.relu, p.ceiling = rng.random() < 0.5, rng.random() < 0.5, rng.choice([None, None, 0.5, 6.0])
+    spoil(rng, *p.patches, p.residual)
+    wrong = beyond(want.tolist(), (limit[0], limit[1]))
+    for table, count in zip(haves, held, strict=True):
+        wrong = wrong or wrong_tables(table.tolist(), want.tolist(), size, count, rows)
+    got = refused(p.run, wrong)
+    if got is not None and rows:
+        p.haves, p.want = [plain(table) for table in haves], plain(want)
+        near(got, p.twin(), p.magnitudes(), layers.DIRECT, spreads=False)
 
 
 @case

@@ -90,7 +90,10 @@ def test_narrower_instruction_sets(isa: str) -> None:
     if isa == "avx2" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         pytest.skip("avx2 is what runs anyway")
     left_out = "compiles or opcheck or inference or refused or named or narrower or kernels_of or 2048 or 1024"
-    files = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("conv_patches", "linear_rows", "cpu_layers")]
+    files = [
+        str(Path(__file__).with_name(f"test_{name}.py"))
+        for name in ("conv_patches", "pointwise_patches", "linear_rows", "cpu_layers")
+    ]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", f"not ({left_out})", "-p", "no:cacheprovider", *files],
         env={**os.environ, "ZFCUDA_ISA": isa},

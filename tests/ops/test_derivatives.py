@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from tests.ops.tensors import tables
 from zfcuda import ops
-from zfcuda.ops import patches, reference
+from zfcuda.ops import patches, pointwise, reference
 
 NORM = (4, 0.3, 0.75, 2.0)
 POOL: tuple = ([3, 3], [2, 2], [1, 1])
@@ -163,7 +163,15 @@ def test_a_graph_that_is_dropped_is_freed(device: torch.device) -> None:
         gc.enable()
 
 
-REFUSED = ["gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches", "linear_rows"]
+REFUSED = [
+    "gather_patches",
+    "unfold_patches",
+    "pool_patches",
+    "pack_filters",
+    "conv_patches",
+    "pointwise_patches",
+    "linear_rows",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -180,6 +188,12 @@ def test_the_engines_own_operators_refuse(name: str) -> None:
         "pack_filters": (patches.pack_filters, weight),
         "conv_patches": (
             lambda u: patches.conv_patches(u, *rest, filters, channels=2, kernel_size=3, padding=1),
+            base,
+        ),
+        "pointwise_patches": (
+            lambda u: pointwise.pointwise_patches(
+                [u], [rest[0]], [have], want, rows, patches.pack_filters(weight[..., :1, :1]), channels=2
+            ),
             base,
         ),
         "linear_rows": (lambda u: patches.linear_rows(u, torch.randn(2, 5)), torch.randn(3, 5)),

@@ -370,8 +370,8 @@ def pointwise_patches(
     relu: bool,
     ceiling: float | None = None,
 ) -> Tensor:
-    """bases [1,C[i],H,W], patches [P[i],C[i]], haves int64 [n,5] each -> [rows,O]: the positions of want[i], for each i,
-    of the 1x1 convolution of the concatenated maps, whose channels were scaled, shifted and rectified before.
+    """bases [1,C[i],H,W], patches [P[i],C[i]], haves int64 [n,5] each -> [rows,O]: the positions of want[i], for each
+    i, of the 1x1 convolution of the concatenated maps, whose channels were scaled, shifted and rectified before.
     """
     window, y, x, wanted = _positions(want, rows)
     parts = [
@@ -379,7 +379,8 @@ def pointwise_patches(
         for base, patch, have in zip(bases, patches, haves, strict=True)
     ]
     read = torch.cat(parts, 1)
-    read = read if scale is None else read * scale + shift
+    if scale is not None and shift is not None:
+        read = read * scale + shift
     read = read.relu() if before_relu else read
     output = F.linear(read, filters.view(channels, -1), bias)
     output = output if residual is None else output + residual

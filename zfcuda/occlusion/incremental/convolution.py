@@ -20,9 +20,9 @@ from zfcuda.ops import patches as patch_ops
 class Convolution:
     """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
 
-    node: whose value it computes, the last of them. before: of a 1x1 convolution a batch norm, a ReLU or both, which its
-        input passes through. ceiling: of the ReLU, where it has one. outliers: whether windows
-        may have some in what it reads where the whole image has none.
+    node: whose value it computes, the last of them. ceiling: of the ReLU, where it has one. outliers: whether windows
+        may have some in what it reads where the whole image has none. before: of a 1x1 convolution a batch norm, a ReLU
+        or both, which its input passes through.
     """
 
     node: Node
@@ -87,6 +87,10 @@ class Convolution:
     def by_winograd(self, changes: Changes) -> bool:
         """Whether the CPU's kernel takes Winograd's algorithm, whose sums reach beyond an output's own inputs."""
         return all((side.kernel, side.stride, side.dilation) == (3, 1, 1) for side in changes.windows[self.conv.index])
+
+    def takes_parts(self, base: Base, changes: Changes) -> bool:
+        """Whether a concatenation that it reads need not be copied for it."""
+        return self._usual_way(base, changes) == "pointwise" and self.source != self.residual
 
     def reads_per_position(self, base: Base, changes: Changes) -> int:
         """Numbers that stand beside each position of the output while it is computed."""

@@ -10,9 +10,10 @@ from torch import Tensor
 from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole
 from zfcuda.occlusion.incremental.chunk import Base
+from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.regions import Intervals
-from zfcuda.occlusion.incremental.steps import Step
+from zfcuda.occlusion.incremental.steps import Pooling, Step
 
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
@@ -57,7 +58,15 @@ class Footprint:
         cast = sum(self.whole(i) for i in made if self.base[i].dtype != self.base.dtype)
         filters = sum(2 * self.whole(node.refs[1]) for node in nodes if node.kind == "conv")
         squares = sum(self.whole(node.refs[0]) for node in nodes if node.kind == "lrn_within")
-        return own + cast + filters + squares
+        # Of a concatenation by parts, which is pooled; and what had been fused, where it runs by itself after all.
+        pooled = sum(
+            self.whole(n.index) for n in nodes if n.kind.endswith("pool") and n.refs[0] in self._concatenated(nodes)
+        )
+        fused = [i for i, c in self.changes.of.items() if isinstance(c, Local) and i in self.base and i not in held]
+        return own + cast + filters + squares + pooled + sum(map(self.whole, fused))
+
+    def _concatenated(self, nodes: Sequence[Node]) -> set[int]:
+        return {node.index for node in nodes if node.kind == "cat"}
 
     def least(self, head: Sequence[Step], tail: Sequence[Step], first: int, kept: Collection[int]) -> int:
         """What one window takes on its way."""
@@ -84,10 +93,14 @@ class Footprint:
     def _most(self, steps: Sequence[Step], first: int, kept: Collection[int]) -> tuple[int, int]:
         """What a window takes at most, every value with what its computation reads beside it; and its largest value."""
         last = {i: n for n, step in enumerate(steps) for i in step.reads}
+        parts = self._by_parts(steps) - set(kept)
+        for step in reversed(steps):  # a concatenation keeps what it is made of
+            if isinstance(step, Concatenation):
+                last |= {i: max(last[i], last.get(step.index, 0)) for i in step.reads}
         live: dict[int, int] = {first: self.value(first)}
         most = largest = 1
         for n, step in enumerate(steps):
-            live[step.index] = self.value(step.index)
+            live[step.index] = 0 if step.index in parts else self.value(step.index)
             work = 3 * max(live[step.index], *(live.get(i, 0) for i in step.reads), 0)
             if self.changes.of[step.index] is Whole.DENSE:  # completes what it reads
                 work += sum(self.whole(i) for i in step.reads)
@@ -99,6 +112,17 @@ class Footprint:
             most, largest = max(most, sum(live.values()) + work), max(largest, live[step.index])
             live = {i: size for i, size in live.items() if last.get(i, n) > n or i in kept}
         return most, largest
+
+    def _by_parts(self, steps: Sequence[Step]) -> set[int]:
+        """The concatenations that nobody copies."""
+        found = {s.index for s in steps if isinstance(s, Concatenation) and s.operands(self.base) is not None}
+        for step in steps:
+            takes = isinstance(step, Concatenation) and step.index in found
+            if isinstance(step, Convolution):
+                takes = step.takes_parts(self.base, self.changes)
+            if not takes and not isinstance(step, Pooling):
+                found -= set(step.reads)
+        return found
 
 
 def _mean_area(rows: Intervals, columns: Intervals) -> float:

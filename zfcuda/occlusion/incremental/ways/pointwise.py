@@ -1,4 +1,4 @@
-"""1x1 convolutions by the CPU's own kernel, which reads patches and maps where they lie, parts of concatenations too."""
+"""1x1 convolutions by the CPU's own kernel, which reads patches, maps and parts of concatenations where they lie."""
 
 from __future__ import annotations
 
