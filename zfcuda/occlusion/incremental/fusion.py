@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,16 +28,22 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     fused: dict[int, ConvolutionStep] = {}  # last node -> its step
     swallowed: set[int] = set()
     outliers = may_arise(nodes, {i for i, change in changes.of.items() if isinstance(change, Local)})
+    by_index = {node.index: node for node in nodes}
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
     for node in nodes:
         if node.kind == "conv" and isinstance(changes.of[node.index], Local):
             step = _convolution(node, following, changes, taken)
-            step = replace(step, outliers=node.arguments["input"].index in outliers)
+            source, around = _unpadded(node, by_index, changes)
+            reads = [source, *step.reads[1:]]
+            step = replace(step, reads=reads, around=around, outliers=node.arguments["input"].index in outliers)
             fused[step.index] = step
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
     all_steps = (fused.get(n.index) or _step_of(n, changes) for n in nodes if n.index not in swallowed)
-    return [step for step in all_steps if step is not None]
+    steps = [step for step in all_steps if step is not None]
+    # Not the padding that convolutions do themselves.
+    read = {i for step in steps for i in step.reads}.union(wanted)
+    return [step for step in steps if step.index in read or not isinstance(step, Moving)]
 
 
 def _step_of(node: Node, changes: Changes) -> Step | None:
@@ -60,6 +66,23 @@ def _step_of(node: Node, changes: Changes) -> Step | None:
     if node.index in changes.cuts:
         return Cut(node, reads)
     return Positions(node, reads)
+
+
+def _unpadded(conv: Node, nodes: Mapping[int, Node], changes: Changes) -> tuple[int, tuple[int, int]]:
+    """The map that a convolution reads, and how much more it pads (rows, columns).
+
+    Zeros that a step of its own puts around a map need no map of their own.
+    """
+    source = conv.arguments["input"].index
+    lookup = changes.lookups.get(source)
+    if lookup is None or lookup.zeros is None or conv.index in changes.lookups:
+        return source, (0, 0)
+    for side, rows, more in zip(changes.windows[conv.index], (lookup.rows, lookup.columns), lookup.zeros, strict=True):
+        # The operators on patches pad at most a line more behind the map than before it.
+        padded = int((rows >= 0).sum()) + 2 * (side.padding + more) + 1
+        if side.outputs > (padded - side.reach) // side.stride + 1:
+            return source, (0, 0)
+    return next(i for i in nodes[source].refs if changes.of[i] is not Whole.CONSTANT), lookup.zeros
 
 
 def _between(first: Node, step: ConvolutionStep, following: dict[int, Node]) -> Iterable[int]:

@@ -8,11 +8,12 @@ from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Patches
-from zfcuda.occlusion.incremental.ways import dense, product, ragged
+from zfcuda.occlusion.incremental.ways import dense, grouped, product, ragged
 
 # By the names that Convolution.way gives.
 WAYS: dict[str, Callable[[Convolution, Chunk], Patches]] = {
     "dense": dense.run,
+    "grouped": grouped.run,
     "product": product.run,
     "ragged": ragged.run,
 }
@@ -23,8 +24,7 @@ class ConvolutionStep(Convolution):
 
     def run(self, chunk: Chunk) -> Patches:
         way = self.way(chunk.base, chunk.changes)
-        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes):
-            source = self.conv.arguments["input"].index
-            if not within(chunk.values[source].values, chunk.base.limit(source)):
-                way = "dense"
+        some = way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes)
+        if some and not within(chunk.values[self.source].values, chunk.base.limit(self.source)):
+            way = "dense"
         return WAYS[way](self, chunk)
