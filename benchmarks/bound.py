@@ -1,30 +1,36 @@
-"""How many multiply-adds an occlusion map needs: all of them for every window, or those of what changes alone."""
+"""How many multiply-adds an occlusion map needs: all of them for every window, or those of what changes alone.
+
+What changes is found without the engine, by marks: a band of the image as high or as wide as a window becomes NaN, and
+torch carries it through the network. What a window changes is what both its bands mark, since rows and columns grow
+apart. (Where a part of a map decides over all of another, it may change less.) Products of matrices and convolutions, which the time goes into, are not computed: a sum is marked where a term
+of it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from zfcuda.network import Network, Node, trace
-from zfcuda.network.kinds import both_sides, pair, window_stride
+from benchmarks import opponents
 from zfcuda.occlusion import windows
 
-_Ints = npt.NDArray[np.int64]
-_ELEMENTWISE = ("relu", "lrn", "batch_norm", "identity", "add", "pointwise")
+_aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds of convolutions and linear layers over all windows of one image.
+    """Multiply-adds of convolutions, linear layers and products of matrices over all windows of one image.
 
-    naive: every window through the whole network. exact: of every map only the rectangle that the window changes, and
-    of the first linear layer only the columns of what changed. Both give the same answer.
+    naive: every window through the whole network. exact: of a map those values that the window changes, of a linear
+    layer the columns of what changed. Both give the same answer.
     """
 
     windows: int
@@ -33,125 +39,148 @@ class Work:
 
     @property
     def ratio(self) -> float:
-        """What computing the rectangles alone can win, sharing nothing between windows."""
+        """What computing what changes alone can win, sharing nothing between windows."""
         return self.naive / self.exact
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One side of a map of `length` units: [first, end) changes, for each place of the window along that side."""
+def work(model: nn.Module, image: Tensor, window: int, stride: int) -> Work:
+    """Counts the multiply-adds for an image [1,C,H,W].
 
-    first: _Ints
-    end: _Ints
-    length: int
-
-    @property
-    def share(self) -> float:
-        return float((self.end - self.first).mean()) / self.length
-
-
-_Changed = tuple[_Side, _Side]  # rows, columns; a vector made of a map keeps those of the map
-
-
-def work(model: nn.Module | Network, image: Tensor, window: int, stride: int) -> Work:
-    """Counts the multiply-adds for an image [1,C,H,W], which is run once for the shapes."""
-    network = trace(model)
-    output = network.names[""]
-    with torch.inference_mode():
-        values = network.run(image, [output])
-    sides = [_window(int(length), window, stride) for length in image.shape[2:]]
-    changed: dict[int, _Changed | None] = {}
-    full, exact = 0, 0.0
-    for node in network.ancestors([output]):
-        value, arguments = values[node.index], node.resolve(values)
-        changed[node.index] = (
-            (sides[0], sides[1]) if node.kind == "input" else _changed(node, arguments, value, changed)
-        )
-        if node.kind in ("conv", "linear"):
-            count = value.numel() * arguments["weight"][0].numel()
-            known = changed[node.index] if node.kind == "conv" else changed[node.arguments["input"].index]
-            full += count
-            exact += count * known[0].share * known[1].share if known else 0.0
-    places = len(sides[0].first) * len(sides[1].first)
-    return Work(places, places * full, round(places * exact))
+    Raises:
+        ValueError: the network computes with something that hides its multiply-adds.
+    """
+    model = opponents.torch_form(model, torch.float32)
+    rows, columns = (windows.starts(int(length), window, stride) for length in image.shape[2:])
+    shares = []
+    for dim, firsts in ((2, rows), (3, columns)):
+        bands = []
+        for first in firsts:
+            marked = torch.ones_like(image)
+            marked.narrow(dim, first, min(window, image.shape[dim] - first)).fill_(math.nan)
+            bands.append(marked)
+        shares.append(_shares(model, bands))
+    naive, exact = 0, 0.0
+    for row, column in zip(*shares, strict=True):
+        assert row.count == column.count
+        naive += row.count
+        exact += row.count * float((row.marked * column.marked).mean(dtype=torch.float64))
+    places = len(rows) * len(columns)
+    return Work(places, places * naive, round(places * exact))
 
 
-def _window(length: int, window: int, stride: int) -> _Side:
-    first = np.array(windows.starts(length, window, stride))
-    return _Side(first, np.minimum(first + window, length), length)
+@dataclass
+class _Product:
+    """Multiply-adds of one call, spread evenly over values; of each of these, in what part of the bands it changes."""
+
+    count: int
+    marked: Tensor
 
 
-def _changed(
-    node: Node, arguments: Mapping[str, Any], value: Any, changed: Mapping[int, _Changed | None]
-) -> _Changed | None:
-    """What changes of a node's value; None where nothing does."""
-    sources = [source for source in (changed[i] for i in node.refs) if source is not None]
-    if not sources or node.is_shape_query or not isinstance(value, Tensor):
-        return sources[0] if sources and not node.is_shape_query and isinstance(value, tuple | list) else None
-    shape = [int(n) for n in value.shape[2:]] if value.ndim == 4 else [1, 1]
-    whole = _everything(shape, sources[0])
-    if value.ndim == 4:
-        if node.kind == "conv" and arguments["padding_mode"] == "zeros":
-            padding = both_sides(arguments["padding"], arguments["weight"], arguments["dilation"])
-            taps = [
-                (size - 1) * d + 1
-                for size, d in zip(arguments["weight"].shape[2:], pair(arguments["dilation"]), strict=True)
-            ]
-            before = [sides[0] for sides in padding]
-            return _moved(sources[0], shape, taps, pair(arguments["stride"]), before)
-        if node.kind in ("max_pool", "avg_pool"):
-            dilation = pair(arguments.get("dilation", 1))
-            taps = [(k - 1) * d + 1 for k, d in zip(pair(arguments["kernel_size"]), dilation, strict=True)]
-            return _moved(sources[0], shape, taps, window_stride(arguments), pair(arguments["padding"]))
-        if node.kind == "adaptive_avg_pool":
-            rows, columns = (_adaptive(side, n) for side, n in zip(sources[0], shape, strict=True))
-            return rows, columns
-        if node.kind in _ELEMENTWISE or (node.kind == "cat" and arguments["dim"] in (1, -3)):
-            return _union(sources, shape)
-        return whole
-    if node.kind == "reshape" or (node.kind in _ELEMENTWISE and len(sources) == 1):
-        units = sources[0][0].length * sources[0][1].length
-        return sources[0] if value.ndim == 2 and value.shape[1] % units == 0 else whole
-    return whole
+def _shares(model: nn.Module, bands: Sequence[Tensor]) -> list[_Product]:
+    total: list[_Product] = []
+    for band in bands:
+        marks = _Marks(model)
+        with torch.no_grad(), _in_steps(), marks:
+            model(band)
+        total = total or [_Product(found.count, torch.zeros_like(found.marked)) for found in marks.found]
+        for sum, found in zip(total, marks.found, strict=True):
+            sum.marked += found.marked / len(bands)
+    return total
 
 
-def _everything(shape: Sequence[int], like: _Changed) -> _Changed:
-    rows, columns = (
-        _Side(np.zeros_like(side.first), np.full_like(side.first, n), n) for n, side in zip(shape, like, strict=True)
+@contextmanager
+def _in_steps() -> Iterator[None]:
+    """Attention as products of matrices, not fused."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _Marks(TorchDispatchMode):
+    """Runs a network on one image of which some values are NaN, all others arbitrary but finite."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.found: list[_Product] = []
+        self.own = {x.untyped_storage().data_ptr() for x in model.parameters()}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.namespace == "zfcuda":
+            raise ValueError(f"model: it calls {func}, whose multiply-adds are not known")
+        rule = _RULES.get(func.overloadpacket)
+        if rule is None:
+            return func(*args, **(kwargs or {}))
+        value, product = rule(self, *args)
+        self.found.append(product)
+        return value
+
+    def marked(self, x: Tensor) -> Tensor | None:
+        """Where x is marked; None for the network's own tensors."""
+        return None if x.untyped_storage().data_ptr() in self.own else x.isnan()
+
+
+_Answer = tuple[Tensor, _Product]
+
+
+def _valued(marked: Tensor) -> Tensor:
+    """NaN where marked, else 1."""
+    return torch.ones(marked.shape, device=marked.device).masked_fill_(marked, math.nan)
+
+
+def _convolution(
+    marks: _Marks,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> _Answer:
+    """Marked where a channel of its group is, wherever the kernel reaches."""
+    read = input.isnan().unflatten(1, (groups, -1)).any(2)
+    if bool((read == read[:, :1]).all()):
+        read = read[:, :1]  # all groups alike
+    reach = torch.ones(read.shape[1], 1, *weight.shape[2:], device=weight.device)
+    sums = torch.convolution(
+        read.float(), reach, None, stride, padding, dilation, transposed, output_padding, read.shape[1]
     )
-    return rows, columns
+    out = sums > 0.5
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    each = channels // out.shape[1]
+    value = _valued(out[:, :, None].expand(-1, -1, each, *out.shape[2:]).flatten(1, 2))
+    places = math.prod(input.shape[2:] if transposed else out.shape[2:])
+    return value, _Product(len(input) * places * weight.numel(), out.expand(-1, groups, *out.shape[2:]).float())
 
 
-def _met(side: _Side, starts: _Ints, ends: _Ints) -> _Side:
-    """The units, reading [starts, ends) each, that read something changed."""
-    first = np.searchsorted(ends, side.first, side="right")
-    end = np.maximum(np.searchsorted(starts, side.end, side="left"), first)
-    none = side.first >= side.end
-    return _Side(np.where(none, 0, first), np.where(none, 0, end), len(starts))
+def _linear(marks: _Marks, input: Tensor, weight: Tensor) -> _Answer:
+    """input [rows,columns] times weight [columns,units]: of a row the marked columns are computed again."""
+    changed, units = input.isnan(), marks.marked(weight)
+    out = changed.any(1, keepdim=True).expand(-1, weight.shape[1])
+    if units is not None:
+        out = out | units.any(0)
+        changed = changed | units.any()
+    return _valued(out), _Product(len(input) * weight.numel(), changed.float())
 
 
-def _moved(
-    source: _Changed, shape: Sequence[int], taps: Sequence[int], stride: Sequence[int], before: Sequence[int]
-) -> _Changed:
-    sides = []
-    for side, n, reach, step, padding in zip(source, shape, taps, stride, before, strict=True):
-        starts = np.arange(n) * step - padding
-        sides.append(_met(side, starts, starts + reach))
-    return sides[0], sides[1]
+def _batched(marks: _Marks, left: Tensor, right: Tensor) -> _Answer:
+    """[n,rows,k] times [n,k,columns]: a value is computed again where its row or its column is marked."""
+    out = left.isnan().any(2, keepdim=True) | right.isnan().any(1, keepdim=True)
+    return _valued(out), _Product(out.numel() * left.shape[2], out.float())
 
 
-def _adaptive(side: _Side, n: int) -> _Side:
-    unit = np.arange(n)
-    return _met(side, unit * side.length // n, -(-(unit + 1) * side.length // n))
-
-
-def _union(sources: Sequence[_Changed], shape: Sequence[int]) -> _Changed:
-    """The rectangle around all; a map of one unit that is spread over another changes all of it."""
-    sides = []
-    for i, n in enumerate(shape):
-        spread = [source[i] if source[i].length == n else _everything(shape, source)[i] for source in sources]
-        empty = np.stack([side.first >= side.end for side in spread])
-        first = np.where(empty, n, np.stack([side.first for side in spread])).min(0)
-        end = np.where(empty, 0, np.stack([side.end for side in spread])).max(0)
-        sides.append(_Side(np.minimum(first, end), end, n))
-    return sides[0], sides[1]
+_RULES: dict[Any, Callable[..., _Answer]] = {
+    _aten.convolution: _convolution,
+    _aten.mm: _linear,
+    _aten.addmm: lambda marks, bias, input, weight: _linear(marks, input, weight),
+    _aten.bmm: _batched,
+    _aten.baddbmm: lambda marks, bias, left, right: _batched(marks, left, right),
+}

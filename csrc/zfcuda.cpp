@@ -6,9 +6,11 @@
 #include <torch/library.h>
 
 #include "cpu/conv_patches.h"
+#include "cpu/conv_winograd.h"
 #include "cpu/conv_winners.h"
 #include "cpu/grouped_patches.h"
 #include "cpu/linear_rows.h"
+#include "cpu/pointwise_patches.h"
 #include "cpu/tables.h"
 #include "cpu/texture.h"
 #include "kernels.h"
@@ -32,11 +34,15 @@ TORCH_LIBRARY(zfcuda, m) {
       "relu_max_pool2d_lrn(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, bool ceil_mode, "
       "int size, float alpha, float beta, float k, bool keep_pooled) -> (Tensor output, Tensor switches, Tensor pooled)");
   m.def("occlude(Tensor image, Tensor fill, Tensor origins, int[2] window) -> Tensor");
-  m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation) -> Tensor");
+  m.def("pack_filters(Tensor weight, int[2] stride, int[2] dilation, int tile=4) -> Tensor");
   m.def(
       "conv_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
       "Tensor? residual, SymInt channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, bool relu, "
       "float? ceiling=None) -> Tensor");
+  m.def(
+      "pointwise_patches(Tensor[] bases, Tensor[] patches, Tensor[] haves, Tensor want, SymInt rows, Tensor filters, "
+      "Tensor? bias, Tensor? residual, Tensor? scale, Tensor? shift, bool before_relu, SymInt channels, int[2] stride, "
+      "bool relu, float? ceiling=None) -> Tensor");
   m.def("pack_grouped_filters(Tensor weight, SymInt groups) -> Tensor");
   m.def(
       "grouped_patches(Tensor base, Tensor patches, Tensor have, Tensor want, SymInt rows, Tensor filters, Tensor? bias, "
@@ -408,18 +414,23 @@ void check_floats(const std::optional<Tensor>& t, const char* name, IntArrayRef 
               t->scalar_type(), " ", t->sizes());
 }
 
-Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation) {
+Tensor pack_filters(const Tensor& weight, IntArrayRef stride, IntArrayRef dilation, int64_t tile) {
   TORCH_CHECK(weight.dim() == 4 && weight.numel() > 0, "weight: expected [O,C,kh,kw], got shape ", weight.sizes());
   check_float(weight, "weight");
   check_pair(stride, "stride", 1);
   check_pair(dilation, "dilation", 1);
+  TORCH_CHECK(tile == 2 || tile == cpu::kLargestTile, "tile: expected 2 or ", cpu::kLargestTile, ", got ", tile);
   const DilatedWindowAxis y{{0, 0, weight.size(2), stride[0], 0}, dilation[0]};
   const DilatedWindowAxis x{{0, 0, weight.size(3), stride[1], 0}, dilation[1]};
-  const bool winograd = cpu::suits_winograd(y, x, weight.size(1), weight.size(0));
+  const int64_t outputs = weight.size(0), channels = weight.size(1);
   const Tensor filters = weight.contiguous();
-  Tensor packed =
-      at::empty({cpu::packed_size(weight.size(0), weight.size(1), y.kernel * x.kernel, winograd)}, weight.options());
-  cpu::pack_filters(filters, winograd, packed);
+  if (cpu::suits_winograd(y, x, channels, outputs)) {
+    Tensor packed = at::empty({cpu::winograd_size(outputs, channels, tile)}, weight.options());
+    cpu::pack_winograd(filters, tile, packed);
+    return packed;
+  }
+  Tensor packed = at::empty({cpu::packed_size(outputs, channels, y.kernel * x.kernel)}, weight.options());
+  cpu::pack_filters(filters, packed);
   return packed;
 }
 
@@ -436,8 +447,11 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
   const double weights = static_cast<double>(channels) * base.size(1) * kernel[0] * kernel[1];
   TORCH_CHECK(weights < 1e15, "kernel_size: ", kernel, " makes ", weights, " weights for ", channels, " channels");
   const bool winograd = cpu::suits_winograd(y, x, base.size(1), channels);
-  const int64_t expected = cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1], winograd);
-  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+  // The filters' own size says for which tiles they are.
+  const int64_t given = filters.numel(), expected = winograd ? cpu::winograd_size(channels, base.size(1), 2)
+                                                             : cpu::packed_size(channels, base.size(1), kernel[0] * kernel[1]);
+  const bool large = winograd && given == cpu::winograd_size(channels, base.size(1), cpu::kLargestTile);
+  TORCH_CHECK(filters.dim() == 1 && (given == expected || large) && filters.scalar_type() == at::kFloat,
               "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
               filters.sizes());
   check_floats(bias, "bias", {channels});
@@ -453,8 +467,69 @@ Tensor conv_patches(const Tensor& base, const Tensor& patches, const Tensor& hav
                          wanted.const_data_ptr<int64_t>(), packed.const_data_ptr<float>(),
                          bias_ ? bias_->const_data_ptr<float>() : nullptr,
                          residual_ ? residual_->const_data_ptr<float>() : nullptr, output.mutable_data_ptr<float>(),
-                         base.size(1), channels, y, x, cpu::Limits::of(relu, ceiling), winograd};
-  if (output.numel() > 0) cpu::conv_patches(p, want.size(0), rows);
+                         base.size(1), channels, y, x, cpu::Limits::of(relu, ceiling)};
+  if (output.numel() > 0 && winograd)
+    cpu::conv_winograd(p, large ? cpu::kLargestTile : 2, want.size(0));
+  else if (output.numel() > 0)
+    cpu::conv_patches(p, want.size(0), rows);
+  return output;
+}
+
+Tensor pointwise_patches(at::TensorList bases, at::TensorList patches, at::TensorList haves, const Tensor& want,
+                         int64_t rows, const Tensor& filters, const std::optional<Tensor>& bias,
+                         const std::optional<Tensor>& residual, const std::optional<Tensor>& scale,
+                         const std::optional<Tensor>& shift, bool before_relu, int64_t channels, IntArrayRef stride,
+                         bool relu, std::optional<double> ceiling) {
+  TORCH_CHECK(!bases.empty(), "bases: expected at least one map");
+  TORCH_CHECK(patches.size() == bases.size(), "patches: expected as many as bases, ", bases.size(), ", got ",
+              patches.size());
+  TORCH_CHECK(haves.size() == bases.size(), "haves: expected as many as bases, ", bases.size(), ", got ", haves.size());
+  TORCH_CHECK(channels >= 1, "channels: expected at least 1, got ", channels);
+  check_small_pair(stride, "stride", 1);
+  int64_t inputs = 0;
+  for (size_t i = 0; i < bases.size(); ++i) {
+    check_image(bases[i], "bases");
+    check_float(bases[i], "bases");
+    check_changed_maps(bases[i], patches[i], haves[i], want, rows);
+    TORCH_CHECK(bases[i].size(2) == bases[0].size(2) && bases[i].size(3) == bases[0].size(3),
+                "bases: expected maps of one size, got ", bases[0].sizes(), " and ", bases[i].sizes());
+    inputs += bases[i].size(1);
+  }
+  TORCH_CHECK(inputs > 0, "bases: expected at least one channel, got none");
+  const double weights = static_cast<double>(channels) * inputs;
+  TORCH_CHECK(weights < 1e15, "channels: ", channels, " make ", weights, " weights");
+  const int64_t expected = cpu::packed_size(channels, inputs, 1);
+  TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
+              "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
+              filters.sizes());
+  check_floats(bias, "bias", {channels});
+  check_floats(residual, "residual", {rows, channels});
+  check_floats(scale, "scale", {inputs});
+  check_floats(shift, "shift", {inputs});
+  TORCH_CHECK(scale.has_value() == shift.has_value(), "shift: expected together with scale, got one of them");
+  Tensor output = at::empty({rows, channels}, bases[0].options().memory_format(std::nullopt));
+  const Tensor wanted = want.contiguous(), packed = filters.contiguous();
+  const auto plain = [](const std::optional<Tensor>& t) { return contiguous(t, MemoryFormat::Contiguous); };
+  const auto bias_ = plain(bias), residual_ = plain(residual), scale_ = plain(scale), shift_ = plain(shift);
+  const auto numbers = [](const std::optional<Tensor>& t) { return t ? t->const_data_ptr<float>() : nullptr; };
+  std::vector<Tensor> kept;  // the copies, where one was needed
+  std::vector<cpu::PointwiseSource> sources;
+  const int64_t n = want.size(0), height = bases[0].size(2), width = bases[0].size(3);
+  for (size_t i = 0; i < bases.size(); ++i) {
+    const Tensor map = bases[i].contiguous(MemoryFormat::ChannelsLast), patch = patches[i].contiguous(),
+                 held = haves[i].contiguous();
+    cpu::check_tables(held.const_data_ptr<int64_t>(), wanted.const_data_ptr<int64_t>(), n, map, patch.size(0), rows);
+    sources.push_back({map.const_data_ptr<float>(), patch.const_data_ptr<float>(), held.const_data_ptr<int64_t>(),
+                       map.size(1), width});
+    kept.insert(kept.end(), {map, patch, held});
+  }
+  const auto outputs = [](int64_t length, int64_t stride) { return length == 0 ? 0 : (length - 1) / stride + 1; };
+  cpu::check_wanted(wanted.const_data_ptr<int64_t>(), n, outputs(height, stride[0]), outputs(width, stride[1]));
+  const cpu::PointwisePatches p{sources.data(), static_cast<int64_t>(sources.size()), wanted.const_data_ptr<int64_t>(),
+                                packed.const_data_ptr<float>(), numbers(bias_), numbers(residual_),
+                                output.mutable_data_ptr<float>(), inputs, channels, stride[0], stride[1],
+                                {numbers(scale_), numbers(shift_), before_relu}, cpu::Limits::of(relu, ceiling)};
+  if (output.numel() > 0) cpu::pointwise_patches(p, n, rows);
   return output;
 }
 
@@ -638,6 +713,7 @@ TORCH_LIBRARY_IMPL(zfcuda, CPU, m) {
   m.impl("conv_backward_by_switch", conv_backward_by_switch);
   m.impl("pack_filters", pack_filters);
   m.impl("conv_patches", conv_patches);
+  m.impl("pointwise_patches", pointwise_patches);
   m.impl("pack_grouped_filters", pack_grouped_filters);
   m.impl("grouped_patches", grouped_patches);
   m.impl("linear_rows", linear_rows);
@@ -671,8 +747,8 @@ TORCH_LIBRARY_IMPL(zfcuda, Autograd, m) {
   }
   // These have no derivative, and refuse in both directions.
   for (const char* name : {"gather_patches", "unfold_patches", "pool_patches", "pack_filters", "conv_patches",
-                           "pack_grouped_filters", "grouped_patches", "linear_rows", "texture_pixels",
-                           "conv_backward_by_switch"}) {
+                           "pointwise_patches", "pack_grouped_filters", "grouped_patches", "linear_rows",
+                           "texture_pixels", "conv_backward_by_switch"}) {
     m.impl(name, torch::autograd::autogradNotImplementedFallback());
   }
 }

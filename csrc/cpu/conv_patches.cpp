@@ -3,9 +3,6 @@
 // sizes.
 #include "cpu/conv_patches.h"
 
-#include <vector>
-
-#include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "cpu/patch_lines.h"
 #include "kernels.h"
@@ -19,49 +16,12 @@ namespace {
 // Outputs that one thread computes at once: enough rows to make reading the filters worth it, few enough that their
 // inputs stay in its cache.
 constexpr int64_t kRows = 112, kInputs = 192 << 10;
-// With Winograd's algorithm the filters are 16/9 as large and the products fewer: more rows for one reading of them.
-constexpr int64_t kWinogradRows = 256, kWinogradInputs = 1 << 20;
-// Multiplications of one portion that are worth a thread.
-constexpr int64_t kWorth = 4 << 20;
-
-int64_t panel() {
-  int64_t width = 0;
-#if defined(__x86_64__)
-  switch (chosen_isa()) {
-    case Isa::avx512: width = avx512::kPanel; break;
-    case Isa::avx2: width = avx2::kPanel; break;
-    case Isa::baseline: width = baseline::kPanel; break;
-  }
-#else
-  width = baseline::kPanel;
-#endif
-  return width;
-}
 
 struct Work {
-  std::vector<float> inputs, transformed, products;
+  std::vector<float> inputs;
   std::vector<const float*> rows;
   std::vector<int64_t> outputs, offsets;
-
-  static float* room(std::vector<float>& memory, int64_t size) {
-    if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
-    return memory.data();
-  }
 };
-
-// Writes lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside.
-void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
-                    float* to) {
-  const auto read = [&](const auto& from) {
-    for (int64_t y = y0; y < y0 + lines; ++y) to = from.copy(have, y, x0, x0 + columns, to);
-  };
-  if (p.pitch() == p.channels)
-    read(PatchLines<float>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f});
-  else
-    read(PatchLines<float, true>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f, p.pitch()});
-}
-
-int64_t whole_tiles(int64_t n) { return (n + kTile - 1) / kTile * kTile; }
 
 // The windows in pieces, and the first piece of each thread's next portion.
 struct Pieces {
@@ -72,26 +32,22 @@ struct Pieces {
 Pieces pieces_of(const PatchConv& p, int64_t windows) {
   Pieces pieces;
   int64_t rows = 0, inputs = 0;
-  const int64_t most_rows = p.winograd ? kWinogradRows : kRows, most_inputs = p.winograd ? kWinogradInputs : kInputs;
   for (int64_t i = 0; i < windows; ++i) {
     const Rectangle w = Rectangle::of(p.want, i);
     if (w.empty()) continue;
     const int64_t width = w.right - w.left, height = w.bottom - w.top;
-    const int64_t columns = ((p.winograd ? whole_tiles(width) : width) - 1) * p.x.stride + p.x.reach();
+    const int64_t columns = (width - 1) * p.x.stride + p.x.reach();
     // A large rectangle in several, each as high as the limits allow.
-    const auto lines_of = [&](int64_t height) {
-      return ((p.winograd ? whole_tiles(height) : height) - 1) * p.y.stride + p.y.reach();
-    };
-    int64_t most = std::clamp<int64_t>((most_rows + width / 2) / width, kTile, whole_tiles(height));
-    while (most > kTile && lines_of(most) * columns * p.pitch() > most_inputs) --most;
-    most = std::max(kTile, most / kTile * kTile);
+    const auto lines_of = [&](int64_t height) { return (height - 1) * p.y.stride + p.y.reach(); };
+    int64_t most = std::clamp<int64_t>((kRows + width / 2) / width, 1, height);
+    while (most > 1 && lines_of(most) * columns * p.pitch() > kInputs) --most;
     const int64_t parts = (height + most - 1) / most;
-    const int64_t each = std::min(height, whole_tiles((height + parts - 1) / parts));
+    const int64_t each = (height + parts - 1) / parts;
     for (int64_t top = w.top; top < w.bottom; top += each) {
       Placed at{i, top, w.start + (top - w.top) * width, std::min(each, w.bottom - top), width, 0, 0, columns};
       at.lines = lines_of(at.height);
       const int64_t size = at.lines * columns * p.pitch(), area = at.height * width;
-      if (pieces.portions.empty() || rows + area / 2 > most_rows || inputs + size > most_inputs) {
+      if (pieces.portions.empty() || rows + area / 2 > kRows || inputs + size > kInputs) {
         pieces.portions.push_back(static_cast<int64_t>(pieces.strips.size()));
         rows = inputs = 0;
       }
@@ -133,34 +89,45 @@ void direct(const PatchConv& p, const Placed* strips, int64_t count, int64_t fir
   }
 }
 
-void winograd(const PatchConv& p, const Placed* strips, int64_t count, int64_t first_panel, int64_t past_panel,
-              Work& work) {
-  int64_t tiles = 0;
-  for (int64_t i = 0; i < count; ++i) tiles += whole_tiles(strips[i].height) * whole_tiles(strips[i].width) / (kTile * kTile);
-  const int64_t width = (p.outputs + panel() - 1) / panel() * panel();
-  WinogradWork w{strips, count, tiles, work.inputs.data(), nullptr, pitch_of(p.channels), 0, nullptr, pitch_of(width), 0,
-                 first_panel, past_panel};
-  w.transformed_product = pitch_of(tiles * w.transformed_tile);
-  w.products_product = pitch_of(tiles * w.products_tile);
-  w.transformed = Work::room(work.transformed, kTileProducts * w.transformed_product);
-  w.products = Work::room(work.products, kTileProducts * w.products_product);
-  ZFCUDA_ISA_CALL(winograd_tiles(p, w));
-}
-
 }  // namespace
 
-int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps, bool winograd) {
-  const int64_t width = panel();
-  return (outputs + width - 1) / width * width * channels * (winograd ? kTileProducts : taps);
+int64_t panel() {
+  int64_t width = 0;
+#if defined(__x86_64__)
+  switch (chosen_isa()) {
+    case Isa::avx512: width = avx512::kPanel; break;
+    case Isa::avx2: width = avx2::kPanel; break;
+    case Isa::baseline: width = baseline::kPanel; break;
+  }
+#else
+  width = baseline::kPanel;
+#endif
+  return width;
 }
 
-void pack_filters(const Tensor& weight, bool winograd, Tensor& packed) {
+void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
+                    int64_t pitch, float* to) {
+  const auto read = [&](const auto& from) {
+    for (int64_t y = y0; y < y0 + lines; ++y) to = from.copy(have, y, x0, x0 + columns, to);
+  };
+  if (pitch == p.channels)
+    read(PatchLines<float>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f});
+  else
+    read(PatchLines<float, true>{p.base, p.patches, p.y.inputs, p.x.inputs, p.channels, 0.0f, pitch});
+}
+
+int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps) {
+  const int64_t width = panel();
+  return (outputs + width - 1) / width * width * channels * taps;
+}
+
+void pack_filters(const Tensor& weight, Tensor& packed) {
   const int64_t outputs = weight.size(0), channels = weight.size(1), taps = weight.size(2) * weight.size(3);
   const float* from = weight.const_data_ptr<float>();
   float* to = packed.mutable_data_ptr<float>();
   const int64_t panels = (outputs + panel() - 1) / panel();
   parallel(panels, packed.numel() / panels, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) ZFCUDA_ISA_CALL(pack_panel(from, outputs, channels, taps, winograd, to, i));
+    for (int64_t i = begin; i < end; ++i) ZFCUDA_ISA_CALL(pack_panel(from, outputs, channels, taps, to, i));
   });
 }
 
@@ -169,9 +136,9 @@ void conv_patches(const PatchConv& p, int64_t windows, int64_t rows) {
   const int64_t portions = static_cast<int64_t>(pieces.portions.size()) - 1;
   // Where there are too few portions for the threads, several take one, each some of its outputs.
   const int64_t panels = (p.outputs + panel() - 1) / panel(), threads = at::get_num_threads();
-  const int64_t most = p.winograd ? kWinogradRows : kRows, taps = p.y.kernel * p.x.kernel;
+  const int64_t taps = p.y.kernel * p.x.kernel;
   const bool few = portions < 4 * threads && portions % threads != 0;
-  const bool worth = std::min(most, rows) * p.channels * p.outputs * taps >= kWorth;
+  const bool worth = std::min(kRows, rows) * p.channels * p.outputs * taps >= kWorth;
   const int64_t shares = few && worth ? std::min(threads, panels) : 1;
   at::parallel_for(0, portions * shares, 1, [&](int64_t begin, int64_t end) {
     Work work;
@@ -182,17 +149,15 @@ void conv_patches(const PatchConv& p, int64_t windows, int64_t rows) {
       const int64_t count = pieces.portions[i + 1] - pieces.portions[i];
       if (count == 0) continue;
       const Placed& last = strips[count - 1];
-      float* const inputs = Work::room(work.inputs, last.inputs + last.lines * last.columns * p.pitch());
+      float* const inputs = room(work.inputs, last.inputs + last.lines * last.columns * p.pitch());
       for (int64_t s = 0; s < count; ++s) {
         const Placed& at = strips[s];
         const Rectangle want = Rectangle::of(p.want, at.window);
         read_rectangle(p, Rectangle::of(p.have, at.window), at.top * p.y.stride - p.y.padding,
-                       want.left * p.x.stride - p.x.padding, at.lines, at.columns, inputs + at.inputs);
+                       want.left * p.x.stride - p.x.padding, at.lines, at.columns, p.pitch(),
+                       inputs + at.inputs);
       }
-      if (p.winograd)
-        winograd(p, strips, count, first_panel, past_panel, work);
-      else
-        direct(p, strips, count, first_panel, past_panel, work);
+      direct(p, strips, count, first_panel, past_panel, work);
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "cpu/limits.h"
 #include "patches.h"
@@ -24,10 +25,9 @@ struct PatchConv {
   int64_t channels, outputs;
   DilatedWindowAxis y, x;
   Limits limits;
-  bool winograd;
 
   // Numbers from one position to the next in the working memory.
-  int64_t pitch() const { return winograd || channels * x.stride % 1024 != 0 ? channels : channels + 16; }
+  int64_t pitch() const { return channels * x.stride % 1024 != 0 ? channels : channels + 16; }
 };
 
 // Some lines of one window's wanted rectangle, and where their inputs and outputs lie.
@@ -53,30 +53,25 @@ struct DirectWork {
   int64_t first_panel, past_panel;  // of the outputs
 };
 
-struct WinogradWork {
-  const Placed* placed;
-  int64_t strips, tiles;
-  const float* inputs;
-  float* transformed;                 // [16][tiles][C], with these pitches
-  int64_t transformed_tile, transformed_product;
-  float* products;                    // [16][tiles][O]
-  int64_t products_tile, products_product;
-  int64_t first_panel, past_panel;  // of the outputs
-};
+// Multiplications of one portion that are worth a thread.
+constexpr int64_t kWorth = 4 << 20;
 
-// F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks": 16 multiplications instead of 36
-// for a tile of 2 x 2 outputs, which reads 4 x 4 inputs.
-constexpr int64_t kTile = 2, kTileInputs = 4, kTileProducts = 16;
+// Outputs of a panel, as the chosen instruction set has them.
+int64_t panel();
 
-inline bool suits_winograd(const DilatedWindowAxis& y, const DilatedWindowAxis& x, int64_t channels, int64_t outputs) {
-  const auto three = [](const DilatedWindowAxis& a) { return a.kernel == 3 && a.stride == 1 && a.dilation == 1; };
-  // With few channels the transforms cost more than the multiplications spared.
-  return three(y) && three(x) && channels >= 16 && outputs >= 16;
+inline float* room(std::vector<float>& memory, int64_t size) {
+  if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
+  return memory.data();
 }
 
+// Writes lines [y0, y0 + lines) and columns [x0, x0 + columns) of the map as a window has changed it, zeros outside,
+// `pitch` numbers a position.
+void read_rectangle(const PatchConv& p, const Rectangle& have, int64_t y0, int64_t x0, int64_t lines, int64_t columns,
+                    int64_t pitch, float* to);
+
 // Numbers of the packed form of filters [O,C,kh,kw].
-int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps, bool winograd);
-void pack_filters(const at::Tensor& weight, bool winograd, at::Tensor& packed);
+int64_t packed_size(int64_t outputs, int64_t channels, int64_t taps);
+void pack_filters(const at::Tensor& weight, at::Tensor& packed);
 void conv_patches(const PatchConv&, int64_t windows, int64_t rows);
 
 }  // namespace zfcuda::cpu

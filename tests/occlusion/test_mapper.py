@@ -20,7 +20,7 @@ from zfcuda.network import trace
 from zfcuda.occlusion.incremental import Plan, patches, sums
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.footprint import Footprint
-from zfcuda.occlusion.incremental.ways import ConvolutionStep
+from zfcuda.occlusion.incremental.ways import WAYS, ConvolutionStep
 
 SIZE = (3, 41, 37)
 CPU = torch.device("cpu")
@@ -353,11 +353,11 @@ def test_patches_of_all_sizes_in_one_matrix_product(monkeypatch: pytest.MonkeyPa
     expected = zfcuda.occlusion_map(model, image, **WINDOWS, method="batched")
     called = []
 
-    def product(self: ConvolutionStep, chunk: Any) -> Any:
-        called.append(self.index)
-        return ConvolutionStep._product(self, chunk)
+    def product(step: ConvolutionStep, chunk: Any) -> Any:
+        called.append(step.index)
+        return WAYS["product"](step, chunk)
 
-    monkeypatch.setattr(ConvolutionStep, "_ragged", product)
+    monkeypatch.setitem(WAYS, "ragged", product)
     found = zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental")
     assert len(set(called)) == 3
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)

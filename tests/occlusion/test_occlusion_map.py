@@ -269,6 +269,17 @@ def test_reduced_precision() -> None:
     torch.testing.assert_close(exact.logits, rough.logits, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_precision_that_the_device_computes_slowly(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+    monkeypatch.setattr("zfcuda.occlusion.experiment.is_fast", lambda dtype, device: bool(asked.append(dtype)))
+    net, image = Net().eval(), torch.randn(3, 20, 20)
+    found, expected = (zfcuda.occlusion_map(net, image, window=8, dtype=d) for d in (dtype, None))
+    assert asked == [dtype] and torch.equal(found.logits, expected.logits)
+    name = str(dtype).removeprefix("torch.")
+    assert found.reason == f"{expected.reason}; not in {name}, which this device computes slowly, but in float32"
+
+
 def test_save(tmp_path: Path) -> None:
     result = zfcuda.occlusion_map(Net().eval(), torch.randn(3, 20, 20), window=8, layer="conv1")
     result.save(tmp_path / "map.npz")

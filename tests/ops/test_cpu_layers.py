@@ -29,6 +29,7 @@ def samples() -> dict[str, tuple[Any, ...]]:
     rectangle = torch.tensor([[0, 1, 2, 2, 0]] * 4)
     return {
         "pack_filters": (weight, [1, 1], [1, 1]),
+        "pack_filters for small tiles": (weight, [1, 1], [1, 1], 2),
         "pack_filters of a stride": (weight, [2, 2], [1, 1]),
         "conv_patches": (*before, *winograd),
         "conv_patches of a stride": (*before, *direct),
@@ -191,9 +192,10 @@ BAD = {
         filters=patch_ops.pack_filters(WEIGHT).double()
     ),
     "filters: expected 8192 float32 numbers.*got Float .4608": lambda: wide(filters=patch_ops.pack_filters(WIDE, 2)),
-    "filters: expected 4608 float32 numbers.*got Float .8192": lambda: wide(stride=2),
-    "filters: expected 4608 .*got Float .8192": lambda: wide(dilation=(1, 2)),
-    "filters: expected 2048 float32 numbers.*got Float .8192": lambda: wide(kernel_size=2),
+    "tile: expected 2 or 4, got 3": lambda: patch_ops.pack_filters(WIDE, tile=3),
+    "filters: expected 4608 float32 numbers.*got Float .18432": lambda: wide(stride=2),
+    "filters: expected 4608 .*got Float .18432": lambda: wide(dilation=(1, 2)),
+    "filters: expected 2048 float32 numbers.*got Float .18432": lambda: wide(kernel_size=2),
     "bias: expected float32 .5., got Float .4": lambda: convolved(bias=torch.zeros(4)),
     "bias: expected float32 .5., got Double .5": lambda: convolved(bias=torch.zeros(5).double()),
     "residual: expected float32 .8, 5., got Float .7, 5": lambda: convolved(residual=torch.zeros(7, 5)),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zfcuda.class_names import class_names
+from zfcuda.fast_dtype import is_fast
 from zfcuda.inputs import (
     PROBABILITIES,
     ClassTarget,
@@ -75,7 +76,9 @@ def occlusion_map(
         probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
             outputs that already are a distribution -> as they are, and so is the one number of a callable output=
             that is between 0 and 1 for every window; else softmax.
-        dtype: torch.bfloat16 or float16 to run the network in (autocast); None: as it is.
+        dtype: torch.bfloat16 or float16 to run the network in (autocast), where the device has arithmetic of its own
+            for it; elsewhere that would take many times as long, and the network is run as it is, as `.reason` says.
+            None: as it is.
         memory_budget: bytes that all this may take beyond one forward of the model and the outputs; one window runs in
             any case. None: a quarter of the free memory, of which windows that run together get at most 2 GiB. Where
             the engine needs more, "auto" is brute force, and "incremental" is refused with the bytes that it needs.
@@ -157,7 +160,8 @@ class Experiment:
         if output is not None:
             self.model = ModelWithOutput(self.model, output)
         self.target, self.layer, self.unit, self.method = target, layer, unit, method
-        self.probability, self.run_in, self.memory_budget = probability, dtype, memory_budget
+        self.probability, self.memory_budget = probability, memory_budget
+        self.run_in, self.remark = _computed_in(dtype, self.dtype, self.device)
         self.progress = progress
         self.own_number = callable(output)  # more likely a share or a probability than a logit, where it can be one
 
@@ -233,7 +237,7 @@ class Experiment:
             stride=self.stride,
             size=self.size,
             method=outputs.method,
-            reason=outputs.reason,
+            reason=outputs.reason + self.remark,
             normalization=how,
             classes=tuple(self.names) if self.names is not None and len(self.names) == len(base) else None,
             shown=Shown(image, self.preprocess),
@@ -250,6 +254,14 @@ def _choices(method: str, probability: str, dtype: torch.dtype | None, memory_bu
         raise ValueError(f"dtype: expected torch.bfloat16, float16 or None, got {dtype}")
     if memory_budget is not None and not (isinstance(memory_budget, int) and memory_budget > 0):
         raise ValueError(f"memory_budget: expected a positive number of bytes, got {memory_budget!r}")
+
+
+def _computed_in(asked: torch.dtype | None, own: torch.dtype, device: torch.device) -> tuple[torch.dtype | None, str]:
+    """The dtype that the windows are run in, None: their own; and what is to be said where it is not the one asked."""
+    if asked is None or asked in (torch.float32, own) or is_fast(asked, device):
+        return asked, ""
+    names = [str(dtype).removeprefix("torch.") for dtype in (asked, own)]
+    return None, f"; not in {names[0]}, which this device computes slowly, but in {names[1]}"
 
 
 def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int | None:

@@ -32,10 +32,13 @@ class PreparedEngine:
     """The engine's plan, which holds for all images of one size, and the values of the needed nodes for one image.
 
     Between two images there are no values: their memory is the next image's.
+
+    recorded: whether its run is recorded to be replayed.
     """
 
     plan: Plan
     values: dict[int, Any] = field(default_factory=dict)
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,14 +197,15 @@ def run_engine(
     """
     plan, own = engine.plan, occluded.image.dtype
     dtype = own if dtype is None else dtype
-    outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, repeated=repeated)
+    how = {"repeated": repeated, "recorded": engine.recorded}
+    outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, **how)
     if dtype == own:
         sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
     else:
         windows, no_bar = _sampled(plan), tqdm(disable=True)
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
-        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, repeated=repeated, windows=windows).logits
+        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, windows=windows, **how).logits
     checked = telling(occluded, sample, exact - base)
     return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
 

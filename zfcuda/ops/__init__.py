@@ -10,6 +10,7 @@ from zfcuda.ops import conv_stage as conv_stage  # registers the way back throug
 from zfcuda.ops import fallback as fallback  # registers plain torch where there is no compiled kernel
 from zfcuda.ops import grouped_patches as grouped_patches  # and this for convolutions in groups
 from zfcuda.ops import patches as patches  # registers what the engine alone uses
+from zfcuda.ops import pointwise as pointwise  # and its 1x1 convolution
 from zfcuda.ops import texture as texture  # registers what textures are made with
 from zfcuda.ops.lrn import local_response_norm
 from zfcuda.ops.occlude import occlude

@@ -27,6 +27,7 @@ _TWINS: dict[str, Callable[..., Any]] = {
         "pool_patches",
         "pack_filters",
         "conv_patches",
+        "pointwise_patches",
         "pack_grouped_filters",
         "grouped_patches",
         "linear_rows",

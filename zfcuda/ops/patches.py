@@ -121,13 +121,15 @@ def _(base: Tensor, patches: Tensor, have: Tensor, want: Tensor, rows: Any, *oth
     return base.new_empty((rows, base.shape[1]))
 
 
-def pack_filters(weight: Tensor, stride: Size = 1, dilation: Size = 1) -> Tensor:
+def pack_filters(weight: Tensor, stride: Size = 1, dilation: Size = 1, tile: int = 4) -> Tensor:
     """Filters in the order in which conv_patches reads them.
 
     Args:
         weight: [O,C,kh,kw], float32 on the CPU.
         stride, dilation: int or (rows, columns), those of the convolution to come. With 3x3 filters, no stride and no
-            dilation the packed form is that of Winograd's algorithm F(2x2, 3x3).
+            dilation the packed form is that of Winograd's algorithm.
+        tile: of that, the largest tile a side: 4 takes 36 numbers a filter, and spares most multiplications; 2 takes
+            16, for few outputs, where reading the filters takes the time.
 
     Returns:
         [m], for this process on this machine alone.
@@ -135,11 +137,11 @@ def pack_filters(weight: Tensor, stride: Size = 1, dilation: Size = 1) -> Tensor
     Raises:
         RuntimeError: naming the argument and its value.
     """
-    return kernels.pack_filters(weight, pair(stride), pair(dilation))
+    return kernels.pack_filters(weight, pair(stride), pair(dilation), tile)
 
 
 @torch.library.register_fake("zfcuda::pack_filters")
-def _(weight: Tensor, stride: Any, dilation: Any) -> Tensor:
+def _(weight: Tensor, stride: Any, dilation: Any, tile: int = 4) -> Tensor:
     return weight.new_empty(torch.library.get_ctx().new_dynamic_size())
 
 

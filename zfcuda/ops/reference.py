@@ -309,7 +309,7 @@ def _at(
     return sources[torch.where(in_patch, torch.where(known, 1 + place, 0), source)]
 
 
-def pack_filters(weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+def pack_filters(weight: Tensor, stride: Pair, dilation: Pair, tile: int = 4) -> Tensor:
     """[O,C,kh,kw] -> what conv_patches takes; here nothing but the numbers in their order."""
     return weight.contiguous().flatten()
 
@@ -347,6 +347,40 @@ def conv_patches(
         result = F.conv2d(F.pad(changed, sides), weight, bias, tuple(stride), 0, tuple(dilation), groups)
         part = result[0, :, w[0] : max(w[0], w[2]), w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1)
         output[w[4] : w[4] + len(part)] = part
+    output = output if residual is None else output + residual
+    output = output.relu() if relu else output
+    return output if ceiling is None else output.clamp(max=ceiling)
+
+
+def pointwise_patches(
+    bases: Sequence[Tensor],
+    patches: Sequence[Tensor],
+    haves: Sequence[Tensor],
+    want: Tensor,
+    rows: int,
+    filters: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    before_relu: bool,
+    channels: int,
+    stride: Pair,
+    relu: bool,
+    ceiling: float | None = None,
+) -> Tensor:
+    """bases [1,C[i],H,W], patches [P[i],C[i]], haves int64 [n,5] each -> [rows,O]: the positions of want[i], for each i,
+    of the 1x1 convolution of the concatenated maps, whose channels were scaled, shifted and rectified before.
+    """
+    window, y, x, wanted = _positions(want, rows)
+    parts = [
+        _at(base, patch, have, window, y * stride[0], x * stride[1], wanted, 0.0)
+        for base, patch, have in zip(bases, patches, haves, strict=True)
+    ]
+    read = torch.cat(parts, 1)
+    read = read if scale is None else read * scale + shift
+    read = read.relu() if before_relu else read
+    output = F.linear(read, filters.view(channels, -1), bias)
     output = output if residual is None else output + residual
     output = output.relu() if relu else output
     return output if ceiling is None else output.clamp(max=ceiling)

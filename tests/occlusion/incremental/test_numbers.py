@@ -13,9 +13,9 @@ import zfcuda
 from tests.harness.random_networks import Code
 from tests.occlusion.incremental.definition import brute_force, deviation
 from zfcuda.network import trace
-from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import limit, may_arise, within
 from zfcuda.occlusion.incremental.reductions import differences_lose
+from zfcuda.occlusion.incremental.ways import WAYS
 
 INF, NAN = float("inf"), float("nan")
 CHANNELS = 16
@@ -152,16 +152,16 @@ def test_ordinary_convolutions_are_not_looked_through(monkeypatch: pytest.Monkey
     called: list[str] = []
 
     def noting(way: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, chunk: called.append(way) or run(self, chunk)
+        return lambda step, chunk: called.append(way) or run(step, chunk)
 
-    for way in ("_ragged", "_dense"):
-        monkeypatch.setattr(Convolution, way, noting(way, getattr(Convolution, way)))
-    monkeypatch.setattr("zfcuda.occlusion.incremental.convolution.within", lambda *_: pytest.fail("looked"))
+    for way, run in WAYS.items():
+        monkeypatch.setitem(WAYS, way, noting(way, run))
+    monkeypatch.setattr("zfcuda.occlusion.incremental.ways.within", lambda *_: pytest.fail("looked"))
     zfcuda.occlusion_map(model, image, window=8, method="incremental")
-    assert set(called) == {"_ragged"}
+    assert set(called) == {"ragged"}
     called.clear()
     zfcuda.occlusion_map(model, IMAGES["1e6"], window=8, method="incremental")
-    assert set(called) == {"_dense"}
+    assert set(called) == {"dense"}
 
 
 def test_limits() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.kept import Kept
 from zfcuda.occlusion.incremental.outliers import limit, within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, rectangles, same, table_bytes
 from zfcuda.occlusion.incremental.regions import Intervals
@@ -25,8 +26,10 @@ class Base:
 
     def __init__(self, values: dict[int, Any], dtype: torch.dtype) -> None:
         self.values, self.dtype = values, dtype
+        self.kept: Kept | None = None  # what was made of the model's tensors for other images
         self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
+        self.unfused: set[int] = set()  # nodes whose values for the whole image were computed after all
         self._maps: dict[int, Tensor] = {}
         self._limits: dict[int, float] = {}
 

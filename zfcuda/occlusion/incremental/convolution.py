@@ -21,9 +21,10 @@ from zfcuda.ops import patches as patch_ops
 class Convolution:
     """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
 
-    node: whose value it computes, the last of them. reads: first the map that it filters. ceiling: of the ReLU, where
-        it has one. outliers: whether windows may have some in what it reads where the whole image has none. around: how
-        many lines and columns of zeros a step of its own would put before that map.
+    node: whose value it computes, the last of them. reads: first the map that it filters. before: of a 1x1 convolution
+        a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one. outliers:
+        whether windows may have some in what it reads where the whole image has none. around: how many lines and
+        columns of zeros a step of its own would put before that map.
     """
 
     node: Node
@@ -34,16 +35,22 @@ class Convolution:
     relu: bool = False
     ceiling: float | None = None
     outliers: bool = False
+    before: tuple[Node, ...] = ()
     around: tuple[int, int] = (0, 0)
+
+    @property
+    def source(self) -> int:
+        """The node that it reads, before all that it computes."""
+        return self.reads[0]
+
+    @property
+    def filtered(self) -> int:
+        """The map that the convolution itself filters."""
+        return self.conv.arguments["input"].index if self.before else self.source
 
     @property
     def index(self) -> int:
         return self.node.index
-
-    @property
-    def source(self) -> int:
-        """The map that it filters."""
-        return self.reads[0]
 
     def settings(self, changes: Changes) -> dict[str, tuple[int, int]]:
         """Its windows as the operators on patches take them."""
@@ -56,19 +63,25 @@ class Convolution:
         conv = without_input(self.conv, base)
         weight, bias = conv["weight"], conv["bias"]
         for norm in self.norms:
-            n = without_input(norm, base)
-            scale = (n["running_var"] + n["eps"]).rsqrt()
-            scale = scale if n["weight"] is None else scale * n["weight"]
-            before = 0 if bias is None else bias
-            bias = (before - n["running_mean"]) * scale
-            bias = bias if n["bias"] is None else bias + n["bias"]
+            scale, bias = _folded(norm, bias, base)
             weight = weight * scale[:, None, None, None]
         return weight.to(base.dtype), None if bias is None else bias.to(base.dtype)
+
+    def scales(self, base: Base) -> tuple[Tensor | None, Tensor | None]:
+        """What its input is multiplied by, and what is added then, [C] each; None: no batch norm comes before."""
+        norm = next((node for node in self.before if node.kind == "batch_norm"), None)
+        if norm is None:
+            return None, None
+        key = (norm.index, "scales")
+        if key not in base.prepared:
+            base.prepared[key] = tuple(x.to(base.dtype) for x in _folded(norm, None, base))
+        scales: tuple[Tensor, Tensor] = base.prepared[key]
+        return scales
 
     def way(self, base: Base, changes: Changes) -> str:
         """Which of zfcuda.occlusion.incremental.ways it goes, but for windows that have outliers of their own."""
         way = self._usual_way(base, changes)
-        if way == "ragged" and self.by_winograd(changes) and base.limit(self.source) < 0:
+        if way == "ragged" and self.by_winograd(changes) and base.limit(self.filtered) < 0:
             return "dense"
         return way
 
@@ -77,9 +90,9 @@ class Convolution:
         if self.conv.index in changes.lookups:
             return "dense"
         own, grouped = base.dtype == torch.float32 and base.device.type == "cpu", self.groups(base) != 1
-        if grouped:
-            return "grouped" if own else "dense"
-        return "ragged" if own else "product"
+        if grouped or not own:
+            return "product" if not grouped else "grouped" if own else "dense"
+        return "pointwise" if is_pointwise(changes, self.conv.index) else "ragged"
 
     def groups(self, base: Base) -> int:
         """How many; `groups=x.shape[1]` is a node's value."""
@@ -96,11 +109,21 @@ class Convolution:
         return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
     def prepared(self, base: Base, make: Any) -> Any:
-        """The filters as the kernel takes them, made once for an image."""
-        key = (self.index, make.__qualname__)
+        """The filters as the kernel takes them, made once for an image, or once for many."""
+        key = (self.index, make.__qualname__, base.dtype)
         if key not in base.prepared:
-            base.prepared[key] = make(*self.filters(base))
+
+            def made() -> Any:
+                return make(*self.filters(base))
+
+            base.prepared[key] = made() if base.kept is None else base.kept.once(key, self._own(base), made)
         return base.prepared[key]
+
+    def _own(self, base: Base) -> list[Any]:
+        """All that the filters are made of."""
+        conv, norms = without_input(self.conv, base), [without_input(norm, base) for norm in self.norms]
+        names = ("weight", "bias", "running_mean", "running_var", "eps")
+        return [conv["weight"], conv["bias"], *(norm[name] for norm in norms for name in names)]
 
     def packed(self, base: Base, stride: Any, dilation: Any) -> tuple[Tensor, Tensor | None, int]:
         """The filters, bias and number of outputs as the CPU's own kernel takes them."""
@@ -145,3 +168,19 @@ class Convolution:
             values.add_(residual)
         values = values.relu_() if self.relu else values
         return values if self.ceiling is None else values.clamp_(max=self.ceiling)
+
+
+def is_pointwise(changes: Changes, index: int) -> bool:
+    """Whether each position of a layer of windows reads one position of its input, and never padding."""
+    sides = changes.windows.get(index, ())
+    plain = index not in changes.lookups and all((side.kernel, side.padding) == (1, 0) for side in sides)
+    return bool(sides) and plain
+
+
+def _folded(norm: Node, bias: Tensor | None, base: Base) -> tuple[Tensor, Tensor]:
+    """A batch norm as a factor of each channel and what is added to it, after a layer with this bias."""
+    n = without_input(norm, base)
+    scale: Tensor = (n["running_var"] + n["eps"]).rsqrt()
+    scale = scale if n["weight"] is None else scale * n["weight"]
+    shift = ((0 if bias is None else bias) - n["running_mean"]) * scale
+    return scale, shift if n["bias"] is None else shift + n["bias"]

@@ -17,8 +17,11 @@ from zfcuda.network import Network, outline
 from zfcuda.occlusion.brute_force import total_activity
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
+from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.footprint import Footprint
 from zfcuda.occlusion.incremental.fusion import fuse
+from zfcuda.occlusion.incremental.joined import plain
+from zfcuda.occlusion.incremental.kept import Kept
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather
 from zfcuda.occlusion.incremental.reductions import FirstLinear
@@ -60,14 +63,22 @@ class Plan:
         self.head, self.tail = _split(self.steps, self.changes, self.kept)
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
-        self.needed = {i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read}
+        unread = {node.index for step in self.steps if isinstance(step, Convolution) for node in step.before}
+        self.needed = {
+            i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read | unread
+        }
         # Of what is computed in full for each window only the shape.
         of = {i: self.changes.of[i] for i in self.needed}
-        held = {i for i, c in of.items() if isinstance(c, Local) or c is Whole.CONSTANT or c is Whole.SIZE}
+        held = {
+            i
+            for i, c in of.items()
+            if (isinstance(c, Local) and i not in unread) or c is Whole.CONSTANT or c is Whole.SIZE
+        }
         self.held = held | self.changes.reductions | set(self.wanted)
         self._places: dict[tuple[str, bytes], Places] = {}
         self._newest: Places | None = None  # of those, whose tables are not all made yet
         self._tables = 0  # bytes of the tables of the others
+        self._kept = Kept()
         self._listed = False
         if not self.changes.windows:
             why = self.changes.completed[0] if self.changes.completed else "nothing in it is a convolution or a pooling"
@@ -116,6 +127,7 @@ class Plan:
         bar: tqdm[Any],
         *,
         repeated: bool = False,
+        recorded: bool = False,
         windows: Table | None = None,
     ) -> WindowOutputs:
         """The outputs for the windows of one image.
@@ -125,10 +137,13 @@ class Plan:
             values: of the needed nodes for the whole image; or these with what earlier runs have made of them.
             dtype: that the windows are computed in.
             budget: bytes.
-            repeated: whether more images will come, for which tables are kept.
+            repeated: whether more images will come, for which tables are kept, and filters.
+            recorded: whether this is recorded to be replayed, and has to read the weights at each replay.
             windows: int64 [n], which of the grid; None: all.
         """
         base = values if isinstance(values, Base) else Base(values, dtype)
+        if repeated and not recorded and base.device.type == "cpu":
+            base.kept = self._kept
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
@@ -190,7 +205,7 @@ class _Run:
         self._steps(chunk, plan.head, plan.tail)
         self._record(chunk, logits=not plan.tail, activity=not self._watched_in_tail)
         self.bar.update(len(chunk))
-        chunk.values = {i: value for i, value in chunk.values.items() if i in self._read_by_tail}
+        chunk.values = {i: plain(value) for i, value in chunk.values.items() if i in self._read_by_tail}
         return chunk if plan.tail else None
 
     def tail(self, parts: Sequence[Chunk], batch: slice) -> None:

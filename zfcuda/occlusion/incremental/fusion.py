@@ -11,6 +11,8 @@ import numpy as np
 from zfcuda.network import Node, Ref
 from zfcuda.occlusion.incremental.ceilings import ceiling_of
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.concatenation import Concatenation
+from zfcuda.occlusion.incremental.convolution import is_pointwise
 from zfcuda.occlusion.incremental.outliers import may_arise
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
 from zfcuda.occlusion.incremental.steps import Cut, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
@@ -33,17 +35,24 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     for node in nodes:
         if node.kind == "conv" and isinstance(changes.of[node.index], Local):
             step = _convolution(node, following, changes, taken)
-            source, around = _unpadded(node, by_index, changes)
-            reads = [source, *step.reads[1:]]
-            step = replace(step, reads=reads, around=around, outliers=node.arguments["input"].index in outliers)
+            step = replace(step, outliers=node.arguments["input"].index in outliers)
+            if not is_pointwise(changes, node.index):
+                source, around = _unpadded(node, by_index, changes)
+                step = replace(step, reads=[source, *step.reads[1:]], around=around)
+            elif node.arguments["groups"] == 1:
+                before = _before(node, by_index, readers, changes, {*swallowed, *fused})
+                if before:
+                    step = replace(step, before=before, reads=[before[0].arguments["input"].index, *step.reads[1:]])
+                    swallowed.update(each.index for each in before)
             fused[step.index] = step
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
     all_steps = (fused.get(n.index) or _step_of(n, changes) for n in nodes if n.index not in swallowed)
     steps = [step for step in all_steps if step is not None]
     # Not the padding that convolutions do themselves.
-    read = {i for step in steps for i in step.reads}.union(wanted)
-    return [step for step in steps if step.index in read or not isinstance(step, Moving)]
+    read = {i for step in steps for i in step.reads}
+    read.update(f.source if isinstance(f := changes.of[i], Flattened) else i for i in wanted)
+    return [step for step in steps if step.index in read or type(step) is not Moving]
 
 
 def _step_of(node: Node, changes: Changes) -> Step | None:
@@ -65,7 +74,24 @@ def _step_of(node: Node, changes: Changes) -> Step | None:
         return Moving(node, reads[:1])
     if node.index in changes.cuts:
         return Cut(node, reads)
-    return Positions(node, reads)
+    return (Concatenation if node.kind == "cat" else Positions)(node, reads)
+
+
+def _before(
+    conv: Node, by_index: dict[int, Node], readers: Counter[int], changes: Changes, done: set[int]
+) -> tuple[Node, ...]:
+    """A batch norm, a ReLU or both, which nobody but this convolution reads. done: nodes that steps compute already."""
+    found: list[Node] = []
+    index = conv.arguments["input"].index
+    for kind in ("relu", "batch_norm"):
+        node = by_index.get(index)
+        if node is None or node.kind != kind or readers[index] != 1 or index in done:
+            continue
+        changing = [i for i in node.refs if changes.of[i] is not Whole.CONSTANT]
+        if changing == [node.arguments["input"].index] and isinstance(changes.of[changing[0]], Local):
+            found.insert(0, node)
+            index = changing[0]
+    return tuple(found)
 
 
 def _unpadded(conv: Node, nodes: Mapping[int, Node], changes: Changes) -> tuple[int, tuple[int, int]]:

@@ -115,7 +115,7 @@ class SingleWindows:
         return step.reads
 
     def _convolution(self, step: ConvolutionStep) -> Run | None:
-        if step.conv.index in self.plan.changes.lookups:
+        if step.conv.index in self.plan.changes.lookups or step.before:
             return None
         return SingleConvolution(step, self.plan.changes, self.base, self.where).run
 

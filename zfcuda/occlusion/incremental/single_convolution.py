@@ -33,7 +33,7 @@ class SingleConvolution:
         self.map, self.have, self.want = base.map(self.source), where.place[self.source], where.place[step.index]
         self.residual = self._residual()
         self.winograd = step.by_winograd(changes)
-        ways = {"ragged": self._own, "grouped": self._grouped}
+        ways = {"ragged": self._own, "pointwise": self._own, "grouped": self._grouped}
         self.run = ways.get(step.way(base, changes), self._torch)()
 
     def _own(self) -> Callable[[Window], None]:

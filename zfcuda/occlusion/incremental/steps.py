@@ -12,6 +12,7 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.change_analysis import Changes, Whole, sized
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
+from zfcuda.occlusion.incremental.joined import Joined, Part
 from zfcuda.occlusion.incremental.patches import (
     Layout,
     Moves,
@@ -166,7 +167,24 @@ class Pooling(NodeStep):
     def run(self, chunk: Chunk) -> Patches:
         source = self.node.arguments["input"].index
         layout, patches = chunk.layout(self.index), chunk.values[source]
-        base, average = chunk.base.map(source), self.node.kind != "max_pool"
+        if not isinstance(patches, Joined):
+            return self._of(chunk, chunk.base.map(source), patches, layout)
+        pooled = [self._of(chunk, part.map, part.patches, layout) for part in patches.parts]
+        maps = self._maps(chunk.base, [part.values.shape[1] for part in pooled])
+        return Joined([Part(*each) for each in zip(maps, pooled, strict=True)], layout)
+
+    def _maps(self, base: Base, channels: list[int]) -> list[Tensor]:
+        """The whole image's map in parts of so many channels."""
+        key = (self.index, "parts", *channels)
+        if key not in base.prepared:
+            parts = base.map(self.index).split(channels, 1)
+            base.prepared[key] = [part.contiguous(memory_format=torch.channels_last) for part in parts]
+        maps: list[Tensor] = base.prepared[key]
+        return maps
+
+    def _of(self, chunk: Chunk, base: Tensor, patches: Patches, layout: Layout) -> Patches:
+        """Pools some or all of the channels."""
+        average = self.node.kind != "max_pool"
         values = _pooled(chunk, self.index, base, patches, layout, average)
         if average:
             values = values.mul_(self._divided(chunk, layout).to(values.dtype)).to(base.dtype)

@@ -17,7 +17,7 @@ def run(step: Convolution, chunk: Chunk) -> Patches:
     """
     weight, bias = step.laid_out(chunk.base)
     settings, groups = step.settings(chunk.changes), step.groups(chunk.base)
-    values, read = contexts(chunk, step.conv.index, step.source, step.index, step.around)
+    values, read = contexts(chunk, step.conv.index, step.filtered, step.index, step.around)
     results = [
         F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
         for group in read.groups()

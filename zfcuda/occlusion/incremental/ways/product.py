@@ -14,7 +14,7 @@ from zfcuda.ops import patches as patch_ops
 
 def run(step: Convolution, chunk: Chunk) -> Patches:
     weight, bias = step.prepared(chunk.base, _as_matrix)
-    source = step.source
+    source = step.filtered
     layout, patches = chunk.layout(step.index), chunk.values[source]
     settings, base = step.settings(chunk.changes), chunk.base.map(source)
     read = patches.values

@@ -11,7 +11,7 @@ from zfcuda.ops import patches as patch_ops
 def run(step: Convolution, chunk: Chunk) -> Patches:
     settings = step.settings(chunk.changes)
     filters, bias, channels = step.packed(chunk.base, settings["stride"], settings["dilation"])
-    source = step.source
+    source = step.filtered
     layout, patches = chunk.layout(step.index), chunk.values[source]
     base = chunk.base.map(source)
     have, want = tables(patches.layout, layout, base.device)
