@@ -1,4 +1,4 @@
-"""The CPU's own convolution of patches in groups (pack_grouped_filters, grouped_patches) against its twin in float64."""
+"""The CPU's own convolution of patches in groups (grouped_patches) against its twin in float64."""
 
 from __future__ import annotations
 

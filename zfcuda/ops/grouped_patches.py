@@ -56,8 +56,8 @@ def grouped_patches(
     each position where it lies.
 
     Args:
-        base, patches, have, want, rows, bias, residual, channels, kernel_size, stride, padding, dilation, relu, ceiling:
-            as in zfcuda.ops.patches.conv_patches.
+        base, patches, have, want, rows, bias, residual, channels: as in zfcuda.ops.patches.conv_patches.
+        kernel_size, stride, padding, dilation, relu, ceiling: as there.
         filters: what pack_grouped_filters made of the weight [O,C/groups,kh,kw].
         groups: a divisor of C and of O.
 

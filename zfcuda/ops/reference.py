@@ -6,7 +6,6 @@ precision is computed in float32 and rounded once, as the kernels do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -404,11 +403,16 @@ def grouped_patches(
     residual: Tensor | None,
     channels: int,
     groups: int,
-    *others: Any,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    relu: bool,
+    ceiling: float | None = None,
 ) -> Tensor:
     """As conv_patches, in groups of channels."""
-    others = (*others, None)[:6]  # kernel_size, stride, padding, dilation, relu, ceiling
-    return conv_patches(base, patches, have, want, rows, filters, bias, residual, channels, *others, groups)
+    before = (base, patches, have, want, rows, filters, bias, residual, channels)
+    return conv_patches(*before, kernel_size, stride, padding, dilation, relu, ceiling, groups)
 
 
 def linear_rows(input: Tensor, weight: Tensor, bias: Tensor | None, have: Tensor | None, size: Pair) -> Tensor:

@@ -12,7 +12,8 @@ from zfcuda.network import Node, Ref
 from zfcuda.occlusion.incremental.change_analysis import Changes
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.patches import Layout, gather, same
-from zfcuda.occlusion.incremental.steps import without_input
+from zfcuda.occlusion.incremental.steps import window_settings, without_input
+from zfcuda.ops import grouped_patches as grouped_ops
 from zfcuda.ops import patches as patch_ops
 
 
@@ -20,9 +21,10 @@ from zfcuda.ops import patches as patch_ops
 class Convolution:
     """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
 
-    node: whose value it computes, the last of them. ceiling: of the ReLU, where it has one. outliers: whether windows
-        may have some in what it reads where the whole image has none. before: of a 1x1 convolution a batch norm, a ReLU
-        or both, which its input passes through.
+    node: whose value it computes, the last of them. reads: first the map that it filters. before: of a 1x1 convolution
+        a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one. outliers:
+        whether windows may have some in what it reads where the whole image has none. around: how many lines and
+        columns of zeros a step of its own would put before that map.
     """
 
     node: Node
@@ -34,6 +36,7 @@ class Convolution:
     ceiling: float | None = None
     outliers: bool = False
     before: tuple[Node, ...] = ()
+    around: tuple[int, int] = (0, 0)
 
     @property
     def source(self) -> int:
@@ -41,8 +44,19 @@ class Convolution:
         return self.reads[0]
 
     @property
+    def filtered(self) -> int:
+        """The map that the convolution itself filters."""
+        return self.conv.arguments["input"].index if self.before else self.source
+
+    @property
     def index(self) -> int:
         return self.node.index
+
+    def settings(self, changes: Changes) -> dict[str, tuple[int, int]]:
+        """Its windows as the operators on patches take them."""
+        settings = window_settings(changes, self.conv.index)
+        rows, columns = settings["padding"]
+        return settings | {"padding": (rows + self.around[0], columns + self.around[1])}
 
     def filters(self, base: Base) -> tuple[Tensor, Tensor | None]:
         """Weight [O,C/groups,kh,kw] and bias [O], the batch norms folded in."""
@@ -67,16 +81,17 @@ class Convolution:
     def way(self, base: Base, changes: Changes) -> str:
         """Which of zfcuda.occlusion.incremental.ways it goes, but for windows that have outliers of their own."""
         way = self._usual_way(base, changes)
-        if way == "ragged" and self.by_winograd(changes) and base.limit(self.conv.arguments["input"].index) < 0:
+        if way == "ragged" and self.by_winograd(changes) and base.limit(self.filtered) < 0:
             return "dense"
         return way
 
     def _usual_way(self, base: Base, changes: Changes) -> str:
         """The way where no map has outliers; the base's values are not looked at, and may be outlines."""
-        if self.groups(base) != 1 or self.conv.index in changes.lookups:
+        if self.conv.index in changes.lookups:
             return "dense"
-        if base.dtype != torch.float32 or base.device.type != "cpu":
-            return "product"
+        own, grouped = base.dtype == torch.float32 and base.device.type == "cpu", self.groups(base) != 1
+        if grouped or not own:
+            return "product" if not grouped else "grouped" if own else "dense"
         return "pointwise" if is_pointwise(changes, self.conv.index) else "ragged"
 
     def groups(self, base: Base) -> int:
@@ -121,6 +136,16 @@ class Convolution:
             return patch_ops.pack_filters(weight, stride, dilation), bias, len(weight)
 
         packed: tuple[Tensor, Tensor | None, int] = self.prepared(base, pack)
+        return packed
+
+    def packed_in_groups(self, base: Base) -> tuple[Tensor, Tensor | None, int, int]:
+        """The filters, bias and numbers of outputs and groups as the CPU's own kernel for groups takes them."""
+        groups = self.groups(base)
+
+        def in_groups(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int, int]:
+            return grouped_ops.pack_grouped_filters(weight, groups), bias, len(weight), groups
+
+        packed: tuple[Tensor, Tensor | None, int, int] = self.prepared(base, in_groups)
         return packed
 
     def laid_out(self, base: Base) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +36,10 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
         if node.kind == "conv" and isinstance(changes.of[node.index], Local):
             step = _convolution(node, following, changes, taken)
             step = replace(step, outliers=node.arguments["input"].index in outliers)
-            if is_pointwise(changes, node.index) and node.arguments["groups"] == 1:
+            if not is_pointwise(changes, node.index):
+                source, around = _unpadded(node, by_index, changes)
+                step = replace(step, reads=[source, *step.reads[1:]], around=around)
+            elif node.arguments["groups"] == 1:
                 before = _before(node, by_index, readers, changes, {*swallowed, *fused})
                 if before:
                     step = replace(step, before=before, reads=[before[0].arguments["input"].index, *step.reads[1:]])
@@ -45,7 +48,11 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
     all_steps = (fused.get(n.index) or _step_of(n, changes) for n in nodes if n.index not in swallowed)
-    return [step for step in all_steps if step is not None]
+    steps = [step for step in all_steps if step is not None]
+    # Not the padding that convolutions do themselves.
+    read = {i for step in steps for i in step.reads}
+    read.update(f.source if isinstance(f := changes.of[i], Flattened) else i for i in wanted)
+    return [step for step in steps if step.index in read or type(step) is not Moving]
 
 
 def _step_of(node: Node, changes: Changes) -> Step | None:
@@ -85,6 +92,23 @@ def _before(
             found.insert(0, node)
             index = changing[0]
     return tuple(found)
+
+
+def _unpadded(conv: Node, nodes: Mapping[int, Node], changes: Changes) -> tuple[int, tuple[int, int]]:
+    """The map that a convolution reads, and how much more it pads (rows, columns).
+
+    Zeros that a step of its own puts around a map need no map of their own.
+    """
+    source = conv.arguments["input"].index
+    lookup = changes.lookups.get(source)
+    if lookup is None or lookup.zeros is None or conv.index in changes.lookups:
+        return source, (0, 0)
+    for side, rows, more in zip(changes.windows[conv.index], (lookup.rows, lookup.columns), lookup.zeros, strict=True):
+        # The operators on patches pad at most a line more behind the map than before it.
+        padded = int((rows >= 0).sum()) + 2 * (side.padding + more) + 1
+        if side.outputs > (padded - side.reach) // side.stride + 1:
+            return source, (0, 0)
+    return next(i for i in nodes[source].refs if changes.of[i] is not Whole.CONSTANT), lookup.zeros
 
 
 def _between(first: Node, step: ConvolutionStep, following: dict[int, Node]) -> Iterable[int]:

@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,7 +76,21 @@ def lookup_of(node: Node, index: int, base: Any) -> Lookup | None:
             if result is None or not torch.equal(result[others], once[others]):
                 return None
             weighted |= bool(result[from_infinite].isnan().any())
-    return Lookup(rows.numpy().astype(np.int64), columns.numpy().astype(np.int64), weighted)
+    sides = (rows.numpy().astype(np.int64), columns.numpy().astype(np.int64))
+    above, left = (_before(side, length) for side, length in zip(sides, (height, width), strict=True))
+    kept = above is not None and left is not None and not weighted and not (once[~moved] != 0).any()
+    zeros = (above or 0, left or 0) if kept else None
+    return Lookup(*sides, weighted, zeros)
+
+
+def _before(source: npt.NDArray[np.int64], length: int) -> int | None:
+    """How many constants stand before a line of this length, which is kept as it is; None: it is not."""
+    before = int((source >= 0).argmax())
+    after = len(source) - before - length
+    if after < 0:
+        return None
+    kept = np.concatenate([np.full(before, -1), np.arange(length), np.full(after, -1)])
+    return before if np.array_equal(source, kept) else None
 
 
 def memory_of_lookup(node: Node, base: Any) -> int:

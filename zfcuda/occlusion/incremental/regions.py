@@ -74,12 +74,14 @@ def union(a: Intervals, b: Intervals) -> Intervals:
 class Lookup:
     """A layer that moves values and computes none: output (y, x) is input (rows[y], columns[x]); -1: a constant.
 
-    weighted: it adds its neighbours times nothing, which makes NaN of infinity.
+    weighted: it adds its neighbours times nothing, which makes NaN of infinity. zeros: how many lines and columns of
+        zeros it puts before the input, and any number behind; None: it does more than that.
     """
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     weighted: bool = False
+    zeros: tuple[int, int] | None = None
 
 
 def looked_up(source: npt.NDArray[np.int64], intervals: Intervals) -> Intervals:

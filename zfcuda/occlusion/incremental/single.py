@@ -20,8 +20,8 @@ from zfcuda.occlusion.incremental.engine import Plan
 from zfcuda.occlusion.incremental.patches import Patches
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
 from zfcuda.occlusion.incremental.sides import OneWindow
-from zfcuda.occlusion.incremental.single_convolution import SingleConvolution, settings_of, unpadded
-from zfcuda.occlusion.incremental.steps import InFull, Moving, Pooling, Positions, Step, without_input
+from zfcuda.occlusion.incremental.single_convolution import SingleConvolution, settings_of
+from zfcuda.occlusion.incremental.steps import InFull, Pooling, Positions, Step, without_input
 from zfcuda.occlusion.incremental.ways import ConvolutionStep
 from zfcuda.occlusion.incremental.window import Window
 
@@ -41,7 +41,6 @@ class SingleWindows:
         self.plan, self.base = plan, base
         self.where = OneWindow(plan.changes, plan.input)
         self.calls_modules = False  # whether a step may call a module of the model
-        self._movers = {step.index: step for step in plan.steps if isinstance(step, Moving)}
         self._runs = [self._run_of(step) for step in self._needed()]
         self._nothing = torch.zeros(1, 5, dtype=torch.int64)
 
@@ -113,14 +112,12 @@ class SingleWindows:
         """The nodes whose values the short form of a step reads."""
         if isinstance(step, InFull) and self._reshaped(step.node) is not None:
             return step.node.refs[:1]
-        if not isinstance(step, ConvolutionStep) or step.before:
-            return step.reads
-        return [unpadded(step, self.plan.changes, self.base, self._movers)[0], *step.reads[1:]]
+        return step.reads
 
     def _convolution(self, step: ConvolutionStep) -> Run | None:
         if step.conv.index in self.plan.changes.lookups or step.before:
             return None
-        return SingleConvolution(step, self.plan.changes, self.base, self.where, self._movers).run
+        return SingleConvolution(step, self.plan.changes, self.base, self.where).run
 
     def _pooling(self, step: Pooling) -> Run | None:
         node, index, base = step.node, step.index, self.base

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +13,6 @@ from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.sides import OneWindow
-from zfcuda.occlusion.incremental.steps import Moving
 from zfcuda.occlusion.incremental.window import Window
 
 kernels = torch.ops.zfcuda  # without what zfcuda.ops.patches does to its arguments
@@ -27,61 +24,17 @@ def settings_of(changes: Changes, index: int) -> list[list[int]]:
     return [[getattr(side, name) for side in sides] for name in ("kernel", "stride", "padding", "dilation")]
 
 
-def unpadded(
-    step: Convolution, changes: Changes, base: Base, movers: Mapping[int, Moving]
-) -> tuple[int, tuple[int, int]]:
-    """The node that a convolution reads, and how much more it pads (rows, columns).
-
-    Zeros that a step of its own puts around a map need no map of their own. movers: the steps that move values.
-    """
-    source = step.conv.arguments["input"].index
-    mover, lookup = movers.get(source), changes.lookups.get(source)
-    if mover is None or lookup is None:
-        return source, (0, 0)
-    height, width = base[mover.reads[0]].shape[2:]
-    top, left = _zeros_before(lookup.rows, height), _zeros_before(lookup.columns, width)
-    if top is None or left is None:
-        return source, (0, 0)
-    around = base[source].clone()
-    around[..., top : top + height, left : left + width] = 0
-    return (source, (0, 0)) if around.any() else (mover.reads[0], (top, left))
-
-
-def _zeros_before(source: Any, length: int) -> int | None:
-    """How many constants a lookup puts before a line of this length, which it keeps as it is; None: it does more."""
-    before = int((source >= 0).argmax())
-    after = len(source) - before - length
-    if after < 0:
-        return None
-    kept = np.concatenate([np.full(before, -1), np.arange(length), np.full(after, -1)])
-    return before if np.array_equal(source, kept) else None
-
-
 class SingleConvolution:
     """A convolution and what is fused with it, for one window after the other."""
 
-    def __init__(
-        self, step: Convolution, changes: Changes, base: Base, where: OneWindow, movers: Mapping[int, Moving]
-    ) -> None:
-        self.step, self.base, self.where = step, base, where
-        self.source, more = unpadded(step, changes, base, movers)
-        self.settings = settings_of(changes, step.conv.index)
-        self.settings[2] = [own + added for own, added in zip(self.settings[2], more, strict=True)]
+    def __init__(self, step: Convolution, changes: Changes, base: Base, where: OneWindow) -> None:
+        self.step, self.base, self.where, self.source = step, base, where, step.source
+        self.settings = [list(pair) for pair in step.settings(changes).values()]
         self.map, self.have, self.want = base.map(self.source), where.place[self.source], where.place[step.index]
         self.residual = self._residual()
         self.winograd = step.by_winograd(changes)
-        outputs = [side.outputs for side in changes.windows[step.conv.index]]
-        ragged = step.way(base, changes) in ("ragged", "pointwise") and self._reaches(outputs)
-        self.run = self._own() if ragged else self._torch()
-
-    def _reaches(self, outputs: list[int]) -> bool:
-        """Whether the CPU's own kernel computes so many: it pads at most a line more after the map than before it."""
-        kernel, stride, padding, dilation = self.settings
-        reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-        most = [
-            (n + 2 * p + 1 - r) // s + 1 for n, p, r, s in zip(self.map.shape[2:], padding, reach, stride, strict=True)
-        ]
-        return all(wanted <= n for wanted, n in zip(outputs, most, strict=True))
+        ways = {"ragged": self._own, "pointwise": self._own, "grouped": self._grouped}
+        self.run = ways.get(step.way(base, changes), self._torch)()
 
     def _own(self) -> Callable[[Window], None]:
         """The CPU's own kernel; but torch's where Winograd's algorithm would lose what stands beside an outlier."""
@@ -104,6 +57,22 @@ class SingleConvolution:
                 *settings, relu, step.ceiling,
             )  # fmt: skip
             return None
+
+        return run
+
+    def _grouped(self) -> Callable[[Window], None]:
+        """The CPU's own kernel for groups of channels."""
+        step, source, map, have, want = self.step, self.source, self.map, self.have, self.want
+        settings, residual, relu, index = self.settings, self.residual, step.relu, step.index
+        filters, bias, channels, groups = step.packed_in_groups(self.base)
+        convolve = kernels.grouped_patches.default
+
+        def run(window: Window) -> None:
+            tables, rows = window.tables, window.areas[want]
+            window.values[index] = convolve(
+                map, window.values[source], tables[have], tables[want], rows, filters, bias, residual(window), channels,
+                groups, *settings, relu, step.ceiling,
+            )  # fmt: skip
 
         return run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -128,14 +128,20 @@ def moved(chunk: Chunk, index: int, fallback: Tensor, own: bool, patches: Patche
     return look_up(fallback, patches, moves)
 
 
-def contexts(chunk: Chunk, index: int, source: int, changed: int) -> tuple[Tensor, Layout]:
+def contexts(
+    chunk: Chunk, index: int, source: int, changed: int, around: tuple[int, int] = (0, 0)
+) -> tuple[Tensor, Layout]:
     """What a convolution reads to compute rectangles of its output, the padding included.
 
-    changed: the node whose changed rectangles these are: its own, or what is computed together with it.
+    changed: the node whose changed rectangles these are: its own, or what is computed together with it. around: how
+        much more it pads (rows, columns).
     """
 
     def make() -> Layout:
-        sides = chunk.changes.windows[index]
+        sides = [
+            replace(side, padding=side.padding + more)
+            for side, more in zip(chunk.changes.windows[index], around, strict=True)
+        ]
         read = [side.read(wanted) for side, wanted in zip(sides, chunk.places.intervals(changed), strict=True)]
         return Layout.of(rectangles(*read), True)
 
@@ -151,7 +157,7 @@ def _pooled(chunk: Chunk, index: int, base: Tensor, patches: Patches, layout: La
     if sum and base.dtype == torch.float16:
         base, values = base.float(), values.float()
     have, want = tables(patches.layout, layout, base.device)
-    settings = window_settings(chunk, index)
+    settings = window_settings(chunk.changes, index)
     return patch_ops.pool_patches(base, values, have, want, layout.rows, **settings, sum=sum)
 
 
@@ -221,9 +227,9 @@ class NormWithin(NodeStep):
         return Patches(gather(base, patches, layout) * scale.to(base.dtype), layout)
 
 
-def window_settings(chunk: Chunk, index: int) -> dict[str, tuple[int, int]]:
+def window_settings(changes: Changes, index: int) -> dict[str, tuple[int, int]]:
     """A layer's windows as the operators on patches take them."""
-    rows, columns = chunk.changes.windows[index]
+    rows, columns = changes.windows[index]
     return {
         "kernel_size": (rows.kernel, columns.kernel),
         "stride": (rows.stride, columns.stride),

@@ -8,11 +8,12 @@ from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.outliers import within
 from zfcuda.occlusion.incremental.patches import Patches
-from zfcuda.occlusion.incremental.ways import dense, pointwise, product, ragged
+from zfcuda.occlusion.incremental.ways import dense, grouped, pointwise, product, ragged
 
 # By the names that Convolution.way gives.
 WAYS: dict[str, Callable[[Convolution, Chunk], Patches]] = {
     "dense": dense.run,
+    "grouped": grouped.run,
     "pointwise": pointwise.run,
     "product": product.run,
     "ragged": ragged.run,
@@ -24,10 +25,9 @@ class ConvolutionStep(Convolution):
 
     def run(self, chunk: Chunk) -> Patches:
         way = self.way(chunk.base, chunk.changes)
-        if way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes):
-            source = self.conv.arguments["input"].index
-            if not within(chunk.values[source].values, chunk.base.limit(source)):
-                way = "dense"
+        some = way == "ragged" and (self.outliers or chunk.base.outlying_fill) and self.by_winograd(chunk.changes)
+        if some and not within(chunk.values[self.filtered].values, chunk.base.limit(self.filtered)):
+            way = "dense"
         if self.before and way != "pointwise":
             pointwise.unfuse(self, chunk)
         result = WAYS[way](self, chunk)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.patches import Patches, dense
-from zfcuda.occlusion.incremental.steps import contexts, window_settings
+from zfcuda.occlusion.incremental.steps import contexts
 
 
 def run(step: Convolution, chunk: Chunk) -> Patches:
@@ -16,8 +16,8 @@ def run(step: Convolution, chunk: Chunk) -> Patches:
     other.
     """
     weight, bias = step.laid_out(chunk.base)
-    settings, groups = window_settings(chunk, step.conv.index), step.groups(chunk.base)
-    values, read = contexts(chunk, step.conv.index, step.conv.arguments["input"].index, step.index)
+    settings, groups = step.settings(chunk.changes), step.groups(chunk.base)
+    values, read = contexts(chunk, step.conv.index, step.filtered, step.index, step.around)
     results = [
         F.conv2d(dense(values, group), weight, bias, settings["stride"], 0, settings["dilation"], groups)
         for group in read.groups()

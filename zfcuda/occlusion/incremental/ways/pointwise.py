@@ -6,12 +6,12 @@ from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.joined import parts_of
 from zfcuda.occlusion.incremental.patches import Patches, tables
-from zfcuda.occlusion.incremental.steps import Positions, window_settings
+from zfcuda.occlusion.incremental.steps import Positions
 from zfcuda.ops.pointwise import pointwise_patches
 
 
 def run(step: Convolution, chunk: Chunk) -> Patches:
-    settings = window_settings(chunk, step.conv.index)
+    settings = step.settings(chunk.changes)
     filters, bias, channels = step.packed(chunk.base, settings["stride"], settings["dilation"])
     scale, shift = step.scales(chunk.base)
     layout = chunk.layout(step.index)

@@ -9,15 +9,14 @@ from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.patches import Patches, same, tables
 from zfcuda.occlusion.incremental.precision import as_convolution
-from zfcuda.occlusion.incremental.steps import window_settings
 from zfcuda.ops import patches as patch_ops
 
 
 def run(step: Convolution, chunk: Chunk) -> Patches:
     weight, bias = step.prepared(chunk.base, _as_matrix)
-    source = step.conv.arguments["input"].index
+    source = step.filtered
     layout, patches = chunk.layout(step.index), chunk.values[source]
-    settings, base = window_settings(chunk, step.conv.index), chunk.base.map(source)
+    settings, base = step.settings(chunk.changes), chunk.base.map(source)
     read = patches.values
     if set(settings.values()) != {(1, 1), (0, 0)} or not same(patches.layout, layout):
         have, want = tables(patches.layout, layout, base.device)

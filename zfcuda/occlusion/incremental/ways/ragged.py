@@ -5,14 +5,13 @@ from __future__ import annotations
 from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.patches import Patches, tables
-from zfcuda.occlusion.incremental.steps import window_settings
 from zfcuda.ops import patches as patch_ops
 
 
 def run(step: Convolution, chunk: Chunk) -> Patches:
-    settings = window_settings(chunk, step.conv.index)
+    settings = step.settings(chunk.changes)
     filters, bias, channels = step.packed(chunk.base, settings["stride"], settings["dilation"])
-    source = step.conv.arguments["input"].index
+    source = step.filtered
     layout, patches = chunk.layout(step.index), chunk.values[source]
     base = chunk.base.map(source)
     have, want = tables(patches.layout, layout, base.device)
