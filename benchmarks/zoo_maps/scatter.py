@@ -59,9 +59,9 @@ def draw(result: Mapping[str, Any], dtype: str = "float32") -> Image.Image:
     placed = dict(labels(points))
     for name, box in placed.items():  # a thread to a point that is not beside its name
         px, py = points[name]
-        end = min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3])
-        if math.dist(end, (px, py)) > 2 * _RADIUS:
-            pen.line(px, py, *end, _THREAD)
+        at_x, at_y = min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3])
+        if math.hypot(at_x - px, at_y - py) > 2 * _RADIUS:
+            pen.line(px, py, at_x, at_y, _THREAD)
     for row in rows:
         _dot(canvas, *points[row["network"]], _COLOURS.get(row["method"], _INK))
     for name, box in placed.items():
