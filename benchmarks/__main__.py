@@ -19,6 +19,7 @@ from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
 from benchmarks.failures import Failures
 from benchmarks.record import SECTIONS, Record, RecordError
+from benchmarks.zoo_maps import command
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -31,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--networks",
         nargs="+",
-        choices=list(occlusion.TITLES | live.TITLES),
-        help="of occlusion, deconvnet, attribution and live, these alone",
+        metavar="NAME",
+        help=f"of occlusion, deconvnet, attribution, live: {', '.join(occlusion.TITLES | live.TITLES)}; "
+        "of occlusion also zoo: all of torchvision's classification networks and EfficientNet-Lite0, or some by name",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small inputs, few repeats: shows that it runs, not how fast"
@@ -41,18 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--json", type=Path, help="write the numbers here, as they come; other sections and dtypes there stay"
     )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the occlusion maps' times into this folder")
+    command.add_options(parser)
     chosen = parser.parse_args(arguments)
+    known = occlusion.TITLES if chosen.what == "occlusion" else occlusion.TITLES | live.TITLES
+    of_zoo = [name for name in chosen.networks or [] if name not in known]
+    if of_zoo and (chosen.what != "occlusion" or len(of_zoo) < len(chosen.networks)):
+        said = ", ".join(known)
+        parser.error(f"--networks: expected of {said}, or with occlusion networks of the zoo alone, got {of_zoo}")
     device: torch.device = chosen.device
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error(f"--device: {device} was asked for, torch sees no CUDA device")
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     try:
-        record = Record(environment(device), chosen.json)
+        record = Record(environment(device), None if of_zoo else chosen.json)
     except RecordError as error:
         parser.error(f"--json: {error}")
 
     print(device_name(device))
+    if of_zoo:
+        command.run(parser, chosen, of_zoo, [DTYPES[name] for name in chosen.dtype])
+        return
     dtypes = [DTYPES[name] for name in chosen.dtype]
     failures = Failures()
     for section in SECTIONS if chosen.what == "all" else [chosen.what]:

@@ -2,8 +2,8 @@
 
 What changes is found without the engine, by marks: a band of the image as high or as wide as a window becomes NaN, and
 torch carries it through the network. What a window changes is what both its bands mark, since rows and columns grow
-apart. (Where a part of a map decides over all of another, it may change less.) Products of matrices and convolutions, which the time goes into, are not computed: a sum is marked where a term
-of it is.
+apart. (Where a part of a map decides over all of another, it may change less.) Products of matrices and convolutions,
+which the time goes into, are not computed: a sum is marked where a term of it is.
 """
 
 from __future__ import annotations
@@ -49,13 +49,17 @@ def work(model: nn.Module, image: Tensor, window: int, stride: int) -> Work:
     Raises:
         ValueError: the network computes with something that hides its multiply-adds.
     """
-    model = opponents.torch_form(model, torch.float32)
+    with torch.inference_mode(False), torch.no_grad():  # where convolutions and products are seen as such
+        return _work(opponents.torch_form(model, torch.float32), image, window, stride)
+
+
+def _work(model: nn.Module, image: Tensor, window: int, stride: int) -> Work:
     rows, columns = (windows.starts(int(length), window, stride) for length in image.shape[2:])
     shares = []
     for dim, firsts in ((2, rows), (3, columns)):
         bands = []
         for first in firsts:
-            marked = torch.ones_like(image)
+            marked = torch.ones(image.shape, device=image.device)
             marked.narrow(dim, first, min(window, image.shape[dim] - first)).fill_(math.nan)
             bands.append(marked)
         shares.append(_shares(model, bands))
@@ -80,7 +84,7 @@ def _shares(model: nn.Module, bands: Sequence[Tensor]) -> list[_Product]:
     total: list[_Product] = []
     for band in bands:
         marks = _Marks(model)
-        with torch.no_grad(), _in_steps(), marks:
+        with _in_steps(), marks:
             model(band)
         total = total or [_Product(found.count, torch.zeros_like(found.marked)) for found in marks.found]
         for sum, found in zip(total, marks.found, strict=True):

@@ -24,7 +24,7 @@ def draw(results: dict[str, Any]) -> Image.Image:
     heights = [_HEADER + _ROW * len(row["seconds"]) + _GAP for row in rows]
     height = _TOP + sum(heights) + 30
     image = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), "white")
-    pen = _Pen(ImageDraw.Draw(image))
+    pen = Pen(ImageDraw.Draw(image))
     times = [s for row in rows for s in row["seconds"].values()] + [floor(row) for row in rows]
     low, high = math.log10(min(times)) - 0.15, math.log10(max(times)) + 0.05
 
@@ -52,7 +52,7 @@ def floor(row: dict[str, Any]) -> float:
     return min(row["seconds"][name] for name in (LOOP, FUSED) if name in row["seconds"]) / row["bound"]
 
 
-def _group(pen: _Pen, row: dict[str, Any], top: float, x: Any) -> None:
+def _group(pen: Pen, row: dict[str, Any], top: float, x: Any) -> None:
     precision = "" if row["dtype"] == "float32" else f", {row['dtype']}"
     title = f"{row['title']}, window {row['window']}, stride {row['stride']}{precision}"
     pen.text(16, top + 4, title, 15, _INK)
@@ -75,7 +75,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [s for d in decades for s in (10.0**d, 3 * 10.0**d) if low <= math.log10(s) <= high]
 
 
-class _Pen:
+class Pen:
     """Draws in units, not in pixels."""
 
     def __init__(self, canvas: ImageDraw.ImageDraw) -> None:

@@ -1,6 +1,6 @@
 """`python -m benchmarks.readme`: writes the tables of README.md and docs/benchmarks.md from benchmarks/results/*.json.
 
-So none of them is typed.
+So none of them is typed. docs/zoo.png is drawn too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from benchmarks import training as steps
 from benchmarks.maximized import summary as summary_of_images
 from benchmarks.tables import NOT_MEASURED, RESULTS, ROOT, Row, markdown
 from benchmarks.truth_tables import truth
+from benchmarks.zoo_maps import scatter
+from benchmarks.zoo_maps import tables as of_zoo
 
 # One file per device. cpu: with THP_MEM_ALLOC_ENABLE=1, torch at its best; cpu_as_it_comes: without.
 DEVICES = {"cpu": "CPU", "cpu_as_it_comes": "CPU, torch as it comes", "h100": "H100", "h200": "H200"}
+
+PICTURE = ROOT / "docs" / "zoo.png"
 
 
 def _against(row: Row, opponents: Mapping[str, str], unit: str, scale: float = 1.0) -> list[str]:
@@ -297,6 +301,16 @@ def beside(name: str, what: Callable[[Mapping[str, Any]], made_tables.Lines], en
     return "\n".join([f"{_measured(where)}.", "", *markdown(columns, rows), "", *(f"- {one}." for one in said)])
 
 
+def zoo() -> str:
+    """The zoo's occlusion maps, their plot, and where the time of the slowest goes."""
+    path = RESULTS / "zoo.json"
+    if not path.exists():
+        return NOT_MEASURED
+    result = json.loads(path.read_text(encoding="utf-8"))
+    said = dict.fromkeys(_measured(result[dtype]["environment"]) for dtype in result if dtype != "device")
+    return "\n".join([*(f"{sentence}." for sentence in said), "", *of_zoo.lines(result, PICTURE.name)])
+
+
 def written(text: str, tables: Mapping[str, str]) -> str:
     """A page with its tables renewed.
 
@@ -318,6 +332,7 @@ def pages() -> dict[str, dict[str, str]]:
         "README.md": {"speed": summary()},
         "docs/benchmarks.md": {name: block(name) for name in SECTIONS}
         | {
+            "zoo": zoo(),
             "truth": truth(RESULTS / "truth.json"),
             "maximized": maximized(),
             "adversaries": beside("adversaries", made_tables.adversaries, ["beside", "environment"]),
@@ -336,6 +351,9 @@ def main() -> None:
         except ValueError as error:
             raise SystemExit(f"{file}: {error}") from None
         page.write_text(text, encoding="utf-8")
+    measured = RESULTS / "zoo.json"
+    if measured.exists():
+        scatter.draw(json.loads(measured.read_text(encoding="utf-8"))).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -443,7 +443,7 @@ PAGE = "\n".join(
         *(f"<!-- {name}: python -m benchmarks.readme -->\nold\n<!-- end -->" for name in readme.SECTIONS),
         *(
             f"<!-- {name}: python -m benchmarks.readme -->\n<!-- end -->"
-            for name in ("truth", "maximized", "adversaries", "textures", "live_page", "pages")
+            for name in ("zoo", "truth", "maximized", "adversaries", "textures", "live_page", "pages")
         ),
         "the end",
     ]
@@ -491,7 +491,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert text.startswith("# zfcuda\n") and text.endswith("the end") and "\nold\n" not in text
     assert readme.written(text, readme.pages()["docs/benchmarks.md"]) == text
     assert text.count("a device, torch 2.13.0, 2026-01-01, `python -m benchmarks`.") == len(readme.SECTIONS)
-    assert text.count(readme.NOT_MEASURED) == 6  # those of other files; of devices those alone that were measured
+    assert text.count(readme.NOT_MEASURED) == 7  # those of other files; of devices those alone that were measured
     assert "**H100**" in text and "**H200**" not in text
     assert "| lrn | 256 | float32 | NCHW | 0.002 (0.002 to 0.004) |" in text and "| 93% of 2800.0 GB/s |" in text
     assert (

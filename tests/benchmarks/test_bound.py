@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -54,7 +56,7 @@ def changing(network: nn.Module, shape: tuple[int, ...]) -> float:
             runs[-1].append((inputs[0], layer.out_features))
         elif isinstance(layer, nn.ConvTranspose2d):  # whose kernels do not overlap
             runs[-1].append((output, layer.in_channels))
-        else:
+        elif isinstance(layer, nn.Conv2d):
             runs[-1].append((output, layer.weight[0].numel()))
 
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
@@ -83,6 +85,8 @@ def test_what_is_marked_is_what_changes() -> None:
     network.float()
     image = torch.randn(1, 3, SIDE, SIDE)
     found = bound.work(network, image, WINDOW, STRIDE)
+    with torch.inference_mode():
+        assert bound.work(copy.deepcopy(network), torch.randn(1, 3, SIDE, SIDE), WINDOW, STRIDE) == found
     assert found.exact == pytest.approx(expected, rel=1e-6)
     assert found.windows == 16
     assert 1.5 < found.ratio < 5
