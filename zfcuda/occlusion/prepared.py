@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -197,15 +198,15 @@ def run_engine(
     """
     plan, own = engine.plan, occluded.image.dtype
     dtype = own if dtype is None else dtype
-    how = {"repeated": repeated, "recorded": engine.recorded}
-    outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, **how)
+    run = partial(plan.run, occluded.fill, engine.values, repeated=repeated, recorded=engine.recorded)
+    outputs = run(dtype, budget, bar)
     if dtype == own:
         sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
     else:
         windows, no_bar = _sampled(plan), tqdm(disable=True)
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
-        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, windows=windows, **how).logits
+        exact = run(own, budget, no_bar, windows=windows).logits
     checked = telling(occluded, sample, exact - base)
     return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
 
