@@ -13,6 +13,7 @@ import zfcuda
 from tests.harness.random_networks import normal
 from tests.occlusion.incremental.definition import METHOD, check
 from tests.occlusion.incremental.networks import code, conv, same, sandwich
+from tests.occlusion.test_memory import measured, of_one_forward
 from tests.occlusion.test_occluder import close, expected
 from zfcuda.network import trace
 from zfcuda.occlusion.incremental.concatenation import Concatenation
@@ -191,3 +192,30 @@ def test_one_window_at_a_time(image: Tensor) -> None:
         occluder = zfcuda.Occluder(model, image)
         for place in ((5, 11, 9, 9), (0, 0, 24, 27), (23, 3, 1, 1)):
             close(occluder(*place), expected(model, image, place))
+
+
+class Dense(nn.Module):
+    """Each layer reads all before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(80, 4)
+        inputs = range(16, 80, 8)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in inputs)
+        self.narrow = nn.ModuleList(nn.Conv2d(n, 16, 1) for n in inputs)
+        self.wide = nn.ModuleList(nn.Conv2d(16, 8, 3, padding=1) for _ in inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.first(x)]
+        for norm, narrow, wide in zip(self.norms, self.narrow, self.wide, strict=True):
+            maps.append(wide(torch.relu(narrow(torch.relu(norm(torch.cat(maps, 1)))))))
+        return self.head(torch.relu(torch.cat(maps, 1)).mean((2, 3)))
+
+
+def test_what_is_kept_is_counted(device: torch.device) -> None:
+    torch.manual_seed(0)
+    model, image = Dense().eval().to(device), torch.randn(3, 64, 64).to(device)
+    once, budget = of_one_forward(model, image[None]), 24 << 20
+    with measured(model) as live:
+        zfcuda.occlusion_map(model, image, window=16, stride=16, method=METHOD, memory_budget=budget)
+    assert live.peak <= budget + once

@@ -63,16 +63,16 @@ class Plan:
         self.head, self.tail = _split(self.steps, self.changes, self.kept)
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
-        unread = {node.index for step in self.steps if isinstance(step, Convolution) for node in step.before}
+        self.unread = {node.index for step in self.steps if isinstance(step, Convolution) for node in step.before}
         self.needed = {
-            i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read | unread
+            i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read | self.unread
         }
         # Of what is computed in full for each window only the shape.
         of = {i: self.changes.of[i] for i in self.needed}
         held = {
             i
             for i, c in of.items()
-            if (isinstance(c, Local) and i not in unread) or c is Whole.CONSTANT or c is Whole.SIZE
+            if (isinstance(c, Local) and i not in self.unread) or c is Whole.CONSTANT or c is Whole.SIZE
         }
         self.held = held | self.changes.reductions | set(self.wanted)
         self._places: dict[tuple[str, bytes], Places] = {}
@@ -114,7 +114,7 @@ class Plan:
         """
         base = Base(values, dtype)
         footprint = Footprint(self.changes, base, base.device)
-        lasting = footprint.lasting(self.nodes, self.held)
+        lasting = footprint.lasting(self.nodes, self.held, self.unread)
         one = footprint.least(self.head, self.tail, self.input, self.kept)
         return max(lasting + one, -(-4 * lasting // 3))
 
@@ -149,7 +149,7 @@ class Plan:
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)
         budget -= budget // 8 if repeated else 0
-        budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held))
+        budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held, self.unread))
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
         shown = not bar.disable

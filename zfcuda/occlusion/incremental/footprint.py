@@ -47,11 +47,11 @@ class Footprint:
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
         return sum(self.value(i) + self.whole(i) for i in read)
 
-    def lasting(self, nodes: Sequence[Node], held: Collection[int]) -> int:
+    def lasting(self, nodes: Sequence[Node], held: Collection[int], unread: Collection[int]) -> int:
         """What stays from the first chunk to the last: the image's maps, in another dtype too where the windows run in
         it, and the filters in the kernel's order.
 
-        held: the nodes whose values are held.
+        held: the nodes whose values are held. unread: those that only a fused step reads, where it is fused.
         """
         made = [i for i in held if self.changes.of[i] is not Whole.CONSTANT and isinstance(self.base[i], Tensor)]
         own = sum(self.base[i].numel() * self.base[i].element_size() for i in made)
@@ -62,8 +62,9 @@ class Footprint:
         pooled = sum(
             self.whole(n.index) for n in nodes if n.kind.endswith("pool") and n.refs[0] in self._concatenated(nodes)
         )
-        fused = [i for i, c in self.changes.of.items() if isinstance(c, Local) and i in self.base and i not in held]
-        return own + cast + filters + squares + pooled + sum(map(self.whole, fused))
+        own_kernel = self.base.dtype == torch.float32 and self.device.type == "cpu"
+        apart = 0 if own_kernel else sum(map(self.whole, unread))
+        return own + cast + filters + squares + pooled + apart
 
     def _concatenated(self, nodes: Sequence[Node]) -> set[int]:
         return {node.index for node in nodes if node.kind == "cat"}
