@@ -26,6 +26,7 @@ from zfcuda.models.accounts.memory import memory_need
 from zfcuda.network import evaluating, layers, receptive_field, trace
 from zfcuda.network.intact import deterministic, restoring
 from zfcuda.occlusion import dispatch, prepared
+from zfcuda.occlusion.choice import Choice
 from zfcuda.report.layers import conv_layers
 from zfcuda.synthesis import diversity, inversions, logit, optimise, unit
 from zfcuda.synthesis.parameterization import Pixels
@@ -678,7 +679,7 @@ def test_scripted_models() -> None:
 
 
 @pytest.mark.parametrize("error", [AssertionError(), TypeError("odd"), ZeroDivisionError("odd"), KeyError("odd")])
-@pytest.mark.parametrize("place", ["Plan", "costs", "run_engine"])
+@pytest.mark.parametrize("place", ["Plan", "predict", "run_engine"])
 def test_no_error_of_the_engine_escapes(place: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     model = normalised().eval()
     expected = zfcuda.occlusion_map(model, IMAGE, method="batched", **WINDOWS)
@@ -688,7 +689,7 @@ def test_no_error_of_the_engine_escapes(place: str, error: Exception, monkeypatc
 
     monkeypatch.setattr(dispatch if place == "run_engine" else prepared, place, fail)
     if place == "run_engine":
-        monkeypatch.setattr(prepared, "costs", lambda *_: (0.0, 1.0))
+        monkeypatch.setattr(prepared, "predicted", lambda _: Choice(True, "cheaper"))
     found = zfcuda.occlusion_map(model, IMAGE, **WINDOWS)
     assert found.method == "batched" and ("odd" in found.reason or found.reason.endswith("AssertionError"))
     assert torch.equal(found.logits, expected.logits)

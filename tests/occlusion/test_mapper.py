@@ -17,6 +17,7 @@ from tests.harness.fake_gpu import fake_gpu
 from tests.harness.recorded import Recorded
 from zfcuda import cuda_graph
 from zfcuda.network import trace
+from zfcuda.occlusion.choice import Choice
 from zfcuda.occlusion.incremental import Plan, patches, sums
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.footprint import Footprint
@@ -177,7 +178,7 @@ def test_the_model_becomes_another(change: str, replayed: bool, request: pytest.
 
 
 def test_a_hook_that_comes_later(model: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zfcuda.occlusion.prepared.costs", lambda plan, base: (0.0, 1.0))
+    monkeypatch.setattr("zfcuda.occlusion.prepared.predicted", lambda _: Choice(True, "cheaper"))
     image = picture(1, device)
     mapper = zfcuda.OcclusionMapper(model, picture(0, device), **WINDOWS)
     assert mapper(image).method == "incremental"

@@ -60,8 +60,9 @@ def told(model: nn.Module, **arguments: Any) -> tuple[Any, Tensor, Tensor | None
 @pytest.mark.parametrize("layer", [None, "4"])
 def test_it_is_the_same_map(layer: str | None, arguments: dict[str, Any], method: str) -> None:
     arguments = {"layer": layer, "method": method, "target": 1, **arguments}
-    there = zfcuda.occlusion_map(network(), IMAGE, **arguments)
-    found, logits, activity, blocks = told(network(), **arguments)
+    model = network()
+    there = zfcuda.occlusion_map(model, IMAGE, **arguments)
+    found, logits, activity, blocks = told(model, **arguments)
     torch.testing.assert_close(found.logits, there.logits, rtol=1e-5, atol=1e-5)
     assert found.worst == there.worst and torch.equal(found.label, there.label) and found.reason == there.reason
     assert found.method == there.method and found.unit == there.unit

@@ -34,14 +34,20 @@ def remembered(model: nn.Module, about: Hashable, find: Callable[[], T]) -> T:
 
     about: what is asked, with all that the answer depends on beside the model.
     """
+    answers = answers_about(model)
+    if about not in answers:
+        answers[about] = find()
+    answer: T = answers[about]
+    return answer
+
+
+def answers_about(model: nn.Module) -> dict[Hashable, Any]:
+    """What is remembered of a model, to be added to: empty where anything about it has changed, as in remembered."""
     state = tuple(_state(model))
     known = _KNOWN.get(id(model))
     if known is None or known.model() is not model or known.state != state:
         known = _KNOWN[id(model)] = _Known(weakref.ref(model, partial(_forget, id(model))), state, {})
-    if about not in known.answers:
-        known.answers[about] = find()
-    answer: T = known.answers[about]
-    return answer
+    return known.answers
 
 
 def _forget(number: int, model: weakref.ref[nn.Module]) -> None:

@@ -116,5 +116,4 @@ def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: t
     sooner = not bar.disable and occluded.image.device.type == "cpu" and len(occluded) > chunk
     first = 1 if sooner else chunk
     parts = ShrinkingBatches(chunk, first).run(len(occluded), run)
-    activity = [part.activity for part in parts if part.activity is not None]
-    return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)
+    return WindowOutputs.joined(parts)

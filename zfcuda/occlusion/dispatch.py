@@ -18,6 +18,7 @@ from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
+    Answers,
     PreparedEngine,
     Refusal,
     check_finite,
@@ -27,6 +28,7 @@ from zfcuda.occlusion.prepared import (
     refused,
     run_engine,
 )
+from zfcuda.occlusion.trial import tried
 from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import grid
 
@@ -100,15 +102,18 @@ def run_windows(
                 prepared = prepare(watched, occluded, base, stride, method, prepared, dtype, memory_budget)
                 ran: tuple[WindowOutputs, str] | Refusal
                 if isinstance(prepared, PreparedEngine):
+                    prepared = tried(prepared, watched, reduced, occluded, method, dtype, budget)
+                if isinstance(prepared, PreparedEngine):
                     ran = _by_engine(prepared, watched, occluded, base, method, dtype, budget, bar, repeated)
-                    prepared = PreparedEngine(prepared.plan)  # lets go of the image's maps
+                    prepared = prepared.without_values()
                 else:
                     ran = prepared
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
                     check_steady(watched, image, base)
                     base = base if reduced.dtype is None else reduced(image[None].clone())[0]
-                    outputs = _by_brute_force(watched, reduced, occluded, ran.coupled is not None, budget, bar)
+                    outputs = _by_brute_force(watched, reduced, occluded, ran, budget, bar)
+                    prepared = Refusal(ran.reason, ran.coupled)  # lets go of the image's answers
                 else:
                     outputs, reason = ran
                 bases.append(base)
@@ -159,7 +164,7 @@ def _by_engine(
     own = occluded.image.dtype
     try:
         outputs, evidence = run_engine(engine, model, occluded, base, dtype, budget, bar, repeated)
-        return outputs, check_outputs(engine.plan, outputs, evidence, dtype, own)
+        return outputs, check_outputs(engine, outputs, evidence, dtype, own)
     except Exception as error:  # whatever it may be, the model itself can be run
         if out_of_memory(error):
             raise
@@ -170,7 +175,7 @@ def _by_brute_force(
     model: WatchedModel,
     reduced: WatchedModel,
     occluded: OccludedImage,
-    one_by_one: bool,
+    refusal: Refusal,
     budget: int,
     bar: tqdm[Any],
 ) -> WindowOutputs:
@@ -178,17 +183,21 @@ def _by_brute_force(
 
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
-    chunk = 1 if one_by_one else chunk_size(model, occluded.image, budget)
-    if chunk > 1 and not independent(reduced, occluded):
+    chunk = 1 if refusal.coupled is not None else chunk_size(model, occluded.image, budget)
+    if chunk > 1 and not independent(reduced, occluded, refusal.answers):
         chunk = 1
     return run_batched(reduced, occluded, chunk, bar)
 
 
-def independent(model: WatchedModel, occluded: OccludedImage) -> bool:
+def independent(model: WatchedModel, occluded: OccludedImage, known: Answers | None = None) -> bool:
     """Whether an image's logits are the same in company, of the two windows that cover most.
 
     Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.
+    known: what it has answered to several windows together.
     """
+    if known is not None and len(known.windows) > 1:
+        alone = occluded.batch(known.windows[:1])
+        return agree(known.logits[0], model(alone)[0], model.dtype or alone.dtype)
     both = occluded.batch(occluded.changes().topk(min(2, len(occluded))).indices)
     try:
         in_company = model(both)[0]

@@ -71,8 +71,9 @@ def occlusion_map(
             and its channel, whose total activation is recorded at each position;
             unit None: the one with the largest total in the whole image.
         method: "incremental" (only what each window changes is computed again: the same numbers but for rounding),
-            "batched" (every window through the whole network), or "auto": the one predicted to be cheaper; `.reason`
-            says why.
+            "batched" (every window through the whole network), or "auto": the cheaper one, as is predicted, or measured
+            on a few windows where that does not tell (on a CPU). The choice holds for this model, size, windows and
+            number of threads in a process, so that a repeat gives the same numbers; `.reason` has both figures.
         probability: how outputs become probabilities: "softmax", "sigmoid", "none", or "auto": one output -> sigmoid;
             outputs that already are a distribution -> as they are, and so is the one number of a callable output=
             that is between 0 and 1 for every window; else softmax.

@@ -89,7 +89,7 @@ class OcclusionMapper:
         e.check(base, base_activity)
         try:
             reason = check_outputs(
-                engine.plan, WindowOutputs(logits, activity), Evidence(exact, held, own), e.run_in, e.dtype
+                engine, WindowOutputs(logits, activity), Evidence(exact, held, own), e.run_in, e.dtype
             )
         except RefusedError:
             self._replay.forget()  # step by step it may be refused too, with the reason
@@ -113,7 +113,7 @@ class OcclusionMapper:
             values = base_values(plan.network, image, plan.wanted, plan.held)
             base = values[plan.output].flatten().float()
             outputs, evidence = run_engine(
-                PreparedEngine(plan, plan.base(values), recorded=True),
+                PreparedEngine(plan, plan.base(values), prepared.choice, recorded=True),
                 WatchedModel(e.model, None, None),
                 e.occluded(image),
                 base,

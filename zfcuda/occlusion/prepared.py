@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from zfcuda.network import Network, trace
 from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import WatchedModel, total_activity
-from zfcuda.occlusion.incremental import Plan, costs
+from zfcuda.occlusion.choice import Choice, Question, clear, predicted, recall, settle, what_decides
+from zfcuda.occlusion.incremental import Plan, predict
+from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
@@ -34,23 +35,62 @@ class PreparedEngine:
 
     Between two images there are no values: their memory is the next image's.
 
+    choice: where it was made; else it was asked for. question: where it is to be made yet. begun: by a trial.
     recorded: whether its run is recorded to be replayed.
     """
 
     plan: Plan
     values: dict[int, Any] = field(default_factory=dict)
+    choice: Choice | None = None
+    question: Question | None = None
+    begun: Begun | None = None
     recorded: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What is done and why so, in a sentence."""
+        return self.plan.reason if self.choice is None else f"{self.plan.reason}; that is {self.choice.why}"
+
+    def without_values(self) -> PreparedEngine:
+        """What holds for another image."""
+        return PreparedEngine(self.plan, choice=self.choice)
 
 
 @dataclass(frozen=True)
 class Refusal:
     """Why every window is run through the whole network.
 
-    reason: in a sentence. coupled: what couples the images of a batch, so that the windows are run one by one.
+    reason: in a sentence. coupled: what couples the images of a batch, so that the windows are run one by one. answers:
+    the model's own, of a trial.
     """
 
     reason: str
     coupled: str | None = None
+    answers: Answers | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The model's own to some windows of an image: int64 [n], and float32 [n,classes]."""
+
+    windows: list[int]
+    logits: Tensor
+
+    def of(self, windows: list[int]) -> Tensor:
+        """Those to some of its windows."""
+        return self.logits[[self.windows.index(window) for window in windows]]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a trial has run: the base with what was made of it, and the outputs of the cut's parts.
+
+    answers: the model's own, where they are in the image's dtype.
+    """
+
+    base: Base
+    outputs: list[WindowOutputs]
+    answers: Answers | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +125,8 @@ def prepare(
     model: has measured the whole image. base: float32 [classes], what the model itself gives for the whole image.
     method: as in occlusion_map; or "held", for windows that come one by one: the engine wherever that can be done.
     before: of the image before. dtype: that the windows are run in; None: the image's.
+
+    Where "auto" cannot tell yet which way is cheaper, the engine has a question, which a trial answers.
     """
     if isinstance(before, Refusal):
         return before
@@ -98,6 +140,11 @@ def prepare(
         check_steady(model, image, base)
         return refused(why, method, coupled)
     limit = limit_of(memory_budget, image.device)
+    about = what_decides(image, model.module, occluded.window, stride, model.layer, dtype, memory_budget)
+    choice = recall(model.module, about) if method == "auto" and before is None else None
+    if choice is not None and not choice.engine:
+        return by_choice(choice)
+    question = None
     # All values together only where that is little; else their outlines tell what the engine would hold of them.
     together = model.memory is not None and model.memory.written <= limit // 2
     try:
@@ -113,13 +160,17 @@ def prepare(
         if watched is not None and model.activity is not None:
             _check_same(total_activity(values[watched]), model.activity[0])
         if before is not None:
-            return PreparedEngine(before.plan, before.plan.base(values))
+            return PreparedEngine(before.plan, before.plan.base(values), before.choice)
         _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
         plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
-        if method == "auto":
-            engine, brute = costs(plan, values)
-            if engine > brute:
-                return Refusal("every window was run through the whole network, which is predicted to be cheaper here")
+        if method == "auto" and choice is None:
+            costs = predict(plan, values)
+            if not clear(costs, image.device):
+                question = Question(about, costs)
+            else:
+                choice = settle(model.module, about, predicted(costs))
+                if not choice.engine:
+                    return by_choice(choice)
         _check_memory(plan.memory(values, dtype or image.dtype), limit)
         if not together:
             values = base_values(network, image, wanted, plan.held)
@@ -128,7 +179,12 @@ def prepare(
     except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
         return refused(first_line(error), method)
-    return PreparedEngine(plan, plan.base(values))
+    return PreparedEngine(plan, plan.base(values), choice, question)
+
+
+def by_choice(choice: Choice, answers: Answers | None = None) -> Refusal:
+    """Brute force, as it was chosen."""
+    return Refusal(f"every window was run through the whole network, {choice.why}", answers=answers)
 
 
 def base_values(
@@ -198,17 +254,48 @@ def run_engine(
     """
     plan, own = engine.plan, occluded.image.dtype
     dtype = own if dtype is None else dtype
-    run = partial(plan.run, occluded.fill, engine.values, repeated=repeated, recorded=engine.recorded)
-    outputs = run(dtype, budget, bar)
+    outputs = _outputs(engine, occluded, dtype, budget, bar, repeated)
     if dtype == own:
         sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
     else:
         windows, no_bar = _sampled(plan), tqdm(disable=True)
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
-        exact = run(own, budget, no_bar, windows=windows).logits
+        how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded, "windows": windows}
+        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, **how).logits
     checked = telling(occluded, sample, exact - base)
-    return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
+    known = None if engine.begun is None else engine.begun.answers
+    return outputs, Evidence(exact, exact[checked], own_answers(model, occluded, sample[checked], known))
+
+
+def own_answers(model: WatchedModel, occluded: OccludedImage, windows: Tensor, known: Answers | None) -> Tensor:
+    """What the model itself gives for some windows, int64 [n], of which it may have answered some: [n,classes]."""
+    if known is None:
+        return model(occluded.batch(windows))
+    asked = windows.tolist()
+    others = [window for window in asked if window not in known.windows]
+    if others:
+        known = Answers([*known.windows, *others], torch.cat([known.logits, model(occluded.batch(others))]))
+    return known.of(asked)
+
+
+def _outputs(
+    engine: PreparedEngine, occluded: OccludedImage, dtype: torch.dtype, budget: int, bar: tqdm[Any], repeated: bool
+) -> WindowOutputs:
+    """The engine's outputs for all windows: those of a trial by themselves, as when it was made, then the others."""
+    plan = engine.plan
+    cut: tuple[tuple[int, ...], ...] = () if engine.choice is None else engine.choice.cut
+    how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded}
+    if not cut:
+        return plan.run(occluded.fill, engine.values, dtype, budget, bar, **how)
+    base = Base(engine.values, dtype) if engine.begun is None else engine.begun.base
+    rest = np.setdiff1d(np.arange(len(occluded)), [window for part in cut for window in part])
+    parts = [*(np.array(part, np.int64) for part in cut), *([rest] if len(rest) else [])]
+    done = [] if engine.begun is None else engine.begun.outputs
+    bar.update(sum(len(part) for part in parts[: len(done)]))
+    run = [plan.run(occluded.fill, base, dtype, budget, bar, windows=p, **how) for p in parts[len(done) :]]
+    places = on_device(np.argsort(np.concatenate(parts)), occluded.image.device)
+    return WindowOutputs.joined([*done, *run]).at(places)
 
 
 def telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tensor:
@@ -226,7 +313,7 @@ def telling(occluded: OccludedImage, sample: Tensor, difference: Tensor) -> Tens
 
 
 def check_outputs(
-    plan: Plan,
+    engine: PreparedEngine,
     outputs: WindowOutputs,
     evidence: Evidence,
     dtype: torch.dtype | None,
@@ -241,9 +328,9 @@ def check_outputs(
     if not agree(evidence.held, evidence.own, image_dtype):
         raise RefusedError("the engine's answer to a window is not the model's own")
     if dtype is None or dtype == image_dtype:
-        return plan.reason
-    rough = outputs.logits[_sampled(plan).tolist()]
-    return f"{plan.reason}; {_deviation(rough, evidence.exact, dtype, image_dtype)}"
+        return engine.reason
+    rough = outputs.logits[_sampled(engine.plan).tolist()]
+    return f"{engine.reason}; {_deviation(rough, evidence.exact, dtype, image_dtype)}"
 
 
 def _sampled(plan: Plan) -> Table:

@@ -23,11 +23,13 @@ from zfcuda.occlusion.prepared import (
     Refusal,
     check_outputs,
     check_steady,
+    own_answers,
     prepare,
     refused,
     telling,
 )
 from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.trial import tried
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 #: Called with windows, int64 [n], rows of the grid one after the other, and what they gave.
@@ -63,9 +65,12 @@ def streamed_map(
         base_activity = watched.activity
         e.check(base, None if base_activity is None else base_activity[0])
         prepared = prepare(watched, occluded, base, e.stride, e.method, None, None, e.memory_budget)
+        if isinstance(prepared, PreparedEngine):
+            prepared = tried(prepared, watched, watched, occluded, e.method, None, budget)
         reason, found = "", None
         if isinstance(prepared, PreparedEngine):
-            plan, values = prepared.plan, Base(prepared.values, image.dtype)
+            plan, begun = prepared.plan, prepared.begun
+            values = Base(prepared.values, image.dtype) if begun is None else begun.base
 
             def by_engine(windows: Tensor) -> WindowOutputs:
                 return plan.run(
@@ -75,9 +80,9 @@ def streamed_map(
             try:
                 found = _blocks(by_engine, occluded, order, told, seconds, _LARGEST)
                 checked = telling(occluded, torch.arange(len(occluded), device=base.device), found.logits - base)
-                own = watched(occluded.batch(checked))
+                own = own_answers(watched, occluded, checked, None if begun is None else begun.answers)
                 reason = check_outputs(
-                    plan, found, Evidence(found.logits, found.logits[checked], own), None, image.dtype
+                    prepared, found, Evidence(found.logits, found.logits[checked], own), None, image.dtype
                 )
             except Exception as error:  # whatever it may be, the model itself can be run
                 if out_of_memory(error):
@@ -88,7 +93,7 @@ def streamed_map(
             reason = prepared.reason
             check_steady(watched, image, base)
             most = 1 if prepared.coupled is not None else chunk_size(watched, image, budget)
-            if most > 1 and not independent(watched, occluded):
+            if most > 1 and not independent(watched, occluded, prepared.answers):
                 most = 1
 
             def by_brute_force(windows: Tensor) -> WindowOutputs:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -18,3 +20,13 @@ class WindowOutputs:
 
     logits: Tensor
     activity: Tensor | None
+
+    @staticmethod
+    def joined(parts: Sequence[WindowOutputs]) -> WindowOutputs:
+        """The outputs of some windows after those of others."""
+        activity = [part.activity for part in parts if part.activity is not None]
+        return WindowOutputs(torch.cat([part.logits for part in parts]), torch.cat(activity) if activity else None)
+
+    def at(self, places: Tensor) -> WindowOutputs:
+        """Those of the windows at these places, int64 [n]."""
+        return WindowOutputs(self.logits[places], None if self.activity is None else self.activity[places])
