@@ -354,11 +354,14 @@ def test_patches_of_all_sizes_in_one_matrix_product(monkeypatch: pytest.MonkeyPa
     expected = zfcuda.occlusion_map(model, image, **WINDOWS, method="batched")
     called = []
 
+    by_product = WAYS["product"]
+
     def product(step: ConvolutionStep, chunk: Any) -> Any:
         called.append(step.index)
-        return WAYS["product"](step, chunk)
+        return by_product(step, chunk)
 
-    monkeypatch.setitem(WAYS, "ragged", product)
+    for way in ("ragged", "pointwise"):
+        monkeypatch.setitem(WAYS, way, product)
     found = zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental")
     assert len(set(called)) == 3
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
