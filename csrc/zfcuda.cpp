@@ -498,7 +498,7 @@ Tensor pointwise_patches(at::TensorList bases, at::TensorList patches, at::Tenso
   TORCH_CHECK(inputs > 0, "bases: expected at least one channel, got none");
   const double weights = static_cast<double>(channels) * inputs;
   TORCH_CHECK(weights < 1e15, "channels: ", channels, " make ", weights, " weights");
-  const int64_t expected = cpu::packed_size(channels, inputs, 1, false);
+  const int64_t expected = cpu::packed_size(channels, inputs, 1);
   TORCH_CHECK(filters.dim() == 1 && filters.numel() == expected && filters.scalar_type() == at::kFloat,
               "filters: expected ", expected, " float32 numbers from pack_filters, got ", filters.scalar_type(), " ",
               filters.sizes());
