@@ -24,7 +24,7 @@ struct Strips {
 // Tiles that one thread computes at once. Reading the filters takes C * O for all of them, their factors and products
 // C + O each: more tiles where the filters are large, few where those would leave the cache that they could stay in.
 int64_t most_tiles(const PatchConv& p) {
-  return std::clamp<int64_t>(3 * p.channels * p.outputs / (4 * (p.channels + p.outputs)), 16, 112);
+  return std::clamp<int64_t>(3 * p.channels * p.outputs / (4 * (p.channels + p.outputs)), 32, 112);
 }
 
 Strips strips_of(const PatchConv& p, int64_t tile, int64_t windows) {

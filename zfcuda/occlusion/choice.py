@@ -72,7 +72,7 @@ def _itself(model: nn.Module) -> nn.Module:
 
 def predicted(costs: Costs) -> Choice:
     """The choice by prediction alone."""
-    engine, brute = costs.once + costs.engine(), costs.brute()
+    engine, brute = costs.in_all()
     return Choice(engine <= brute, _why("predicted to take", engine, brute, engine <= brute))
 
 
@@ -81,14 +81,15 @@ def clear(costs: Costs, device: torch.device) -> bool:
 
     On a GPU it always does: a trial would have to wait for it.
     """
-    ratio = costs.brute() / (costs.once + costs.engine())
+    engine, brute = costs.in_all()
+    ratio = brute / engine
     if device.type != "cpu" or not _CLEAR[0] < ratio < _CLEAR[1]:
         return True
     tried = trial_size(len(costs.each))
     # Where the engine wins, its two chunks more and brute force's part; else all that the engine has run.
     lost = 2 * costs.chunk + costs.brute(tried - 1)
     wasted = 2 * costs.chunk + (tried + 1) * float(costs.each.mean())
-    return max(lost, wasted) > _WASTE * min(costs.once + costs.engine(), costs.brute())
+    return max(lost, wasted) > _WASTE * min(engine, brute)
 
 
 def trial_size(windows: int) -> int:
@@ -106,7 +107,7 @@ def measured(costs: Costs, engine: tuple[list[int], float], brute: tuple[int, fl
     """
     slower = engine[1] / costs.engine(engine[0])
     full = brute[1] / costs.brute(brute[0])
-    by_engine, by_brute = full * costs.once + slower * costs.engine(), full * costs.brute()
+    by_engine, by_brute = full * costs.once + slower * costs.engine(), full * (costs.checks + costs.brute())
     chosen = by_engine <= by_brute
     why = _why("measured on some windows to take", by_engine, by_brute, chosen)
     return Choice(chosen, why)

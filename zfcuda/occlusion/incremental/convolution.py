@@ -16,6 +16,9 @@ from zfcuda.occlusion.incremental.steps import window_settings, without_input
 from zfcuda.ops import grouped_patches as grouped_ops
 from zfcuda.ops import patches as patch_ops
 
+# How many windows are several, and filters [O,C] of how many numbers are large: 36 of each would leave the cache.
+_SEVERAL, _LARGE = 16, 1 << 17
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -112,9 +115,9 @@ class Convolution:
         weight = base[self.conv.arguments["weight"].index]
         return weight[0].numel() if self._usual_way(base, changes) == "product" else 0
 
-    def prepared(self, base: Base, make: Any) -> Any:
-        """The filters as the kernel takes them, made once for an image, or once for many."""
-        key = (self.index, make.__qualname__, base.dtype)
+    def prepared(self, base: Base, make: Any, form: int = 0) -> Any:
+        """The filters as the kernel takes them, made once for an image, or once for many. form: of several."""
+        key = (self.index, make.__qualname__, base.dtype, form)
         if key not in base.prepared:
 
             def made() -> Any:
@@ -129,13 +132,22 @@ class Convolution:
         names = ("weight", "bias", "running_mean", "running_var", "eps")
         return [conv["weight"], conv["bias"], *(norm[name] for norm in norms for name in names)]
 
-    def packed(self, base: Base, stride: Any, dilation: Any) -> tuple[Tensor, Tensor | None, int]:
-        """The filters, bias and number of outputs as the CPU's own kernel takes them."""
+    def packed(
+        self, base: Base, stride: Any, dilation: Any, windows: int = _SEVERAL
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """The filters, bias and number of outputs as the CPU's own kernel takes them.
+
+        windows: about how many there are to compute, all chunks together. For a few, most of the time goes into reading
+            the filters where those are large, and Winograd's smaller tiles read less than half as much.
+        """
+        weight = without_input(self.conv, base)["weight"]
+        large = weight.shape[0] * weight.shape[1] > _LARGE
+        tile = 2 if windows < _SEVERAL and large else 4
 
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
-            return patch_ops.pack_filters(weight, stride, dilation), bias, len(weight)
+            return patch_ops.pack_filters(weight, stride, dilation, tile), bias, len(weight)
 
-        packed: tuple[Tensor, Tensor | None, int] = self.prepared(base, pack)
+        packed: tuple[Tensor, Tensor | None, int] = self.prepared(base, pack, tile)
         return packed
 
     def packed_in_groups(self, base: Base) -> tuple[Tensor, Tensor | None, int, int]:

@@ -21,12 +21,15 @@ class _Rates:
     """Multiply-adds and bytes per second (of a thread, on a CPU); seconds per node that is followed, per step and chunk
     on patches and in full, and per layer and batch; windows of a chunk and of a batch. The ratios of the first three
     differ little between machines. Patches move slower than whole maps: they are gathered, and each surrounded by what
-    its next layer reads.
+    its next layer reads. grouped: bytes per second of torch's convolutions in groups. sums: how much of its
+    multiply-adds the engine takes for a 3x3 convolution.
     """
 
     products: float
     whole: float
     patches: float
+    grouped: float
+    sums: float
     node: float
     local: float
     full: float
@@ -36,9 +39,9 @@ class _Rates:
 
 
 _RATES = {
-    "cpu": _Rates(30e9, 4.7e9, 3e9, 600e-6, 450e-6, 60e-6, 45e-6, 64, 16),
+    "cpu": _Rates(30e9, 4.7e9, 3e9, 1.5e9, 0.6, 600e-6, 450e-6, 60e-6, 45e-6, 64, 16),
     # By the data sheet of an H100 and the launches of a step; not measured.
-    "cuda": _Rates(25e12, 2.5e12, 1e12, 0.0, 60e-6, 60e-6, 0.0, 4096, 1024),
+    "cuda": _Rates(25e12, 2.5e12, 1e12, 2.5e12, 1.0, 0.0, 60e-6, 60e-6, 0.0, 4096, 1024),
 }
 
 
@@ -46,8 +49,9 @@ _RATES = {
 class Costs:
     """Seconds, predicted; only their ratios are worth much.
 
-    once: for the engine's preparation. chunk: for one of the engine's chunks. each: of the engine for each window.
-    batch: for one of brute force's batches. whole: of brute force for each window. chunks, batches: their sizes.
+    once: for the engine's preparation. checks: of brute force, before it begins. chunk: for one of the engine's chunks.
+    each: of the engine for each window. batch: for one of brute force's batches. whole: of brute force for each window.
+    chunks, batches: their sizes.
     """
 
     once: float
@@ -57,6 +61,7 @@ class Costs:
     whole: float
     chunks: int
     batches: int
+    checks: float = 0.0
 
     def engine(self, windows: Sequence[int] | None = None) -> float:
         """For these windows, all prepared; None: all windows."""
@@ -67,6 +72,10 @@ class Costs:
         """For so many windows; None: all windows."""
         count = len(self.each) if count is None else count
         return count * self.whole + self.batch * -(-count // self.batches)
+
+    def in_all(self) -> tuple[float, float]:
+        """What the engine and brute force take for all windows, all that comes before them included."""
+        return self.once + self.engine(), self.checks + self.brute()
 
 
 def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
@@ -81,12 +90,13 @@ def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
         if not isinstance(value, Tensor) or change is Whole.CONSTANT:
             continue
         products, moved = (amount / threads for amount in _work(node, base))
-        full = products / rates.products + moved / rates.whole
+        full = products / rates.products + moved / (rates.grouped if _in_groups(node, base) else rates.whole)
         whole += full
         if isinstance(change, Local):
             height, width = value.shape[2:]
-            # Operands whose patches differ are gathered before they meet.
-            moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "cat", "pointwise") else 1
+            # Operands whose patches differ are gathered before they meet; concatenations are read part by part.
+            moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "pointwise") else 1
+            products *= rates.sums if _three_by_three(node, plan) else 1.0
             sides = [interval[:, 1] - interval[:, 0] for interval in (change.rows, change.columns)]
             each += np.outer(sides[0] / height, sides[1] / width) * (products / rates.products + moved / rates.patches)
         else:
@@ -96,15 +106,30 @@ def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
     local = {index for index, change in plan.changes.of.items() if isinstance(change, Local)}
     steps = [(rates.local if step.index in local else rates.full, step.reads) for step in plan.steps]
     return Costs(
-        # The network is followed, the whole image goes through the graph, and the filters get the kernel's order.
-        once=2 * whole + 3 * 4 * weights / rates.patches / threads + rates.node * len(plan.nodes),
+        # The network is followed, the whole image goes through the graph, the filters get the kernel's order, and two
+        # windows are run through the model.
+        once=3 * whole + 3 * 4 * weights / rates.patches / threads + rates.node * len(plan.nodes),
         chunk=sum(step * max(1, len(reads)) for step, reads in steps) + 4 * weights / rates.whole / threads,
         each=each.ravel() + dense,
         batch=rates.layer * layers,
         whole=whole,
         chunks=rates.chunk,
         batches=rates.batch,
+        checks=4 * (whole + rates.layer * layers),  # that it is steady, and that the images of a batch are independent
     )
+
+
+def _in_groups(node: Node, base: Mapping[int, Any]) -> bool:
+    if node.kind != "conv":
+        return False
+    weight, source = (base[node.arguments[name].index] for name in ("weight", "input"))
+    return bool(weight.shape[1] != source.shape[1])
+
+
+def _three_by_three(node: Node, plan: Plan) -> bool:
+    """Whether the engine takes Winograd's algorithm for it."""
+    sides = plan.changes.windows.get(node.index) if node.kind == "conv" else None
+    return sides is not None and all((side.kernel, side.stride, side.dilation) == (3, 1, 1) for side in sides)
 
 
 def _work(node: Node, base: Mapping[int, Any]) -> tuple[float, float]:

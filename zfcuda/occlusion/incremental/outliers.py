@@ -34,7 +34,7 @@ def limit(values: Tensor) -> float:
     flat = values.permute(0, 2, 3, 1).reshape(-1)
     sample = flat[:: flat.numel() // _SAMPLE | 1].abs()  # odd: not always the same channels
     sample = sample[(sample > 0) & sample.isfinite()].double()
-    largest = torch.finfo(values.dtype).max / 64  # the sums themselves have to be finite
+    largest = torch.finfo(values.dtype).max / 1024  # the sums themselves have to be finite
     return min(largest, _TIMES * float(sample.log().mean().exp())) if len(sample) else largest
 
 

@@ -40,7 +40,7 @@ class SingleConvolution:
         """The CPU's own kernel; but torch's where Winograd's algorithm would lose what stands beside an outlier."""
         step, base, source, map, have, want = self.step, self.base, self.source, self.map, self.have, self.want
         settings, residual, relu, index = self.settings, self.residual, step.relu, step.index
-        filters, bias, channels = step.packed(base, settings[1], settings[3])
+        filters, bias, channels = step.packed(base, settings[1], settings[3], windows=1)
         winograd, outliers, convolve, by_torch = (
             self.winograd,
             step.outliers,
