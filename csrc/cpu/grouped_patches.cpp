@@ -71,7 +71,7 @@ void find_inputs(const GroupedConv& p, const Piece& piece, const float* zeros, s
       continue;
     }
     // Left to right: padding, map, patch, map, padding.
-    const bool in_patch = y >= have.top && y < have.bottom;
+    const bool in_patch = !have.empty() && y >= have.top && y < have.bottom;  // an empty one may lie anywhere
     const int64_t p0 = in_patch ? std::clamp(have.left - x0, m0, m1) : m1;
     const int64_t p1 = in_patch ? std::clamp(have.right - x0, p0, m1) : m1;
     std::fill(to, to + m0, zeros);

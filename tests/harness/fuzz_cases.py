@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
 from tests.ops import test_conv_patches as layers
+from tests.ops import test_grouped_patches as in_groups
 from tests.ops import test_pointwise_patches as pointwise
 from tests.ops.tensors import DTYPES, laid_out, same, tables
 from tests.ops.test_linear_rows import zero_outside
@@ -592,6 +594,28 @@ def pointwise_patches(rng: random.Random) -> None:
     if got is not None and rows:
         p.haves, p.want = [plain(table) for table in haves], plain(want)
         near(got, p.twin(), p.magnitudes(), layers.DIRECT, spreads=False)
+
+
+@case
+def grouped_patches(rng: random.Random) -> None:
+    conv, limit = layer_of_windows(rng)
+    groups = rng.choice([1, 2, 3, 7, 16, 33])
+    inputs, outputs = (1, 1) if rng.random() < 0.5 else (rng.choice([1, 2, 4, 5, 8]), rng.choice([1, 3, 4, 8, 20]))
+    conv = replace(conv, inputs=groups * inputs, outputs=groups * outputs)
+    have, want, kept, rows = drawn_tables(rng, conv.size, limit, 0)
+    base = arranged(rng, torch.randn(1, conv.inputs, *conv.size))
+    patches, weight = torch.randn(kept, conv.inputs), torch.randn(conv.outputs, inputs, *conv.kernel)
+    bias = torch.randn(conv.outputs) if rng.random() < 0.5 else None
+    residual = torch.randn(rows, conv.outputs) if rng.random() < 0.5 else None
+    spoil(rng, patches, residual)
+    wrong = wrong_tables(have.tolist(), want.tolist(), conv.size, kept, rows) or beyond(want.tolist(), limit)
+    of = layers.Problem(conv, base, patches, have, want, rows, weight, bias, residual, rng.random() < 0.5)
+    of.ceiling = rng.choice([None, None, 0.5, 6.0])
+    p = in_groups.Grouped(of, groups)
+    got = refused(p.run, wrong)
+    if got is not None and rows:
+        of.have, of.want = plain(have), plain(want)
+        near(got, p.twin(), p.twin(torch.abs), layers.DIRECT, spreads=False)
 
 
 @case

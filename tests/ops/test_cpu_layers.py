@@ -26,6 +26,8 @@ def samples() -> dict[str, tuple[Any, ...]]:
     before = (x, torch.randn(9, 16), have, want, rows)
     winograd = (patch_ops.pack_filters(weight), bias, torch.randn(rows, 20), 20, [3, 3], [1, 1], [1, 1], [1, 1], True)
     direct = (patch_ops.pack_filters(weight[:7], 2), None, None, 7, [3, 3], [2, 2], [4, 6], [1, 1], False)
+    grouped = torch.ops.zfcuda.pack_grouped_filters(weight[:16, :4], 4)
+    single = torch.ops.zfcuda.pack_grouped_filters(weight[:16, :1], 16)
     rectangle = torch.tensor([[0, 1, 2, 2, 0]] * 4)
     return {
         "pack_filters": (weight, [1, 1], [1, 1]),
@@ -33,6 +35,9 @@ def samples() -> dict[str, tuple[Any, ...]]:
         "pack_filters of a stride": (weight, [2, 2], [1, 1]),
         "conv_patches": (*before, *winograd),
         "conv_patches of a stride": (*before, *direct),
+        "pack_grouped_filters": (weight[:, :4], 4),
+        "grouped_patches": (*before, grouped, None, None, 16, 4, [3, 3], [1, 1], [1, 1], [1, 1], True),
+        "grouped_patches of single ones": (*before, single, None, None, 16, 16, [3, 3], [1, 1], [1, 1], [1, 1], False),
         "linear_rows": (torch.randn(4, 24), torch.randn(5, 24), torch.randn(5), rectangle, [2, 3]),
         "linear_rows of vectors": (torch.randn(4, 24), torch.randn(5, 24), None, None, [1, 1]),
     }

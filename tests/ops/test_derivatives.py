@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 
 from tests.ops.tensors import tables
 from zfcuda import ops
+from zfcuda.ops import grouped_patches as grouped
 from zfcuda.ops import patches, pointwise, reference
 
 NORM = (4, 0.3, 0.75, 2.0)
@@ -171,6 +172,8 @@ REFUSED = [
     "conv_patches",
     "pointwise_patches",
     "linear_rows",
+    "pack_grouped_filters",
+    "grouped_patches",
 ]
 
 
@@ -180,7 +183,8 @@ def test_the_engines_own_operators_refuse(name: str) -> None:
     have, (want, rows) = tables(cpu, (2, 3, 4, 5))[0], tables(cpu, (1, 2, 4, 4))
     base, rest = torch.randn(1, 3, 6, 6), (torch.randn(4, 3), have, want, rows)
     weight = torch.randn(2, 3, 3, 3)
-    filters = patches.pack_filters(weight)
+    filters, single = patches.pack_filters(weight), torch.randn(3, 1, 3, 3)
+    filters_of_each = grouped.pack_grouped_filters(single, 3)
     run, x = {
         "gather_patches": (lambda u: patches.gather_patches(u, *rest), base),
         "unfold_patches": (lambda u: patches.unfold_patches(u, *rest, kernel_size=3, padding=1), base),
@@ -193,6 +197,13 @@ def test_the_engines_own_operators_refuse(name: str) -> None:
         "pointwise_patches": (
             lambda u: pointwise.pointwise_patches(
                 [u], [rest[0]], [have], want, rows, patches.pack_filters(weight[..., :1, :1]), channels=2
+            ),
+            base,
+        ),
+        "pack_grouped_filters": (lambda u: grouped.pack_grouped_filters(u, 3), single),
+        "grouped_patches": (
+            lambda u: grouped.grouped_patches(
+                u, *rest, filters_of_each, channels=3, groups=3, kernel_size=3, padding=1
             ),
             base,
         ),

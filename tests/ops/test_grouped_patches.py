@@ -185,6 +185,17 @@ def test_grouped_patches_of_nothing() -> None:
         same(p.run(), p.of.bias.expand(6, 6))
 
 
+def test_an_empty_rectangle_may_lie_anywhere() -> None:
+    """Whatever its corners say, however far they are, nothing of the patches is read."""
+    far = 2**63 - 1
+    for conv, groups in (depthwise(9), (Conv(8, 8), 2)):
+        p = grouped(conv, groups, [(NONE, (0, 0, 9, 11))])
+        expected = p.check()
+        for line in ([0, far, 9, 4, 0], [0, 4, 9, -far - 1, 0], [0, far, 9, -far - 1, far], [far, 0, -far - 1, 11, 0]):
+            p.of.have = torch.tensor([line])
+            same(p.run(), expected)
+
+
 def test_strided_tables_and_numbers() -> None:
     for conv, groups in (depthwise(7), (Conv(8, 16), 2)):
         p = grouped(conv, groups, windows_of(conv), residual=True)
