@@ -1,12 +1,13 @@
 // Every operator's schema, and its checks: what is refused is refused here, once for all backends.
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
 #include "cpu/conv_patches.h"
 #include "cpu/conv_winners.h"
+#include "cpu/kept_memory.h"
 #include "cpu/linear_rows.h"
 #include "cpu/tables.h"
 #include "cpu/texture.h"
@@ -218,6 +219,8 @@ Norm norm_of(int64_t size, double alpha, double beta, double k, int64_t channels
 bool is_channels_last(MemoryFormat format) { return format == MemoryFormat::ChannelsLast; }
 
 Tensor empty(const Tensor& like, IntArrayRef shape, MemoryFormat format, at::ScalarType type) {
+  if (like.is_cpu() && at::detail::computeStorageNbytesContiguous(shape, c10::elementSize(type)) >= cpu::kLarge)
+    return at::detail::empty_generic(shape, cpu::kept_memory(), c10::DispatchKeySet(c10::DispatchKey::CPU), type, format);
   return at::empty(shape, like.options().dtype(type).memory_format(format));
 }
 
@@ -309,7 +312,8 @@ struct Operators {
     const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
     Tensor output = empty(input, shape, format, input.scalar_type());
     Tensor switches = empty(input, shape, format, at::kByte);
-    Tensor pooled = keep_pooled ? at::empty_like(output) : at::empty({0}, output.options().memory_format(std::nullopt));
+    Tensor pooled = keep_pooled ? empty(input, shape, format, input.scalar_type())
+                                : at::empty({0}, output.options().memory_format(std::nullopt));
     if (output.numel() > 0)
       Kernels::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
                                  keep_pooled ? &pooled : nullptr);
