@@ -11,6 +11,14 @@ ZFCUDA_HOST_DEVICE void pool_take(V value, I tap, V& best, I& at) {
   at = wins ? tap : at;
 }
 
+// The same of values none of which is NaN.
+template <class V, class I>
+ZFCUDA_HOST_DEVICE void pool_take_number(V value, I tap, V& best, I& at) {
+  const auto wins = value > best;
+  best = wins ? value : best;
+  at = wins ? tap : at;
+}
+
 // Adds a window's value to the pixel at its offset `tap`, if the window's switch points there.
 template <class V, class I>
 ZFCUDA_HOST_DEVICE void unpool_add(V value, I at, I tap, V& sum) {

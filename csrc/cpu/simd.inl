@@ -98,6 +98,25 @@ inline HalfBits float_to_bfloat16(FloatV v) {
   return narrow((UintV)(v != v ? (FloatV)nan : (FloatV)rounded));
 }
 
+// Whether an element is NaN.
+template <class V>
+inline bool any_nan(V v) {
+#if VECTOR_BYTES == 64
+  if constexpr (sizeof(v[0]) == 4)
+    return _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q) != 0;
+  else
+    return _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_UNORD_Q) != 0;
+#elif VECTOR_BYTES == 32
+  return _mm256_movemask_epi8((__m256i)(v != v)) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_epi8((__m128i)(v != v)) != 0;
+#else
+  bool any = false;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i) any |= v[i] != v[i];
+  return any;
+#endif
+}
+
 // How elements stored as T are computed: as vectors `Value` with indices `Index`, `lanes` at a time.
 template <class T>
 struct Simd;
@@ -281,6 +300,18 @@ inline int64_t power_of_two(int64_t at_least) {
 // a0 a1 ... and b0 b1 ... into a0 b0 a1 b1 ..., in two vectors; and back.
 template <class Value, class Index>
 inline void interleave(Value& a, Value& b) {
+#if VECTOR_BYTES == 32  // GCC 12 permutes across the whole vector, twice as slow
+  __m256i low, high;
+  if constexpr (sizeof(Value{}[0]) == 4) {
+    low = _mm256_unpacklo_epi32((__m256i)a, (__m256i)b);
+    high = _mm256_unpackhi_epi32((__m256i)a, (__m256i)b);
+  } else {
+    low = _mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
+    high = _mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+  }
+  a = (Value)_mm256_permute2x128_si256(low, high, 0x20);
+  b = (Value)_mm256_permute2x128_si256(low, high, 0x31);
+#else
   constexpr int lanes = sizeof(Value) / sizeof(Value{}[0]);
   Index low{}, high{};
   for (int i = 0; i < lanes; ++i) {
@@ -290,10 +321,22 @@ inline void interleave(Value& a, Value& b) {
   const Value first = __builtin_shuffle(a, b, low);
   b = __builtin_shuffle(a, b, high);
   a = first;
+#endif
 }
 
 template <class Value, class Index>
 inline void deinterleave(Value& a, Value& b) {
+#if VECTOR_BYTES == 32
+  const __m256i low = _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x20);
+  const __m256i high = _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x31);
+  if constexpr (sizeof(Value{}[0]) == 4) {
+    a = (Value)_mm256_shuffle_ps((__m256)low, (__m256)high, 0x88);
+    b = (Value)_mm256_shuffle_ps((__m256)low, (__m256)high, 0xdd);
+  } else {
+    a = (Value)_mm256_unpacklo_epi64(low, high);
+    b = (Value)_mm256_unpackhi_epi64(low, high);
+  }
+#else
   constexpr int lanes = sizeof(Value) / sizeof(Value{}[0]);
   Index even{}, odd{};
   for (int i = 0; i < lanes; ++i) {
@@ -303,4 +346,5 @@ inline void deinterleave(Value& a, Value& b) {
   const Value first = __builtin_shuffle(a, b, even);
   b = __builtin_shuffle(a, b, odd);
   a = first;
+#endif
 }

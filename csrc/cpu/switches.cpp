@@ -33,7 +33,8 @@ void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, cons
     const scalar_t* passes = gate == nullptr ? nullptr : gate->const_data_ptr<scalar_t>();
     const uint8_t* at = switches.const_data_ptr<uint8_t>();
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
-    parallel(output.numel(), 1,
+    const int64_t rows = p.batch * p.y.outputs * (channels_last ? 1 : p.channels);
+    parallel(rows, output.numel() / rows,
              [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(gather(in, at, passes, p, channels_last, out, b, e)); });
   });
 }

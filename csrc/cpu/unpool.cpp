@@ -1,4 +1,5 @@
 // Unpooling by switches on the CPU.
+#include "cpu/caches.h"
 #include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
@@ -11,6 +12,7 @@ namespace zfcuda::cpu {
 void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
                          bool channels_last, Tensor& output) {
   use_huge_pages(output);
+  const bool past = output.nbytes() >= kBeyondCaches;
   ZFCUDA_DISPATCH(input, "max_unpool2d", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
     const scalar_t* passes = gate == nullptr ? nullptr : gate->const_data_ptr<scalar_t>();
@@ -18,10 +20,10 @@ void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tens
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
     if (channels_last)
       parallel(p.batch * p.y.inputs, p.x.inputs * p.channels,
-               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nhwc(in, at, passes, p, out, b, e)); });
+               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nhwc(in, at, passes, p, out, b, e, past)); });
     else
       parallel(p.batch * p.channels * p.y.inputs, p.x.inputs,
-               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nchw(in, at, passes, p, out, b, e)); });
+               [&](int64_t b, int64_t e) { ZFCUDA_ISA_CALL(unpool_nchw(in, at, passes, p, out, b, e, past)); });
   });
 }
 
