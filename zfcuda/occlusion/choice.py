@@ -20,6 +20,7 @@ _CLEAR = (0.6, 1.6)
 _WASTE = 0.1
 _SHARE = 25  # one window of so many is tried
 _MOST = 16
+_ENOUGH = 100  # windows: of fewer, so few could be tried that what they take says less than the prediction
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def predicted(costs: Costs) -> Choice:
 def clear(costs: Costs, device: torch.device) -> bool:
     """Whether the prediction decides: it is far from even, or a trial would cost more than it may.
 
-    On a GPU it always does: a trial would have to wait for it.
+    On a GPU it always does: a trial would have to wait for it. So it does where windows are few.
     """
     engine, brute = costs.in_all()
     ratio = brute / engine
-    if device.type != "cpu" or not _CLEAR[0] < ratio < _CLEAR[1]:
+    if device.type != "cpu" or len(costs.each) < _ENOUGH or not _CLEAR[0] < ratio < _CLEAR[1]:
         return True
     tried = trial_size(len(costs.each))
     # Where the engine wins, its two chunks more and brute force's part; else all that the engine has run.
