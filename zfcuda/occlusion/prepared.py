@@ -33,11 +33,13 @@ class PreparedEngine:
 
     Between two images there are no values: their memory is the next image's.
 
-    recorded: whether its run is recorded to be replayed.
+    limit: bytes for all that its run holds; None: as many as the budget. recorded: whether that is recorded to be
+    replayed.
     """
 
     plan: Plan
     values: dict[int, Any] = field(default_factory=dict)
+    limit: int | None = None
     recorded: bool = False
 
 
@@ -112,9 +114,10 @@ def prepare(
         if watched is not None and model.activity is not None:
             _check_same(total_activity(values[watched]), model.activity[0])
         if before is not None:
-            return PreparedEngine(before.plan, before.plan.base(values))
+            return PreparedEngine(before.plan, before.plan.base(values), limit)
         _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
-        plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+        size = (image.shape[1], image.shape[2])
+        plan = Plan(network, values, size, occluded.window, stride, watched, all_maps=method == "held")
         if method == "auto":
             engine, brute = costs(plan, values)
             if engine > brute:
@@ -127,7 +130,7 @@ def prepare(
     except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
         return refused(first_line(error), method)
-    return PreparedEngine(plan, plan.base(values))
+    return PreparedEngine(plan, plan.base(values), limit)
 
 
 def base_values(
@@ -190,6 +193,7 @@ def run_engine(
     """Runs all windows, and what they are held against; nothing in here waits for a GPU, so that it can be recorded.
 
     Args:
+        engine: its values are let go.
         model: the model itself.
         base: float32 [classes], what it gives for the whole image.
         dtype: that the windows are run in; None: the image's.
@@ -197,7 +201,7 @@ def run_engine(
     """
     plan, own = engine.plan, occluded.image.dtype
     dtype = own if dtype is None else dtype
-    how = {"repeated": repeated, "recorded": engine.recorded}
+    how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded, "limit": engine.limit}
     outputs = plan.run(occluded.fill, engine.values, dtype, budget, bar, **how)
     if dtype == own:
         sample, exact = torch.arange(len(occluded), device=base.device), outputs.logits
@@ -206,6 +210,7 @@ def run_engine(
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
         exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, windows=windows, **how).logits
+    engine.values.clear()  # their memory is the model's own
     checked = telling(occluded, sample, exact - base)
     return outputs, Evidence(exact, exact[checked], model(occluded.batch(sample[checked])))
 

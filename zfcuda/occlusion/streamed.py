@@ -65,11 +65,17 @@ def streamed_map(
         prepared = prepare(watched, occluded, base, e.stride, e.method, None, None, e.memory_budget)
         reason, found = "", None
         if isinstance(prepared, PreparedEngine):
-            plan, values = prepared.plan, Base(prepared.values, image.dtype)
+            plan, values, limit = prepared.plan, Base(prepared.values, image.dtype), prepared.limit
 
             def by_engine(windows: Tensor) -> WindowOutputs:
                 return plan.run(
-                    occluded.fill, values, image.dtype, budget, tqdm(disable=True), windows=windows.cpu().numpy()
+                    occluded.fill,
+                    values,
+                    image.dtype,
+                    budget,
+                    tqdm(disable=True),
+                    limit=limit,
+                    windows=windows.cpu().numpy(),
                 )
 
             try:

@@ -7,18 +7,19 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.regions import Intervals
-from zfcuda.occlusion.incremental.steps import Step
+from zfcuda.occlusion.incremental.steps import NormWithin, Step
 
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
 _LARGEST = {"cpu": 16 << 20}
 # From here on one more chunk is nothing beside a chunk's own work.
 _HEAVY = 16 << 20
+# Filters are packed side by side, in panels of at most so many outputs.
+_PANEL = 32
 
 
 class Footprint:
@@ -46,18 +47,30 @@ class Footprint:
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
         return sum(self.value(i) + self.whole(i) for i in read)
 
-    def lasting(self, nodes: Sequence[Node], held: Collection[int]) -> int:
+    def lasting(self, steps: Sequence[Step], held: Collection[int], unread: Collection[int]) -> int:
         """What stays from the first chunk to the last: the image's maps, in another dtype too where the windows run in
         it, and the filters in the kernel's order.
 
-        held: the nodes whose values are held.
+        held: the nodes whose values are held. unread: those whose maps have one stand-in.
         """
         made = [i for i in held if self.changes.of[i] is not Whole.CONSTANT and isinstance(self.base[i], Tensor)]
         own = sum(self.base[i].numel() * self.base[i].element_size() for i in made)
         cast = sum(self.whole(i) for i in made if self.base[i].dtype != self.base.dtype)
-        filters = sum(2 * self.whole(node.refs[1]) for node in nodes if node.kind == "conv")
-        squares = sum(self.whole(node.refs[0]) for node in nodes if node.kind == "lrn_within")
-        return own + cast + filters + squares
+        stand_in = max((self.whole(i) for i in unread), default=0)
+        filters = [self._filters(step) for step in steps if isinstance(step, Convolution)]
+        weights = [s.conv.arguments["weight"].index for s in steps if isinstance(s, Convolution)]
+        once = max(map(self.whole, weights), default=0)  # with the batch norm folded in, before it is packed
+        squares = sum(self.whole(s.node.refs[0]) for s in steps if isinstance(s, NormWithin))
+        return own + cast + stand_in + sum(filters) + once + squares
+
+    def _filters(self, step: Convolution) -> int:
+        """A convolution's filters as its way takes them; in the model's own dtype too, in which some windows run."""
+        weight = self.base[step.conv.arguments["weight"].index]
+        packed = (
+            -(-len(weight) // _PANEL) * _PANEL * weight[0].numel() * (16 if step.by_winograd(self.changes) else 9) // 9
+        )
+        sizes = {torch.float32: packed}
+        return sum(sizes.get(dtype, weight.numel()) * dtype.itemsize for dtype in {weight.dtype, self.base.dtype})
 
     def least(self, head: Sequence[Step], tail: Sequence[Step], first: int, kept: Collection[int]) -> int:
         """What one window takes on its way."""

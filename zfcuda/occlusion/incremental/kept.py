@@ -46,7 +46,7 @@ def fingerprint(values: Tensor) -> tuple[Any, ...]:
     if values.dim() == 4 and not values.is_contiguous():
         values = values.permute(0, 2, 3, 1)  # channels_last: as it lies
     flat = values.contiguous().view(-1)
-    bits = flat.view(torch.uint8).numpy()
+    bits = flat.view(torch.uint8).numpy().data
     if flat.nbytes <= _FEW:
         return (*form, bits.tobytes())
     aligned = flat.nbytes % 8 == 0 and flat.storage_offset() * flat.element_size() % 8 == 0
