@@ -173,6 +173,7 @@ def prepare(
                 choice = settle(model.module, about, predicted(costs))
                 if not choice.engine:
                     return by_choice(choice)
+        plan.small_tiles = plan.memory(values, dtype or image.dtype) > limit
         _check_memory(plan.memory(values, dtype or image.dtype), limit)
         if not together:
             values = base_values(network, image, wanted, plan.held)

@@ -30,6 +30,7 @@ class Base:
         self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
         self.unfused: set[int] = set()  # nodes whose values for the whole image were computed after all
+        self.small_tiles = False  # of Winograd's algorithm: its filters take less than half the memory
         self.unread: set[int] = set()  # maps that are not held, since no step reads them
         self._blank: Tensor | None = None
         self._maps: dict[int, Tensor] = {}

@@ -85,6 +85,7 @@ class Plan:
         ends = {*self.wanted, *self.kept, self.input}
         self.unread = set() if all_maps else unread(self.head, self.tail, self.changes, ends, base) & self.held
         self.held -= self.unread
+        self.small_tiles = False  # where memory is short
         self._places: dict[tuple[str, bytes], Places] = {}
         self._newest: Places | None = None  # of those, whose tables are not all made yet
         self._tables = 0  # bytes of the tables of the others
@@ -123,6 +124,7 @@ class Plan:
         values: of the needed nodes; outlines are enough. dtype: that the windows are computed in.
         """
         base = Base(values, dtype)
+        base.small_tiles = self.small_tiles
         footprint = Footprint(self.changes, base, base.device)
         one = footprint.least(self.head, self.tail, self.input, self.kept)
         lasting = footprint.lasting(self.steps, self.held, self.unread, self.inside)
@@ -156,7 +158,7 @@ class Plan:
         base = values if isinstance(values, Base) else Base(values, dtype)
         if repeated and not recorded and base.device.type == "cpu":
             base.kept = self._kept
-        base.unread = self.unread
+        base.unread, base.small_tiles = self.unread, self.small_tiles
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)

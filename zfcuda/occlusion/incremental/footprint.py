@@ -21,7 +21,7 @@ _LARGEST = {"cpu": 16 << 20}
 _HEAVY = 16 << 20
 # Filters are packed side by side, in panels of at most so many outputs; for Winograd's algorithm, from so many channels
 # on, each takes so many numbers at most.
-_PANEL, _WINOGRAD, _TILE = 32, 16, 36
+_PANEL, _WINOGRAD, _TILE, _SMALL_TILE = 32, 16, 36, 16
 
 
 class Footprint:
@@ -82,8 +82,9 @@ class Footprint:
         packed = weight.numel()
         if step.groups(self.base) == 1:
             taps = weight[0, 0].numel()
-            tile = _TILE if step.by_winograd(self.changes) and min(weight.shape[:2]) >= _WINOGRAD else taps
-            packed = -(-len(weight) // _PANEL) * _PANEL * weight.shape[1] * tile
+            if step.by_winograd(self.changes) and min(weight.shape[:2]) >= _WINOGRAD:
+                taps = _SMALL_TILE if self.base.small_tiles else _TILE
+            packed = -(-len(weight) // _PANEL) * _PANEL * weight.shape[1] * taps
         elif weight.shape[1] > 1 or len(weight) > step.groups(self.base):
             packed *= 2  # groups side by side in a vector
         sizes = {torch.float32: packed}
