@@ -9,7 +9,7 @@ import numpy as np
 
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local
 from zfcuda.occlusion.incremental.convolution import Convolution
-from zfcuda.occlusion.incremental.steps import Positions, Step
+from zfcuda.occlusion.incremental.steps import Moving, Positions, Step
 
 
 def unread(
@@ -22,6 +22,7 @@ def unread(
     """
     found = {i for step in head for i in step.reads if isinstance(changes.of[i], Local)}
     found -= {i for step in tail for i in step.reads} | set(kept)
+    found -= {step.index for step in head if isinstance(step, Moving)}  # which shows of its own map what does not change
     for step in head:
         found -= {i for i in step.reads if i in found and not _within(step, i, changes, base)}
     return found
