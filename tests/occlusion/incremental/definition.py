@@ -49,8 +49,10 @@ def occluded(image: Tensor, window: tuple[int, int], stride: tuple[int, int], fi
     """[C,H,W] -> one copy per window [n,C,H,W], row by row; how many make a row."""
     if isinstance(fill, str):
         paint = made_of(image, fill, window)
+    elif isinstance(fill, list):
+        paint = torch.tensor(fill, dtype=image.dtype)[:, None, None]
     else:
-        paint = torch.tensor(fill, dtype=image.dtype)[:, None, None] if isinstance(fill, list) else torch.as_tensor(fill)
+        paint = torch.as_tensor(fill)
     paint = paint.to(image).expand(1, *image.shape)[0]
     rows, columns = (places(image.shape[1 + i], window[i], stride[i]) for i in (0, 1))
     copies = []

@@ -22,7 +22,8 @@ def unread(
     """
     found = {i for step in head for i in step.reads if isinstance(changes.of[i], Local)}
     found -= {i for step in tail for i in step.reads} | set(kept)
-    found -= {step.index for step in head if isinstance(step, Moving)}  # which shows of its own map what does not change
+    # Which takes what a window does not change from its own map.
+    found -= {step.index for step in head if isinstance(step, Moving)}
     for step in head:
         found -= {i for i in step.reads if i in found and not _within(step, i, changes, base)}
     return found
