@@ -14,6 +14,8 @@ from torch import Tensor
 from zfcuda import ops
 from zfcuda.ops import im2col
 from zfcuda.ops import patches as patch_ops
+from zfcuda.ops.grouped_patches import grouped_patches, pack_grouped_filters
+from zfcuda.ops.pointwise import pointwise_patches
 
 # kernel, stride, padding, ceil_mode
 POOLS = [
@@ -251,6 +253,60 @@ def test_convolved_patches(settings: dict[str, Any]) -> None:
         wide = [x.astype(np.float64) for x in (base, patches)]
         expected = im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, relu=True, ceiling=2.0, **rest)
         check(output, expected, 2e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+def test_patches_convolved_in_groups(groups: int) -> None:
+    rest: dict[str, Any] = {"padding": (1, 0), "stride": (1, 2), "dilation": (1, 2)}
+    random = np.random.default_rng(groups)
+    base = random.standard_normal((1, 8, 11, 9)).astype(np.float32)
+    weight = random.standard_normal((16, 8 // groups, 3, 2)).astype(np.float32)
+    bias = random.standard_normal(16).astype(np.float32)
+    have, kept = rectangles(random, (11, 9), 6, 0)
+    want, rows = rectangles(random, im2col.conv2d(base, weight, None, **rest, groups=groups).shape[2:], 6, 0)
+    patches = random.standard_normal((kept, 8)).astype(np.float32)
+    residual = random.standard_normal((rows, 16)).astype(np.float32)
+    base_t, patches_t, have_t, want_t = (torch.from_numpy(x) for x in (base, patches, have, want))
+    filters = pack_grouped_filters(torch.from_numpy(weight), groups)
+    tables: Any = (base_t, patches_t, have_t, want_t, rows, filters, torch.from_numpy(bias), torch.from_numpy(residual))
+    more: dict[str, Any] = {"groups": groups, "relu": True, "ceiling": 2.0, **rest}
+    output = grouped_patches(*tables, channels=16, kernel_size=(3, 2), **more)
+    wide = [x.astype(np.float64) for x in (base, patches)]
+    check(output, im2col.conv_patches(*wide, have, want, rows, weight, bias, residual, **more), 2e-5)
+
+
+def test_pointwise_products_of_joined_maps() -> None:
+    random = np.random.default_rng(0)
+    parts, channels = [], (3, 8, 17)
+    for count in channels:
+        have, kept = rectangles(random, (11, 9), 6, 0)
+        patches = random.standard_normal((kept, count)).astype(np.float32)
+        parts.append((random.standard_normal((1, count, 11, 9)).astype(np.float32), patches, have))
+    weight = random.standard_normal((20, sum(channels), 1, 1)).astype(np.float32)
+    bias, (scale, shift) = random.standard_normal(20).astype(np.float32), random.standard_normal((2, 28))
+    scale, shift = scale.astype(np.float32), shift.astype(np.float32)
+    want, rows = rectangles(random, (6, 9), 6, 0)
+    residual = random.standard_normal((rows, 20)).astype(np.float32)
+    of_tensors = [[torch.from_numpy(x) for x in each] for each in zip(*parts, strict=True)]
+    more: dict[str, Any] = {"before_relu": True, "stride": (2, 1), "relu": True, "ceiling": 2.0}
+    output = pointwise_patches(
+        *of_tensors,
+        torch.from_numpy(want),
+        rows,
+        patch_ops.pack_filters(torch.from_numpy(weight)),
+        torch.from_numpy(bias),
+        torch.from_numpy(residual),
+        scale=torch.from_numpy(scale),
+        shift=torch.from_numpy(shift),
+        channels=20,
+        **more,
+    )
+    bases, patches_of, haves = zip(*parts, strict=True)
+    wide = ([x.astype(np.float64) for x in each] for each in (bases, patches_of))
+    expected = im2col.pointwise_patches(
+        *wide, haves, want, rows, weight, bias, residual, scale=scale, shift=shift, **more
+    )
+    check(output, expected, 2e-5)
 
 
 def test_linear_rows() -> None:

@@ -245,12 +245,40 @@ def conv_patches(
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
+    groups: int = 1,
     relu: bool = False,
     ceiling: float | None = None,
 ) -> Array:
-    """Arguments as gather_patches', and weight [O,C,kh,kw], bias [O], residual [rows,O] -> [rows,O]."""
-    maps = conv2d(_whole_maps(base, patches, have), weight, bias, stride, padding, dilation)
-    result = _rectangles(maps, want, rows, 0.0)
+    """Arguments as gather_patches', and weight [O,C/groups,kh,kw], bias [O], residual [rows,O] -> [rows,O]."""
+    maps = conv2d(_whole_maps(base, patches, have), weight, bias, stride, padding, dilation, groups)
+    return _limited(_rectangles(maps, want, rows, 0.0), residual, relu, ceiling)
+
+
+def pointwise_patches(
+    bases: Sequence[Array],
+    patches: Sequence[Array],
+    haves: Sequence[Array],
+    want: Array,
+    rows: int,
+    weight: Array,
+    bias: Array | None = None,
+    residual: Array | None = None,
+    *,
+    scale: Array,
+    shift: Array,
+    before_relu: bool = False,
+    stride: Pair = (1, 1),
+    relu: bool = False,
+    ceiling: float | None = None,
+) -> Array:
+    """As conv_patches with weight [O,C,1,1], of maps [1,C[i],H,W] one after the other, scaled and shifted before."""
+    maps = np.concatenate([_whole_maps(*part) for part in zip(bases, patches, haves, strict=True)], 1)
+    maps = maps * scale[:, None, None] + shift[:, None, None]
+    maps = conv2d(np.maximum(maps, 0) if before_relu else maps, weight, bias, stride)
+    return _limited(_rectangles(maps, want, rows, 0.0), residual, relu, ceiling)
+
+
+def _limited(result: Array, residual: Array | None, relu: bool, ceiling: float | None) -> Array:
     result = result if residual is None else result + residual
     result = np.maximum(result, 0) if relu else result
     return result if ceiling is None else np.minimum(result, ceiling)
