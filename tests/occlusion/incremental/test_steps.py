@@ -61,6 +61,12 @@ LOCAL: dict[str, Callable[[], nn.Module]] = {
     "conv reflect": conv(4, 5, padding=2, padding_mode="reflect"),
     "conv replicate": conv(4, 3, padding=1, padding_mode="replicate"),
     "conv function": code("return F.conv2d(x, self.w, None, 2, 1)", w=lambda: torch.ones(4, 8, 3, 3)),
+    "conv depthwise behind zeros, with a ceiling": code(
+        "return F.relu6(self.d(F.pad(x, (0, 1, 0, 1))))", d=lambda: nn.Conv2d(8, 8, 3, 2, groups=8)
+    ),
+    "conv behind zeros, with a ceiling": code(
+        "return self.d(F.pad(x, (1, 2, 2, 0))).clamp(0, 0.5)", d=lambda: nn.Conv2d(8, 8, 3, 2)
+    ),
     "max pool": lambda: nn.MaxPool2d(2),
     "max pool overlapping": lambda: nn.MaxPool2d(3, 2),
     "max pool ceil": lambda: nn.MaxPool2d(3, 2, ceil_mode=True),
