@@ -36,7 +36,7 @@ def examine(case: Case, device: torch.device, **more: Any) -> zfcuda.OcclusionMa
 
 
 @settings(max_examples=EXAMPLES or 60, **RANDOM)
-@given(case=cases(), budget=st.sampled_from([None, None, None, "least", 1 << 20]))
+@given(case=cases(), budget=st.sampled_from([None, None, None, "least", 1 << 23]))
 def test_random_networks(device: torch.device, case: Case, budget: Any) -> None:
     examine(case, device, memory_budget=budget)
 
