@@ -54,7 +54,8 @@ def explain(
         model: any network [1,C,H,W] -> [1,classes] (another: see output) in any mode; it is run as in eval, where it
             is, and left as it was.
         pictures: one or several: a path, a PIL picture, or an array uint8 [H,W,C] or [H,W]; or a folder, of which all
-            pictures are taken, those of the folders in it too, sorted by path.
+            pictures are taken, those of the folders in it too, sorted by path. All are on one page, which takes some
+            40 MB of memory a picture of 224 x 224 until it is written.
         out: the folder for index.html, numbers.json and pictures/*.png. It is made where it is missing; an earlier
             report there is replaced, whole or not at all.
         target: the class to ask about, its name or its number; None: the most probable one of each picture.
