@@ -1,4 +1,4 @@
-"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|synthesis|live|all] [--device D]
+"""`python -m benchmarks [operators|occlusion|deconvnet|attribution|training|synthesis|live|many|all] [--device D]
 [--dtype T ...] [--quick] [--json F] [--plot DIR]`.
 
 All takes some two hours on a CPU, most of it the brute force that occlusion maps are compared with, and what
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution, deconvnet, live, occlusion, operators, plot, synthesis, training
+from benchmarks import attribution, deconvnet, live, many, occlusion, operators, plot, synthesis, training
 from benchmarks.device import device_name, short_name
 from benchmarks.environment import environment
 from benchmarks.failures import Failures
@@ -25,6 +25,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    known_networks = occlusion.TITLES | live.TITLES | many.TITLES
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*SECTIONS, "all"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--networks",
         nargs="+",
         metavar="NAME",
-        help=f"of occlusion, deconvnet, attribution, live: {', '.join(occlusion.TITLES | live.TITLES)}; "
+        help=f"of occlusion, deconvnet, attribution, live, many: {', '.join(known_networks)}; "
         "of occlusion also zoo: all of torchvision's classification networks and EfficientNet-Lite0, or some by name",
     )
     parser.add_argument(
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the occlusion maps' times into this folder")
     command.add_options(parser)
     chosen = parser.parse_args(arguments)
-    known = occlusion.TITLES if chosen.what == "occlusion" else occlusion.TITLES | live.TITLES
+    known = occlusion.TITLES if chosen.what == "occlusion" else known_networks
     of_zoo = [name for name in chosen.networks or [] if name not in known]
     if of_zoo and (chosen.what != "occlusion" or len(of_zoo) < len(chosen.networks)):
         said = ", ".join(known)
@@ -97,6 +98,8 @@ def _runs(
         return [synthesis.run(device, dtype, quick) for dtype in dtypes]
     if section == "live":
         return [live.run(device, dtype, quick, networks) for dtype in dtypes]
+    if section == "many":
+        return [many.run(device, dtype, quick, networks) for dtype in dtypes]
     return [training.run(device, dtype, quick) for dtype in dtypes]
 
 

@@ -14,6 +14,7 @@ from benchmarks import attribution as methods
 from benchmarks import deconvnet as projections
 from benchmarks import live as hand
 from benchmarks import made_tables, page_tables
+from benchmarks import many as in_turn
 from benchmarks import occlusion as maps
 from benchmarks import synthesis as made
 from benchmarks import training as steps
@@ -234,6 +235,29 @@ def _forwards(row: Row) -> list[str]:
     return [f"{row['seconds'][name] / ours:.2f}x ({1e3 * row['seconds'][name]:.3g} ms)" for name in hand.FORWARDS]
 
 
+def many(rows: Sequence[Row]) -> list[str]:
+    """The maps of many pictures by one mapper beside one call each."""
+    columns = ["network", "window / stride", "pictures", "s for all (quartiles)", "maps a minute"]
+    columns += ["maps a minute, one call each", "takes", "peak of the memory", "off by"]
+    table = []
+    for row in rows:
+        minute, peaks = row["maps_per_minute"], row["peak_bytes"].items()
+        table.append(
+            [
+                row["title"],
+                f"{row['window']} / {row['stride']}",
+                row["pictures"],
+                f"{_ours(row)}, {row['method']}",
+                f"{minute[in_turn.OURS]:.0f}",
+                f"{minute[in_turn.EACH]:.0f}",
+                f"{row['ratio'][in_turn.EACH]:.2f}x",
+                ", ".join(f"{size / 2**20:.0f} MiB after {number}" for number, size in peaks) or "-",
+                f"{row['deviation']:.1g}",
+            ]
+        )
+    return markdown(columns, table)
+
+
 SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "operators": operators,
     "occlusion": occlusion,
@@ -242,6 +266,7 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "training": training,
     "synthesis": synthesis,
     "live": live,
+    "many": many,
 }
 
 

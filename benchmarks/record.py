@@ -3,7 +3,7 @@
     {"device": "NVIDIA H100 80GB HBM3",
      "operators": {"float32": {"environment": {...}, "rows": [...]}, "bfloat16": {...}},
      "occlusion": {...}, "deconvnet": {...}, "attribution": {...}, "training": {...},
-     "synthesis": {...}, "live": {...}}
+     "synthesis": {...}, "live": {...}, "many": {...}}
 
 A run replaces the sections and dtypes that it measures and leaves the others, each of which says where, when and how it
 was measured. `python -m benchmarks.record INTO FROM ...` puts what was measured in several runs into one file.
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("operators", "occlusion", "deconvnet", "attribution", "training", "synthesis", "live")
+SECTIONS = ("operators", "occlusion", "deconvnet", "attribution", "training", "synthesis", "live", "many")
 Results = dict[str, Any]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(2):
         noise = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
         Image.fromarray(noise.numpy()).save(folder / f"{i}.png")
+    (folder / "empty").mkdir()
+    (folder / "mixed").mkdir()
+    (folder / "mixed/broken.png").write_text("no picture")
     return folder
 
 
@@ -71,6 +75,20 @@ def test_explain(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert [layer["name"] for layer in numbers["pictures"][0]["layers"]] == [f"conv{i}" for i in range(1, 6)]
     assert numbers["pictures"][0]["occlusion"]["followed"]["layer"] == "conv5"
     assert (out / "pictures" / "0-probability.png").exists()
+
+
+def test_explain_takes_a_folder(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(here, tmp_path / "photos/more", ignore=shutil.ignore_patterns("mixed"))
+    shutil.copy(here / "1.png", tmp_path / "photos/first.png")
+    assert run(command(here, "--out", tmp_path / "out", pictures=(tmp_path / "photos",))) == 0
+    said = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said[:3] == ["first.png", "0.png", "1.png"]
+    found = json.loads((tmp_path / "out/numbers.json").read_text())
+    assert [one["source"]["path"] for one in found["pictures"]] == [
+        str(tmp_path / "photos" / name) for name in ("first.png", "more/0.png", "more/1.png")
+    ]
+    scores = [one["occlusion"]["score"] for one in found["pictures"]]
+    assert scores[0] == scores[2] != scores[1]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +157,9 @@ Mistake = tuple[Callable[[Path], list[str]], str]
 MISTAKES: dict[str, Mistake] = {
     "no such picture": (lambda i: command(i, pictures=(i / "0.png", i / "none.png")), "none.png: no such file"),
     "not a picture": (lambda i: command(i, pictures=(i / "classes.txt",)), "classes.txt: not a picture in a format"),
-    "a folder": (lambda i: command(i, pictures=(i,)), "a folder, not a picture"),
+    "a folder among others": (lambda i: command(i, pictures=(i / "0.png", i)), "a folder, not a picture"),
+    "a folder without pictures": (lambda i: command(i, pictures=(i / "empty",)), "no picture in this folder"),
+    "a folder with a broken picture": (lambda i: command(i, pictures=(i / "mixed",)), "broken.png: not a picture"),
     "no such method": (
         lambda i: command(i, "--methods", "centre,oclusion"),
         "got 'oclusion'; did you mean 'occlusion'?",

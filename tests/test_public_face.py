@@ -46,7 +46,7 @@ SIGNATURES = {
     "Occluder": "(model, image, *, fill=0.0, output=None)",
     "Occluder.__call__": "(self, top, left, height, width)",
     "OcclusionMapper": "(model, image, **arguments)",
-    "OcclusionMapper.__call__": "(self, image)",
+    "OcclusionMapper.__call__": "(self, image, *, target=None, unit=None)",
     "Occlusion": "(forward_func)",
     "Occlusion.attribute": "(self, inputs, sliding_window_shapes, strides=None, baselines=None, target=None, "
     "additional_forward_args=None, perturbations_per_eval=1, show_progress=False)",

@@ -19,7 +19,20 @@ from torch import Tensor
 
 import zfcuda
 from benchmarks import __main__ as command
-from benchmarks import deconvnet, gpu, live, measure, occlusion, operators, opponents, plot, profiling, readme, record
+from benchmarks import (
+    deconvnet,
+    gpu,
+    live,
+    many,
+    measure,
+    occlusion,
+    operators,
+    opponents,
+    plot,
+    profiling,
+    readme,
+    record,
+)
 from benchmarks import synthesis as images
 from benchmarks import training as training_step
 from benchmarks.measure import Timing
@@ -179,6 +192,28 @@ def test_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zfcuda.Occluder, "__call__", off(zfcuda.Occluder.__call__))
     with pytest.raises(RuntimeError, match="ZFNet: a logit is off by 0"):
         list(live.run(CPU, torch.float32, quick=True, networks=["zfnet"]))
+
+
+def test_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "NETWORKS", {"resnet18": small_zfnet})
+    (row,) = many.run(CPU, torch.float32, quick=True, networks=["resnet18"])
+    sound(row)
+    assert row["deviation"] == 0 and row["pictures"] == 3 and row["method"] in ("incremental", "batched")
+    assert row["maps_per_minute"][many.OURS] == pytest.approx(180 / row["seconds"]["zfcuda"], rel=0.01)
+    if sys.platform == "linux":
+        assert list(row["peak_bytes"]) == ["2", "4"] and row["peak_bytes"]["4"] >= row["peak_bytes"]["2"] > 0
+    monkeypatch.setattr(many, "_PROCESS", Path("/no/such/folder"))
+    (row,) = many.run(CPU, torch.float32, quick=True, networks=["resnet18"])
+    assert row["peak_bytes"] == {} and "memory: not known" in many.describe(row)
+    assert list(many.run(CPU, torch.bfloat16, quick=True)) == []
+    right = zfcuda.OcclusionMapper.__call__
+
+    def wrong(self: zfcuda.OcclusionMapper, image: Tensor) -> zfcuda.OcclusionMap:
+        return right(self, image * 1.001)
+
+    monkeypatch.setattr(zfcuda.OcclusionMapper, "__call__", wrong)
+    with pytest.raises(RuntimeError, match="ResNet-18: a map of the mapper is off by "):
+        list(many.run(CPU, torch.float32, quick=True, networks=["resnet18"]))
 
 
 def test_profiling() -> None:
@@ -477,6 +512,10 @@ def synthetic(section: str) -> dict[str, Any]:
     elif section == "live":
         row |= {"prepared_seconds": 0.2, "deviation": 2e-6}
         row["seconds"] = {live.OURS: 0.002, live.CONTIGUOUS: 0.005, live.CHANNELS_LAST: 0.004}
+    elif section == "many":
+        row |= {"window": 32, "stride": 32, "pictures": 16, "method": "incremental", "deviation": 0.0}
+        row |= {"maps_per_minute": {many.OURS: 480.0, many.EACH: 240.0}, "ratio": {many.EACH: 2.0}}
+        row["peak_bytes"] = {"100": 300 << 20, "500": 301 << 20}
     else:
         row |= {"batch": 128, "settings": {"autocast": True}, "pictures_per_second": 1234.0}
         row |= {"curve": {"difference": 2e-6}}
@@ -501,6 +540,7 @@ def test_tables_are_made_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "| net of deconvnet | 9 | float32 | 2 (2 to 4) | 5 | 4.0x (8 ms) | 3.0x (6 ms) | - | - | 0.5 | 50% |" in text
     assert "| net of attribution | Grad-CAM | 16 | float32 | 2 (2 to 4) | 4.0x (8 ms) | - | - | 3e-16 |" in text
     assert "| net of live | 2 (2 to 4) | 2.50x (5 ms) | 2.00x (4 ms) | 200 ms | 2e-06 |" in text
+    assert "| 480 | 240 | 2.00x | 300 MiB after 100, 301 MiB after 500 | 0 |" in text
     assert "| net of training | 128 | float32 autocast | 2 (2 to 4) | 1.5x (3 ms) | - | - | - | 1234 | 2e-06 |" in text
     for line in text.splitlines():  # each row has as many cells as its table has columns
         if line.startswith("|---"):

@@ -112,6 +112,34 @@ def test_many_pictures(name: str, model: nn.Module, device: torch.device) -> Non
     check(model, device, **ARGUMENTS[name])
 
 
+def test_the_first_picture_is_mapped_once(model: nn.Module, device: torch.device) -> None:
+    image = picture(0, device)
+    mapper = zfcuda.OcclusionMapper(model, image, **WINDOWS, layer="conv2")
+    same_maps(mapper.first, zfcuda.occlusion_map(model, image, **WINDOWS, layer="conv2"))
+
+
+def each_of_its_own(model: nn.Module, device: torch.device, **arguments: Any) -> None:
+    """Maps with a target and a unit of each picture; then the mapper's own again."""
+    arguments |= WINDOWS
+    mapper = zfcuda.OcclusionMapper(model, picture(0, device), target=3, layer="conv2", unit=5, **arguments)
+    for seed, (target, unit) in enumerate([(1, 2), (None, 7), (lambda x: x[:, 0] - x[:, 1], None), (None, None)]):
+        image = picture(seed, device)
+        expected = {"target": 3 if target is None else target, "unit": 5 if unit is None else unit}
+        found = mapper(image, target=target, unit=unit)
+        same_maps(found, zfcuda.occlusion_map(model, image, layer="conv2", **arguments, **expected))
+    with pytest.raises(ValueError, match="target: "):
+        mapper(picture(0, device), target=10)
+    with pytest.raises(ValueError, match="unit: 'conv2' has units 0 to 15, got 16"):
+        mapper(picture(0, device), unit=16)
+
+
+def test_each_picture_may_have_a_target_and_a_unit_of_its_own(model: nn.Module, device: torch.device) -> None:
+    each_of_its_own(model, device)
+    without = zfcuda.OcclusionMapper(model, picture(0, device), **WINDOWS)
+    with pytest.raises(ValueError, match="unit: 2 of which layer"):
+        without(picture(0, device), unit=2)
+
+
 def test_in_double_precision(model: nn.Module, device: torch.device) -> None:
     check(model.double(), device, torch.float64)
 
@@ -299,6 +327,11 @@ def test_a_replay_is_right_for_another_picture(name: str, dtype: torch.dtype, re
         found = maps(image)
         assert found.reason.endswith("replayed from a CUDA graph") and not found.logits.is_inference()
         same_maps(found, zfcuda.occlusion_map(model, image, **WINDOWS, method="incremental", **ARGUMENTS[name]))
+    assert recorded.made == 1
+
+
+def test_a_replay_is_asked_about_another_target_and_unit(recorded: type[Recorded]) -> None:
+    each_of_its_own(Residual().eval(), CPU, method="incremental")
     assert recorded.made == 1
 
 

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Adds the verb and its options."""
     parser = verbs.add_parser("explain", help="explain what a network says about pictures, on one HTML page")
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="picture files of any kind that Pillow reads")
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="picture files of any kind that Pillow reads; or one folder of them, with all folders in it (the page "
+        "takes some 40 MB of memory a picture until it is written)",
+    )
     add_model(parser)
     parser.add_argument(
         "--classes",
@@ -64,9 +70,11 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.report import Folder, load_subject, names_of, prepare, source_of
+    from zfcuda.report import Folder, load_subject, named_pictures, prepare, source_of
 
-    for path in arguments.pictures:  # before a network is loaded
+    words = arguments.pictures
+    pictures = [(name, str(path)) for name, path in named_pictures(words[0] if len(words) == 1 else words)]
+    for _, path in pictures:  # before a network is loaded
         check_path(path)
     device = checked_device(arguments.device)
     top = checked_top(arguments.top)
@@ -96,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     output=output,
                     source=source_of(path),
                 )
-                for path, name in zip(arguments.pictures, names_of(arguments.pictures), strict=True)
+                for name, path in pictures
             ]
         return report(folder, prepared, _asked(arguments, model), top, arguments.methods)
 

@@ -15,13 +15,14 @@ LESS = "take a larger --stride or fewer pictures"  # what helps where the memory
 
 def report(folder: Folder, prepared: Sequence[Prepared], asked: Asked, top: int, methods: Sequence[str] = ()) -> int:
     """Does the long work and writes the page; after Ctrl-C, what was done by then goes into a folder of its own."""
-    from zfcuda.report import explain, written
+    from zfcuda.report import OcclusionMaps, explain, written
     from zfcuda.report.pieces import percent
 
     def explanations() -> Iterator[Explanation]:
+        maps = OcclusionMaps()
         for one in prepared:
             with naming(f"{one.subject.title} with {one.name}", LESS):
-                e = explain(one, top=top, methods=methods, progress=True)
+                e = explain(one, top=top, methods=methods, progress=True, maps=maps)
             best, o = e.order[0], e.occlusion
             share = percent(float(e.probabilities[best])).replace("\u00a0", " ")
             print(

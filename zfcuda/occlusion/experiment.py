@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor, nn
@@ -153,8 +154,7 @@ class Experiment:
         self.origins = grid(self.size, self.window, self.stride).to(image.device)
         self.fill = Filling(fill, image, self.window)
         _choices(method, probability, dtype, memory_budget)
-        if unit is not None and layer is None:
-            raise ValueError(f"unit: {unit} of which layer? name it in layer=")
+        _check_unit(unit, layer)
         if layer is not None:
             layer = checked_layer(layer, self.model, wrapper)
         self.given = self.model
@@ -165,6 +165,14 @@ class Experiment:
         self.run_in, self.remark = _computed_in(dtype, self.dtype, self.device)
         self.progress = progress
         self.own_number = callable(output)  # more likely a share or a probability than a logit, where it can be one
+
+    def asking(self, target: ClassTarget, unit: int | None) -> Experiment:
+        """The same of another target and unit; where one is None, of its own."""
+        _check_unit(unit, self.layer)
+        other = copy(self)
+        other.target = self.target if target is None else target
+        other.unit = self.unit if unit is None else unit
+        return other
 
     def checked(self, image: Tensor) -> Tensor:
         """The image as [C,H,W], in the memory format that the model computes in."""
@@ -263,6 +271,11 @@ def _computed_in(asked: torch.dtype | None, own: torch.dtype, device: torch.devi
         return asked, ""
     names = [str(dtype).removeprefix("torch.") for dtype in (asked, own)]
     return None, f"; not in {names[0]}, which this device computes slowly, but in {names[1]}"
+
+
+def _check_unit(unit: int | None, layer: str | None) -> None:
+    if unit is not None and layer is None:
+        raise ValueError(f"unit: {unit} of which layer? name it in layer=")
 
 
 def _unit(unit: int | None, layer: str | None, activity: Tensor | None) -> int | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.cuda_graph import Replay
-from zfcuda.inputs import as_image
+from zfcuda.inputs import ClassTarget, as_image
 from zfcuda.memory.budget import budget_of
 from zfcuda.network import evaluating
 from zfcuda.network.structure import structure
@@ -41,42 +41,54 @@ class OcclusionMapper:
         model, image: as in occlusion_map; the image is one of the size to come.
         arguments: as in occlusion_map. A target of None is chosen for each image anew.
 
+    Attributes:
+        first: the map of the image that it was made with.
+
     Raises:
         As occlusion_map.
 
     Example:
-        mapper = zfcuda.OcclusionMapper(model, images[:1], window=32, stride=8)
-        for image in images:
-            drop = mapper(image).heatmap(of="log_odds")
+        mapper = zfcuda.OcclusionMapper(model, images[0], window=32, stride=8)
+        drops = [mapper.first.heatmap(of="log_odds")]
+        for image in images[1:]:
+            drops.append(mapper(image).heatmap(of="log_odds"))
     """
 
     def __init__(self, model: nn.Module, image: Tensor, **arguments: Any) -> None:
         image = as_image(image, model)
         self._experiment = Experiment(model, image, **arguments)
-        self._prepared = self._experiment.run_windows(self._experiment.checked(image)).prepared
+        image = self._experiment.checked(image)
+        outputs = self._experiment.run_windows(image)
+        self._prepared = outputs.prepared
         self._structure = structure(self._experiment.model)
         self._replay = Replay(self._experiment.model, self._work, renewing=False)
         # Once: with another budget there would be other chunks, whose tables are not on the GPU yet.
         self._budget = budget_of(self._experiment.memory_budget, self._experiment.device)
+        self.first = self._experiment.map(outputs, image)
 
-    def __call__(self, image: Tensor) -> OcclusionMap:
-        """The map of one image, [C,H,W] or [1,C,H,W] like the first, or of a picture.
+    def __call__(self, image: Tensor, *, target: ClassTarget = None, unit: int | None = None) -> OcclusionMap:
+        """The map of one image.
+
+        Args:
+            image: [C,H,W] or [1,C,H,W] like the first, or a picture.
+            target, unit: as in occlusion_map, of this image; None: those that the mapper was made with.
 
         Raises:
             As occlusion_map; also ValueError where the image's shape, dtype or device is not the first one's.
         """
-        image = self._experiment.checked(image)
-        if structure(self._experiment.model) != self._structure:
+        experiment = self._experiment.asking(target, unit)
+        image = experiment.checked(image)
+        if structure(experiment.model) != self._structure:
             self._prepared = None
             self._replay.forget()
-        outputs = self._replayed(image)
+        outputs = self._replayed(experiment, image)
         if outputs is None:
-            outputs = self._experiment.run_windows(image, self._prepared)
+            outputs = experiment.run_windows(image, self._prepared)
             self._prepared = outputs.prepared
-        self._structure = structure(self._experiment.model)  # after: what the forward counts by itself is no change
-        return self._experiment.map(outputs, image)
+        self._structure = structure(experiment.model)  # after: what the forward counts by itself is no change
+        return experiment.map(outputs, image)
 
-    def _replayed(self, image: Tensor) -> OcclusionOutputs | None:
+    def _replayed(self, e: Experiment, image: Tensor) -> OcclusionOutputs | None:
         """The outputs for one image, replayed; None where they have to be computed step by step."""
         engine = self._prepared
         tensors = self._replay(image) if isinstance(engine, PreparedEngine) else None
@@ -84,7 +96,6 @@ class OcclusionMapper:
             return None
         base, logits, exact, held, own, *watched = tensors
         base_activity, activity = watched or (None, None)
-        e = self._experiment
         check_finite(base)
         e.check(base, base_activity)
         try:

@@ -1,16 +1,17 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
 ``subject`` is the network, ``source`` a picture's file; ``prepare`` checks; ``cover`` is what hides a part; ``explain``
-computes an ``explanation``, its layers in ``projected``, its methods in ``side_by_side``; ``panels`` and ``filters``
-draw; ``page`` lays out with ``overview``, ``evidence``, ``figure``, ``method_figures``, ``cards`` and ``reproduce``;
-``maps`` are the numbers that its script colours; ``files`` writes, with the ``numbers`` and the ``record`` of how they
-were made; ``api`` is the page from Python.
+computes an ``explanation``, its map in ``occlusion_maps``, its layers in ``projected``, its methods in
+``side_by_side``; ``panels`` and ``filters`` draw; ``page`` lays out with ``overview``, ``evidence``, ``figure``,
+``method_figures``, ``cards`` and ``reproduce``; ``maps`` are the numbers that its script colours; ``files`` writes,
+with the ``numbers`` and the ``record`` of how they were made; ``api`` is the page from Python.
 """
 
-from zfcuda.report.api import names_of
+from zfcuda.report.api import named_pictures
 from zfcuda.report.explain import explain
 from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
+from zfcuda.report.occlusion_maps import OcclusionMaps
 from zfcuda.report.prepare import Prepared, prepare
 from zfcuda.report.reproduce import Asked
 from zfcuda.report.source import Source, source_of
@@ -22,13 +23,14 @@ __all__ = [
     "Explanation",
     "Folder",
     "Layer",
+    "OcclusionMaps",
     "Prepared",
     "Source",
     "Subject",
     "Unit",
     "explain",
     "load_subject",
-    "names_of",
+    "named_pictures",
     "prepare",
     "source_of",
     "written",

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from torch import nn
 
+from zfcuda.data.folders import folder_source, is_folder
 from zfcuda.data.pictures import PICTURES, Picture, as_picture
 from zfcuda.inputs import integer
 from zfcuda.method_names import chosen
@@ -17,6 +18,7 @@ from zfcuda.occlusion.output import Output
 from zfcuda.report.cover import Paint
 from zfcuda.report.explain import explain as explain_picture
 from zfcuda.report.files import Folder
+from zfcuda.report.occlusion_maps import OcclusionMaps
 from zfcuda.report.prepare import prepare
 from zfcuda.report.reproduce import Asked
 from zfcuda.report.source import source_of
@@ -51,7 +53,9 @@ def explain(
     Args:
         model: any network [1,C,H,W] -> [1,classes] (another: see output) in any mode; it is run as in eval, where it
             is, and left as it was.
-        pictures: one or several: a path, a PIL picture, or an array uint8 [H,W,C] or [H,W].
+        pictures: one or several: a path, a PIL picture, or an array uint8 [H,W,C] or [H,W]; or a folder, of which all
+            pictures are taken, those of the folders in it too, sorted by path. All are on one page, which takes some
+            40 MB of memory a picture of 224 x 224 until it is written.
         out: the folder for index.html, numbers.json and pictures/*.png. It is made where it is missing; an earlier
             report there is replaced, whole or not at all.
         target: the class to ask about, its name or its number; None: the most probable one of each picture.
@@ -86,7 +90,7 @@ def explain(
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(out, str | os.PathLike):
         raise TypeError(f"out: expected the path of a folder, got {out!r:.200}")
-    named = _named(pictures)
+    named = named_pictures(pictures)
     window, stride, top = integer("window", window), integer("stride", stride), integer("top", top)
     if top < 1:
         raise ValueError(f"top: expected at least 1, got {top}")
@@ -108,7 +112,8 @@ def explain(
             )
             for name, picture in named
         ]
-        explanations = (explain_picture(one, top=top, methods=names, progress=progress) for one in prepared)
+        maps = OcclusionMaps()
+        explanations = (explain_picture(one, top=top, methods=names, progress=progress, maps=maps) for one in prepared)
         return written(folder, explanations, len(prepared), Asked(out=os.fspath(out), more=_given(classes, preprocess)))
 
 
@@ -132,9 +137,15 @@ def names_of(pictures: Sequence[Picture]) -> list[str]:
     ]
 
 
-def _named(pictures: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
-    """The pictures as a list, with their names."""
-    if isinstance(pictures, PICTURES):
+def named_pictures(pictures: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
+    """The pictures, all of them where it is a folder, each with its name.
+
+    Raises:
+        TypeError, ValueError: there is none, or what is given is none.
+    """
+    if isinstance(pictures, str | os.PathLike) and is_folder(pictures):
+        pictures = folder_source(Path(pictures)).pictures
+    elif isinstance(pictures, PICTURES):
         pictures = [pictures]
     if not isinstance(pictures, Sequence):
         kind = type(pictures).__name__

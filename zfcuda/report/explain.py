@@ -10,16 +10,23 @@ from tqdm import tqdm
 
 from zfcuda.complaint import one_line
 from zfcuda.inputs import probabilities
-from zfcuda.occlusion import occlusion_map
 from zfcuda.report.attempt import attempted
 from zfcuda.report.explanation import Explanation
 from zfcuda.report.layers import ConvLayer, chosen
+from zfcuda.report.occlusion_maps import OcclusionMaps
 from zfcuda.report.prepare import Prepared
 from zfcuda.report.projected import projected
 from zfcuda.report.side_by_side import side_by_side
 
 
-def explain(prepared: Prepared, *, top: int = 4, methods: Sequence[str] = (), progress: bool = False) -> Explanation:
+def explain(
+    prepared: Prepared,
+    *,
+    top: int = 4,
+    methods: Sequence[str] = (),
+    progress: bool = False,
+    maps: OcclusionMaps | None = None,
+) -> Explanation:
     """Does the long work on one picture.
 
     Args:
@@ -27,6 +34,7 @@ def explain(prepared: Prepared, *, top: int = 4, methods: Sequence[str] = (), pr
         top: how many maps of each layer.
         methods: whose maps are shown side by side, from zfcuda.method_names.chosen.
         progress: show bars on stderr.
+        maps: of the pictures before, which left what theirs and this one's have in common; None: there were none.
     """
     p = prepared
     title = f"{one_line(p.name)}: projections"
@@ -37,7 +45,7 @@ def explain(prepared: Prepared, *, top: int = 4, methods: Sequence[str] = (), pr
     unit = followed.units[0] if followed is not None and followed.units else None
 
     start = time.perf_counter()
-    occlusion = occlusion_map(
+    occlusion = (maps or OcclusionMaps())(
         p.subject.model,
         p.image,
         window=p.window,
