@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.occlusion.incremental.change_analysis import Changes, Whole, sized
+from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole, sized
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.joined import Joined, Part
 from zfcuda.occlusion.incremental.patches import (
@@ -67,6 +67,22 @@ class InFull(NodeStep):
 
     def run(self, chunk: Chunk) -> Any:
         return chunk.compute(self.node, chunk.resolve(self.node))
+
+
+class Filling(NodeStep):
+    """Maps that meet one number for all places of a channel: windows then change every place."""
+
+    def run(self, chunk: Chunk) -> Patches:
+        layout = chunk.layout(self.index)
+
+        def value(ref: Any) -> Tensor:
+            if isinstance(chunk.changes.of[ref.index], Local):
+                rows: Tensor = chunk.aligned(ref.index, self.index).values
+                return rows.view(len(chunk), -1, rows.shape[1])
+            return chunk.whole(ref.index).flatten(1)[:, None]
+
+        result: Tensor = self.node.run({name: value(ref) for name, ref in self.node.arguments.items()})
+        return Patches(result.view(layout.rows, -1), layout)
 
 
 class Moving(NodeStep):
