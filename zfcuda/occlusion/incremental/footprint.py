@@ -18,6 +18,8 @@ from zfcuda.occlusion.incremental.steps import Pooling, Step
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
 _LARGEST = {"cpu": 16 << 20}
+# Large maps: so many windows all the same, or a chunk's steps take as long as the arithmetic, up to this size of a map.
+_FEW, _LARGEST_OF_FEW = 5, 28 << 20
 # From here on one more chunk is nothing beside a chunk's own work.
 _HEAVY = 16 << 20
 
@@ -81,7 +83,8 @@ class Footprint:
         """
         most, largest = self._most(steps, first, kept)
         device = self.device.type
-        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
+        cached = max(_LARGEST.get(device, budget) // largest, min(_FEW, _LARGEST_OF_FEW // largest))
+        fitting = min(budget // most, cached, _WINDOWS.get(device, 256))
         return max(1, int(fitting))
 
     def first_chunk(self, steps: Sequence[Step], size: int, first: int, kept: Collection[int]) -> int:
