@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from tests.occlusion.incremental.definition import check
+from tests.occlusion.incremental.definition import METHOD, check
 from tests.occlusion.incremental.networks import code, conv, same, sandwich
+from tests.occlusion.test_memory import measured, of_one_forward
 from tests.occlusion.test_occluder import close, expected
 from zfcuda.network import trace
 from zfcuda.occlusion.incremental.choices import Choice, _chosen
@@ -84,3 +85,34 @@ def test_what_is_chosen_of_a_choice_is_copied_once(name: str, steps: int, skippe
 def test_columns_of_tensors_side_by_side(sizes: tuple[int, ...], numbers: list[int]) -> None:
     parts: list[Tensor] = [torch.randn(5, size) for size in sizes]
     assert torch.equal(_chosen(parts, numbers), torch.cat(parts, 1)[:, numbers])
+
+
+class Shuffled(nn.Module):
+    """ShuffleNet's blocks: the memory is in the maps."""
+
+    def __init__(self, blocks: int = 4, channels: int = 64) -> None:
+        super().__init__()
+        self.first, self.fc = nn.Conv2d(3, channels, 3, padding=1), nn.Linear(channels, 5)
+        half = channels // 2
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(half, half, 1), nn.ReLU(), nn.Conv2d(half, half, 3, padding=1, groups=half))
+            for _ in range(blocks)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.blocks:
+            a, b = x.chunk(2, 1)
+            x = torch.cat([a, block(b)], 1)
+            n, c, h, w = x.shape
+            x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        return self.fc(x.mean((2, 3)))
+
+
+def test_what_is_kept_is_counted() -> None:
+    torch.manual_seed(0)
+    model, image = Shuffled().eval(), torch.randn(3, 64, 64)
+    once, budget = of_one_forward(model, image[None]), 24 << 20
+    with measured(model) as live:
+        zfcuda.occlusion_map(model, image, window=16, stride=8, method=METHOD, memory_budget=budget)
+    assert live.peak <= budget + once

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import zfcuda
 from tests.harness.random_networks import Code
-from tests.occlusion.incremental.definition import check, prepared
+from tests.occlusion.incremental.definition import METHOD, check, prepared
 from tests.occlusion.incremental.networks import code, conv, same
+from tests.occlusion.test_memory import measured, of_one_forward
 from tests.occlusion.test_occluder import close, expected
 from zfcuda.network import trace
 from zfcuda.occlusion.incremental.engine import Plan
@@ -41,6 +42,19 @@ SCALES: dict[str, str] = {
     "itself and its function": "y = self.pointwise(x * s); return F.silu(y) + y",
     "functions in place": "y = self.pointwise(x * s); F.silu(y, inplace=True); return y + x",
     "modules in place": "y = self.silu(self.pointwise(x * s)); return self.hardswish(self.wide(y)) + y",
+    "alone": "y = self.pointwise(x); return y * torch.sigmoid(y.mean((2, 3), True))",
+    "alone twice": "y = self.pointwise(x * s); return self.wide(y * y.mean((2, 3), True).sigmoid())",
+    "read again": (
+        "y = self.pointwise(x * s); z = y * torch.sigmoid(y.mean((2, 3), True)); return self.both(torch.cat([z, y], 1))"
+    ),
+    "joined before": (
+        "y = self.pointwise(x * s); z = torch.cat([y, x], 1); y = y * torch.sigmoid(y.mean((2, 3), True)); "
+        "return y + self.both(z)"
+    ),
+    "its mean again": (
+        "y = self.pointwise(x * s); z = y * torch.sigmoid(y.mean((2, 3), True)); "
+        "return self.wide(z) + y.mean((2, 3), True)"
+    ),
     "a quotient": "return self.wide(x / (s - 0.499999))",
     "large numbers": "return self.wide(x * (s / (s - 0.499999)))",
 }
@@ -79,6 +93,22 @@ def test_windows_one_by_one(text: str) -> None:
         close(occluder(*rectangle), expected(model, IMAGE, rectangle))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("times", [True]),
+        ("alone", [True]),
+        ("alone twice", [True, True]),
+        ("read again", [True, False]),
+        ("joined before", [False, False]),
+        ("its mean again", [True, False, True]),
+    ],
+)
+def test_maps_are_written_over_where_nobody_else_reads_them(text: str, expected: list[bool]) -> None:
+    plan = planned(between(SCALES[text]))
+    assert [step.alone for step in plan.steps if isinstance(step, Filling)] == expected
+
+
 def test_what_comes_behind_runs_on_patches_that_fill_the_map() -> None:
     plan = planned(between(SCALES["modules in place"]))
     (filling,) = (step for step in plan.steps if isinstance(step, Filling))
@@ -112,3 +142,34 @@ def test_windows_may_have_outliers_where_the_picture_has_none(large: float) -> N
     means = torch.relu(model.first(IMAGE[None]).detach()).mean((2, 3))
     model.least = 0.999 * float(means.min())
     check(model, IMAGE)
+
+
+class Excited(nn.Module):
+    """Blocks with squeeze-and-excite: the memory is in the maps."""
+
+    def __init__(self, blocks: int = 3, channels: int = 32) -> None:
+        super().__init__()
+        self.first, self.fc = nn.Conv2d(3, channels, 3, padding=1), nn.Linear(channels, 5)
+        self.wide = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 1) for _ in range(blocks))
+        self.deep = nn.ModuleList(
+            nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels) for _ in range(blocks)
+        )
+        self.gates = nn.ModuleList(nn.Conv2d(2 * channels, 2 * channels, 1) for _ in range(blocks))
+        self.narrow = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for wide, deep, gate, narrow in zip(self.wide, self.deep, self.gates, self.narrow, strict=True):
+            y = nn.functional.silu(deep(nn.functional.silu(wide(x))))
+            x = x + narrow(y * torch.sigmoid(gate(y.mean((2, 3), True))))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("budget", [24 << 20, 96 << 20])
+def test_what_is_kept_is_counted(budget: int) -> None:
+    torch.manual_seed(0)
+    model, image = Excited().eval(), torch.randn(3, 64, 64)
+    once = of_one_forward(model, image[None])
+    with measured(model) as live:
+        zfcuda.occlusion_map(model, image, window=16, stride=8, method=METHOD, memory_budget=budget)
+    assert live.peak <= budget + once

@@ -286,7 +286,12 @@ def _moved(lookup: Lookup) -> tuple[tuple[Side, ...], tuple[Side, ...]]:
 
 
 def _of_scales(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
-    """Of maps that meet one number for all places of a channel, as in squeeze-and-excite: the whole map changes."""
+    """Of maps that meet one number for all places of a channel, as in squeeze-and-excite: the whole map changes.
+
+    On a CPU, whose kernels for patches take whole maps as well as torch's do.
+    """
+    if base[node.index].device.type != "cpu":
+        return Whole.DENSE
     shape = base[node.index].shape
     maps = [i for i in depends if isinstance(changes.of[i], Local)]
     others = [i for i in depends if i not in maps]

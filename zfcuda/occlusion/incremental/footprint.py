@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole
+from zfcuda.occlusion.incremental.choices import Choice
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.convolution import Convolution
@@ -98,8 +99,8 @@ class Footprint:
         """What a window takes at most, every value with what its computation reads beside it; and its largest value."""
         last = {i: n for n, step in enumerate(steps) for i in step.reads}
         parts = self._by_parts(steps) - set(kept)
-        for step in reversed(steps):  # a concatenation keeps what it is made of
-            if isinstance(step, Concatenation):
+        for step in reversed(steps):  # a concatenation keeps what it is made of, a piece the map that it is of
+            if isinstance(step, Concatenation | Choice):
                 last |= {i: max(last[i], last.get(step.index, 0)) for i in step.reads}
         live: dict[int, int] = {first: self.value(first)}
         most = largest = 1

@@ -60,7 +60,17 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     # Not the padding that convolutions do themselves, nor channels of which others are chosen.
     read = {i for step in steps for i in step.reads}
     read.update(f.source if isinstance(f := changes.of[i], Flattened) else i for i in wanted)
-    return [step for step in steps if step.index in read or not isinstance(step, Moving | Choice)]
+    steps = [step for step in steps if step.index in read or not isinstance(step, Moving | Choice)]
+    return [replace(s, alone=_alone(s, steps, changes, wanted)) if isinstance(s, Filling) else s for s in steps]
+
+
+def _alone(filling: Filling, steps: Sequence[Step], changes: Changes, wanted: Iterable[int]) -> bool:
+    """Whether the map that it reads has memory of its own, of which all others have made what they need by then."""
+    source = Filling.source(filling.node, changes)
+    others = [step for step in steps if source in step.reads and step is not filling]
+    own = any(step.index == source and isinstance(step, ConvolutionStep) for step in steps)
+    over = all(isinstance(step, GlobalMean) and step.index < filling.index for step in others)
+    return own and over and not any(i == source or changes.of[i] == Flattened(source) for i in wanted)
 
 
 def _step_of(node: Node, changes: Changes) -> Step | None:
@@ -134,6 +144,8 @@ def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken
     last, norms, residual, relu, ceiling, activation = conv, [], None, False, None, None
     reads = [conv.arguments["input"].index]
     while (node := following.get(last.index)) is not None and isinstance(changes.of[node.index], Local):
+        if node.index in changes.filled:
+            break
         if node.kind == "batch_norm" and residual is None:
             norms.append(node)
         elif node.kind == "add" and residual is None and node.index not in taken:
