@@ -304,7 +304,8 @@ def _of_scales(node: Node, depends: list[int], base: Mapping[int, Any], changes:
         return Whole.DENSE
     if any(base[i].shape != shape for i in maps) or any(changes.of[i] is not Whole.DENSE for i in others):
         return Whole.DENSE
-    if len(shape) != 4 or any(base[i].dim() != 4 or tuple(base[i].shape[2:]) != (1, 1) for i in others):
+    numbers = [tuple(base[i].shape) if isinstance(base[i], Tensor) else () for i in others]
+    if len(shape) != 4 or any(number not in ((1, shape[1], 1, 1), (1, 1, 1, 1)) for number in numbers):
         return Whole.DENSE
     changes.filled.add(node.index)
     return changes.grown(node.index, Growth(tuple(maps), (partial(filled, shape[2]),), (partial(filled, shape[3]),)))
