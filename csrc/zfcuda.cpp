@@ -170,8 +170,10 @@ std::array<DilatedWindowAxis, 2> window_axes(const Tensor& base, IntArrayRef ker
   std::array<DilatedWindowAxis, 2> axes;
   for (const int i : {0, 1}) {
     axes[i] = {{base.size(2 + i), 0, kernel[i], stride[i], padding[i]}, dilation[i]};
-    // Padding is one line more after the map than before: "same" has that for an even kernel.
-    const int64_t span = axes[i].inputs + 2 * padding[i] + 1 - axes[i].reach();
+    // What is padded after the map may be more than before it: by a line where "same" meets an even kernel, by less than
+    // a stride where a pooling rounds up.
+    const int64_t more = std::max<int64_t>(1, stride[i] - 1);
+    const int64_t span = axes[i].inputs + 2 * padding[i] + more - axes[i].reach();
     axes[i].outputs = span < 0 ? 0 : span / stride[i] + 1;
   }
   return axes;

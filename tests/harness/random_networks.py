@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 Draw = Callable[[Any], Any]
 CHANNELS = 12  # at most: small networks, so that many fit into a run
+MANY = (16, 17, 24, 40)  # as many as Winograd's algorithm begins with
 PLACES = 120  # of the occluder, about
 FILTERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -118,12 +119,16 @@ MODES = ("zeros", "zeros", "zeros", "zeros", "reflect", "replicate", "circular")
 
 def _convolution(draw: Draw, x: Tensor, modes: tuple[str, ...] = MODES) -> nn.Module:
     channels, size = x.shape[1], x.shape[2:]
+    if channels >= MANY[0] and min(size) >= 3 and draw(st.booleans()):
+        return nn.Conv2d(channels, draw(st.sampled_from(MANY)), 3, padding=draw(st.integers(0, 2)))
     kernel, dilation, padding = _fitting(draw, size, [3, 3, 1, 5, 2, 4, 7, 11], [1, 1, 1, 2, 3])
     stride = _pair(draw, st.sampled_from([1, 1, 2, 3, 4]))
     if channels == 1 and kernel[1] == 11:
         stride = (1, 1)  # torch 2.13 on a CPU errs for one channel in channels_last, this kernel and stride (1, 3)
     groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, channels) if channels % g == 0]))
     out = groups * draw(st.integers(1, max(1, CHANNELS // groups)))
+    if groups == 1 and draw(st.integers(0, 4)) == 0:
+        out = draw(st.sampled_from(MANY))
     mode = draw(st.sampled_from(modes))
     # These modes take their padding from the map: no more than there is.
     most = {"reflect": 1, "circular": 0}

@@ -161,6 +161,21 @@ def test_windows_over_patches_are_those_of_the_maps(device: torch.device) -> Non
                 same(largest[part], pooled[:, w[0] : w[2], w[1] : max(w[1], w[3])].permute(1, 2, 0).flatten(0, 1))
 
 
+def test_the_last_window_of_a_pooling_that_rounds_up(device: torch.device) -> None:
+    base = torch.randn(1, 5, 7, 9, device=device)
+    table = torch.tensor([[0, 0, 0, 0, 0]], device=device)
+    arguments = (base, base.new_empty(0, 5), table)
+    for kernel, stride in ((3, 3), (2, 5), (1, 4)):
+        expected = F.max_pool2d(base, kernel, stride, ceil_mode=True)[0]
+        height, width = expected.shape[1:]
+        want = torch.tensor([[0, 0, height, width, 0]], device=device)
+        pooled = patch_ops.pool_patches(*arguments, want, height * width, kernel_size=kernel, stride=stride)
+        same(pooled, expected.permute(1, 2, 0).flatten(0, 1))
+        want = torch.tensor([[0, 0, 4, 1, 0]], device=device)
+        with pytest.raises(RuntimeError, match="want: window 0 wants positions"):
+            patch_ops.pool_patches(*arguments, want, 4, kernel_size=kernel, stride=stride)
+
+
 def test_pool_patches_of_special_values(device: torch.device) -> None:
     base = torch.tensor([1.0, -torch.inf, torch.nan, torch.inf], device=device).repeat(20)[:63].view(1, 1, 7, 9)
     args = windows_over(device, WINDOWS[0], 1)

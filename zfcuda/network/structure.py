@@ -21,8 +21,8 @@ def structure(model: nn.Module) -> tuple[Any, ...]:
             name,
             module,
             *((key, _setting(value)) for key, value in vars(module).items() if key not in _OWN),
-            *((key, _tensor(value)) for key, value in module.named_parameters(recurse=False)),
-            *((key, _tensor(value)) for key, value in module.named_buffers(recurse=False)),
+            *((key, _tensor(value)) for key, value in module._parameters.items() if value is not None),
+            *((key, _tensor(value)) for key, value in module._buffers.items() if value is not None),
         )
         for name, module in model.named_modules(remove_duplicate=False)
     )

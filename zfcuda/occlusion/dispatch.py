@@ -95,7 +95,7 @@ def run_windows(
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:
             for image, covering in zip(images, fill.expand_as(images), strict=True):
                 occluded = OccludedImage(image, covering, origins, window)
-                base = base_logits_of(watched, image)
+                base = base_logits_of(watched, image, measured=not isinstance(prepared, PreparedEngine))
                 base_activity = None if watched.activity is None else watched.activity[0]
                 if check is not None:
                     check(base, base_activity)
@@ -133,11 +133,11 @@ def run_windows(
     )
 
 
-def base_logits_of(model: WatchedModel, image: Tensor) -> Tensor:
-    """Runs the whole image: [classes]."""
+def base_logits_of(model: WatchedModel, image: Tensor, *, measured: bool = True) -> Tensor:
+    """Runs the whole image: [classes]. measured: whether to note what that takes in memory."""
     batch = image[None].clone()
     try:
-        base = model.measure(batch)[0]
+        base = (model.measure if measured else model)(batch)[0]
     except RuntimeError as error:
         known = misfit(error, model.module, batch)
         if known is None:
@@ -183,6 +183,8 @@ def _by_brute_force(
 
     model: has measured the whole image. reduced: the model in the dtype that was asked for.
     """
+    if model.memory is None and refusal.coupled is None:  # the engine was used so far
+        model.measure(occluded.image[None].clone())
     chunk = 1 if refusal.coupled is not None else chunk_size(model, occluded.image, budget)
     if chunk > 1 and not independent(reduced, occluded, refusal.answers):
         chunk = 1

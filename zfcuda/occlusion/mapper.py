@@ -113,7 +113,7 @@ class OcclusionMapper:
             values = base_values(plan.network, image, plan.wanted, plan.held)
             base = values[plan.output].flatten().float()
             outputs, evidence = run_engine(
-                PreparedEngine(plan, plan.base(values), prepared.choice, recorded=True),
+                PreparedEngine(plan, plan.base(values), prepared.limit, prepared.choice, recorded=True),
                 WatchedModel(e.model, None, None),
                 e.occluded(image),
                 base,

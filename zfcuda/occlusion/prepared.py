@@ -35,12 +35,13 @@ class PreparedEngine:
 
     Between two images there are no values: their memory is the next image's.
 
-    choice: where it was made; else it was asked for. question: where it is to be made yet. begun: by a trial.
-    recorded: whether its run is recorded to be replayed.
+    limit: bytes for all that its run holds; None: as many as the budget. choice: where it was made; else it was asked
+    for. question: where it is to be made yet. begun: by a trial. recorded: whether its run is recorded to be replayed.
     """
 
     plan: Plan
     values: dict[int, Any] = field(default_factory=dict)
+    limit: int | None = None
     choice: Choice | None = None
     question: Question | None = None
     begun: Begun | None = None
@@ -53,7 +54,7 @@ class PreparedEngine:
 
     def without_values(self) -> PreparedEngine:
         """What holds for another image."""
-        return PreparedEngine(self.plan, choice=self.choice)
+        return PreparedEngine(self.plan, limit=self.limit, choice=self.choice)
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,10 @@ def prepare(
         if watched is not None and model.activity is not None:
             _check_same(total_activity(values[watched]), model.activity[0])
         if before is not None:
-            return PreparedEngine(before.plan, before.plan.base(values), before.choice)
+            return PreparedEngine(before.plan, before.plan.base(values), limit, before.choice)
         _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
-        plan = Plan(network, values, (image.shape[1], image.shape[2]), occluded.window, stride, watched)
+        size = (image.shape[1], image.shape[2])
+        plan = Plan(network, values, size, occluded.window, stride, watched, all_maps=method == "held")
         if method == "auto" and choice is None:
             costs = predict(plan, values)
             if not clear(costs, image.device):
@@ -171,6 +173,7 @@ def prepare(
                 choice = settle(model.module, about, predicted(costs))
                 if not choice.engine:
                     return by_choice(choice)
+        plan.small_tiles = plan.memory(values, dtype or image.dtype) > limit
         _check_memory(plan.memory(values, dtype or image.dtype), limit)
         if not together:
             values = base_values(network, image, wanted, plan.held)
@@ -179,7 +182,7 @@ def prepare(
     except Exception as error:  # whatever it may be, the model itself can be run
         check_steady(model, image, base)
         return refused(first_line(error), method)
-    return PreparedEngine(plan, plan.base(values), choice, question)
+    return PreparedEngine(plan, plan.base(values), limit, choice, question)
 
 
 def by_choice(choice: Choice, answers: Answers | None = None) -> Refusal:
@@ -247,6 +250,7 @@ def run_engine(
     """Runs all windows, and what they are held against; nothing in here waits for a GPU, so that it can be recorded.
 
     Args:
+        engine: its values are let go.
         model: the model itself.
         base: float32 [classes], what it gives for the whole image.
         dtype: that the windows are run in; None: the image's.
@@ -261,8 +265,9 @@ def run_engine(
         windows, no_bar = _sampled(plan), tqdm(disable=True)
         places = plan.places("sample", windows, repeated, budget)
         sample = places.once("windows", lambda: on_device(windows, base.device))
-        how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded, "windows": windows}
-        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, **how).logits
+        how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded, "limit": engine.limit}
+        exact = plan.run(occluded.fill, engine.values, own, budget, no_bar, windows=windows, **how).logits
+    engine.values.clear()  # their memory is the model's own
     checked = telling(occluded, sample, exact - base)
     known = None if engine.begun is None else engine.begun.answers
     return outputs, Evidence(exact, exact[checked], own_answers(model, occluded, sample[checked], known))
@@ -285,7 +290,7 @@ def _outputs(
     """The engine's outputs for all windows: those of a trial by themselves, as when it was made, then the others."""
     plan = engine.plan
     cut: tuple[tuple[int, ...], ...] = () if engine.choice is None else engine.choice.cut
-    how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded}
+    how: dict[str, Any] = {"repeated": repeated, "recorded": engine.recorded, "limit": engine.limit}
     if not cut:
         return plan.run(occluded.fill, engine.values, dtype, budget, bar, **how)
     base = Base(engine.values, dtype) if engine.begun is None else engine.begun.base

@@ -69,12 +69,18 @@ def streamed_map(
             prepared = tried(prepared, watched, watched, occluded, e.method, None, budget)
         reason, found = "", None
         if isinstance(prepared, PreparedEngine):
-            plan, begun = prepared.plan, prepared.begun
+            plan, begun, limit = prepared.plan, prepared.begun, prepared.limit
             values = Base(prepared.values, image.dtype) if begun is None else begun.base
 
             def by_engine(windows: Tensor) -> WindowOutputs:
                 return plan.run(
-                    occluded.fill, values, image.dtype, budget, tqdm(disable=True), windows=windows.cpu().numpy()
+                    occluded.fill,
+                    values,
+                    image.dtype,
+                    budget,
+                    tqdm(disable=True),
+                    limit=limit,
+                    windows=windows.cpu().numpy(),
                 )
 
             try:

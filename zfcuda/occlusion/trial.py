@@ -49,7 +49,13 @@ def tried(
 
     def run(windows: tuple[int, ...]) -> WindowOutputs:
         return engine.plan.run(
-            occluded.fill, base, base.dtype, budget, tqdm(disable=True), windows=np.array(windows, np.int64)
+            occluded.fill,
+            base,
+            base.dtype,
+            budget,
+            tqdm(disable=True),
+            limit=engine.limit,
+            windows=np.array(windows, np.int64),
         )
 
     try:

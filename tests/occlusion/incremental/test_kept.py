@@ -54,7 +54,8 @@ def test_a_fingerprint_of_any_layout() -> None:
 
 
 def test_made_once_while_the_numbers_are_the_same() -> None:
-    kept, weight, made = Kept(), torch.randn(200, 200), []
+    kept, weight = Kept(), torch.randn(200, 200)
+    made: list[None] = []
 
     def make() -> Tensor:
         made.append(None)
@@ -101,14 +102,16 @@ WRITES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)
 def test_a_mapper_packs_once_and_after_each_write(dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    packed, real = [], patch_ops.pack_filters
+    packed: list[None] = []
+    real = patch_ops.pack_filters
 
     def counted(*arguments: Any, **more: Any) -> Tensor:
         packed.append(None)
         return real(*arguments, **more)
 
     monkeypatch.setattr(patch_ops, "pack_filters", counted)
-    model, how = Net().eval(), {"window": 8, "stride": 8, "method": "incremental", "dtype": dtype}
+    model = Net().eval()
+    how: dict[str, Any] = {"window": 8, "stride": 8, "method": "incremental", "dtype": dtype}
     images = torch.randn(3, 3, 24, 24)
     mapper = zfcuda.OcclusionMapper(model, images[0], **how)
     mapper(images[0])

@@ -30,6 +30,9 @@ class Base:
         self.outlying_fill = False  # what covers the image is an outlier in it
         self.prepared: dict[Any, Any] = {}  # what a step has made of the model's tensors and the maps
         self.unfused: set[int] = set()  # nodes whose values for the whole image were computed after all
+        self.small_tiles = False  # of Winograd's algorithm: its filters take less than half the memory
+        self.unread: set[int] = set()  # maps that are not held, since no step reads them
+        self._blank: Tensor | None = None
         self._maps: dict[int, Tensor] = {}
         self._limits: dict[int, float] = {}
 
@@ -49,13 +52,23 @@ class Base:
         return value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def map(self, index: int) -> Tensor:
-        """A map in the dtype that the windows are run in, [1,C,H,W] channels_last."""
+        """A map in the dtype that the windows are run in, [1,C,H,W] channels_last; NaN where none is held."""
+        if index in self.unread:
+            return self._stand_in(index)
         if index not in self._maps:
             laid_out = self.cast(index).contiguous(memory_format=torch.channels_last)
             self._maps[index] = laid_out
             if laid_out.dtype == self.values[index].dtype:
                 self.values[index] = laid_out  # or both would be held
         return self._maps[index]
+
+    def _stand_in(self, index: int) -> Tensor:
+        """What the operators take for a map of which they read nothing; all share the same memory."""
+        if self._blank is None:
+            most = max(self.values[i].numel() for i in self.unread)
+            self._blank = torch.full((most,), torch.nan, dtype=self.dtype, device=self.device)
+        one, channels, height, width = self.values[index].shape
+        return self._blank[: self.values[index].numel()].view(one, height, width, channels).permute(0, 3, 1, 2)
 
     def state_of(self, module: nn.Module) -> dict[str, Tensor]:
         """Those tensors of a module that are of another dtype than the windows, in theirs."""

@@ -142,10 +142,11 @@ class Convolution:
 
         windows: about how many there are to compute, all chunks together. For a few, most of the time goes into reading
             the filters where those are large, and Winograd's smaller tiles read less than half as much.
+            So do they where memory is short.
         """
         weight = without_input(self.conv, base)["weight"]
         large = weight.shape[0] * weight.shape[1] > _LARGE
-        tile = 2 if windows < _SEVERAL and large else 4
+        tile = 2 if base.small_tiles or (windows < _SEVERAL and large) else 4
 
         def pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
             return patch_ops.pack_filters(weight, stride, dilation, tile), bias, len(weight)

@@ -29,14 +29,19 @@ from zfcuda.occlusion.incremental.regions import Intervals
 from zfcuda.occlusion.incremental.shuffles import still_read
 from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.incremental.sums import map_sums
+from zfcuda.occlusion.incremental.unread import unread
 from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import starts
+
+# Windows that there has to be memory for beside what lasts: by ones, each would read all weights for itself.
+_FEW = 4
 
 
 class Plan:
     """How one network takes images of one size with one grid of windows; images of this size share it.
 
-    output, watched: nodes; the watched one's activity is recorded.
+    output, watched: nodes; the watched one's activity is recorded. all_maps: whether maps are held too of which windows
+    read no more than what they change.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Plan:
         window: tuple[int, int],
         stride: tuple[int, int],
         watched: int | None,
+        *,
+        all_maps: bool = False,
     ) -> None:
         self.network, self.watched = network, watched
         self.output = network.names[""]
@@ -63,18 +70,22 @@ class Plan:
         self.head, self.tail = _split(self.steps, self.changes, self.kept)
         read = {i for step in self.steps for i in [step.index, *step.reads]} | self.kept
         # Not the maps between what was fused.
-        self.unread = {node.index for step in self.steps if isinstance(step, Convolution) for node in step.before}
+        self.inside = {node.index for step in self.steps if isinstance(step, Convolution) for node in step.before}
         self.needed = {
-            i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read | self.unread
+            i for i, change in self.changes.of.items() if not isinstance(change, Local) or i in read | self.inside
         }
         # Of what is computed in full for each window only the shape.
         of = {i: self.changes.of[i] for i in self.needed}
         held = {
             i
             for i, c in of.items()
-            if (isinstance(c, Local) and i not in self.unread) or c is Whole.CONSTANT or c is Whole.SIZE
+            if (isinstance(c, Local) and i not in self.inside) or c is Whole.CONSTANT or c is Whole.SIZE
         }
         self.held = held | self.changes.reductions | set(self.wanted)
+        ends = {*self.wanted, *self.kept, self.input}
+        self.unread = set() if all_maps else unread(self.head, self.tail, self.changes, ends, base) & self.held
+        self.held -= self.unread
+        self.small_tiles = False  # where memory is short
         self._places: dict[tuple[str, bytes], Places] = {}
         self._newest: Places | None = None  # of those, whose tables are not all made yet
         self._tables = 0  # bytes of the tables of the others
@@ -108,15 +119,16 @@ class Plan:
         return {i: values[i] if i in self.held else outline(values[i]) for i in self.needed}
 
     def memory(self, values: dict[int, Any], dtype: torch.dtype) -> int:
-        """The budget that a run needs: for what it holds throughout, a quarter of all for the chunks, and one window.
+        """The budget that a run needs: for what it holds throughout and a few windows, at least one.
 
         values: of the needed nodes; outlines are enough. dtype: that the windows are computed in.
         """
         base = Base(values, dtype)
+        base.small_tiles = self.small_tiles
         footprint = Footprint(self.changes, base, base.device)
-        lasting = footprint.lasting(self.nodes, self.held, self.unread)
         one = footprint.least(self.head, self.tail, self.input, self.kept)
-        return max(lasting + one, -(-4 * lasting // 3))
+        lasting = footprint.lasting(self.steps, self.held, self.unread, self.inside)
+        return lasting + max(one, min(_FEW * one, lasting // 3))
 
     def run(
         self,
@@ -128,6 +140,7 @@ class Plan:
         *,
         repeated: bool = False,
         recorded: bool = False,
+        limit: int | None = None,
         windows: Table | None = None,
     ) -> WindowOutputs:
         """The outputs for the windows of one image.
@@ -136,20 +149,23 @@ class Plan:
             fill: [C,H,W], what covers the image.
             values: of the needed nodes for the whole image; or these with what earlier runs have made of them.
             dtype: that the windows are computed in.
-            budget: bytes.
+            budget: bytes, where what lasts leaves so many. limit: bytes for all; None: the same.
             repeated: whether more images will come, for which tables are kept, and filters.
             recorded: whether this is recorded to be replayed, and has to read the weights at each replay.
             windows: int64 [n], which of the grid; None: all.
         """
+        limit = budget if limit is None else limit
         base = values if isinstance(values, Base) else Base(values, dtype)
         if repeated and not recorded and base.device.type == "cpu":
             base.kept = self._kept
+        base.unread, base.small_tiles = self.unread, self.small_tiles
         fill = fill[None].to(dtype).contiguous(memory_format=torch.channels_last)
-        run = _Run(self, base, fill, repeated, budget // 8, bar)
         windows = np.arange(self.grid[0] * self.grid[1]) if windows is None else windows
         footprint = Footprint(self.changes, base, fill.device)
-        budget -= budget // 8 if repeated else 0
-        budget = max(budget // 4, budget - footprint.lasting(self.nodes, self.held, self.unread))
+        lasting = footprint.lasting(self.steps, self.held, self.unread, self.inside)
+        rest = max(min(budget // 4, limit - lasting), budget - lasting)
+        room = min(budget // 8, rest // 2) if repeated else 0
+        run, budget = _Run(self, base, fill, repeated, room, bar), max(1, rest - room)
         block = max(1, budget // 2 // max(1, footprint.kept(self.tail))) if self.tail else len(windows)
         size = footprint.chunk(self.head, budget // 2 if self.tail else budget, self.input, self.kept)
         shown = not bar.disable

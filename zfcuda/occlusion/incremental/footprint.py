@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole
 from zfcuda.occlusion.incremental.choices import Choice
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.convolution import Convolution
 from zfcuda.occlusion.incremental.regions import Intervals
-from zfcuda.occlusion.incremental.steps import Pooling, Step
+from zfcuda.occlusion.incremental.steps import NormWithin, Pooling, Step
 
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
@@ -23,6 +22,9 @@ _LARGEST = {"cpu": 16 << 20}
 _FEW, _LARGEST_OF_FEW = 5, 28 << 20
 # From here on one more chunk is nothing beside a chunk's own work.
 _HEAVY = 16 << 20
+# Filters are packed side by side, in panels of at most so many outputs; for Winograd's algorithm, from so many channels
+# on, each takes so many numbers at most.
+_PANEL, _WINOGRAD, _TILE, _SMALL_TILE = 32, 16, 36, 16
 
 
 class Footprint:
@@ -50,27 +52,46 @@ class Footprint:
         read = {i for step in tail for i in step.reads} | {step.index for step in tail}
         return sum(self.value(i) + self.whole(i) for i in read)
 
-    def lasting(self, nodes: Sequence[Node], held: Collection[int], unread: Collection[int]) -> int:
+    def lasting(
+        self, steps: Sequence[Step], held: Collection[int], unread: Collection[int], inside: Collection[int]
+    ) -> int:
         """What stays from the first chunk to the last: the image's maps, in another dtype too where the windows run in
         it, and the filters in the kernel's order.
 
-        held: the nodes whose values are held. unread: those that only a fused step reads, where it is fused.
+        held: the nodes whose values are held. unread: those whose maps have one stand-in. inside: those that only a
+        fused step reads, where it is fused.
         """
         made = [i for i in held if self.changes.of[i] is not Whole.CONSTANT and isinstance(self.base[i], Tensor)]
         own = sum(self.base[i].numel() * self.base[i].element_size() for i in made)
         cast = sum(self.whole(i) for i in made if self.base[i].dtype != self.base.dtype)
-        filters = sum(2 * self.whole(node.refs[1]) for node in nodes if node.kind == "conv")
-        squares = sum(self.whole(node.refs[0]) for node in nodes if node.kind == "lrn_within")
+        stand_in = max((self.whole(i) for i in unread), default=0)
+        convolutions = [step for step in steps if isinstance(step, Convolution)]
+        filters = sum(map(self._filters, convolutions))
+        # With the batch norm folded in, before it is packed.
+        once = max((self.whole(step.conv.arguments["weight"].index) for step in convolutions), default=0)
+        squares = sum(self.whole(s.node.refs[0]) for s in steps if isinstance(s, NormWithin))
         # Of a concatenation by parts, which is pooled; and what had been fused, where it runs by itself after all.
-        pooled = sum(
-            self.whole(n.index) for n in nodes if n.kind.endswith("pool") and n.refs[0] in self._concatenated(nodes)
-        )
-        own_kernel = self.base.dtype == torch.float32 and self.device.type == "cpu"
-        apart = 0 if own_kernel else sum(map(self.whole, unread))
-        return own + cast + filters + squares + pooled + apart
+        joined = {step.index for step in steps if isinstance(step, Concatenation)}
+        pooled = sum(self.whole(s.index) for s in steps if isinstance(s, Pooling) and joined & set(s.reads))
+        apart = 0 if self._own_kernel() else sum(map(self.whole, inside))
+        return own + cast + stand_in + filters + once + squares + pooled + apart
 
-    def _concatenated(self, nodes: Sequence[Node]) -> set[int]:
-        return {node.index for node in nodes if node.kind == "cat"}
+    def _own_kernel(self) -> bool:
+        return self.base.dtype == torch.float32 and self.device.type == "cpu"
+
+    def _filters(self, step: Convolution) -> int:
+        """A convolution's filters as its way takes them; in the model's own dtype too, in which some windows run."""
+        weight = self.base[step.conv.arguments["weight"].index]
+        packed = weight.numel()
+        if step.groups(self.base) == 1:
+            taps = weight[0, 0].numel()
+            if step.by_winograd(self.changes) and min(weight.shape[:2]) >= _WINOGRAD:
+                taps = _SMALL_TILE if self.base.small_tiles else _TILE
+            packed = -(-len(weight) // _PANEL) * _PANEL * weight.shape[1] * taps
+        elif weight.shape[1] > 1 or len(weight) > step.groups(self.base):
+            packed *= 2  # groups side by side in a vector
+        sizes = {torch.float32: packed}
+        return sum(sizes.get(dtype, weight.numel()) * dtype.itemsize for dtype in {weight.dtype, self.base.dtype})
 
     def least(self, head: Sequence[Step], tail: Sequence[Step], first: int, kept: Collection[int]) -> int:
         """What one window takes on its way."""

@@ -126,8 +126,8 @@ def _unpadded(conv: Node, nodes: Mapping[int, Node], changes: Changes) -> tuple[
     if lookup is None or lookup.zeros is None or conv.index in changes.lookups:
         return source, (0, 0)
     for side, rows, more in zip(changes.windows[conv.index], (lookup.rows, lookup.columns), lookup.zeros, strict=True):
-        # The operators on patches pad at most a line more behind the map than before it.
-        padded = int((rows >= 0).sum()) + 2 * (side.padding + more) + 1
+        # The operators on patches pad little more behind the map than before it.
+        padded = int((rows >= 0).sum()) + 2 * (side.padding + more) + max(1, side.stride - 1)
         if side.outputs > (padded - side.reach) // side.stride + 1:
             return source, (0, 0)
     return next(i for i in nodes[source].refs if changes.of[i] is not Whole.CONSTANT), lookup.zeros
