@@ -147,7 +147,7 @@ _ASKS_FOR_NUMBERS = frozenset({"aten::_local_scalar_dense", "aten::is_nonzero", 
 # What gives a tensor like its first argument: torch takes a tenth of a millisecond to find that out.
 _LIKE_THE_FIRST = frozenset(
     f"aten::{name}{end}"
-    for name in ["relu", "add", "mul", "sub", "div", "sigmoid", "silu", "hardtanh"]
+    for name in ["relu", "add", "mul", "sub", "div", "sigmoid", "silu", "hardtanh", "hardsigmoid", "hardswish"]
     for end in ("", "_")
 )
 _NORMALISED = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})

@@ -17,7 +17,16 @@ from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
 from zfcuda.occlusion.incremental.growth import Growth, Side
 from zfcuda.occlusion.incremental.lookups import lookup_of
-from zfcuda.occlusion.incremental.regions import Intervals, Lookup, WindowAxis, adaptive, axes, looked_up, padded
+from zfcuda.occlusion.incremental.regions import (
+    Intervals,
+    Lookup,
+    WindowAxis,
+    adaptive,
+    axes,
+    filled,
+    looked_up,
+    padded,
+)
 from zfcuda.occlusion.incremental.shuffles import rearranged, still_read
 
 
@@ -56,6 +65,7 @@ class Changes:
         windows: the two sides of each node that is a layer of windows.
         lookups: where the values of a node, or those of its padded input, come from.
         cuts: the nodes that run on whole maps, of which again one rectangle has changed.
+        filled: the local maps that windows change everywhere, since what meets them there is one number for all places.
         reductions: the nodes that turn a local map into a vector without completing it.
         completed: the names of the nodes for which a map had to be completed.
         sizes: the values, for two images, of the nodes that are sizes. many: for more images than there ever are.
@@ -75,6 +85,7 @@ class Changes:
     map_sizes: set[int] = field(default_factory=set)
     replaced: dict[int, Node] = field(default_factory=dict)
     growth: dict[int, Growth] = field(default_factory=dict)
+    filled: set[int] = field(default_factory=set)
 
     def grown(self, index: int, growth: Growth) -> Local:
         """What the windows change of a node, and notes where that comes from."""
@@ -162,7 +173,7 @@ def classify(
         changes.of[node.index] = change
     for node in still_read(nodes, changes.replaced, wanted):
         change = changes.of[node.index]
-        whole = change is Whole.DENSE and node.index not in changes.reductions
+        whole = (change is Whole.DENSE and node.index not in changes.reductions) or node.index in changes.filled
         if whole and any(isinstance(changes.of[i], Local | Flattened) for i in node.refs):
             changes.completed.append(node.label)
     return changes
@@ -204,7 +215,7 @@ def _change(node: Node, base: Mapping[int, Any], changes: Changes, rows: Interva
             changes.lookups[node.index] = Lookup(np.arange(value.shape[2]), np.arange(value.shape[3]))
             return changes.grown(node.index, Growth((source,)))
     if not all(isinstance(source, Local) for source in sources):
-        return Whole.DENSE
+        return _of_scales(node, depends, base, changes)
     if _is_global_mean(node, base):
         changes.reductions.add(node.index)
         return Whole.DENSE
@@ -272,6 +283,32 @@ def _of_windows(node: Node, depends: list[int], base: Mapping[int, Any], changes
 
 def _moved(lookup: Lookup) -> tuple[tuple[Side, ...], tuple[Side, ...]]:
     return (partial(looked_up, lookup.rows),), (partial(looked_up, lookup.columns),)
+
+
+def _of_scales(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
+    """Of maps that meet one number for all places of a channel, as in squeeze-and-excite: the whole map changes.
+
+    On a CPU, whose kernels for patches take whole maps as well as torch's do.
+    """
+    if base[node.index].device.type != "cpu":
+        return Whole.DENSE
+    shape = base[node.index].shape
+    maps = [i for i in depends if isinstance(changes.of[i], Local)]
+    others = [i for i in depends if i not in maps]
+    operands = node.arguments.values()
+    if (
+        node.kind not in ("add", "mul")
+        or not maps
+        or not all(isinstance(x, Ref) and x.index in depends for x in operands)
+    ):
+        return Whole.DENSE
+    if any(base[i].shape != shape for i in maps) or any(changes.of[i] is not Whole.DENSE for i in others):
+        return Whole.DENSE
+    numbers = [tuple(base[i].shape) if isinstance(base[i], Tensor) else () for i in others]
+    if len(shape) != 4 or any(number not in ((1, shape[1], 1, 1), (1, 1, 1, 1)) for number in numbers):
+        return Whole.DENSE
+    changes.filled.add(node.index)
+    return changes.grown(node.index, Growth(tuple(maps), (partial(filled, shape[2]),), (partial(filled, shape[3]),)))
 
 
 def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:

@@ -115,9 +115,11 @@ class Places:
         return change.rows[self.windows // self.columns], change.columns[self.windows % self.columns]
 
     def layout(self, index: int) -> Layout:
-        """Patches of one size lie together, for dense layers that take them so."""
+        """Patches of one size lie together, for dense layers that take them so; maps that change alike share it."""
         if index not in self._layouts:
-            self._layouts[index] = Layout.of(rectangles(*self.intervals(index)), group=True)
+            corners = rectangles(*self.intervals(index))
+            key = ("layout", corners.tobytes())
+            self._layouts[index] = self.once(key, lambda: Layout.of(corners, group=True))
         return self._layouts[index]
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -187,7 +189,8 @@ class Chunk:
         if index not in self.completed:
             base = self.base.map(index)
             height, width = base.shape[2:]
-            values = gather(base, self.values[index], self.places.whole(height, width))
+            patches, layout = self.values[index], self.places.whole(height, width)
+            values = patches.values if same(patches.layout, layout) else gather(base, patches, layout)
             self.completed[index] = values.view(len(self), height, width, -1).permute(0, 3, 1, 2)
         return self.completed[index]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zfcuda.network import Node, Ref
+from zfcuda.occlusion.incremental.activations import Activation
 from zfcuda.occlusion.incremental.change_analysis import Changes
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.patches import Layout, gather, same
@@ -22,12 +23,13 @@ _SEVERAL, _LARGE = 16, 1 << 17
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution, with what follows it at each position: batch norm (folded), a sum with another map, ReLU.
+    """A convolution, and what follows at each position: batch norm (folded), a sum with another map, ReLU or its like.
 
     node: whose value it computes, the last of them. reads: first the map that it filters. before: of a 1x1 convolution
-        a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one. outliers:
-        whether windows may have some in what it reads where the whole image has none. around: how many lines and
-        columns of zeros a step of its own would put before that map.
+        a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one.
+        activation: in place of a ReLU, what writes over the values that it gets. outliers: whether windows may have
+        some in what it reads where the whole image has none. around: how many lines and columns of zeros a step of its
+        own would put before that map.
     """
 
     node: Node
@@ -37,6 +39,7 @@ class Convolution:
     residual: int | None = None
     relu: bool = False
     ceiling: float | None = None
+    activation: Activation | None = None
     outliers: bool = False
     before: tuple[Node, ...] = ()
     around: tuple[int, int] = (0, 0)

@@ -94,11 +94,14 @@ def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
         whole += full
         if isinstance(change, Local):
             height, width = value.shape[2:]
-            # Operands whose patches differ are gathered before they meet; concatenations are read part by part.
-            moved *= 3 if len(node.refs) > 1 and node.kind in ("add", "mul", "pointwise") else 1
-            products *= rates.sums if _three_by_three(node, plan) else 1.0
             sides = [interval[:, 1] - interval[:, 0] for interval in (change.rows, change.columns)]
-            each += np.outer(sides[0] / height, sides[1] / width) * (products / rates.products + moved / rates.patches)
+            filled = bool((sides[0] == height).all() and (sides[1] == width).all())
+            # Operands whose patches differ are gathered before they meet; concatenations are read part by part.
+            gathered = not filled and len(node.refs) > 1 and node.kind in ("add", "mul", "pointwise")
+            moved *= 3 if gathered else 1
+            products *= rates.sums if _three_by_three(node, plan) else 1.0
+            rate = rates.whole if filled and not _in_groups(node, base) else rates.patches
+            each += np.outer(sides[0] / height, sides[1] / width) * (products / rates.products + moved / rate)
         else:
             dense += full
     layers = sum(isinstance(base[node.index], Tensor) for node in plan.nodes)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole
+from zfcuda.occlusion.incremental.choices import Choice
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.convolution import Convolution
@@ -17,6 +18,8 @@ from zfcuda.occlusion.incremental.steps import NormWithin, Pooling, Step
 # On a CPU the maps of a chunk should stay in the cache, and each below the size from which malloc takes fresh pages.
 _WINDOWS = {"cpu": 64, "cuda": 4096}
 _LARGEST = {"cpu": 16 << 20}
+# Large maps: so many windows all the same, or a chunk's steps take as long as the arithmetic, up to this size of a map.
+_FEW, _LARGEST_OF_FEW = 5, 28 << 20
 # From here on one more chunk is nothing beside a chunk's own work.
 _HEAVY = 16 << 20
 # Filters are packed side by side, in panels of at most so many outputs; for Winograd's algorithm, from so many channels
@@ -102,7 +105,8 @@ class Footprint:
         """
         most, largest = self._most(steps, first, kept)
         device = self.device.type
-        fitting = min(budget // most, _LARGEST.get(device, budget) // largest, _WINDOWS.get(device, 256))
+        cached = max(_LARGEST.get(device, budget) // largest, min(_FEW, _LARGEST_OF_FEW // largest))
+        fitting = min(budget // most, cached, _WINDOWS.get(device, 256))
         return max(1, int(fitting))
 
     def first_chunk(self, steps: Sequence[Step], size: int, first: int, kept: Collection[int]) -> int:
@@ -116,8 +120,8 @@ class Footprint:
         """What a window takes at most, every value with what its computation reads beside it; and its largest value."""
         last = {i: n for n, step in enumerate(steps) for i in step.reads}
         parts = self._by_parts(steps) - set(kept)
-        for step in reversed(steps):  # a concatenation keeps what it is made of
-            if isinstance(step, Concatenation):
+        for step in reversed(steps):  # a concatenation keeps what it is made of, a piece the map that it is of
+            if isinstance(step, Concatenation | Choice):
                 last |= {i: max(last[i], last.get(step.index, 0)) for i in step.reads}
         live: dict[int, int] = {first: self.value(first)}
         most = largest = 1

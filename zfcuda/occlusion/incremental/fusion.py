@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from zfcuda.network import Node, Ref
+from zfcuda.occlusion.incremental.activations import activation_of
 from zfcuda.occlusion.incremental.ceilings import ceiling_of
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole
+from zfcuda.occlusion.incremental.choices import Choice
 from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.convolution import is_pointwise
 from zfcuda.occlusion.incremental.outliers import may_arise
 from zfcuda.occlusion.incremental.reductions import FirstLinear, GlobalMean, Linear
-from zfcuda.occlusion.incremental.steps import Cut, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
+from zfcuda.occlusion.incremental.steps import Cut, Filling, InFull, Moving, NormWithin, Pooling, Positions, Sizes, Step
 from zfcuda.occlusion.incremental.ways import ConvolutionStep
 
 
@@ -29,7 +31,7 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     following = {i: node for node in nodes for i in node.refs if readers[i] == 1}
     fused: dict[int, ConvolutionStep] = {}  # last node -> its step
     swallowed: set[int] = set()
-    outliers = may_arise(nodes, {i for i, change in changes.of.items() if isinstance(change, Local)})
+    outliers = may_arise(nodes, {i for i, change in changes.of.items() if isinstance(change, Local)}, changes.filled)
     by_index = {node.index: node for node in nodes}
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
     for node in nodes:
@@ -48,11 +50,27 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
             if step.index != node.index:
                 swallowed.update(_between(node, step, following))
     all_steps = (fused.get(n.index) or _step_of(n, changes) for n in nodes if n.index not in swallowed)
-    steps = [step for step in all_steps if step is not None]
-    # Not the padding that convolutions do themselves.
+    choices: dict[int, Choice] = {}
+    steps: list[Step] = []
+    for each in all_steps:
+        if isinstance(each, Choice):
+            each = choices[each.index] = Choice.of(each.node, each.reads[0], choices)
+        if each is not None:
+            steps.append(each)
+    # Not the padding that convolutions do themselves, nor channels of which others are chosen.
     read = {i for step in steps for i in step.reads}
     read.update(f.source if isinstance(f := changes.of[i], Flattened) else i for i in wanted)
-    return [step for step in steps if step.index in read or type(step) is not Moving]
+    steps = [step for step in steps if step.index in read or not isinstance(step, Moving | Choice)]
+    return [replace(s, alone=_alone(s, steps, changes, wanted)) if isinstance(s, Filling) else s for s in steps]
+
+
+def _alone(filling: Filling, steps: Sequence[Step], changes: Changes, wanted: Iterable[int]) -> bool:
+    """Whether the map that it reads has memory of its own, of which all others have made what they need by then."""
+    source = Filling.source(filling.node, changes)
+    others = [step for step in steps if source in step.reads and step is not filling]
+    own = any(step.index == source and isinstance(step, ConvolutionStep) for step in steps)
+    over = all(isinstance(step, GlobalMean) and step.index < filling.index for step in others)
+    return own and over and not any(i == source or changes.of[i] == Flattened(source) for i in wanted)
 
 
 def _step_of(node: Node, changes: Changes) -> Step | None:
@@ -68,12 +86,16 @@ def _step_of(node: Node, changes: Changes) -> Step | None:
         return (FirstLinear if node.kind == "linear" else GlobalMean)(node, reads)
     if not isinstance(change, Local):
         return (Linear if node.kind == "linear" else InFull)(node, reads)
+    if node.index in changes.filled:
+        return Filling(node, reads)
     if node.index in changes.windows:
         return (NormWithin if node.kind == "lrn_within" else Pooling)(node, reads)
     if node.index in changes.lookups:
         return Moving(node, reads[:1])
     if node.index in changes.cuts:
         return Cut(node, reads)
+    if node.kind == "channels":
+        return Choice(node, reads)
     return (Concatenation if node.kind == "cat" else Positions)(node, reads)
 
 
@@ -119,9 +141,11 @@ def _between(first: Node, step: ConvolutionStep, following: dict[int, Node]) -> 
 
 
 def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken: set[int]) -> ConvolutionStep:
-    last, norms, residual, relu, ceiling = conv, [], None, False, None
+    last, norms, residual, relu, ceiling, activation = conv, [], None, False, None, None
     reads = [conv.arguments["input"].index]
     while (node := following.get(last.index)) is not None and isinstance(changes.of[node.index], Local):
+        if node.index in changes.filled:
+            break
         if node.kind == "batch_norm" and residual is None:
             norms.append(node)
         elif node.kind == "add" and residual is None and node.index not in taken:
@@ -134,10 +158,13 @@ def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken
         elif node.kind == "relu" or (ceiling := ceiling_of(node)) is not None:
             last, relu = node, True
             break
+        elif (activation := activation_of(node)) is not None:
+            last = node
+            break
         else:
             break
         last = node
-    return ConvolutionStep(last, reads, conv, tuple(norms), residual, relu, ceiling)
+    return ConvolutionStep(last, reads, conv, tuple(norms), residual, relu, ceiling, activation)
 
 
 def _other(add: Node, index: int) -> int | None:

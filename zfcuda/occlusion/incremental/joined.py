@@ -35,7 +35,12 @@ class Joined(Patches):
     @cached_property
     def values(self) -> Tensor:  # type: ignore[override]
         """[rows,C], as the layout says."""
-        return torch.cat([self._of(part) for part in self.parts], 1)
+        return torch.cat(self.rows, 1)
+
+    @cached_property
+    def rows(self) -> list[Tensor]:
+        """The same of each part, [rows,C]; copied where its own rectangles are others."""
+        return [self._of(part) for part in self.parts]
 
     def _of(self, part: Part) -> Tensor:
         if same(part.patches.layout, self.layout):

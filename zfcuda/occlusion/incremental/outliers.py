@@ -46,17 +46,18 @@ def within(values: Tensor, most: float) -> bool:
     return bool((values.amax() <= most) & (values.amin() >= -most))
 
 
-def may_arise(nodes: Sequence[Node], local: Collection[int]) -> set[int]:
+def may_arise(nodes: Sequence[Node], local: Collection[int], filled: Collection[int] = ()) -> set[int]:
     """The local maps in which windows may have outliers where the whole image has none.
 
     Layers that add with fixed weights, compare, limit or move keep the order of their numbers; quotients, powers and
     the like do not, and what follows may pass that on.
 
-    local: the nodes that are local maps.
+    local: the nodes that are local maps. filled: those of them that windows change by a number for all places.
     """
     found: set[int] = set()
     for node in nodes:
-        if node.index in local and (_is_steep(node, local) or any(i in found for i in node.refs)):
+        steep = node.index in filled or _is_steep(node, local)
+        if node.index in local and (steep or any(i in found for i in node.refs)):
             found.add(node.index)
     return found
 

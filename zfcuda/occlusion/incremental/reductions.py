@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zfcuda.occlusion.incremental.chunk import Chunk
-from zfcuda.occlusion.incremental.patches import Layout, Patches, gather
+from zfcuda.occlusion.incremental.patches import Layout, Patches, gather, same
 from zfcuda.occlusion.incremental.steps import NodeStep, without_input
 from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.ops import patches as patch_ops
@@ -19,8 +19,11 @@ class GlobalMean(NodeStep):
     def run(self, chunk: Chunk) -> Tensor:
         source = self.node.arguments["input"].index
         height, width = chunk.base[source].shape[2:]
-        mean = map_sums(chunk, source) / (height * width)
-        return mean.to(chunk.base.dtype).view(len(chunk), *chunk.base[self.index].shape[1:])
+        if same(chunk.values[source].layout, chunk.places.whole(height, width)):
+            mean: Tensor = self.node.run(chunk.resolve(self.node))  # there is nothing around the patches
+            return mean
+        sums = map_sums(chunk, source) / (height * width)
+        return sums.to(chunk.base.dtype).view(len(chunk), *chunk.base[self.index].shape[1:])
 
 
 # The whole image's numbers may be so many times as large as those of a window's map, by their L2 norms.

@@ -101,6 +101,11 @@ def adaptive(inputs: int, outputs: int, intervals: Intervals) -> Intervals:
     return np.where(reads.any(1)[:, None], np.stack([reads.argmax(1), high], 1), 0)
 
 
+def filled(length: int, intervals: Intervals) -> Intervals:
+    """All of a side of this length, whatever a window changes before."""
+    return np.tile(np.array([0, length], np.int64), (len(intervals), 1))
+
+
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 

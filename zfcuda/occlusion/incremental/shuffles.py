@@ -73,21 +73,22 @@ def rearranged(
             return None
     if result.shape != (2, *value.shape[1:]) or value.numel() != shape.numel():
         return None
-    places, source = result[0].flatten(), _source(chain[-1])
+    source = _source(chain[-1])
     assert source is not None
+    if block == 1:
+        order = result[0, :, 0, 0] // shape[2:].numel()
+        if not (order < shape[1]).all() or not torch.equal(result, numbers[:, order]):
+            return None
+        arguments = {"input": Ref(source), "index": order.tolist()}
+        return Rearranged(Node(node.index, "channels", arguments, node.label), 1)
+    places = result[0].flatten()
     moves = torch.equal(result[1].flatten(), places + shape.numel()) and bool((places < shape.numel()).all())
     y, x = result[0] // shape[3] % shape[2], result[0] % shape[3]
     rows, columns = torch.arange(value.shape[2])[:, None], torch.arange(value.shape[3])
     if not moves or not ((y // block == rows) & (x // block == columns)).all():
         return None
-    if block > 1:
-        arguments = {"function": partial(_taken, places, value.shape[1:]), "args": (Ref(source),), "kwargs": {}}
-        return Rearranged(Node(node.index, "other", arguments, node.label), block)
-    order = result[0, :, 0, 0] // shape[2:].numel()
-    if not torch.equal(result, numbers[:, order]):
-        return None
-    arguments = {"input": Ref(source), "index": order.tolist()}
-    return Rearranged(Node(node.index, "channels", arguments, node.label), 1)
+    arguments = {"function": partial(_taken, places, value.shape[1:]), "args": (Ref(source),), "kwargs": {}}
+    return Rearranged(Node(node.index, "other", arguments, node.label), block)
 
 
 def _taken(places: Tensor, shape: torch.Size, x: Tensor) -> Tensor:

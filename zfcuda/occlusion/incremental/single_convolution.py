@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zfcuda.occlusion.incremental.activations import Activation
 from zfcuda.occlusion.incremental.change_analysis import Changes
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.convolution import Convolution
@@ -34,7 +35,17 @@ class SingleConvolution:
         self.residual = self._residual()
         self.winograd = step.by_winograd(changes)
         ways = {"ragged": self._own, "pointwise": self._own, "grouped": self._grouped}
-        self.run = ways.get(step.way(base, changes), self._torch)()
+        convolve = ways.get(step.way(base, changes), self._torch)()
+        self.run = convolve if step.activation is None else self._followed(convolve, step.activation)
+
+    def _followed(self, convolve: Callable[[Window], None], activation: Activation) -> Callable[[Window], None]:
+        index = self.step.index
+
+        def run(window: Window) -> None:
+            convolve(window)
+            window.values[index] = activation(window.values[index])
+
+        return run
 
     def _own(self) -> Callable[[Window], None]:
         """The CPU's own kernel; but torch's where Winograd's algorithm would lose what stands beside an outlier."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
-from zfcuda.occlusion.incremental.change_analysis import Changes, Whole, sized
+from zfcuda.occlusion.incremental.change_analysis import Changes, Local, Whole, sized
 from zfcuda.occlusion.incremental.chunk import Base, Chunk
 from zfcuda.occlusion.incremental.joined import Joined, Part
 from zfcuda.occlusion.incremental.patches import (
@@ -67,6 +67,33 @@ class InFull(NodeStep):
 
     def run(self, chunk: Chunk) -> Any:
         return chunk.compute(self.node, chunk.resolve(self.node))
+
+
+@dataclass(frozen=True)
+class Filling(NodeStep):
+    """Maps that meet one number for all places of a channel: windows then change every place.
+
+    alone: whether nobody else reads these maps any more, which it then writes over.
+    """
+
+    alone: bool = False
+
+    @staticmethod
+    def source(node: Node, changes: Changes) -> int:
+        """The node of the map."""
+        return next(i for i in node.refs if isinstance(changes.of[i], Local))
+
+    def run(self, chunk: Chunk) -> Patches:
+        source, layout = self.source(self.node, chunk.changes), chunk.layout(self.index)
+        patches = chunk.aligned(source, self.index)
+        values = patches.values.view(len(chunk), -1, patches.values.shape[1])
+        numbers = chunk.whole(next(i for i in self.node.refs if i != source)).flatten(1)[:, None]
+        own = (self.alone or patches is not chunk.values[source]) and numbers.dtype == values.dtype
+        if self.node.kind == "mul":
+            result = values.mul_(numbers) if own else values * numbers
+        else:
+            result = values.add_(numbers) if own else values + numbers
+        return Patches(result.view(layout.rows, -1), layout)
 
 
 class Moving(NodeStep):

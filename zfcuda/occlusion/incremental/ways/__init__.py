@@ -33,4 +33,4 @@ class ConvolutionStep(Convolution):
         result = WAYS[way](self, chunk)
         for node in self.before:
             chunk.values.pop(node.index, None)
-        return result
+        return result if self.activation is None else Patches(self.activation(result.values), result.layout)
