@@ -24,9 +24,11 @@ from benchmarks.environment import environment
 from zfcuda.data import Parts
 from zfcuda.method_names import chosen
 from zfcuda.report import Asked, explain, load_subject, prepare
+from zfcuda.report.files import streamed
 from zfcuda.report.networks import networks_of
 from zfcuda.report.page import page
 from zfcuda.report.panels import draw
+from zfcuda.report.part import part_of
 
 # Milliseconds from the start of the navigation on; what is painted may be told some time later.
 TIMES = """
@@ -80,15 +82,13 @@ def write(folder: Path, count: int, different: int, methods: Sequence[str]) -> N
     ]
     panels = [draw(e) for e in some]
     shown = [replace(some[i % different], name=f"{some[i % different].name} {i}") for i in range(count)]
-    html = page(
-        networks_of(shown),
-        [panels[i % different] for i in range(count)],
-        [str(i) for i in range(count)],
-        datetime.now(),
-        Asked(out=str(folder)),
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(html, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as texts:
+        shown_parts = [
+            part_of(e, panels[i % different], Path(texts, str(i)), {}, number=i, stem=str(i), first=not i)
+            for i, e in enumerate(shown)
+        ]
+        streamed(folder / "index.html", page(networks_of(shown_parts), datetime.now(), Asked(out=str(folder))))
 
 
 def opened(driver: Any, path: Path) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
 import shlex
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from tqdm import tqdm
 import zfcuda
 from tests.report.small import CLASSES, SIDE, drawing, network, preprocess
 from zfcuda import cli
+from zfcuda.report import Explanation, Prepared
 from zfcuda.report.api import names_of
 
 OPTIONS = {"window": 24, "stride": 24, "top": 1}
@@ -189,6 +193,56 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt, match=r"1 of 2 pictures are in .*interrupted"):
         zfcuda.explain(network(), [drawing(), drawing(1)], out=tmp_path, preprocess=preprocess, **OPTIONS)
     assert (tmp_path / "interrupted" / "index.html").exists() and not (tmp_path / "index.html").exists()
+    files = numbers(tmp_path / "interrupted" / "index.html")["files"]
+    assert sorted(path.name for path in (tmp_path / "interrupted/pictures").iterdir()) == files
+    assert not (tmp_path / "pictures").exists() and not list(tmp_path.rglob(".draft*"))
+
+
+def test_a_picture_is_let_go_before_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zfcuda.report.api as module
+
+    real_prepare, real_explain = module.prepare, module.explain_picture
+    there: list[weakref.ref[torch.Tensor]] = []
+    calls: list[str] = []
+
+    def nothing_left() -> None:
+        gc.collect()  # what lies in a circle goes then
+        assert all(one() is None for one in there)
+
+    def prepared(*arguments: Any, **options: Any) -> Prepared:
+        nothing_left()
+        calls.append("prepared")
+        one = real_prepare(*arguments, **options)
+        if len(calls) > 1:  # the first one is kept for its turn, which comes next
+            there.extend(map(weakref.ref, (one.image, one.pixels, *(layer.activity for layer in one.layers))))
+        return one
+
+    def explained(one: Prepared, **options: Any) -> Explanation:
+        calls.append("explained")
+        e = real_explain(one, **options)
+        activities = [unit.activity for layer in e.layers for unit in layer.units]
+        there.extend(map(weakref.ref, (e.pixels, e.logits, *activities)))
+        return e
+
+    monkeypatch.setattr(module, "prepare", prepared)
+    monkeypatch.setattr(module, "explain_picture", explained)
+    pictures = []
+    for i in range(3):
+        pictures.append(tmp_path / f"{i}.png")
+        drawing(i).save(pictures[-1])
+    zfcuda.explain(network(), pictures, out=tmp_path / "out", preprocess=preprocess, **OPTIONS)
+    nothing_left()
+    assert calls == ["prepared"] * 3 + ["explained", *["prepared", "explained"] * 2]
+
+
+def test_a_picture_that_cannot_be_read_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing().save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:-40])
+    monkeypatch.setattr("zfcuda.report.api.explain_picture", lambda *_, **__: pytest.fail("the long work began"))
+    with pytest.raises(ValueError, match=r"1\.png: damaged or truncated"):
+        zfcuda.explain(network(), tmp_path, out=tmp_path / "out", preprocess=preprocess, **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -379,7 +380,7 @@ def test_a_failed_run_leaves_the_earlier_results(
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("refused", ["write_bytes", "replace"])
+@pytest.mark.parametrize("refused", ["streamed", "replace"])
 def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
     two: list[Explanation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
@@ -387,12 +388,12 @@ def test_a_disk_that_is_full_at_the_last_file_leaves_the_earlier_report(
         report.write(two[:1])
         assert report.page == tmp_path / "index.html"
     before = snapshot(tmp_path)
-    where = Path if refused == "write_bytes" else drafts_module.os
+    where = files_module if refused == "streamed" else drafts_module.os
     real = getattr(where, refused)
 
-    def full(first: Path, second: Path | bytes) -> None:
-        page = second if isinstance(second, bytes) else str(second).encode()
-        if b"<!doctype html>" in page or page.endswith(b"index.html"):
+    def full(first: Path, second: Path | Iterator[str]) -> None:
+        second = second if isinstance(second, Path) else [*second]
+        if second.name == "index.html" if isinstance(second, Path) else "<!doctype html>" in second[0]:
             raise OSError(28, "No space left on device")
         real(first, second)
 

@@ -14,7 +14,7 @@ from zfcuda.method_names import homes
 
 if TYPE_CHECKING:
     from zfcuda.cli.options import Verbs
-    from zfcuda.report import Asked
+    from zfcuda.report import Asked, Prepared
 
 
 def add(verbs: Verbs) -> None:
@@ -25,7 +25,7 @@ def add(verbs: Verbs) -> None:
         nargs="+",
         metavar="PICTURE",
         help="picture files of any kind that Pillow reads; or one folder of them, with all folders in it (the page "
-        "takes some 40 MB of memory a picture until it is written)",
+        "takes half a MB of memory a picture until it is written)",
     )
     add_model(parser)
     parser.add_argument(
@@ -70,7 +70,7 @@ def add(verbs: Verbs) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from zfcuda.data.pictures import check_path, read_picture
-    from zfcuda.report import Folder, load_subject, named_pictures, prepare, source_of
+    from zfcuda.report import Checked, Folder, load_subject, named_pictures, prepare, source_of
 
     words = arguments.pictures
     pictures = [(name, str(path)) for name, path in named_pictures(words[0] if len(words) == 1 else words)]
@@ -91,8 +91,11 @@ def _run(arguments: argparse.Namespace) -> int:
                 device=device,
                 **preprocessing(arguments),
             )
-            prepared = [
-                prepare(
+
+        def prepared(picture: tuple[str, str]) -> Prepared:
+            name, path = picture
+            with naming(model, LESS):
+                return prepare(
                     subject,
                     read_picture(path),
                     name,
@@ -104,9 +107,8 @@ def _run(arguments: argparse.Namespace) -> int:
                     output=output,
                     source=source_of(path),
                 )
-                for name, path in pictures
-            ]
-        return report(folder, prepared, _asked(arguments, model), top, arguments.methods)
+
+        return report(folder, Checked(pictures, prepared), _asked(arguments, model), top, arguments.methods)
 
 
 def _asked(arguments: argparse.Namespace, model: str) -> Asked:

@@ -1,13 +1,15 @@
 """The report: what a network answers to pictures and why, as one HTML page with its pictures and numbers beside it.
 
-``subject`` is the network, ``source`` a picture's file; ``prepare`` checks; ``cover`` is what hides a part; ``explain``
-computes an ``explanation``, its map in ``occlusion_maps``, its layers in ``projected``, its methods in
-``side_by_side``; ``panels`` and ``filters`` draw; ``page`` lays out with ``overview``, ``evidence``, ``figure``,
-``method_figures``, ``cards`` and ``reproduce``; ``maps`` are the numbers that its script colours; ``files`` writes,
-with the ``numbers`` and the ``record`` of how they were made; ``api`` is the page from Python.
+``subject`` is the network, ``source`` a picture's file; ``prepare`` checks, for many as ``checked``; ``cover`` is what
+hides a part; ``explain`` computes an ``explanation``, its map in ``occlusion_maps``, its layers in ``projected``, its
+methods in ``side_by_side``; ``panels`` and ``filters`` draw; ``article`` says it with ``evidence``, ``figure``,
+``method_figures`` and ``cards``; ``maps`` are the numbers that the page's script colours; a ``part`` is what is kept of
+a picture then; ``page`` lays out with ``overview`` and ``reproduce``; ``files`` writes, with the ``numbers`` and the
+``record`` of how they were made; ``api`` is the page from Python.
 """
 
 from zfcuda.report.api import named_pictures
+from zfcuda.report.checked import Checked
 from zfcuda.report.explain import explain
 from zfcuda.report.explanation import Explanation, Layer, Unit
 from zfcuda.report.files import Folder
@@ -20,6 +22,7 @@ from zfcuda.report.written import written
 
 __all__ = [
     "Asked",
+    "Checked",
     "Explanation",
     "Folder",
     "Layer",

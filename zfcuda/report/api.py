@@ -15,11 +15,13 @@ from zfcuda.data.pictures import PICTURES, Picture, as_picture
 from zfcuda.inputs import integer
 from zfcuda.method_names import chosen
 from zfcuda.occlusion.output import Output
+from zfcuda.report.checked import Checked
 from zfcuda.report.cover import Paint
 from zfcuda.report.explain import explain as explain_picture
+from zfcuda.report.explanation import Explanation
 from zfcuda.report.files import Folder
 from zfcuda.report.occlusion_maps import OcclusionMaps
-from zfcuda.report.prepare import prepare
+from zfcuda.report.prepare import Prepared, prepare
 from zfcuda.report.reproduce import Asked
 from zfcuda.report.source import source_of
 from zfcuda.report.subject import subject_of
@@ -54,8 +56,8 @@ def explain(
         model: any network [1,C,H,W] -> [1,classes] (another: see output) in any mode; it is run as in eval, where it
             is, and left as it was.
         pictures: one or several: a path, a PIL picture, or an array uint8 [H,W,C] or [H,W]; or a folder, of which all
-            pictures are taken, those of the folders in it too, sorted by path. All are on one page, which takes some
-            40 MB of memory a picture of 224 x 224 until it is written.
+            pictures are taken, those of the folders in it too, sorted by path. All are checked, then each is read anew
+            for its part of the page, which takes half a MB of memory a picture of 224 x 224 until it is written.
         out: the folder for index.html, numbers.json and pictures/*.png. It is made where it is missing; an earlier
             report there is replaced, whole or not at all.
         target: the class to ask about, its name or its number; None: the most probable one of each picture.
@@ -97,8 +99,11 @@ def explain(
     names = chosen(methods)
     with Folder(out) as folder:
         subject = subject_of(model, classes=classes, preprocess=preprocess, title=title)
-        prepared = [
-            prepare(
+        maps = OcclusionMaps()
+
+        def prepared(of: tuple[str, Picture]) -> Prepared:
+            name, picture = of
+            return prepare(
                 subject,
                 as_picture(picture),
                 name,
@@ -110,11 +115,12 @@ def explain(
                 output=output,
                 source=source_of(picture),
             )
-            for name, picture in named
-        ]
-        maps = OcclusionMaps()
-        explanations = (explain_picture(one, top=top, methods=names, progress=progress, maps=maps) for one in prepared)
-        return written(folder, explanations, len(prepared), Asked(out=os.fspath(out), more=_given(classes, preprocess)))
+
+        def explained(one: Prepared) -> Explanation:
+            return explain_picture(one, top=top, methods=names, progress=progress, maps=maps)
+
+        explanations = map(explained, Checked(named, prepared))
+        return written(folder, explanations, len(named), Asked(out=os.fspath(out), more=_given(classes, preprocess)))
 
 
 def _given(classes: Any, preprocess: Any) -> dict[str, str]:

@@ -12,11 +12,17 @@ from zfcuda.report.record import versions
 
 
 def document(title: str, body: str, *, images: str, style: str, script: str = "") -> str:
-    """The HTML of a page, whose browser runs no other script and asks for nothing else, whatever ends up in it.
+    """The HTML of a page. body: what people see; all else as in :func:`around`."""
+    before, after = around(title, images=images, style=style, script=script)
+    return before + body + after
+
+
+def around(title: str, *, images: str, style: str, script: str = "") -> tuple[str, str]:
+    """What stands before and after the body of a page, whose browser runs no other script and asks for nothing else,
+    whatever ends up in it.
 
     Args:
         title: as the browser's tab shows it.
-        body: what people see.
         images: where pictures may come from, as a Content-Security-Policy has it: "data:" for those in the page.
         style: CSS.
         script: JavaScript that runs when all of the page is there.
@@ -25,7 +31,7 @@ def document(title: str, body: str, *, images: str, style: str, script: str = ""
     rules = "".join(f"; {kind} {what}" for kind, what in allowed.items())
     policy = f"default-src 'none'{rules}; base-uri 'none'; form-action 'none'"
     running = f"<script>{script}</script>\n" if script else ""
-    return f"""<!doctype html>
+    before = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -36,9 +42,8 @@ def document(title: str, body: str, *, images: str, style: str, script: str = ""
 <style>{style}</style>
 </head>
 <body>
-{body}{running}</body>
-</html>
 """
+    return before, f"{running}</body>\n</html>\n"
 
 
 def _hash(text: str) -> str:

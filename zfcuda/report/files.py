@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-
-from PIL import Image
+from typing import Any
 
 from zfcuda.files.drafts import Drafts, alone
 from zfcuda.files.regular import refusal
 from zfcuda.report.explanation import Explanation
-from zfcuda.report.networks import networks_of
-from zfcuda.report.numbers import numbers_of
+from zfcuda.report.networks import Network, networks_of
 from zfcuda.report.page import page
-from zfcuda.report.panels import draw, sheet
+from zfcuda.report.panels import Drawn, draw, sheet
+from zfcuda.report.part import Part, part_of
 from zfcuda.report.pieces import png
 from zfcuda.report.record import versions
 from zfcuda.report.reproduce import Asked, reproduction
@@ -34,6 +34,7 @@ class Folder:
 
     Attributes:
         page: the page that was written; None before.
+        parts: the pictures that were added, in their order.
 
     Raises:
         ValueError: (on entry) where the folder cannot be made or written to.
@@ -42,7 +43,9 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.page: Path | None = None
+        self.parts: list[Part] = []
         self._made: list[Path] = []
+        self._names = count()
         self._drafts = Drafts(self.path)
 
     def __enter__(self) -> Folder:
@@ -63,11 +66,38 @@ class Folder:
         self._drafts.__exit__(kind, error, at)
         self._remove_made()
 
-    def write(self, explanations: Sequence[Explanation], asked: Asked | None = None) -> Path:
+    def write(self, explanations: Iterable[Explanation], asked: Asked | None = None) -> Path:
+        """Adds the explanations and writes the page, as :meth:`add` and :meth:`finish` do."""
+        for e in explanations:
+            self.add(e)
+        return self.finish(asked)
+
+    def add(self, e: Explanation) -> None:
+        """Draws what is on the page of one picture, and keeps little of it in memory: the rest lies in drafts.
+
+        Args:
+            e: those of one network come one after the other.
+
+        Raises:
+            ValueError: where the disk refuses.
+        """
+        drawn = draw(e)
+        try:
+            self.parts.append(self._drafted(e, drawn))
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _drafted(self, e: Explanation, drawn: Drawn) -> Part:
+        stem = _free(e.name, {part.stem.casefold() for part in self.parts})
+        sheets = {f"{stem}-{plain(name)}.png": picture for name, picture in sheet(e, drawn).items()}
+        pictures = {name: self._draft(png(picture)) for name, picture in (drawn.named(stem) | sheets).items()}
+        first = not self.parts or self.parts[-1].subject is not e.subject
+        return part_of(e, drawn, self._draft(b""), pictures, number=len(self.parts), stem=stem, first=first)
+
+    def finish(self, asked: Asked | None = None) -> Path:
         """Writes index.html, numbers.json and pictures/*.png, and removes the pictures of the report that was there.
 
         Args:
-            explanations: one per picture; those of one network one after the other.
             asked: what somebody asked for, as the page tells how it is made again; None: what is known anyway.
 
         Returns:
@@ -77,17 +107,14 @@ class Folder:
             ValueError: where the disk refuses; earlier results stay.
         """
         made, asked = datetime.now(), asked or Asked(out=str(self.path))
-        drawn = [draw(e) for e in explanations]
-        pictures: dict[str, Image.Image] = {}
-        names = stems([e.name for e in explanations])
-        for e, panels, stem in zip(explanations, drawn, names, strict=True):
-            sheets = {f"{stem}-{plain(k)}.png": v for k, v in sheet(e, panels).items()}
-            pictures |= panels.named(stem) | sheets
-        networks = networks_of(explanations)
+        pictures: dict[str, bytes | Path] = {}
+        for part in self.parts:
+            pictures |= part.pictures
+        networks = networks_of(self.parts)
         for network in networks:
             if network.filters is not None:
                 suffix = f"-{network.number + 1}" if network.number else ""
-                pictures[f"filters{suffix}.png"] = network.filters.panel.image
+                pictures[f"filters{suffix}.png"] = png(network.filters.panel.image)
         numbers = {
             "network": " and ".join(network.record["title"] for network in networks),
             "made": made.isoformat(timespec="seconds"),
@@ -95,19 +122,20 @@ class Folder:
             "reproduce": reproduction(networks, asked),
             "networks": [network.record for network in networks],
             "files": sorted(pictures),
-            "pictures": [numbers_of(e) | {"network": n.number} for n in networks for e in n.explanations],
         }
-        files = {Path("pictures", name): png(picture) for name, picture in pictures.items()}
-        files[Path("numbers.json")] = (json.dumps(numbers, indent=1) + "\n").encode()
-        files[Path("index.html")] = page(networks, drawn, names, made, asked).encode()
+        files: dict[Path, bytes | Path | Iterable[str]] = {
+            Path("pictures", name): content for name, content in pictures.items()
+        }
+        files[Path("numbers.json")] = _numbers(numbers, networks)
+        files[Path("index.html")] = page(networks, made, asked)
         return self.place(files)
 
-    def place(self, files: dict[Path, bytes]) -> Path:
+    def place(self, files: Mapping[Path, bytes | Path | Iterable[str]]) -> Path:
         """Writes the files of a report, all at once, and removes the pictures of the report that was there.
 
         Args:
-            files: what is in each, by its path in the folder: index.html, numbers.json, which lists the names of the
-                pictures under "files", and pictures/*.png.
+            files: what is in each, or the draft that it is, by its path in the folder: index.html, numbers.json, which
+                lists the names of the pictures under "files", and pictures/*.png.
 
         Returns:
             The path of the page.
@@ -120,10 +148,19 @@ class Folder:
         except OSError as error:
             raise self._refused(error) from None
 
-    def _placed(self, files: dict[Path, bytes]) -> Path:
-        drafts = {self._drafts.path / str(i): self.path / name for i, name in enumerate(files)}
-        for draft, content in zip(drafts, files.values(), strict=True):
+    def _draft(self, content: bytes | Iterable[str]) -> Path:
+        draft = self._drafts.path / str(next(self._names))
+        if isinstance(content, bytes):
             draft.write_bytes(content)
+        else:
+            streamed(draft, content)
+        return draft
+
+    def _placed(self, files: Mapping[Path, bytes | Path | Iterable[str]]) -> Path:
+        drafts = {
+            content if isinstance(content, Path) else self._draft(content): self.path / name
+            for name, content in files.items()
+        }
         with alone(self.path):
             stale = (Path("pictures", name) for name in self._listed())
             self._drafts.place(drafts, [self.path / name for name in stale if name not in files])
@@ -152,16 +189,40 @@ class Folder:
                 break
 
 
+def streamed(path: Path, texts: Iterable[str]) -> None:
+    """Writes texts that come one by one into a file."""
+    with path.open("wb") as file:
+        for text in texts:
+            file.write(text.encode())
+
+
+def _numbers(numbers: Mapping[str, Any], networks: Sequence[Network]) -> Iterator[str]:
+    """numbers.json: what is known of the page, then each of its pictures."""
+    yield json.dumps(numbers, indent=1).removesuffix("\n}") + ',\n "pictures": ['
+    between = ""
+    for network in networks:
+        for part in network.parts:
+            one = json.dumps(part.read()["numbers"] | {"network": network.number}, indent=1)
+            yield f"{between}\n{one}".replace("\n", "\n  ")
+            between = ","
+    yield "\n ]\n}\n"
+
+
 def stems(names: Sequence[str]) -> list[str]:
     """A file name stem of its own for each picture: plain characters only, a number where two would be equal."""
     out: list[str] = []
     for name in names:
-        short = stem = plain(Path(name).stem)[:60] or "picture"
-        number = 2
-        while stem.casefold() in (other.casefold() for other in out):  # some file systems ignore case
-            stem, number = f"{short}-{number}", number + 1
-        out.append(stem)
+        out.append(_free(name, {stem.casefold() for stem in out}))
     return out
+
+
+def _free(name: str, taken: Set[str]) -> str:
+    """The stem of a picture's files that none has yet; some file systems ignore case."""
+    short = stem = plain(Path(name).stem)[:60] or "picture"
+    number = 2
+    while stem.casefold() in taken:
+        stem, number = f"{short}-{number}", number + 1
+    return stem
 
 
 def plain(text: str) -> str:

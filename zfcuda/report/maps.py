@@ -17,11 +17,10 @@ from zfcuda.report.panels import METHOD_COLOURS, OUTLINE, QUANTITIES, Drawn
 _FORMS = {"log_odds": "signed", "score": "signed", "probability": "points"}  # how a drop of it is written
 
 
-def data_of(e: Explanation, drawn: Drawn, common: Mapping[str, float], stem: str) -> dict[str, Any]:
-    """All that the script needs of one picture.
+def data_of(e: Explanation, drawn: Drawn, stem: str) -> dict[str, Any]:
+    """All that the script needs of one picture but the colours that all pictures of the page have in common.
 
     Args:
-        common: by quantity, the limit of the colours where all pictures of the page have the same.
         stem: how the names of files begin that people save.
     """
     o, colour = e.occlusion, e.cover.colour
@@ -41,18 +40,18 @@ def data_of(e: Explanation, drawn: Drawn, common: Mapping[str, float], stem: str
         "grid": {of: exact(getattr(o, of)) for of in QUANTITIES}
         | ({} if o.activity is None else {"activity": exact(o.activity)}),
         "outline": None if e.truth is None else _outline(e.truth),
-        "maps": _maps(e, drawn, common),
+        "maps": _maps(e, drawn),
         "images": _images(drawn),
     }
 
 
-def _maps(e: Explanation, drawn: Drawn, common: Mapping[str, float]) -> dict[str, Any]:
+def _maps(e: Explanation, drawn: Drawn) -> dict[str, Any]:
     o = e.occlusion
     maps = {
         "evidence": {
             "colours": "diverging",
             "quantities": {
-                of: {"own": one.limit, "shared": common[of], "words": QUANTITIES[of], "form": _FORMS[of]}
+                of: {"own": one.limit, "shared": one.limit, "words": QUANTITIES[of], "form": _FORMS[of]}
                 for of, one in drawn.evidence.items()
             },
         },
@@ -114,9 +113,16 @@ def _images(drawn: Drawn) -> dict[str, str]:
     }
 
 
-def common_limits(drawn: Sequence[Drawn]) -> dict[str, float]:
+def common_limits(limits: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """By quantity, the largest limit of all pictures of a page."""
-    return {of: max(each.evidence[of].limit for each in drawn) for of in QUANTITIES}
+    return {of: max(each[of] for each in limits) for of in QUANTITIES}
+
+
+def with_limits(data: dict[str, Any], common: Mapping[str, float]) -> dict[str, Any]:
+    """What data_of gave, with the limits of the colours where all pictures of the page have the same, by quantity."""
+    for of, one in data["maps"]["evidence"]["quantities"].items():
+        one["shared"] = common[of]
+    return data
 
 
 def _outline(truth: Tensor) -> str:

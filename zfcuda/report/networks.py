@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from zfcuda.report.explanation import Explanation
-from zfcuda.report.filters import Filters, first_filters
+from zfcuda.report.filters import Filters
+from zfcuda.report.part import Part
 from zfcuda.report.record import record_of
 
 
@@ -20,19 +20,18 @@ class Network:
         number: 0, 1, ...
         record: what is known about it, as in numbers.json.
         filters: those of its first layer, drawn; None where there are none.
-        explanations: one per picture that it was shown.
+        parts: one per picture that it was shown.
     """
 
     number: int
     record: dict[str, Any]
     filters: Filters | None
-    explanations: tuple[Explanation, ...]
+    parts: tuple[Part, ...]
 
 
-def networks_of(explanations: Sequence[Explanation]) -> list[Network]:
-    """The networks of explanations in which those of one network stand one after the other."""
-    groups = [tuple(group) for _, group in groupby(explanations, key=lambda e: id(e.subject))]
+def networks_of(parts: Sequence[Part]) -> list[Network]:
+    """The networks of parts in which those of one network stand one after the other."""
+    groups = [tuple(group) for _, group in groupby(parts, key=lambda part: id(part.subject))]
     return [
-        Network(number, record_of(group[0].subject), first_filters(group[0]), group)
-        for number, group in enumerate(groups)
+        Network(number, record_of(group[0].subject), group[0].filters, group) for number, group in enumerate(groups)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from PIL import Image
 
@@ -13,21 +13,27 @@ from zfcuda.report.panels import Drawn, Panel
 from zfcuda.report.pieces import bar, loaded, percent, text
 
 _FEW = 6  # pictures that are shown large
-_SIDES = (160, 112)  # of the thumbnails of few pictures, and of many
+_SIDES = {"one": 160, "few": 160, "many": 112}  # of the thumbnails, by how many pictures there are
 
 
-def overview(explanations: Sequence[Explanation], drawn: Sequence[Drawn]) -> str:
-    """A card for each picture, which leads to all that is said about it."""
-    several = len(explanations) > 1
-    side = _SIDES[len(explanations) > _FEW]
-    cards = [_card(i, e, panels, side, several) for i, (e, panels) in enumerate(zip(explanations, drawn, strict=True))]
-    kind = "one" if not several else "few" if side == _SIDES[0] else "many"
-    return f'<nav aria-label="Pictures"><ol class="overview {kind}">{"".join(cards)}</ol></nav>\n'
+def overview(count: int, found: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """A card for each of so many pictures, which leads to all that is said about it; found: what cards gave of each."""
+    kind = "one" if count == 1 else "few" if count <= _FEW else "many"
+    yield f'<nav aria-label="Pictures"><ol class="overview {kind}">'
+    for each in found:
+        yield each[kind]
+    yield "</ol></nav>\n"
 
 
-def _card(number: int, e: Explanation, drawn: Drawn, side: int, several: bool) -> str:
+def cards(number: int, e: Explanation, drawn: Drawn) -> dict[str, str]:
+    """The card of picture `number`, by how many pictures are on the page: "one", "few", "many"."""
     first = next(iter(drawn.evidence.values())).panel
-    thumbnails = "".join(_thumbnail(panel, side) for panel in (drawn.picture, first))
+    panels = (drawn.picture, first)
+    shown = {side: "".join(_thumbnail(panel, side) for panel in panels) for side in set(_SIDES.values())}
+    return {kind: _card(number, e, shown[side], kind != "one") for kind, side in _SIDES.items()}
+
+
+def _card(number: int, e: Explanation, thumbnails: str, several: bool) -> str:
     name = f'<a href="#picture-{number}">{text(e.name)}</a>' if several else text(e.name)
     best = e.order[0]
     share = float(e.probabilities[best])

@@ -10,13 +10,14 @@ from zfcuda.complaint import writable
 from zfcuda.data.preprocess_facts import line
 from zfcuda.occlusion.output import Output, named
 from zfcuda.report.document import listed
-from zfcuda.report.explanation import Explanation
 from zfcuda.report.networks import Network
+from zfcuda.report.part import Part
 from zfcuda.report.pieces import text, times
 from zfcuda.report.record import versions
 
 _SEED = 0  # of all that is drawn by lot here: a square of noise, the copies of SmoothGrad
 _RANDOM = "smoothgrad"
+_ARGUMENTS = ("target", "window", "stride", "layer", "fill", "top", "methods")  # of zfcuda.explain
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Asked:
 
 def reproduction(networks: Sequence[Network], asked: Asked) -> dict[str, Any]:
     """The same for numbers.json."""
-    shown = [e for network in networks for e in network.explanations]
+    shown = [part for network in networks for part in network.parts]
     return {"command": asked.command, "python": _python(networks, asked), "seed": _seeds(shown)}
 
 
@@ -68,7 +69,7 @@ def section(networks: Sequence[Network], asked: Asked) -> str:
             f"Preprocessing{number}": line(record["preprocess"]),
             f"Device{number}": record["device"],
         }
-    rows = "".join(_row(e) for network in networks for e in network.explanations)
+    rows = "".join(_row(part) for network in networks for part in network.parts)
     return f"""<article class="again" id="reproduce"><h2>How to reproduce</h2>
 {code}{listed(facts)}
 <div class="scroll"><table><thead><tr><th>Picture</th><th>As the network sees it</th><th>File</th>
@@ -78,43 +79,37 @@ are kept to the three significant digits that are written; what the square chang
 """
 
 
-def _row(e: Explanation) -> str:
-    high, wide = e.size
+def _row(part: Part) -> str:
+    high, wide = part.size
     size, checksum = "made by a program", "—"
-    if e.source is not None:
-        size, checksum = f"{e.source.bytes:,}\u00a0bytes", f"<code>{e.source.sha256}</code>"
+    if part.source is not None:
+        size, checksum = f"{part.source.bytes:,}\u00a0bytes", f"<code>{part.source.sha256}</code>"
     return (
-        f'<tr><td>{text(e.name)}</td><td class="num">{times(wide, high)}</td><td class="num">{size}</td>'
+        f'<tr><td>{text(part.name)}</td><td class="num">{times(wide, high)}</td><td class="num">{size}</td>'
         f"<td>{checksum}</td></tr>"
     )
 
 
-def _seeds(shown: Sequence[Explanation]) -> dict[str, int]:
-    seeds = {"noise of the square": _SEED} if any(e.cover.kind == "noise" for e in shown) else {}
-    return seeds | ({_RANDOM: _SEED} if any(one.method.name == _RANDOM for e in shown for one in e.methods) else {})
+def _seeds(shown: Sequence[Part]) -> dict[str, int]:
+    seeds = {"noise of the square": _SEED} if any(part.arguments["fill"] == "noise" for part in shown) else {}
+    return seeds | ({_RANDOM: _SEED} if any(_RANDOM in (part.arguments["methods"] or ()) for part in shown) else {})
 
 
 def _python(networks: Sequence[Network], asked: Asked) -> str | None:
     """The call of zfcuda.explain; None where one call does not make such a page, as of several networks."""
     if len(networks) > 1:
         return None
-    shown = networks[0].explanations
-    e = shown[0]
+    shown = networks[0].parts
+    first = shown[0]
     if asked.command is not None and (asked.model is None or any(each.source is None for each in shown)):
         return None
     paths = [repr(writable(each.source.path)) if each.source else f"picture_{i + 1}" for i, each in enumerate(shown)]
     given = {
         "out": repr(asked.out),
-        "target": repr(e.target) if e.chosen_target else "None",
-        "window": str(e.window),
-        "stride": str(e.stride),
-        "layer": repr(e.followed_layer),
-        "fill": repr(list(e.cover.colour or ()) if e.cover.kind == "colour" else e.cover.kind),
-        "top": str(e.top),
-        "methods": repr([one.method.name for one in e.methods]) if e.methods else "None",
+        **{name: repr(first.arguments[name]) for name in _ARGUMENTS},
     }
-    if e.output is not None:
-        given["output"] = _output(e.output)
+    if first.output is not None:
+        given["output"] = _output(first.output)
     given |= asked.more
     title = " ".join(writable(networks[0].record["title"]).split())
     sha256 = networks[0].record["weights"]["sha256"] or "not known"

@@ -26,17 +26,18 @@ def written(folder: Folder, explanations: Iterable[Explanation], count: int, ask
             and its path in the message.
         ValueError: the disk refuses.
     """
-    done: list[Explanation] = []
     try:
         for one in explanations:
-            done.append(one)
-        return folder.write(done, asked)
+            folder.add(one)
+            del one  # its memory is for the next one
+        return folder.finish(asked)
     except KeyboardInterrupt as stop:
-        if not done:
+        if not folder.parts:
             raise
         page = folder.page
         if page is None:
             with Folder(folder.path / "interrupted") as rest:
-                page = rest.write(done, asked)
-        stop.args = (f"{len(done)} of {count} pictures are in {page}",)
+                rest.parts = folder.parts
+                page = rest.finish(asked)
+        stop.args = (f"{len(folder.parts)} of {count} pictures are in {page}",)
         raise
