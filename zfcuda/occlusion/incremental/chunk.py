@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,6 +102,7 @@ class Places:
     windows: Table
     columns: int | None
     _layouts: dict[int, Layout] = field(default_factory=dict)
+    _shared: dict[bytes, Layout] = field(default_factory=dict)  # the same, by their rectangles
     _made: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -118,8 +120,10 @@ class Places:
         """Patches of one size lie together, for dense layers that take them so; maps that change alike share it."""
         if index not in self._layouts:
             corners = rectangles(*self.intervals(index))
-            key = ("layout", corners.tobytes())
-            self._layouts[index] = self.once(key, lambda: Layout.of(corners, group=True))
+            key = blake2b(corners.tobytes(), digest_size=16).digest()
+            if key not in self._shared:
+                self._shared[key] = Layout.of(corners, group=True)
+            self._layouts[index] = self._shared[key]
         return self._layouts[index]
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -133,7 +137,7 @@ class Places:
 
     def memory(self) -> int:
         """The bytes of all tables made so far."""
-        return table_bytes([self._layouts, self._made])
+        return table_bytes([self._shared, self._made])
 
     def empty(self, index: int) -> Layout:
         """The layout of as many patches as a node has, all empty."""
