@@ -15,6 +15,7 @@ from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.memory.forward import ForwardMemory
 from zfcuda.network.graph import submodules
 from zfcuda.network.intact import Watching, restoring
+from zfcuda.network.remembered import remembered
 from zfcuda.network.trace import RECORDING
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, scores_of
@@ -56,16 +57,23 @@ class WatchedModel:
         return logits
 
     def coupling(self, image: Tensor) -> str | None:
-        """Says what couples the images of a batch [n,C,H,W]; None: each is proven to be computed by itself."""
+        """Says what couples the images of a batch of this one's kind, [C,H,W]; None: each is proven to be computed by
+        itself. The proof holds for all weights, and is remembered for as long as the model is what it was.
+        """
 
         def run(images: Tensor) -> list[Tensor | None]:
             return [self(images), self.activity]
 
-        try:
-            with RECORDING, restoring(self.module):
-                return coupling(run, [image[None]])
-        finally:
-            self.activity = None
+        def proof() -> str | None:
+            try:
+                with RECORDING, restoring(self.module):
+                    return coupling(run, [image[None]])
+            finally:
+                self.activity = None
+
+        kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
+        trained = tuple(module.training for module in self.module.modules())
+        return remembered(self.module, ("occlusion", "coupling", self.layer, self.dtype, kind, trained), proof)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
