@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from benchmarks import zoo
-from benchmarks.failures import Failures
-from benchmarks.measure import full_float32, race, timed
+from benchmarks import by_network, zoo
+from benchmarks.measure import race, timed
 from zfcuda.data import HELD_OUT_SEED, Parts
 
 
@@ -63,16 +62,7 @@ def run(
     """One row per network, as soon as it is measured; in float32 alone. quick: few repeats."""
     if dtype != torch.float32:
         return
-    failures = Failures()
-    for name, title in TITLES.items():
-        if networks is None or name in networks:
-            row = None
-            with failures.noted(title), full_float32():
-                row = _row(name, device, quick)
-            if row is not None:
-                print(describe(row), flush=True)
-                yield row
-    failures.end()
+    yield from by_network.rows(TITLES, networks, lambda name: _row(name, device, quick), describe)
 
 
 def _row(name: str, device: torch.device, quick: bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from zfcuda.data.preprocessing import assumed
 from zfcuda.files import drafts as drafts_module
 from zfcuda.report import Explanation, Folder, Subject, prepare
 from zfcuda.report import files as files_module
-from zfcuda.report.files import stems
+from zfcuda.report.files import free_stem
 from zfcuda.report.layers import chosen, conv_layers
 from zfcuda.report.numbers import numbers_of
 from zfcuda.report.panels import draw
@@ -332,6 +332,14 @@ def test_a_report_of_two_networks_says_what_is_of_which(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "filters.png").exists() and (tmp_path / "pictures" / "filters-2.png").exists()
     places = [html.index(words) for words in ("a test &lt;network&gt;", 'id="picture-0"', "another", 'id="picture-2"')]
     assert places == sorted(places) and html.count("First-layer filters") == 2
+
+
+def stems(names: list[str]) -> list[str]:
+    """Of pictures that come one after the other."""
+    found: list[str] = []
+    for name in names:
+        found.append(free_stem(name, {stem.casefold() for stem in found}))
+    return found
 
 
 def test_file_names_are_plain_and_never_meet() -> None:

@@ -88,7 +88,7 @@ class Folder:
             raise self._refused(error) from None
 
     def _drafted(self, e: Explanation, drawn: Drawn) -> Part:
-        stem = _free(e.name, {part.stem.casefold() for part in self.parts})
+        stem = free_stem(e.name, {part.stem.casefold() for part in self.parts})
         sheets = {f"{stem}-{plain(name)}.png": picture for name, picture in sheet(e, drawn).items()}
         pictures = {name: self._draft(png(picture)) for name, picture in (drawn.named(stem) | sheets).items()}
         first = not self.parts or self.parts[-1].subject is not e.subject
@@ -208,16 +208,12 @@ def _numbers(numbers: Mapping[str, Any], networks: Sequence[Network]) -> Iterato
     yield "\n ]\n}\n"
 
 
-def stems(names: Sequence[str]) -> list[str]:
-    """A file name stem of its own for each picture: plain characters only, a number where two would be equal."""
-    out: list[str] = []
-    for name in names:
-        out.append(_free(name, {stem.casefold() for stem in out}))
-    return out
+def free_stem(name: str, taken: Set[str]) -> str:
+    """A stem for a picture's files: plain characters only, a number where another has it; some file systems ignore
+    case.
 
-
-def _free(name: str, taken: Set[str]) -> str:
-    """The stem of a picture's files that none has yet; some file systems ignore case."""
+    taken: those of the others, casefolded.
+    """
     short = stem = plain(Path(name).stem)[:60] or "picture"
     number = 2
     while stem.casefold() in taken:
