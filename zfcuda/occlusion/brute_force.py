@@ -72,7 +72,8 @@ class WatchedModel:
                 self.activity = None
 
         kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
-        trained = tuple(module.training for module in self.module.modules())
+        # A frozen TorchScript module has no such flag.
+        trained = tuple(getattr(module, "training", None) for module in self.module.modules())
         return remembered(self.module, ("occlusion", "coupling", self.layer, self.dtype, kind, trained), proof)
 
     @contextmanager
