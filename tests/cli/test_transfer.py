@@ -42,11 +42,12 @@ def run(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cal
     return run
 
 
-def test_what_it_writes_and_prints(run: Any, tmp_path: Path) -> None:
+def test_what_it_writes_and_prints(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["zfcuda", "transfer", "photos of mine"])
     code, said, _ = run("--per-class", "1,2", "--folds", "2", "--classifiers", "svm", "--mirror")
     assert code == 0
     found = json.loads((tmp_path / "out" / "transfer.json").read_text())
-    assert found["advice"] in said and found["command"].startswith("zfcuda ")
+    assert found["advice"] in said and found["command"] == "zfcuda transfer 'photos of mine'"
     assert found["pictures"] == {"training": 12, "validation": 6, "test": 6} and found["codes"]["mirror"]
     assert [row["test"]["accuracy"] for row in found["by_layer"]] == [1.0, 1.0]
     assert [point["per_class"] for point in found["learning_curves"]] == [1, 2] * 2

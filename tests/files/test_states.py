@@ -91,7 +91,9 @@ def test_others_can_read_the_tensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{1, 2}, object(), 1j, torch.ones(2).to_sparse(), torch.ones(2, device="meta")], ids=str
+    "bad",
+    [{1, 2}, object(), 1j, torch.ones(2).to_sparse(), torch.ones(2, device="meta")],
+    ids=["set", "object", "complex", "sparse", "meta"],
 )
 def test_what_cannot_be_held_is_refused_by_its_place(tmp_path: Path, bad: Any) -> None:
     with pytest.raises(TypeError, match=r"^state\.a\.1: expected"):
