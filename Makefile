@@ -16,12 +16,14 @@ BUILT := zfcuda/.built-$(subst /,-,$(VENV))$(if $(ZFCUDA_CUDA),-cuda-$(ZFCUDA_CU
 
 ifeq ($(VENV),none)
   RUN := $(PYTHON)
+  PARALLEL := $(shell $(RUN) -c 'import xdist' 2>/dev/null && echo --numprocesses auto --maxprocesses 8 --dist worksteal)
   PHOTOS :=
   PLOTS :=
   TOOLS :=
   WHEELS :=
 else
   RUN := $(VENV)/bin/python
+  PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
   PHOTOS := $(VENV)/.photos
   PLOTS := $(VENV)/.plots
   TOOLS := $(VENV)/.tools
@@ -45,8 +47,9 @@ demo: $(BUILT) $(PHOTOS)
 paper: $(BUILT) $(PLOTS)
 	$(RUN) -m zfcuda paper all
 
+# A process per core, up to eight, each with one thread: small tensors gain nothing by two.
 test: $(BUILT) $(TOOLS) $(PHOTOS)
-	$(RUN) -m pytest --ignore=tests/sanitize
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --ignore=tests/sanitize $(PARALLEL)
 
 sanitize: $(BUILT) $(TOOLS)
 	$(RUN) -m pytest tests/sanitize
@@ -114,7 +117,7 @@ $(VENV)/.wheels: $(VENV)/.torch
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.torch pyproject.toml
-	$(RUN) -m pip install --quiet pytest hypothesis expecttest captum foolbox protobuf matplotlib scikit-learn ruff mypy \
+	$(RUN) -m pip install --quiet pytest pytest-xdist hypothesis expecttest captum foolbox protobuf matplotlib scikit-learn ruff mypy \
 	  starlette uvicorn python-multipart websockets httpx selenium nbclient nbformat ipykernel
 	touch $@
 endif

@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
         parts[number].image.resize((160, 120)).save(folder / name)
     parts[7].image.resize((32, 32)).save(folder / "sample.png")
     for name in ("photos", "photographs"):
-        for number in range(12):
+        for number in range(9):
             inside = folder / name / ("star", "gear", "heart")[number % 3]
             inside.mkdir(parents=True, exist_ok=True)
             parts[10 + number].image.resize((96, 96)).save(inside / f"{number}.jpg")
