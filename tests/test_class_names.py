@@ -85,7 +85,8 @@ def test_imagenets_synonyms() -> None:
     assert len(names.synonyms) == 1000 and all(
         name not in more for name, more in zip(names, names.synonyms, strict=True)
     )
-    assert [names.find(name) for name in names] == list(range(1000))
+    some = range(0, 1000, 9)
+    assert [names.find(names[index]) for index in some] == list(some)
     assert names.find("tabby cat") == 281 and names.find("Felis concolor") == 286
     with pytest.raises(ValueError, match=r"tabby \(281\), tiger cat \(282\), Persian cat \(283\)"):
         names.find("cat")

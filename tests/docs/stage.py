@@ -42,15 +42,15 @@ _TRAINED = Path(zfcuda.__file__).parent / "models" / "pretrained" / "demo.safete
 _SIDE = 64  # pixels of what EfficientNet-Lite0 sees here
 
 
-def prepare(folder: Path) -> None:
-    """Writes the files that snippets name: pictures, folders of them, weights."""
+def prepare(folder: Path, *, photos: int = 9) -> None:
+    """Writes the files that snippets name: pictures, folders of them, weights. photos: how many lie in "photos"."""
     parts = Parts(seed=5)
     (folder / "pen").mkdir()
     for number, name in enumerate(("cat.jpg", "dog.jpg", "photo.jpg", "painting.jpg", "a.jpg", "b.jpg", "shirt.jpg")):
         parts[number].image.resize((160, 120)).save(folder / name)
     parts[7].image.resize((32, 32)).save(folder / "sample.png")
-    for name in ("photos", "photographs"):
-        for number in range(9):
+    for name, count in (("photos", photos), ("photographs", 9)):
+        for number in range(count):
             inside = folder / name / ("star", "gear", "heart")[number % 3]
             inside.mkdir(parents=True, exist_ok=True)
             parts[10 + number].image.resize((96, 96)).save(inside / f"{number}.jpg")

@@ -178,7 +178,7 @@ TO_RUN = sorted(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands read."""
     made = tmp_path_factory.mktemp("commands")
-    stage.prepare(made)
+    stage.prepare(made, photos=3)
     return made
 
 

@@ -317,12 +317,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
 REPLAYED = [name for name in ARGUMENTS if name != "batched"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", REPLAYED)
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*((name, torch.float32) for name in REPLAYED), ("plain", torch.float64)], ids=str
+)
 def test_a_replay_is_right_for_another_picture(name: str, dtype: torch.dtype, recorded: type[Recorded]) -> None:
     model = Residual().to(dtype).eval()
     maps = zfcuda.OcclusionMapper(model, picture(0, CPU, dtype), **WINDOWS, method="incremental", **ARGUMENTS[name])
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         image = picture(seed, CPU, dtype)
         found = maps(image)
         assert found.reason.endswith("replayed from a CUDA graph") and not found.logits.is_inference()
