@@ -18,9 +18,9 @@ import torch
 from benchmarks.zoo_maps.trial import Trial
 from zfcuda.network import Network
 from zfcuda.occlusion import prepared
-from zfcuda.occlusion.brute_force import WatchedModel
 from zfcuda.occlusion.incremental.chunk import Places
 from zfcuda.occlusion.incremental.engine import Plan
+from zfcuda.occlusion.watched_model import WatchedModel
 
 ELSE = "all else"
 # What is timed besides the steps: (whose, its name, what it is called). What is no longer there is not timed.

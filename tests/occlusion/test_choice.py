@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 import zfcuda
 from zfcuda.occlusion import prepared, trial
-from zfcuda.occlusion.brute_force import WatchedModel
 from zfcuda.occlusion.choice import Choice, clear, measured, predicted, recall, trial_size, what_decides
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental import Plan
 from zfcuda.occlusion.incremental.cost import Costs
 from zfcuda.occlusion.streamed import coarse_to_fine, streamed_map
+from zfcuda.occlusion.watched_model import WatchedModel
 
 CPU = torch.device("cpu")
 IMAGE = torch.randn(3, 40, 44, generator=torch.Generator().manual_seed(3))

@@ -14,7 +14,7 @@ import zfcuda
 from tests.harness.live_memory import LiveMemory
 from zfcuda.memory.forward import ForwardMemory
 from zfcuda.network import trace
-from zfcuda.occlusion import brute_force
+from zfcuda.occlusion import watched_model
 from zfcuda.occlusion.incremental import footprint
 from zfcuda.occlusion.incremental.lookups import lookup_of, memory_of_lookup
 
@@ -131,18 +131,18 @@ def test_what_the_engine_needs_is_named_and_enough(image: Tensor) -> None:
 
 
 def test_the_first_step_of_the_bar_is_early(image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, real = [], brute_force.WatchedModel.__call__
+    sizes, real = [], watched_model.WatchedModel.__call__
 
-    def counted(self: brute_force.WatchedModel, images: Tensor) -> Tensor:
+    def counted(self: watched_model.WatchedModel, images: Tensor) -> Tensor:
         if type(images) is Tensor:  # not a stand-in
             sizes.append(len(images))
         return real(self, images)
 
     model = Modules().to(image.device).eval()
-    monkeypatch.setattr(brute_force.WatchedModel, "__call__", counted)
+    monkeypatch.setattr(watched_model.WatchedModel, "__call__", counted)
     zfcuda.occlusion_map(model, image, window=16, stride=12, method="batched", progress=True)
     first = sizes[-3:]
-    assert first == ([1, 16, 8] if image.device.type == "cpu" else first)
+    assert first == ([2, 16, 8] if image.device.type == "cpu" else first)
 
 
 # ---------------------------------------------------------------- what one forward takes
@@ -183,14 +183,14 @@ def test_what_cannot_be_measured_runs_one_by_one(image: Tensor, monkeypatch: pyt
                 raise RuntimeError("not under a dispatch mode")
             return super().forward(x)
 
-    sizes, real = [], brute_force.WatchedModel.__call__
+    sizes, real = [], watched_model.WatchedModel.__call__
 
-    def counted(self: brute_force.WatchedModel, images: Tensor) -> Tensor:
+    def counted(self: watched_model.WatchedModel, images: Tensor) -> Tensor:
         if type(images) is Tensor:  # not a stand-in
             sizes.append(len(images))
         return real(self, images)
 
-    monkeypatch.setattr(brute_force.WatchedModel, "__call__", counted)
+    monkeypatch.setattr(watched_model.WatchedModel, "__call__", counted)
     found = zfcuda.occlusion_map(OnlyPlain().to(image.device).eval(), image, **WINDOWS, method="batched")
     assert found.logits.shape == (4, 4, 4) and set(sizes) == {1}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import zfcuda
-from zfcuda.occlusion import brute_force
+from zfcuda.occlusion import watched_model
 from zfcuda.occlusion.incremental import footprint
 from zfcuda.occlusion.incremental.reductions import FirstLinear
 from zfcuda.occlusion.incremental.ways import ConvolutionStep
@@ -193,16 +193,16 @@ def test_chunks_change_nothing(net: nn.Module, device: torch.device, monkeypatch
     tight = zfcuda.occlusion_map(net, image, window=8, stride=2, memory_budget=1, method="batched")
     torch.testing.assert_close(whole.logits, tight.logits, rtol=1e-5, atol=1e-5)
     # Out of memory: the chunk is halved and the work goes on.
-    sizes, real = [], brute_force.WatchedModel.__call__
+    sizes, real = [], watched_model.WatchedModel.__call__
 
-    def scarce(self: brute_force.WatchedModel, pictures: Tensor) -> Tensor:
+    def scarce(self: watched_model.WatchedModel, pictures: Tensor) -> Tensor:
         if type(pictures) is Tensor and len(pictures) > 3:
             raise torch.OutOfMemoryError("out of memory")
         if type(pictures) is Tensor:  # not a stand-in
             sizes.append(len(pictures))
         return real(self, pictures)
 
-    monkeypatch.setattr(brute_force.WatchedModel, "__call__", scarce)
+    monkeypatch.setattr(watched_model.WatchedModel, "__call__", scarce)
     result = zfcuda.occlusion_map(net, image, window=8, stride=2, method="batched")
     torch.testing.assert_close(whole.logits, result.logits, rtol=1e-5, atol=1e-5)
     assert 1 < max(sizes) <= 3

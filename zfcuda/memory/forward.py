@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Taken(NamedTuple):
+    """What a forward takes, in bytes: see ForwardMemory."""
+
+    peak: int
+    step: int
+    written: int
 
 
 class ForwardMemory(TorchDispatchMode):
@@ -29,6 +37,11 @@ class ForwardMemory(TorchDispatchMode):
         self.peak = self.step = self.written = self._total = 0
         self._alive: dict[int, Any] = {}  # address of a storage -> a weak reference to it
         self._add(image.untyped_storage())
+
+    @property
+    def taken(self) -> Taken:
+        """What was counted so far."""
+        return Taken(self.peak, self.step, self.written)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

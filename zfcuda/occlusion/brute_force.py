@@ -2,105 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
-from zfcuda.independence import coupling
-from zfcuda.memory.budget import ShrinkingBatches
-from zfcuda.memory.forward import ForwardMemory
-from zfcuda.network.graph import submodules
-from zfcuda.network.intact import Watching, restoring
-from zfcuda.network.remembered import remembered
-from zfcuda.network.trace import RECORDING
+from zfcuda.memory.budget import ShrinkingBatches, out_of_memory
+from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
-from zfcuda.occlusion.output import ModelWithOutput, scores_of
+from zfcuda.occlusion.watched_model import WatchedModel
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 # Larger batches gain nothing. On a CPU their maps leave the cache, and pass the size from which malloc takes fresh
 # pages for each: with 64 at a time half of the time were page faults. A GPU is full.
 _LARGEST = {"cpu": 16, "cuda": 1024}
-
-
-class WatchedModel:
-    """Runs the network, and watches a layer on the way: its last call's output, reduced to one number per unit."""
-
-    def __init__(self, module: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
-        self.module, self.layer = module, layer
-        self.dtype = None if dtype == torch.float32 else dtype
-        self.activity: Tensor | None = None  # [n,units]
-        self.memory: ForwardMemory | None = None  # what one image takes, once measured; None as well where it cannot be
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Runs images [n,C,H,W]. Returns float32 [n,classes]."""
-        self.activity = None
-        cast: Any = nullcontext() if self.dtype is None else torch.autocast(images.device.type, self.dtype)
-        with self._watched(), cast:
-            output = self.module(images)
-        return scores_of(output, len(images), picked=isinstance(self.module, ModelWithOutput))
-
-    def measure(self, image: Tensor) -> Tensor:
-        """The same for one image [1,C,H,W], the first time noting what that takes in memory."""
-        if self.memory is not None:
-            return self(image)
-        memory = ForwardMemory(image)
-        try:
-            with memory:
-                logits = self(image)
-        except Exception:  # whatever cannot run under a dispatch mode; an error of the model's own comes again
-            return self(image)
-        self.memory = memory
-        return logits
-
-    def coupling(self, image: Tensor) -> str | None:
-        """Says what couples the images of a batch of this one's kind, [C,H,W]; None: each is proven to be computed by
-        itself. The proof holds for all weights, and is remembered for as long as the model is what it was.
-        """
-
-        def run(images: Tensor) -> list[Tensor | None]:
-            return [self(images), self.activity]
-
-        def proof() -> str | None:
-            try:
-                with RECORDING, restoring(self.module):
-                    return coupling(run, [image[None]])
-            finally:
-                self.activity = None
-
-        kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
-        # A frozen TorchScript module has no such flag.
-        trained = tuple(getattr(module, "training", None) for module in self.module.modules())
-        return remembered(self.module, ("occlusion", "coupling", self.layer, self.dtype, kind, trained), proof)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        if self.layer is None:
-            yield
-            return
-        target = submodules(self.module)[self.layer]
-
-        def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if not isinstance(output, Tensor) or output.dim() < 2:
-                raise ValueError(f"layer: {self.layer!r} does not give a map or vector per image")
-            if output.is_complex():
-                raise ValueError(f"layer: expected real values, got {output.dtype} from {self.layer!r}")
-            self.activity = total_activity(output)
-
-        with Watching(self.module) as watching:
-            watching.add(target, keep)
-            yield
-
-
-def total_activity(output: Tensor) -> Tensor:
-    """The sum over each unit's map, [n,units,...] -> float32 [n,units].
-
-    It has memory of its own: an in-place ReLU behind the layer must not count.
-    """
-    return output.flatten(2).sum(2, dtype=torch.float32) if output.dim() > 2 else output.float().clone()
 
 
 def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
@@ -113,16 +29,88 @@ def chunk_size(model: WatchedModel, image: Tensor, budget: int) -> int:
     return max(1, min(_LARGEST.get(image.device.type, 256), budget // max(1, each)))
 
 
-def run_batched(model: WatchedModel, occluded: OccludedImage, chunk: int, bar: tqdm[Any]) -> WindowOutputs:
-    """Runs every window, `chunk` of them at once."""
+def check_steady(model: WatchedModel, image: Tensor, base: Tensor) -> None:
+    """Refuses a model that gives other logits for the whole image than it gave before."""
+    if not agree(model(image[None].clone())[0], base, model.dtype or image.dtype):
+        raise ValueError("model: two runs on the same image differ, so it is random even in eval mode")
 
-    def run(windows: slice) -> WindowOutputs:
-        logits = model(occluded.batch(windows))
-        bar.update(len(logits))
-        return WindowOutputs(logits, model.activity)
 
-    # A CPU takes seconds for a batch of some networks; with the first window alone the bar moves sooner.
-    sooner = not bar.disable and occluded.image.device.type == "cpu" and len(occluded) > chunk
-    first = 1 if sooner else chunk
-    parts = ShrinkingBatches(chunk, first).run(len(occluded), run)
-    return WindowOutputs.joined(parts)
+class BruteForce:
+    """Windows of an image through the whole network.
+
+    The whole image runs once more among the first of them, and has to answer in their company as it did alone: the
+    model is not random then, and no image of a batch changes what another answers. The proof of that (see
+    WatchedModel.coupling) still leaves the models that take one image alone. Where it does not, each runs by itself.
+
+    Attributes:
+        chunk: how many images run together, at most.
+    """
+
+    def __init__(
+        self,
+        model: WatchedModel,
+        occluded: OccludedImage,
+        base: Tensor,
+        chunk: int,
+        told: Callable[[int], Any] = lambda count: None,
+    ) -> None:
+        """Runs nothing yet.
+
+        Args:
+            model: the model in the dtype that the windows are run in.
+            base: [classes], what this gives for the whole image alone.
+            chunk: how many images run together, at most.
+            told: called with how many windows have been run more.
+        """
+        self._model, self._occluded, self._told = model, occluded, told
+        self._base: Tensor | None = base  # until it is shown
+        self.chunk = chunk
+
+    def __call__(self, windows: Tensor) -> WindowOutputs:
+        """Runs some windows, int64 [n].
+
+        Raises:
+            ValueError: the model is random.
+        """
+        if self._base is not None:
+            outputs = self._beside_the_whole(windows, self._base) if self.chunk > 1 else None
+            if outputs is None:
+                check_steady(self._model, self._occluded.image, self._base)
+                self.chunk = 1
+            self._base = None
+            if outputs is not None:
+                return outputs
+        return WindowOutputs.joined([self._run(part) for part in windows.split(self.chunk)])
+
+    def _run(self, windows: Tensor) -> WindowOutputs:
+        logits = self._model(self._occluded.batch(windows))
+        self._told(len(windows))
+        return WindowOutputs(logits, self._model.activity)
+
+    def _beside_the_whole(self, windows: Tensor, base: Tensor) -> WindowOutputs | None:
+        """None where the whole image answers otherwise, or the model takes one image alone."""
+        place = len(windows) // 2  # neither the first, where there are two, nor the last
+        images = self._occluded.beside_the_whole(windows, place)
+        try:
+            logits = self._model(images)
+        except (ValueError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
+            return None
+        if not agree(logits[place], base, self._model.dtype or images.dtype):
+            return None
+        self._told(len(windows))
+        others = [i for i in range(len(logits)) if i != place]
+        return WindowOutputs(logits, self._model.activity).at(torch.tensor(others, device=logits.device))
+
+    def all(self, *, sooner: bool) -> WindowOutputs:
+        """Runs every window. sooner: begins with the first window alone."""
+        count = len(self._occluded)
+        every = torch.arange(count, device=self._occluded.origins.device)
+        batches = ShrinkingBatches(self.chunk, 1 if sooner else max(1, self.chunk - 1))
+
+        def run(part: slice) -> WindowOutputs:
+            self.chunk = min(self.chunk, batches.size)
+            return self(every[part])
+
+        return WindowOutputs.joined(batches.run(count, run))

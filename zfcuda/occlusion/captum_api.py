@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from zfcuda.inputs import check_plain
 from zfcuda.occlusion.any_function import Forward, Grid, run
-from zfcuda.occlusion.brute_force import WatchedModel
 from zfcuda.occlusion.captum_target import repeat_target, select_target
 from zfcuda.occlusion.dispatch import run_windows
+from zfcuda.occlusion.watched_model import WatchedModel
 
 Number = int | float
 Baselines = Tensor | Number | tuple[Tensor | Number, ...] | None

@@ -14,21 +14,19 @@ from zfcuda.memory.budget import budget_of, out_of_memory
 from zfcuda.misfit import misfit
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line
-from zfcuda.occlusion.brute_force import WatchedModel, chunk_size, run_batched
-from zfcuda.occlusion.incremental.precision import agree
+from zfcuda.occlusion.brute_force import BruteForce, chunk_size
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import (
-    Answers,
     PreparedEngine,
     Refusal,
     check_finite,
     check_outputs,
-    check_steady,
     prepare,
     refused,
     run_engine,
 )
 from zfcuda.occlusion.trial import tried
+from zfcuda.occlusion.watched_model import WatchedModel
 from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import grid
 
@@ -110,10 +108,8 @@ def run_windows(
                     ran = prepared
                 if isinstance(ran, Refusal):
                     prepared, reason = ran, ran.reason
-                    check_steady(watched, image, base)
                     base = base if reduced.dtype is None else reduced(image[None].clone())[0]
-                    outputs = _by_brute_force(watched, reduced, occluded, ran, budget, bar)
-                    prepared = Refusal(ran.reason, ran.coupled)  # lets go of the image's answers
+                    outputs = _by_brute_force(watched, reduced, occluded, base, ran, budget, bar)
                 else:
                     outputs, reason = ran
                 bases.append(base)
@@ -175,34 +171,19 @@ def _by_brute_force(
     model: WatchedModel,
     reduced: WatchedModel,
     occluded: OccludedImage,
+    base: Tensor,
     refusal: Refusal,
     budget: int,
     bar: tqdm[Any],
 ) -> WindowOutputs:
     """Runs all windows through the whole network.
 
-    model: has measured the whole image. reduced: the model in the dtype that was asked for.
+    model: has measured the whole image. reduced: the model in the dtype that was asked for. base: what that gives for
+    the whole image, [classes].
     """
     if model.memory is None and refusal.coupled is None:  # the engine was used so far
         model.measure(occluded.image[None].clone())
     chunk = 1 if refusal.coupled is not None else chunk_size(model, occluded.image, budget)
-    if chunk > 1 and not independent(reduced, occluded, refusal.answers):
-        chunk = 1
-    return run_batched(reduced, occluded, chunk, bar)
-
-
-def independent(model: WatchedModel, occluded: OccludedImage, known: Answers | None = None) -> bool:
-    """Whether an image's logits are the same in company, of the two windows that cover most.
-
-    Where a model is proven to be so (see WatchedModel.coupling), this may still find one that takes one image alone.
-    known: what it has answered to several windows together.
-    """
-    if known is not None and len(known.windows) > 1:
-        alone = occluded.batch(known.windows[:1])
-        return agree(known.logits[0], model(alone)[0], model.dtype or alone.dtype)
-    both = occluded.batch(occluded.changes().topk(min(2, len(occluded))).indices)
-    try:
-        in_company = model(both)[0]
-    except (ValueError, RuntimeError):
-        return False
-    return agree(in_company, model(both[:1])[0], model.dtype or both.dtype)
+    # A CPU takes seconds for a batch of some networks; with the first window alone the bar moves sooner.
+    sooner = not bar.disable and occluded.image.device.type == "cpu" and len(occluded) > chunk
+    return BruteForce(reduced, occluded, base, chunk, bar.update).all(sooner=sooner)

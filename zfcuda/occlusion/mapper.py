@@ -12,7 +12,6 @@ from zfcuda.inputs import ClassTarget, as_image
 from zfcuda.memory.budget import budget_of
 from zfcuda.network import evaluating
 from zfcuda.network.structure import structure
-from zfcuda.occlusion.brute_force import WatchedModel, total_activity
 from zfcuda.occlusion.dispatch import OcclusionOutputs
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.prepared import (
@@ -25,6 +24,7 @@ from zfcuda.occlusion.prepared import (
     run_engine,
 )
 from zfcuda.occlusion.result import OcclusionMap
+from zfcuda.occlusion.watched_model import WatchedModel, total_activity
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,6 +33,13 @@ class OccludedImage:
     def batch(self, windows: slice | list[int] | Tensor) -> Tensor:
         """Copies of the image with these windows covered, [n,C,H,W]."""
         return ops.occlude(self.image, self.fill, self.origins[windows], self.window)
+
+    def beside_the_whole(self, windows: Tensor, place: int) -> Tensor:
+        """The same with the whole image among them, [n+1,C,H,W]. windows: int64 [n]. place: the whole image's."""
+        outside = self.origins.new_tensor([self.image.shape[1:]])  # nothing is left of a window there
+        origins = self.origins[windows]
+        origins = torch.cat([origins[:place], outside, origins[place:]])
+        return ops.occlude(self.image, self.fill, origins, self.window)
 
     def changes(self) -> Tensor:
         """How much each window changes the image: the sum of the differences that it covers, float64 [n]."""

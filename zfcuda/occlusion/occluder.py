@@ -13,7 +13,7 @@ from zfcuda.inputs import as_image
 from zfcuda.memory.budget import out_of_memory
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line, unwrap
-from zfcuda.occlusion.brute_force import WatchedModel
+from zfcuda.occlusion.brute_force import check_steady
 from zfcuda.occlusion.dispatch import base_logits_of
 from zfcuda.occlusion.experiment import in_own_format
 from zfcuda.occlusion.fill import Fill, Filling
@@ -23,8 +23,9 @@ from zfcuda.occlusion.incremental.patches import Table
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.output import ModelWithOutput, Output
-from zfcuda.occlusion.prepared import PreparedEngine, Refusal, check_steady, prepare, refused
+from zfcuda.occlusion.prepared import PreparedEngine, Refusal, prepare, refused
 from zfcuda.occlusion.rectangles import Place, rectangles
+from zfcuda.occlusion.watched_model import WatchedModel
 
 _FILLS = 8  # sizes of which the fill is kept
 

@@ -15,7 +15,7 @@ from zfcuda.memory.budget import limit_of, spoken_bytes
 from zfcuda.network import Network, trace
 from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.brute_force import WatchedModel, total_activity
+from zfcuda.occlusion.brute_force import check_steady
 from zfcuda.occlusion.choice import Choice, Question, clear, predicted, recall, settle, what_decides
 from zfcuda.occlusion.incremental import Plan, predict
 from zfcuda.occlusion.incremental.chunk import Base
@@ -23,6 +23,7 @@ from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.watched_model import WatchedModel, total_activity
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 # Windows that are run in float32 too where a smaller dtype was asked for.
@@ -61,13 +62,11 @@ class PreparedEngine:
 class Refusal:
     """Why every window is run through the whole network.
 
-    reason: in a sentence. coupled: what couples the images of a batch, so that the windows are run one by one. answers:
-    the model's own, of a trial.
+    reason: in a sentence. coupled: what couples the images of a batch, so that the windows are run one by one.
     """
 
     reason: str
     coupled: str | None = None
-    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,8 @@ def prepare(
         return Refusal(f"every window was run through the whole network, as was asked{alone}", coupled)
     if coupled is not None:
         why = f"the images of a batch are not shown to be independent ({coupled}), so each was run by itself"
-        check_steady(model, image, base)
+        if method == "incremental":
+            check_steady(model, image, base)  # else brute force does
         return refused(why, method, coupled)
     limit = limit_of(memory_budget, image.device)
     about = what_decides(image, model.module, occluded.window, stride, model.layer, dtype, memory_budget)
@@ -180,14 +180,15 @@ def prepare(
     except MemoryError:
         raise
     except Exception as error:  # whatever it may be, the model itself can be run
-        check_steady(model, image, base)
+        if method == "incremental":
+            check_steady(model, image, base)
         return refused(first_line(error), method)
     return PreparedEngine(plan, plan.base(values), limit, choice, question)
 
 
-def by_choice(choice: Choice, answers: Answers | None = None) -> Refusal:
+def by_choice(choice: Choice) -> Refusal:
     """Brute force, as it was chosen."""
-    return Refusal(f"every window was run through the whole network, {choice.why}", answers=answers)
+    return Refusal(f"every window was run through the whole network, {choice.why}")
 
 
 def base_values(
@@ -229,12 +230,6 @@ def _check_same(value: Any, base: Tensor) -> None:
         raise RefusedError("what the model returns is not what its layers compute")
     if not agree(value.flatten().float(), base, value.dtype):
         raise RefusedError("something outside of the layers changes what the model answers")
-
-
-def check_steady(model: WatchedModel, image: Tensor, base: Tensor) -> None:
-    """Refuses a model that gives other logits for the whole image than it gave before."""
-    if not agree(model(image[None].clone())[0], base, image.dtype):
-        raise ValueError("model: two runs on the same image differ, so it is random even in eval mode")
 
 
 def run_engine(

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from zfcuda.memory.budget import budget_of, out_of_memory
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line
-from zfcuda.occlusion.brute_force import WatchedModel, chunk_size
-from zfcuda.occlusion.dispatch import OcclusionOutputs, base_logits_of, independent
+from zfcuda.occlusion.brute_force import BruteForce, chunk_size
+from zfcuda.occlusion.dispatch import OcclusionOutputs, base_logits_of
 from zfcuda.occlusion.experiment import Experiment
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.occluded_image import OccludedImage
@@ -22,7 +22,6 @@ from zfcuda.occlusion.prepared import (
     PreparedEngine,
     Refusal,
     check_outputs,
-    check_steady,
     own_answers,
     prepare,
     refused,
@@ -30,6 +29,7 @@ from zfcuda.occlusion.prepared import (
 )
 from zfcuda.occlusion.result import OcclusionMap
 from zfcuda.occlusion.trial import tried
+from zfcuda.occlusion.watched_model import WatchedModel
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 #: Called with windows, int64 [n], rows of the grid one after the other, and what they gave.
@@ -97,15 +97,8 @@ def streamed_map(
         if found is None:
             assert isinstance(prepared, Refusal)
             reason = prepared.reason
-            check_steady(watched, image, base)
             most = 1 if prepared.coupled is not None else chunk_size(watched, image, budget)
-            if most > 1 and not independent(watched, occluded, prepared.answers):
-                most = 1
-
-            def by_brute_force(windows: Tensor) -> WindowOutputs:
-                return WindowOutputs(watched(occluded.batch(windows)), watched.activity)
-
-            found = _blocks(by_brute_force, occluded, order, told, seconds, most)
+            found = _blocks(BruteForce(watched, occluded, base, most), occluded, order, told, seconds, most)
         method = "incremental" if isinstance(prepared, PreparedEngine) else "batched"
         activity = None if found.activity is None else found.activity[None]
         outputs = OcclusionOutputs(found.logits[None], base[None], activity, base_activity, method, reason)

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from zfcuda.memory.budget import out_of_memory
 from zfcuda.network.graph import first_line
-from zfcuda.occlusion.brute_force import WatchedModel, chunk_size
+from zfcuda.occlusion.brute_force import chunk_size
 from zfcuda.occlusion.choice import measured, predicted, settle, trial_size
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.prepared import Answers, Begun, PreparedEngine, Refusal, by_choice, refused, telling
+from zfcuda.occlusion.watched_model import WatchedModel
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
 T = TypeVar("T")
@@ -35,8 +36,8 @@ def tried(
 ) -> PreparedEngine | Refusal:
     """Chooses, where that is an open question: the engine, with what it has run of the windows, or brute force.
 
-    Nothing that brute force runs here is run again: two windows of the engine's are held against the model in any case,
-    and brute force begins by seeing that a window alone gives what it does in company.
+    Where the engine is chosen, nothing that ran here runs again: two windows of the engine's are held against the model
+    in any case.
 
     watched, reduced: the model, and the model in the dtype that the windows are run in.
     """
@@ -75,7 +76,7 @@ def tried(
         choice = predicted(question.costs)
     choice = settle(watched.module, question.about, replace(choice, cut=cut if choice.engine else ()))
     if not choice.engine:
-        return by_choice(choice, answers)
+        return by_choice(choice)
     if choice.cut != cut:  # another thread has chosen meanwhile
         return replace(settled, choice=choice)
     own = answers if reduced.dtype is None else None

@@ -118,7 +118,7 @@ def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
         whole=whole,
         chunks=rates.chunk,
         batches=rates.batch,
-        checks=4 * (whole + rates.layer * layers),  # that it is steady, and that the images of a batch are independent
+        checks=whole,  # the whole image once more, in company
     )
 
 

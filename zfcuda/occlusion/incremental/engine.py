@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from zfcuda.memory.budget import ShrinkingBatches
 from zfcuda.network import Network, outline
-from zfcuda.occlusion.brute_force import total_activity
 from zfcuda.occlusion.incremental.change_analysis import Changes, Flattened, Local, Whole, classify
 from zfcuda.occlusion.incremental.chunk import Base, Chunk, Places
 from zfcuda.occlusion.incremental.convolution import Convolution
@@ -30,6 +29,7 @@ from zfcuda.occlusion.incremental.shuffles import still_read
 from zfcuda.occlusion.incremental.steps import Step
 from zfcuda.occlusion.incremental.sums import map_sums
 from zfcuda.occlusion.incremental.unread import unread
+from zfcuda.occlusion.watched_model import total_activity
 from zfcuda.occlusion.window_outputs import WindowOutputs
 from zfcuda.occlusion.windows import starts
 
