@@ -10,7 +10,8 @@ from torch import Tensor
 
 import zfcuda
 from tests.occlusion.small import Named
-from zfcuda.occlusion.brute_force import BruteForce
+from zfcuda.memory.forward import Taken
+from zfcuda.occlusion.brute_force import BruteForce, chunk_size
 from zfcuda.occlusion.occluded_image import OccludedImage
 from zfcuda.occlusion.watched_model import WatchedModel
 from zfcuda.occlusion.windows import grid
@@ -154,3 +155,21 @@ def test_the_whole_image_lies_where_it_was_put(image: Tensor) -> None:
         assert torch.equal(images[place], image)
         others = torch.cat([images[:place], images[place + 1 :]])
         assert torch.equal(others, occluded.batch(windows))
+
+
+@pytest.mark.parametrize(
+    ("taken", "budget", "expected"),
+    [
+        (Taken(3 << 20, 2 << 20, 0), 1 << 30, 16),  # small maps
+        (Taken(10 << 20, 9 << 20, 0), 1 << 30, 7),  # EfficientNet-B0's
+        (Taken(80 << 20, 70 << 20, 0), 1 << 30, 1),  # larger than is good for any batch
+        (Taken(10 << 20, 9 << 20, 0), 40 << 20, 2),  # the budget
+        (Taken(10 << 20, 9 << 20, 0), 1, 1),
+        (Taken(0, 0, 0), 1 << 30, 16),
+        (None, 1 << 30, 1),
+    ],
+)
+def test_as_many_as_are_good_for_a_cpu_and_fit(taken: Taken | None, budget: int, expected: int) -> None:
+    model = WatchedModel(Named(), None, None)
+    model.memory = taken
+    assert chunk_size(model, torch.zeros(3, 24, 24), budget) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.memory.budget import budget_of, out_of_memory
+from zfcuda.memory.reused import reused_memory
 from zfcuda.misfit import misfit
 from zfcuda.network import evaluating
 from zfcuda.network.graph import first_line
@@ -87,7 +89,9 @@ def run_windows(
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
     # Not inference_mode: what the model makes here and keeps, a grid for one, may be trained with later.
-    with torch.no_grad(), evaluating(model):
+    # What a layer frees is the next one's: a third of brute force's time on a CPU were fresh pages.
+    reusing = reused_memory() if images.device.type == "cpu" else nullcontext()
+    with torch.no_grad(), evaluating(model), reusing:
         watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
         bases, base_activities, logits, activities = [], [], [], []
         with tqdm(total=len(origins) * len(images), desc="occlusion", unit="window", disable=not progress) as bar:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zfcuda.memory.budget import limit_of, spoken_bytes
+from zfcuda.memory.budget import budget_of, limit_of, spoken_bytes
 from zfcuda.network import Network, trace
 from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
-from zfcuda.occlusion.brute_force import check_steady
+from zfcuda.occlusion.brute_force import check_steady, chunk_size
 from zfcuda.occlusion.choice import Choice, Question, clear, predicted, recall, settle, what_decides
 from zfcuda.occlusion.incremental import Plan, predict
 from zfcuda.occlusion.incremental.chunk import Base
@@ -166,7 +166,9 @@ def prepare(
         size = (image.shape[1], image.shape[2])
         plan = Plan(network, values, size, occluded.window, stride, watched, all_maps=method == "held")
         if method == "auto" and choice is None:
-            costs = predict(plan, values)
+            budget = budget_of(memory_budget, image.device)
+            chunk = plan.together(values, dtype or image.dtype, budget)
+            costs = predict(plan, values, chunk, chunk_size(model, image, budget))
             if not clear(costs, image.device):
                 question = Question(about, costs)
             else:

@@ -19,10 +19,10 @@ from zfcuda.occlusion.incremental.engine import Plan
 @dataclass(frozen=True)
 class _Rates:
     """Multiply-adds and bytes per second (of a thread, on a CPU); seconds per node that is followed, per step and chunk
-    on patches and in full, and per layer and batch; windows of a chunk and of a batch. The ratios of the first three
-    differ little between machines. Patches move slower than whole maps: they are gathered, and each surrounded by what
-    its next layer reads. grouped: bytes per second of torch's convolutions in groups. sums: how much of its
-    multiply-adds the engine takes for a 3x3 convolution.
+    on patches and in full, and per layer and batch. The ratios of the first three differ little between machines.
+    Patches move slower than whole maps: they are gathered, and each surrounded by what its next layer reads. grouped:
+    bytes per second of torch's convolutions in groups. sums: how much of its multiply-adds the engine takes for a 3x3
+    convolution.
     """
 
     products: float
@@ -34,14 +34,12 @@ class _Rates:
     local: float
     full: float
     layer: float
-    chunk: int
-    batch: int
 
 
 _RATES = {
-    "cpu": _Rates(30e9, 4.7e9, 3e9, 1.5e9, 0.6, 600e-6, 450e-6, 60e-6, 45e-6, 64, 16),
+    "cpu": _Rates(30e9, 4.7e9, 3e9, 1.5e9, 0.6, 600e-6, 450e-6, 60e-6, 45e-6),
     # By the data sheet of an H100 and the launches of a step; not measured.
-    "cuda": _Rates(25e12, 2.5e12, 1e12, 2.5e12, 1.0, 0.0, 60e-6, 60e-6, 0.0, 4096, 1024),
+    "cuda": _Rates(25e12, 2.5e12, 1e12, 2.5e12, 1.0, 0.0, 60e-6, 60e-6, 0.0),
 }
 
 
@@ -78,8 +76,10 @@ class Costs:
         return self.once + self.engine(), self.checks + self.brute()
 
 
-def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
-    """What the windows of a plan take. base: the values of all nodes; outlines are enough."""
+def predict(plan: Plan, base: Mapping[int, Any], chunk: int, batch: int) -> Costs:
+    """What the windows of a plan take. base: the values of all nodes; outlines are enough. chunk, batch: how many
+    windows the engine and brute force run together.
+    """
     device = base[plan.output].device.type
     rates = _RATES.get(device, _RATES["cpu"])
     threads = torch.get_num_threads() if device == "cpu" else 1
@@ -116,8 +116,8 @@ def predict(plan: Plan, base: Mapping[int, Any]) -> Costs:
         each=each.ravel() + dense,
         batch=rates.layer * layers,
         whole=whole,
-        chunks=rates.chunk,
-        batches=rates.batch,
+        chunks=chunk,
+        batches=batch,
         checks=whole,  # the whole image once more, in company
     )
 

@@ -130,6 +130,11 @@ class Plan:
         lasting = footprint.lasting(self.steps, self.held, self.unread, self.inside)
         return lasting + max(one, min(_FEW * one, lasting // 3))
 
+    def together(self, values: dict[int, Any], dtype: torch.dtype, budget: int) -> int:
+        """How many windows make a chunk where the memory is not short. values, dtype: as in memory."""
+        base = Base(values, dtype)
+        return Footprint(self.changes, base, base.device).chunk(self.head, budget, self.input, self.kept)
+
     def run(
         self,
         fill: Tensor,
