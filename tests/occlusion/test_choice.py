@@ -55,7 +55,7 @@ def costs(engine: float, brute: float, windows: int = 1000, **more: Any) -> Cost
 @pytest.fixture
 def unclear(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prediction is even, and never clear."""
-    monkeypatch.setattr(prepared, "predict", lambda plan, _: costs(1, 1, plan.grid[0] * plan.grid[1]))
+    monkeypatch.setattr(prepared, "predict", lambda plan, *_: costs(1, 1, plan.grid[0] * plan.grid[1]))
     monkeypatch.setattr(prepared, "clear", lambda *_: False)
 
 
