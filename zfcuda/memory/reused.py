@@ -22,8 +22,11 @@ _holders = 0
 
 
 @contextmanager
-def reused_memory() -> Iterator[None]:
-    """Keeps what is freed within the block for what is allocated next, in all threads; then it goes back.
+def reused_memory(*, given_back: bool = True) -> Iterator[None]:
+    """Keeps what is freed within the block for what is allocated next, in all threads.
+
+    given_back: whether all that is free then goes back, which takes some 0.1 s a GiB; else glibc gives back by its own
+    rule, as more is freed.
 
     Without glibc nothing changes.
     """
@@ -44,7 +47,8 @@ def reused_memory() -> Iterator[None]:
             _holders -= 1
             if not _holders:
                 library.mallopt(_TRIM_THRESHOLD, _USUAL)
-                library.malloc_trim(0)
+                if given_back:
+                    library.malloc_trim(0)
 
 
 @cache

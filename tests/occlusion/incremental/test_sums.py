@@ -51,6 +51,8 @@ def test_each_window(filled: int, device_type: str, monkeypatch: pytest.MonkeyPa
     assert expected.isfinite().any() and not expected.isfinite().all()
     found = sums.map_sums(chunk, 0)
     assert found.dtype == torch.float64
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-6, equal_nan=True)
+    # Lines of a float32 map are added up in float32, in which 1e9 knows steps of 64.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5, equal_nan=True)
     small = expected.abs() < 1e6  # where the 1e9 is covered, nothing of it is left
-    torch.testing.assert_close(found[small], expected[small], rtol=1e-12, atol=1e-12)
+    assert small[:, 0].any()
+    torch.testing.assert_close(found[small], expected[small], rtol=1e-6, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -40,12 +41,15 @@ def lookup_of(node: Node, index: int, base: Any) -> Lookup | None:
     source, value = base[index], base[node.index]
     if not isinstance(source, Tensor) or source.dim() != 4 or value.dim() != 4 or value.shape[1] != source.shape[1]:
         return None
+    # What does the same to each channel is tried on one.
+    channels = 1 if _by_channel(node) else source.shape[1]
+    source_shape, value_shape = ((1, channels, *x.shape[2:]) for x in (source, value))
     # Every place has a number of its own, from 1 on, with a fraction of its own: what is interpolated between some, or
     # the mean of some, is then no other's number. What doubles with them was moved, what does not is a constant.
-    count, random = source.numel(), torch.Generator().manual_seed(0)
+    count, random = math.prod(source_shape), torch.Generator().manual_seed(0)
     numbers = torch.arange(1, count + 1) + torch.rand(count, dtype=torch.float64, generator=random)
-    once, twice = (_run(node, base, source, factor * numbers.view(source.shape)) for factor in (1, 2))
-    if once is None or twice is None or once.shape != value.shape:
+    once, twice = (_run(node, base, source, factor * numbers.view(source_shape)) for factor in (1, 2))
+    if once is None or twice is None or once.shape != value_shape:
         return None
     moved = (twice == 2 * once) & (once >= 1) & (once < count + 1)
     if not (moved | (twice == once) | (twice.isnan() & once.isnan())).all():
@@ -53,7 +57,7 @@ def lookup_of(node: Node, index: int, base: Any) -> Lookup | None:
     place = torch.where(moved, once - 1, 0).long()
     if not torch.equal(numbers[place][moved], once[moved]):
         return None
-    _, channels, height, width = source.shape
+    height, width = source.shape[2:]
     if not torch.equal(moved, moved[:, :1].expand_as(moved)):
         return None
     channel = torch.arange(channels).view(-1, 1, 1).expand_as(place[0])
@@ -70,7 +74,7 @@ def lookup_of(node: Node, index: int, base: Any) -> Lookup | None:
         # A weight of nothing is no copy where there is infinity: on one half of the places, as on a chessboard.
         black = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
         for infinite in (black, ~black):
-            result = _run(node, base, source, numbers.view(source.shape).masked_fill(infinite, torch.inf))
+            result = _run(node, base, source, numbers.view(source_shape).masked_fill(infinite, torch.inf))
             from_infinite = moved & infinite.flatten()[place % (height * width)]
             others = moved & ~from_infinite
             if result is None or not torch.equal(result[others], once[others]):
@@ -98,7 +102,18 @@ def memory_of_lookup(node: Node, base: Any) -> int:
     if node.kind != "other" or len(node.refs) < 1 or not _moves(node.arguments["function"]):
         return 0
     both = [x for x in (base[node.refs[0]], base[node.index]) if isinstance(x, Tensor) and x.dim() == 4]
-    return sum(_NUMBER * x.numel() for x in both)
+    return sum(_NUMBER * x.numel() // (x.shape[1] if _by_channel(node) else 1) for x in both)
+
+
+def _by_channel(node: Node) -> bool:
+    """Whether it moves the values of each channel, of a map [N,C,H,W], alike."""
+    function = node.arguments["function"]
+    if isinstance(function, _MODULES) or function in _RESIZING:
+        return True
+    if function is not F.pad:
+        return False
+    pad = node.arguments["args"][1] if len(node.arguments["args"]) > 1 else node.arguments["kwargs"].get("pad")
+    return isinstance(pad, list | tuple) and len(pad) <= 4
 
 
 def _moves(function: Any) -> bool:
