@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zfcuda.network import Node
 from zfcuda.occlusion.incremental.change_analysis import Local, Whole
+from zfcuda.occlusion.incremental.concatenation import Concatenation
 from zfcuda.occlusion.incremental.engine import Plan
 
 
@@ -107,12 +108,16 @@ def predict(plan: Plan, base: Mapping[int, Any], chunk: int, batch: int) -> Cost
     layers = sum(isinstance(base[node.index], Tensor) for node in plan.nodes)
     weights = sum(base[i].numel() for node in plan.nodes if node.kind == "conv" for i in node.refs[1:2])
     local = {index for index, change in plan.changes.of.items() if isinstance(change, Local)}
-    steps = [(rates.local if step.index in local else rates.full, step.reads) for step in plan.steps]
+    # A concatenation only notes its parts.
+    steps = [
+        (rates.local if step.index in local else rates.full, 1 if isinstance(step, Concatenation) else len(step.reads))
+        for step in plan.steps
+    ]
     return Costs(
         # The network is followed, the whole image goes through the graph, the filters get the kernel's order, and two
         # windows are run through the model.
         once=3 * whole + 3 * 4 * weights / rates.patches / threads + rates.node * len(plan.nodes),
-        chunk=sum(step * max(1, len(reads)) for step, reads in steps) + 4 * weights / rates.whole / threads,
+        chunk=sum(step * max(1, reads) for step, reads in steps) + 4 * weights / rates.whole / threads,
         each=each.ravel() + dense,
         batch=rates.layer * layers,
         whole=whole,
