@@ -24,8 +24,9 @@ from zfcuda.network import receptive_field
 
 LISTED = json.loads(networks.KEYS.read_text(encoding="utf-8"))
 ANY_SIZE = [name for name in models.NAMES if name in LISTED or name.startswith("efficientnet")]  # none is too small
-# The others are the same blocks again: `python -m benchmarks networks` makes a page of each, also of these.
-SAME_AGAIN = {"vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn"}
+# The others are the same blocks again: `python -m benchmarks.networks` makes a page of each, also of these.
+SAME_AGAIN = {"vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet34", "zfnet_wide"}
+SAME_AGAIN |= {"efficientnet_lite1", "efficientnet_lite2"}
 OF_EACH_KIND = ["lenet5", "alexnet", "zfnet", "vgg11", "vgg11_bn", "googlenet", "resnet18", "resnet50"]
 OF_EACH_KIND += ["efficientnet_lite0"]
 
@@ -47,7 +48,7 @@ def on_meta(name: str, num_classes: int | None = None) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", [name for name in models.NAMES if name not in SAME_AGAIN])
-def test_every_network_is_projected_occluded_and_explained(name: str, tmp_path: Path) -> None:
+def test_networks_are_projected_occluded_and_explained(name: str, tmp_path: Path) -> None:
     """The images are small where the network takes them; docs/networks.md shows it on its own size."""
     subject = networks.case(name, num_classes=5, size=64 if name in ANY_SIZE else None)
     networks.check_projection(subject)
