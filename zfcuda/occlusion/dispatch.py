@@ -89,7 +89,7 @@ def run_windows(
     budget, repeated = budget_of(memory_budget, images.device), prepared is not None or len(images) > 1
     reason = "there was no image"
     # Not inference_mode: what the model makes here and keeps, a grid for one, may be trained with later.
-    # What a layer frees is the next one's: a third of brute force's time on a CPU were fresh pages.
+    # What a layer frees is the next one's: up to a third of brute force's time on a CPU were fresh pages.
     reusing = reused_memory(given_back=False) if images.device.type == "cpu" else nullcontext()
     with torch.no_grad(), evaluating(model), reusing:
         watched, reduced = WatchedModel(model, layer, None), WatchedModel(model, layer, dtype)
