@@ -24,9 +24,10 @@ from zfcuda.network import receptive_field
 
 LISTED = json.loads(networks.KEYS.read_text(encoding="utf-8"))
 ANY_SIZE = [name for name in models.NAMES if name in LISTED or name.startswith("efficientnet")]  # none is too small
-# The others are the same blocks again: `python -m benchmarks.networks` makes a page of each, also of these.
+# Made of the blocks of others: `python -m benchmarks.networks` does with them what the tests do with those.
 SAME_AGAIN = {"vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet34", "zfnet_wide"}
 SAME_AGAIN |= {"efficientnet_lite1", "efficientnet_lite2"}
+# Of these a page is made.
 OF_EACH_KIND = ["lenet5", "alexnet", "zfnet", "vgg11", "vgg11_bn", "googlenet", "resnet18", "resnet50"]
 OF_EACH_KIND += ["efficientnet_lite0"]
 

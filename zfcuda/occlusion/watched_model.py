@@ -37,8 +37,10 @@ class WatchedModel:
 
     def measure(self, image: Tensor) -> Tensor:
         """The same for one image [1,C,H,W], the first time noting what that takes in memory."""
-        if self.memory is None:
-            self.memory = answers_about(self.module).get(self._asked("memory", image[0]))
+        if self.memory is not None:
+            return self(image)
+        asked = self._asked("memory", image[0])
+        self.memory = answers_about(self.module).get(asked)
         if self.memory is not None:
             return self(image)
         memory = ForwardMemory(image)
@@ -49,7 +51,7 @@ class WatchedModel:
             return self(image)
         self.memory = memory.taken
         # After the forward: what a model makes the first time is no change then.
-        answers_about(self.module)[self._asked("memory", image[0])] = self.memory
+        answers_about(self.module)[asked] = self.memory
         return logits
 
     def coupling(self, image: Tensor) -> str | None:

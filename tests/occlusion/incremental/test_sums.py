@@ -34,7 +34,8 @@ def laid(chunk: Chunk, base: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("device_type", ["cpu", "other"])
 @pytest.mark.parametrize("filled", [0, 10**9], ids=["around", "completed"])
-def test_each_window(filled: int, device_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_each_window(dtype: torch.dtype, filled: int, device_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sums, "_FILLED", filled)
     if device_type == "other":
         monkeypatch.setattr(sums, "_groups_are_fast", lambda device: False)
@@ -44,15 +45,18 @@ def test_each_window(filled: int, device_type: str, monkeypatch: pytest.MonkeyPa
     generator = torch.Generator().manual_seed(0)
     base = torch.randn(1, 4, 9, 11, generator=generator)
     base[0, 1, 3, 4], base[0, 2, 8, 10], base[0, 2, 0, 0], base[0, 3, 6, 0], base[0, 0, 2, 2] = INF, INF, -INF, NAN, 1e9
-    chunk = Chunk(Base({0: base}, torch.float32), Places(changes, np.arange(25)[::-1].copy(), 5))
+    base = base.to(dtype)
+    chunk = Chunk(Base({0: base}, dtype), Places(changes, np.arange(25)[::-1].copy(), 5))
     layout = chunk.layout(0)
-    chunk.values[0] = Patches(torch.randn(layout.rows, 4, generator=generator), layout)
+    chunk.values[0] = Patches(torch.randn(layout.rows, 4, generator=generator, dtype=dtype), layout)
     expected = torch.stack([one.double().sum((1, 2)) for one in laid(chunk, base)])
     assert expected.isfinite().any() and not expected.isfinite().all()
     found = sums.map_sums(chunk, 0)
     assert found.dtype == torch.float64
     # Lines of a float32 map are added up in float32, in which 1e9 knows steps of 64.
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5, equal_nan=True)
+    single = dtype == torch.float32
+    rtol, atol = (1e-6, 1e-5) if single else (1e-12, 1e-6)
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, equal_nan=True)
     small = expected.abs() < 1e6  # where the 1e9 is covered, nothing of it is left
     assert small[:, 0].any()
-    torch.testing.assert_close(found[small], expected[small], rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(found[small], expected[small], rtol=rtol, atol=1e-5 if single else 1e-12)
