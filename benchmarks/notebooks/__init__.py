@@ -53,10 +53,25 @@ def run(made: Any) -> None:
     NotebookClient(made, timeout=SECONDS, kernel_name="python3", resources=resources, record_timing=False).execute(
         env=environment
     )
+    made.cells = [_joined(cell) for cell in made.cells]
     for output in (output for cell in made.cells for output in cell.get("outputs", [])):
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = _smaller(output.data["image/png"])
     made.metadata.pop("language_info", None)  # the version of Python that happened to be there
+
+
+def _joined(cell: Any) -> Any:
+    """The cell with what it printed in one piece: a slow kernel sends lines that follow each other in several."""
+    found: list[Any] = []
+    for output in cell.get("outputs", []):
+        last = found[-1] if found else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            found.append(output)
+    if "outputs" in cell:
+        cell.outputs = found
+    return cell
 
 
 def _smaller(png: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.notebooks import NAMES, PLACE, cells, notebook, outputs, run
+from benchmarks.notebooks import NAMES, PLACE, _joined, cells, notebook, outputs, run
 
 MOST = 600_000  # bytes of a notebook with what it shows
 
@@ -68,6 +68,16 @@ def test_a_notebook_runs_and_shows_what_is_stored(name: str) -> None:
         for output in cell.get("outputs", []):
             for data in re.findall(r"base64,([^\"]+)", "".join(output.get("data", {}).get("text/html", ""))):
                 Image.open(io.BytesIO(b64decode(data))).verify()
+
+
+def test_what_is_printed_in_pieces_is_one_text() -> None:
+    """Whether a kernel sends two lines at once or one after the other depends on how busy the machine is."""
+    new = pytest.importorskip("nbformat").v4
+    streams = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    pieces = [new.new_output("stream", name=name, text=text) for name, text in streams]
+    cell = _joined(new.new_code_cell("", outputs=pieces[:2] + [new.new_output("display_data")] + pieces[2:]))
+    assert [output.get("text") for output in cell.outputs] == ["a\nb\n", None, "c\n", "d\n"]
+    assert _joined(new.new_markdown_cell("words")).source == "words"
 
 
 def test_a_cell_that_fails_is_found(monkeypatch: Any, tmp_path: Path) -> None:
