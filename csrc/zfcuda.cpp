@@ -10,6 +10,7 @@
 #include "cpu/conv_winners.h"
 #include "cpu/grouped_patches.h"
 #include "cpu/linear_rows.h"
+#include "cpu/outputs.h"
 #include "cpu/pointwise_patches.h"
 #include "cpu/tables.h"
 #include "cpu/texture.h"
@@ -232,7 +233,8 @@ Norm norm_of(int64_t size, double alpha, double beta, double k, int64_t channels
 bool is_channels_last(MemoryFormat format) { return format == MemoryFormat::ChannelsLast; }
 
 Tensor empty(const Tensor& like, IntArrayRef shape, MemoryFormat format, at::ScalarType type) {
-  return at::empty(shape, like.options().dtype(type).memory_format(format));
+  return like.is_cpu() ? cpu::empty_output(shape, type, format)
+                       : at::empty(shape, like.options().dtype(type).memory_format(format));
 }
 
 const Tensor* pointer(const std::optional<Tensor>& t) { return t.has_value() ? &*t : nullptr; }
@@ -323,7 +325,7 @@ struct Operators {
     const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
     Tensor output = empty(input, shape, format, input.scalar_type());
     Tensor switches = empty(input, shape, format, at::kByte);
-    Tensor pooled = keep_pooled ? at::empty_like(output) : at::empty({0}, output.options().memory_format(std::nullopt));
+    Tensor pooled = keep_pooled ? empty(input, shape, format, input.scalar_type()) : at::empty({0}, output.options().memory_format(std::nullopt));
     if (output.numel() > 0)
       Kernels::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
                                  keep_pooled ? &pooled : nullptr);

@@ -11,16 +11,21 @@
 
 namespace zfcuda::cpu {
 
-inline void use_huge_pages(const at::Tensor& fresh) {
+constexpr size_t kHugePage = size_t{2} << 20;
+
+inline void use_huge_pages(const void* fresh, size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t page = uintptr_t{2} << 20;
-  const auto begin = reinterpret_cast<uintptr_t>(fresh.const_data_ptr());
-  const auto first = (begin + page - 1) / page * page, last = (begin + fresh.nbytes()) / page * page;
-  // Smaller tensors come from the allocator's reused memory.
-  if (last > first && last - first >= 4 * page) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  const auto begin = reinterpret_cast<uintptr_t>(fresh);
+  const auto first = (begin + kHugePage - 1) / kHugePage * kHugePage, last = (begin + bytes) / kHugePage * kHugePage;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #else
-  (void)fresh;
+  (void)fresh, (void)bytes;
 #endif
+}
+
+inline void use_huge_pages(const at::Tensor& fresh) {
+  // Less comes from the allocator's reused memory.
+  if (fresh.nbytes() >= 4 * kHugePage) use_huge_pages(fresh.const_data_ptr(), fresh.nbytes());
 }
 
 }  // namespace zfcuda::cpu

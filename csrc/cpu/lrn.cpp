@@ -1,5 +1,4 @@
 // Local response normalisation and its gradient on the CPU.
-#include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
@@ -19,7 +18,6 @@ int64_t items_of(const Tensor& t, bool channels_last) {
 }  // namespace
 
 void Kernels::lrn(const Tensor& input, const Norm& norm, bool channels_last, Tensor& output) {
-  use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
@@ -33,7 +31,6 @@ void Kernels::lrn(const Tensor& input, const Norm& norm, bool channels_last, Ten
 
 void Kernels::lrn_backward(const Tensor& grad, const Tensor& input, const Norm& norm, bool channels_last,
                            Tensor& output) {
-  use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "local_response_norm_backward", [&] {
     const scalar_t* g = grad.const_data_ptr<scalar_t>();
     const scalar_t* in = input.const_data_ptr<scalar_t>();

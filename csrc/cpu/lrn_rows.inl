@@ -9,17 +9,6 @@ inline typename Simd<N>::Value sum_of(const N* squares, int64_t size, int64_t st
   return sum;
 }
 
-// The same of their squares.
-template <class N>
-inline typename Simd<N>::Value sum_of_squares(const N* x, int64_t size, int64_t step) {
-  typename Simd<N>::Value sum{};
-  for (int64_t j = 0; j < size; ++j) {
-    const auto v = Simd<N>::load(x + j * step);
-    sum += v * v;
-  }
-  return sum;
-}
-
 // One pixel, channels_last. x: [C]; squares: those of x, with norm.before zeros before and norm.after behind.
 template <Exponent E, class T>
 inline void lrn_pixel(const T* x, const typename Simd<T>::Number* squares, int64_t channels, const Norm& norm, T* output) {

@@ -1,7 +1,6 @@
 // The batch of occluded images on the CPU: copies, whatever the dtype.
 #include <cstring>
 
-#include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
@@ -17,7 +16,6 @@ int64_t window_end(int64_t from, int64_t size, int64_t length) {
 
 void Kernels::occlude(const Tensor& image, const Tensor& fill, const Tensor& origins, int64_t window_rows,
                       int64_t window_columns, bool channels_last, Tensor& output) {
-  use_huge_pages(output);
   const int64_t channels = image.size(1), height = image.size(2), width = image.size(3);
   // Memory is `planes` planes of height x width x `depth` elements.
   const int64_t planes = channels_last ? 1 : channels, depth = channels_last ? channels : 1;

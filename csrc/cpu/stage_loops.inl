@@ -24,30 +24,36 @@ struct StageSink {
   }
 };
 
-// Normalises one vector of winners, whose channels lie `step` apart, zeros where there is no channel. SIZE: norm.size,
-// 0: any.
-template <Exponent E, int SIZE, class N>
-inline typename Simd<N>::Value normed(const N* winners, const Norm& norm, int64_t step) {
-  const N* around = winners - norm.before * step;
-  const auto sum = sum_of_squares(around, SIZE ? SIZE : norm.size, step);
-  return lrn_forward<E>(Simd<N>::load(winners), sum, N(norm.scale), N(norm.k), norm.beta);
+// Normalises one vector of winners. around(j): neighbour j of norm.size, zeros where there is no channel. SIZE:
+// norm.size, 0: any.
+template <Exponent E, int SIZE, class N, class Around>
+inline typename Simd<N>::Value normed(const Around& around, const Norm& norm) {
+  typename Simd<N>::Value sum{};
+#pragma GCC unroll 5
+  for (int64_t j = 0; j < (SIZE ? SIZE : norm.size); ++j) {
+    const auto v = Simd<N>::load(around(j));
+    sum += v * v;
+  }
+  return lrn_forward<E>(Simd<N>::load(around(norm.before)), sum, N(norm.scale), N(norm.k), norm.beta);
 }
 
-// One row of winners.
-template <Exponent E, class T>
-inline void normed_row(const typename Simd<T>::Number* winners, const Norm& norm_, int64_t step,
-                       const Blocks<T>& blocks, T* output) {
+// One row of winners. at(q, j): neighbour j of element q.
+template <Exponent E, class T, class At>
+inline void normed_row(const At& at, const Norm& norm_, const Blocks<T>& blocks, T* output) {
+  using N = typename Simd<T>::Number;
   const Norm norm = norm_;
   if (norm.size == 5 && blocks.whole()) {  // what networks use
+    const auto block = [&](int64_t q) __attribute__((always_inline)) {
+      Simd<T>::store(output + q, normed<E, 5, N>([&](int64_t j) { return at(q, j); }, norm));
+    };
     const int64_t n = blocks.n;
-    int64_t q = 0;
-    for (; q + blocks.lanes <= n; q += blocks.lanes) Simd<T>::store(output + q, normed<E, 5>(winners + q, norm, step));
-    q = n - blocks.lanes;
-    Simd<T>::store(output + q, normed<E, 5>(winners + q, norm, step));
-    return;
+    for (int64_t q = 0; q + blocks.lanes <= n; q += blocks.lanes) block(q);
+    return block(n - blocks.lanes);
   }
-  for (int64_t b = 0; b < blocks.count(); ++b)
-    blocks.store(output + blocks.start(b), normed<E, 0>(winners + blocks.start(b), norm, step));
+  for (int64_t b = 0; b < blocks.count(); ++b) {
+    const int64_t q = blocks.start(b);
+    blocks.store(output + q, normed<E, 0, N>([&](int64_t j) { return at(q, j); }, norm));
+  }
 }
 
 // channels_last: pixels [begin, end) of all the N * Ho * Wo output pixels.
@@ -73,7 +79,8 @@ void stage_nhwc(const T* input, const Pooling& p, const Norm& norm, T* output, u
       }
     }
     for (int64_t g = 0; g < pixels; ++g)
-      normed_row<E>(winners + g * length, norm, 1, blocks, output + (i + g) * p.channels);
+      normed_row<E>([first = memory.get() + g * length](int64_t q, int64_t j) { return first + q + j; }, norm, blocks,
+                    output + (i + g) * p.channels);
   }
 }
 
@@ -88,41 +95,89 @@ inline void prefetch_rows(const T* image, const Pooling& p, int64_t oy) {
     __builtin_prefetch(at);
 }
 
-// Output rows of one image that the NCHW stage does together: neighbouring rows share input rows.
-constexpr int64_t kRows = 8;
+// The pooled planes of the channels that one channel's normalisation reads, each channel in the place of the one that
+// is `size` channels before it: working memory that the L1 or L2 cache holds however many channels there are.
+template <class N>
+class Neighbours {
+ public:
+  Neighbours(int64_t size, int64_t plane) : size_(size), plane_(plane), memory_(size * plane, N{}) {}
 
-// NCHW: groups of rows [begin, end) of all the N * ceil(Ho / kRows) groups, all channels each.
+  // Before the first channel: there is none before it.
+  void start() {
+    newest_ = 0;
+    for (int64_t i = 0; i < size_ * plane_; ++i) memory_.get()[i] = N{};
+  }
+
+  // Room for the next channel.
+  N* next() {
+    newest_ = newest_ + 1 == size_ ? 0 : newest_ + 1;
+    return memory_.get() + newest_ * plane_;
+  }
+
+  // Behind the last channel there is none.
+  void none() {
+    N* plane = next();
+    for (int64_t i = 0; i < plane_; ++i) plane[i] = N{};
+  }
+
+  // Neighbour j of the channel that is normalised now, from the first.
+  const N* operator[](int64_t j) const {
+    const int64_t slot = newest_ + 1 + j;
+    return memory_.get() + (slot < size_ ? slot : slot - size_) * plane_;
+  }
+
+ private:
+  int64_t size_, plane_, newest_ = 0;
+  Scratch<N> memory_;
+};
+
+// How many output rows of one image the NCHW stage does together. Many: neighbouring rows share input rows, and a
+// channel's rows are read in one go; as few as give each thread some pieces, and as the caches hold of all neighbours.
+inline int64_t stage_rows(const Pooling& p, const Norm& norm, int64_t threads) {
+  constexpr int64_t least = 8, pieces = 4, held = 32768;  // rows, pieces of a thread, numbers
+  const int64_t most = held / (norm.size * round_up(p.x.outputs, 16)), shared = p.batch * p.y.outputs / (pieces * threads);
+  const int64_t rows = shared < most ? shared : most;
+  return rows < least ? least : rows < p.y.outputs ? rows : p.y.outputs;
+}
+
+// NCHW: groups of `together` rows [begin, end) of all the N * ceil(Ho / together) groups, all channels each.
 template <Exponent E, class T>
-void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, uint8_t* switches, T* pooled,
-                int64_t begin, int64_t end) {
+void stage_nchw(const T* input, const Pooling& p, const Norm& norm, int64_t together, T* output, uint8_t* switches,
+                T* pooled, int64_t begin, int64_t end) {
   using N = typename Simd<T>::Number;
-  const int64_t wo = p.x.outputs, length = round_up(wo, Simd<T>::lanes), plane = kRows * length;
-  const int64_t groups = (p.y.outputs + kRows - 1) / kRows;
+  const int64_t wo = p.x.outputs, length = round_up(wo, Simd<T>::lanes);
+  const int64_t groups = (p.y.outputs + together - 1) / together;
   PhaseRows<T> rows(p);
-  Scratch<N> memory((p.channels + norm.size) * plane, N{});
-  N* winners = memory.get() + norm.before * plane;
+  Neighbours<N> neighbours(norm.size, together * length);
+  Scratch<const N*> around(norm.size, nullptr);
   const Blocks<T> blocks{wo};
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t image = i / groups, oy = i % groups * kRows;
-    const int64_t count = p.y.outputs - oy < kRows ? p.y.outputs - oy : kRows;
-    // Each channel is normalised as soon as its neighbours are pooled, while they are in the L1 cache.
+    const int64_t image = i / groups, oy = i % groups * together;
+    const int64_t count = p.y.outputs - oy < together ? p.y.outputs - oy : together;
+    neighbours.start();
+    // Each channel is normalised as soon as its neighbours are pooled.
     for (int64_t c = 0; c < p.channels + norm.after; ++c) {
       if (c < p.channels) {
         const int64_t at = image * p.channels + c;
+        N* winners = neighbours.next();
         rows.start(input + at * p.y.inputs * p.x.inputs);
         for (int64_t r = 0; r < count; ++r) {
-          if (c + 1 < p.channels) prefetch_rows(input + (at + 1) * p.y.inputs * p.x.inputs, p, oy + r);
+          if (c + 1 < p.channels && count < p.y.outputs)
+            prefetch_rows(input + (at + 1) * p.y.inputs * p.x.inputs, p, oy + r);
           const int64_t to = (at * p.y.outputs + oy + r) * wo;
           pool_row(rows, p, oy + r, true,
-                   StageSink<T>{blocks, winners + c * plane + r * length, switches + to,
-                                pooled == nullptr ? nullptr : pooled + to});
+                   StageSink<T>{blocks, winners + r * length, switches + to, pooled == nullptr ? nullptr : pooled + to});
         }
+      } else {
+        neighbours.none();
       }
       const int64_t done = c - norm.after;
-      for (int64_t r = 0; done >= 0 && r < count; ++r) {
-        const int64_t to = ((image * p.channels + done) * p.y.outputs + oy + r) * wo;
-        normed_row<E>(winners + done * plane + r * length, norm, plane, blocks, output + to);
-      }
+      if (done < 0) continue;
+      for (int64_t j = 0; j < norm.size; ++j) around.get()[j] = neighbours[j];
+      T* row = output + ((image * p.channels + done) * p.y.outputs + oy) * wo;
+      for (int64_t r = 0; r < count; ++r)
+        normed_row<E>([first = around.get(), r, length](int64_t q, int64_t j) { return first[j] + r * length + q; }, norm,
+                      blocks, row + r * wo);
     }
   }
 }
@@ -130,15 +185,12 @@ void stage_nchw(const T* input, const Pooling& p, const Norm& norm, T* output, u
 // ---------------------------------------------------------------- one entry for all exponents
 
 template <class T>
-void stage_run(const T* input, const Pooling& p, const Norm& norm, bool channels_last, T* output, uint8_t* switches,
-               T* pooled, int64_t begin, int64_t end) {
+void stage_run(const T* input, const Pooling& p, const Norm& norm, bool channels_last, int64_t together, T* output,
+               uint8_t* switches, T* pooled, int64_t begin, int64_t end) {
   ZFCUDA_WITH_EXPONENT(norm.beta, {
     if (channels_last)
       stage_nhwc<E>(input, p, norm, output, switches, pooled, begin, end);
     else
-      stage_nchw<E>(input, p, norm, output, switches, pooled, begin, end);
+      stage_nchw<E>(input, p, norm, together, output, switches, pooled, begin, end);
   })
 }
-
-// How many pieces of work the NCHW loop makes of one image.
-inline int64_t stage_groups(int64_t rows) { return (rows + kRows - 1) / kRows; }

@@ -1,5 +1,4 @@
 // Pooling with switches and gathering by switch on the CPU.
-#include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
@@ -10,7 +9,6 @@ namespace zfcuda::cpu {
 
 void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool channels_last, Tensor& output,
                        Tensor& switches) {
-  use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "max_pool2d_with_switches", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
@@ -27,7 +25,6 @@ void Kernels::max_pool(const Tensor& input, const Pooling& p, bool relu, bool ch
 
 void Kernels::gather_by_switch(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
                                bool channels_last, Tensor& output) {
-  use_huge_pages(output);
   ZFCUDA_DISPATCH(input, "gather_by_switch", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();
     const scalar_t* passes = gate == nullptr ? nullptr : gate->const_data_ptr<scalar_t>();

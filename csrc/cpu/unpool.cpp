@@ -1,6 +1,5 @@
 // Unpooling by switches on the CPU.
 #include "cpu/caches.h"
-#include "cpu/huge_pages.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
 
@@ -11,7 +10,6 @@ namespace zfcuda::cpu {
 
 void Kernels::max_unpool(const Tensor& input, const Tensor& switches, const Tensor* gate, const Pooling& p,
                          bool channels_last, Tensor& output) {
-  use_huge_pages(output);
   const bool past = output.nbytes() >= kBeyondCaches;
   ZFCUDA_DISPATCH(input, "max_unpool2d", [&] {
     const scalar_t* in = input.const_data_ptr<scalar_t>();

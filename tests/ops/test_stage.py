@@ -49,3 +49,16 @@ def test_stage_gradient_is_torchs(layout: str, device: torch.device) -> None:
         output.backward(grad)
         expected.backward(grad)
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(9, 5, 63, 41), (23, 3, 31, 17), (2, 11, 400, 9), (40, 1, 12, 700)], ids=str)
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 30])
+def test_many_rows_of_a_channel_together(shape: tuple[int, ...], size: int, device: torch.device) -> None:
+    """A large batch is cut into few pieces on a CPU: more rows of each, up to all."""
+    for kind in ("noise", "special"):
+        x = picture(shape, torch.float32, device, kind)
+        args = (x, [3, 3], [2, 2], [1, 1], True, size, 0.3, 0.75, 2.0)
+        for ours, truth in zip(
+            torch.ops.zfcuda.relu_max_pool2d_lrn(*args, True), reference.relu_max_pool2d_lrn(*args, True), strict=True
+        ):
+            near(ours, truth) if ours.is_floating_point() else same(ours, truth)
