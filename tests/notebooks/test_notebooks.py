@@ -75,7 +75,7 @@ def test_what_is_printed_in_pieces_is_one_text() -> None:
     new = pytest.importorskip("nbformat").v4
     streams = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
     pieces = [new.new_output("stream", name=name, text=text) for name, text in streams]
-    cell = _joined(new.new_code_cell("", outputs=pieces[:2] + [new.new_output("display_data")] + pieces[2:]))
+    cell = _joined(new.new_code_cell("", outputs=[*pieces[:2], new.new_output("display_data"), *pieces[2:]]))
     assert [output.get("text") for output in cell.outputs] == ["a\nb\n", None, "c\n", "d\n"]
     assert _joined(new.new_markdown_cell("words")).source == "words"
 

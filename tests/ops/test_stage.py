@@ -61,4 +61,4 @@ def test_many_rows_of_a_channel_together(shape: tuple[int, ...], size: int, devi
         for ours, truth in zip(
             torch.ops.zfcuda.relu_max_pool2d_lrn(*args, True), reference.relu_max_pool2d_lrn(*args, True), strict=True
         ):
-            near(ours, truth) if ours.is_floating_point() else same(ours, truth)
+            (near if ours.is_floating_point() else same)(ours, truth)
