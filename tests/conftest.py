@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 
 import pytest
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if needed:
         items[:] = [item for item in items if item not in set(needed)]
         config.hook.pytest_deselected(items=needed)
+
+
+def pytest_collection_finish() -> None:
+    """What lives until the end, thousands of tests and torch itself, is not looked through for garbage again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["cpu", *([pytest.param("cuda", marks=pytest.mark.cuda)] if torch.cuda.is_available() else [])])

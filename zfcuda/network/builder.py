@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -174,14 +175,19 @@ class Builder:
 
     def constant(self, module: Any, name: str) -> int:
         """The node of a tensor of the model, one per tensor."""
+        model = self.record.model
+        if getattr(module, "model", None) is model and name.startswith("model."):  # of what calls the model here
+            module, name = model, name.removeprefix("model.")
         key = (id(module), name)
         if key not in self.constants:
+            # The model holds what is learnt about it, never the other way round; its Network has it.
+            holder = weakref.ref(module) if module is model else lambda: module
 
             def read() -> Any:
-                value: Any = module
+                value: Any = holder()
                 for part in name.split("."):
                     value = getattr(value, part)
                 return value
 
-            self.constants[key] = self.add("constant", {"function": read}, f"tensor {name.removeprefix('model.')!r}")
+            self.constants[key] = self.add("constant", {"function": read}, f"tensor {name!r}")
         return self.constants[key]

@@ -28,6 +28,13 @@ def structure(model: nn.Module) -> tuple[Any, ...]:
     )
 
 
+def tensors(model: nn.Module) -> tuple[Any, ...]:
+    """The shapes of its tensors and the numbers in what may be an index, likewise; it holds nothing of the model."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    buffers = model.named_buffers(remove_duplicate=False)
+    return tuple((name, _tensor(value)) for name, value in (*parameters, *buffers))
+
+
 def _setting(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return (type(value), *map(_setting, value))

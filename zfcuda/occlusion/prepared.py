@@ -17,12 +17,14 @@ from zfcuda.network.graph import first_line
 from zfcuda.network.hooks import hooked
 from zfcuda.occlusion.brute_force import check_steady, chunk_size
 from zfcuda.occlusion.choice import Choice, Question, clear, predicted, recall, settle, what_decides
+from zfcuda.occlusion.followed import followed, keep
 from zfcuda.occlusion.incremental import Plan, predict
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
 from zfcuda.occlusion.incremental.precision import agree
 from zfcuda.occlusion.occluded_image import OccludedImage
+from zfcuda.occlusion.output import ModelWithOutput
 from zfcuda.occlusion.watched_model import WatchedModel, total_activity
 from zfcuda.occlusion.window_outputs import WindowOutputs
 
@@ -145,47 +147,85 @@ def prepare(
     choice = recall(model.module, about) if method == "auto" and before is None else None
     if choice is not None and not choice.engine:
         return by_choice(choice)
-    question = None
-    # All values together only where that is little; else their outlines tell what the engine would hold of them.
-    together = model.memory is not None and model.memory.written <= limit // 2
-    try:
+    kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
+    followed_as = (*kind, occluded.window, stride, model.layer, method == "held")
+    known = followed(model.module, model.answers, followed_as) if before is None else before.plan
+
+    def engine(known: Plan | None) -> PreparedEngine | Refusal:
         hooks = hooked(model.module, renewing=False)
         if hooks:
             raise RefusedError(f"there are hooks on {', '.join(hooks)}, which the engine would not run")
-        network = trace(model.module, image[None]) if before is None else before.plan.network
-        watched = None if model.layer is None else network.node(model.layer).index
-        wanted = [network.names[""], *([] if watched is None else [watched])]
-        keep = before.plan.held if before is not None else None if together else ()
-        values = base_values(network, image, wanted, keep)
-        _check_same(values[network.names[""]], base)
-        if watched is not None and model.activity is not None:
-            _check_same(total_activity(values[watched]), model.activity[0])
+        plan, values = _followed(model, occluded, base, stride, method, known, limit)
         if before is not None:
-            return PreparedEngine(before.plan, before.plan.base(values), limit, before.choice)
-        _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
-        size = (image.shape[1], image.shape[2])
-        plan = Plan(network, values, size, occluded.window, stride, watched, all_maps=method == "held")
-        if method == "auto" and choice is None:
+            return PreparedEngine(plan, plan.base(values), limit, before.choice)
+        if known is None and not isinstance(model.module, ModelWithOutput):  # which is another one at each call
+            keep(model.module, model.answers, followed_as, plan)
+        question, chosen = None, choice
+        if method == "auto" and chosen is None:
             budget = budget_of(memory_budget, image.device)
             chunk = plan.together(values, dtype or image.dtype, budget)
             costs = predict(plan, values, chunk, chunk_size(model, image, budget))
             if not clear(costs, image.device):
                 question = Question(about, costs)
             else:
-                choice = settle(model.module, about, predicted(costs))
-                if not choice.engine:
-                    return by_choice(choice)
-        plan.small_tiles = plan.memory(values, dtype or image.dtype) > limit
-        _check_memory(plan.memory(values, dtype or image.dtype), limit)
-        if not together:
-            values = base_values(network, image, wanted, plan.held)
+                chosen = settle(model.module, about, predicted(costs))
+                if not chosen.engine:
+                    return by_choice(chosen)
+        plan.small_tiles = False
+        need = plan.memory(values, dtype or image.dtype)
+        if need > limit:
+            plan.small_tiles = True
+            _check_memory(plan.memory(values, dtype or image.dtype), limit)
+        if known is None and not _little(model, limit):
+            values = base_values(plan.network, image, plan.wanted, plan.held)
+        return PreparedEngine(plan, plan.base(values), limit, chosen, question)
+
+    try:
+        try:
+            return engine(known)
+        except MemoryError:
+            raise
+        except Exception:
+            if before is not None or known is None:
+                raise
+            return engine(None)  # what was learnt about the model may not hold any more
     except MemoryError:
         raise
     except Exception as error:  # whatever it may be, the model itself can be run
         if method == "incremental":
             check_steady(model, image, base)
         return refused(first_line(error), method)
-    return PreparedEngine(plan, plan.base(values), limit, choice, question)
+
+
+def _followed(
+    model: WatchedModel,
+    occluded: OccludedImage,
+    base: Tensor,
+    stride: tuple[int, int],
+    method: str,
+    known: Plan | None,
+    limit: int,
+) -> tuple[Plan, dict[int, Any]]:
+    """The plan, made where it is not known, and the values of the whole image, which are the model's own."""
+    image = occluded.image
+    network = trace(model.module, image[None]) if known is None else known.network
+    watched = None if model.layer is None else network.node(model.layer).index
+    wanted = [network.names[""], *([] if watched is None else [watched])]
+    # All values together only where that is little; else their outlines tell what the engine would hold of them.
+    values = base_values(network, image, wanted, known.held if known else None if _little(model, limit) else ())
+    _check_same(values[network.names[""]], base)
+    if watched is not None and model.activity is not None:
+        _check_same(total_activity(values[watched]), model.activity[0])
+    if known is not None:
+        return known, values
+    _check_memory(max(memory_of_lookup(network.nodes[i], values) for i in values), limit)
+    size = (image.shape[1], image.shape[2])
+    return Plan(network, values, size, occluded.window, stride, watched, all_maps=method == "held"), values
+
+
+def _little(model: WatchedModel, limit: int) -> bool:
+    """Whether all maps of an image together are little of the memory that may be taken."""
+    return model.memory is not None and model.memory.written <= limit // 2
 
 
 def by_choice(choice: Choice) -> Refusal:

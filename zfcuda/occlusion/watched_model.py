@@ -13,7 +13,7 @@ from zfcuda.independence import coupling
 from zfcuda.memory.forward import ForwardMemory, Taken
 from zfcuda.network.graph import submodules
 from zfcuda.network.intact import Watching, restoring
-from zfcuda.network.remembered import answers_about, remembered
+from zfcuda.network.remembered import answers_about
 from zfcuda.network.trace import RECORDING
 from zfcuda.occlusion.output import ModelWithOutput, scores_of
 
@@ -25,6 +25,7 @@ class WatchedModel:
         self.module, self.layer = module, layer
         self.dtype = None if dtype == torch.float32 else dtype
         self.activity: Tensor | None = None  # [n,units]
+        self._answers: dict[Hashable, Any] | None = None
         self.memory: Taken | None = None  # what one image takes, once measured; None as well where it cannot be
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -54,6 +55,13 @@ class WatchedModel:
         answers_about(self.module)[asked] = self.memory
         return logits
 
+    @property
+    def answers(self) -> dict[Hashable, Any]:
+        """What is remembered of the model as it is when this is asked first; not before it has run once."""
+        if self._answers is None:
+            self._answers = answers_about(self.module)
+        return self._answers
+
     def coupling(self, image: Tensor) -> str | None:
         """Says what couples the images of a batch of this one's kind, [C,H,W]; None: each is proven to be computed by
         itself. The proof holds for all weights, and is remembered for as long as the model is what it was.
@@ -69,7 +77,11 @@ class WatchedModel:
             finally:
                 self.activity = None
 
-        return remembered(self.module, self._asked("coupling", image), proof)
+        asked = self._asked("coupling", image)
+        if asked not in self.answers:
+            self.answers[asked] = proof()
+        answer: str | None = self.answers[asked]
+        return answer
 
     def _asked(self, what: str, image: Tensor) -> Hashable:
         """What is asked about the model, with all that the answer depends on beside it. image: [C,H,W]."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from zfcuda.memory.budget import ShrinkingBatches
@@ -108,9 +109,19 @@ class Plan:
 
     def over(self, rectangles: Table) -> Plan:
         """The same plan with windows of any sizes in place of its grid: int64 [n,4], (top, left, bottom, right)."""
-        other = copy.copy(self)
+        other = self._without_tables()
         other.changes = self.changes.over(self.input, rectangles[:, 0::2], rectangles[:, 1::2])
         other.grid, other._listed = (len(rectangles), 1), True
+        return other
+
+    def of(self, model: nn.Module) -> Plan:
+        """The same plan for a model that is what this one's was, with nothing of what its runs have kept."""
+        other = self._without_tables()
+        other.network, other._kept = replace(self.network, model=model), Kept()
+        return other
+
+    def _without_tables(self) -> Plan:
+        other = copy.copy(self)
         other._places, other._newest, other._tables = {}, None, 0
         return other
 

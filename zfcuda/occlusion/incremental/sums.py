@@ -16,8 +16,10 @@ from torch import Tensor
 from zfcuda.occlusion.incremental.chunk import Chunk
 from zfcuda.occlusion.incremental.patches import Layout, Patches, Table, gather, on_device
 
-# Where patches are at least one part in so many of their maps, these are completed and summed: fewer steps.
+# Where patches are at least one part in so many of their maps, these are completed and summed: fewer steps. On a CPU
+# only where all of them are small.
 _FILLED = 8
+_SMALL = 4 << 20  # bytes
 
 
 def map_sums(chunk: Chunk, index: int) -> Tensor:
@@ -25,7 +27,9 @@ def map_sums(chunk: Chunk, index: int) -> Tensor:
     patches: Patches = chunk.values[index]
     base = chunk.base[index]
     height, width = base.shape[2:]
-    if _FILLED * patches.layout.rows >= len(chunk) * height * width:
+    positions = len(chunk) * height * width
+    small = base.device.type != "cpu" or positions * base.shape[1] * base.element_size() <= _SMALL
+    if small and _FILLED * patches.layout.rows >= positions:
         whole = chunk.places.whole(height, width)
         return _sums(gather(chunk.base.map(index), patches, whole), whole)
     around = chunk.places.once(
