@@ -29,15 +29,8 @@ inline void direct_rows(const PatchConv& p, const DirectWork& w) {
         constexpr int R = decltype(rows)::value;
         FloatV sums[R][kPanelVectors];
         multiply<R>(w.inputs + begin, s, p.filters + panel * panel_size, sums);
-        for (int r = 0; r < R; ++r) {
-          const int64_t row = w.outputs[begin + r] * p.outputs + o;
-          const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, p.residual == nullptr ? nullptr : p.residual + row,
-                              p.limits};
-          for (int v = 0; v < kPanelVectors; ++v) {
-            const int64_t left = p.outputs - o - v * kLanes;
-            if (left > 0) store_lanes(p.output + row + v * kLanes, finish(sums[r][v], v * kLanes, left), left);
-          }
-        }
+        store_tile<R>(sums, p.bias == nullptr ? nullptr : p.bias + o, p.residual, p.limits, p.output, p.outputs - o,
+                      [&](int r) { return w.outputs[begin + r] * p.outputs + o; });
       });
     }
   }

@@ -38,6 +38,7 @@ inline __attribute__((always_inline)) void multiply_add(const float* const* rows
 template <int Rows>
 inline __attribute__((always_inline)) void multiply(const float* const* rows, const Segments& s, const float* panel,
                                                     FloatV (&sums)[Rows][kPanelVectors]) {
+#pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < kPanelVectors; ++v) sums[r][v] = FloatV{};
   multiply_add<Rows>(rows, s, panel, sums);
@@ -70,6 +71,42 @@ struct Finish {
     return sum > limits.high ? limits.high - FloatV{} : sum;
   }
 };
+
+// Finishes a tile of sums and stores it: row r at place(r), counted from `output` and `residual` as from the panel's
+// first output. left: outputs from there on. Whole panels never leave the registers.
+template <int Rows, class Place>
+inline __attribute__((always_inline)) void store_tile(const FloatV (&sums)[Rows][kPanelVectors], const float* bias,
+                                                      const float* residual, const Limits& limits, float* output,
+                                                      int64_t left, const Place& place) {
+  if (left < kPanel) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const int64_t row = place(r);
+      const Finish finish{bias, residual == nullptr ? nullptr : residual + row, limits};
+      for (int v = 0; v < kPanelVectors; ++v)
+        if (left > v * kLanes)
+          store_lanes(output + row + v * kLanes, finish(sums[r][v], v * kLanes, left - v * kLanes), left - v * kLanes);
+    }
+    return;
+  }
+  const FloatV low = limits.low - FloatV{}, high = limits.high - FloatV{};
+  FloatV added[kPanelVectors];
+  for (int v = 0; v < kPanelVectors; ++v) added[v] = bias == nullptr ? FloatV{} : load_as<FloatV>(bias + v * kLanes);
+  const auto all = [&](auto more) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const int64_t row = place(r);
+      for (int v = 0; v < kPanelVectors; ++v) {
+        FloatV sum = sums[r][v] + added[v];
+        if constexpr (decltype(more)::value) sum += load_as<FloatV>(residual + row + v * kLanes);
+        sum = sum < low ? low : sum;
+        sum = sum > high ? high : sum;
+        Simd<float>::store(output + row + v * kLanes, sum);
+      }
+    }
+  };
+  residual == nullptr ? all(std::false_type{}) : all(std::true_type{});
+}
 
 // Calls f(rows as a compile-time constant).
 template <int Most = kTileRows, class F>

@@ -21,32 +21,28 @@ inline void prepare_rows(const float* const* rows, int64_t count, int64_t channe
   if (c < channels) some(c, channels - c);
 }
 
-// Rows of inputs, each from several places, times the filters.
+// A tile of rows, each from several places, times a panel of the filters.
+template <int Rows>
+inline void pointwise_tile(const PointwisePatches& p, const PointwiseRows& w, int64_t begin, int64_t panel) {
+  const int64_t zero = 0, o = panel * kPanel;
+  FloatV sums[Rows][kPanelVectors];
+  const float* filters = p.filters + panel * p.channels * kPanel;
+  multiply<Rows>(w.inputs + begin, Segments{&zero, nullptr, 1, w.lengths[0]}, filters, sums);
+  for (int64_t i = 1; i < w.sources; ++i) {
+    filters += w.lengths[i - 1] * kPanel;
+    multiply_add<Rows>(w.inputs + i * w.count + begin, Segments{&zero, nullptr, 1, w.lengths[i]}, filters, sums);
+  }
+  const int64_t first = (w.first + begin) * p.outputs + o;
+  store_tile<Rows>(sums, p.bias == nullptr ? nullptr : p.bias + o, p.residual, p.limits, p.output, p.outputs - o,
+                   [&](int r) { return first + r * p.outputs; });
+}
+
+// Some rows times the filters: a panel stays in the cache while it meets all of them.
 inline void pointwise_rows(const PointwisePatches& p, const PointwiseRows& w) {
-  const int64_t panel_size = p.channels * kPanel, zero = 0;
   const int64_t tiles = (w.count + kTileRows - 1) / kTileRows;
-  for (int64_t panel = w.first_panel; panel < w.past_panel; ++panel) {
-    const int64_t o = panel * kPanel;
+  for (int64_t panel = w.first_panel; panel < w.past_panel; ++panel)
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t begin = w.count * t / tiles, end = w.count * (t + 1) / tiles;
-      with_rows(static_cast<int>(end - begin), [&](auto rows) {
-        constexpr int R = decltype(rows)::value;
-        FloatV sums[R][kPanelVectors] = {};
-        const float* filters = p.filters + panel * panel_size;
-        for (int64_t i = 0; i < w.sources; ++i) {
-          multiply_add<R>(w.inputs + i * w.count + begin, Segments{&zero, nullptr, 1, w.lengths[i]}, filters, sums);
-          filters += w.lengths[i] * kPanel;
-        }
-        for (int r = 0; r < R; ++r) {
-          const int64_t row = (w.first + begin + r) * p.outputs + o;
-          const Finish finish{p.bias == nullptr ? nullptr : p.bias + o, p.residual == nullptr ? nullptr : p.residual + row,
-                              p.limits};
-          for (int v = 0; v < kPanelVectors; ++v) {
-            const int64_t left = p.outputs - o - v * kLanes;
-            if (left > 0) store_lanes(p.output + row + v * kLanes, finish(sums[r][v], v * kLanes, left), left);
-          }
-        }
-      });
+      with_rows(static_cast<int>(end - begin), [&](auto rows) { pointwise_tile<decltype(rows)::value>(p, w, begin, panel); });
     }
-  }
 }
