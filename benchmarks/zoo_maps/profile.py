@@ -30,7 +30,7 @@ _AROUND: tuple[tuple[Any, str, str], ...] = (
     (WatchedModel, "coupling", "whether the images of a batch are independent"),
     (prepared, "trace", "following the model"),
     (Network, "run", "the whole image, keeping its maps"),
-    (prepared, "costs", "which way is cheaper"),
+    (prepared, "predict", "which way is cheaper"),
     (Plan, "__init__", "analysis and fusion"),
     (Places, "once", "tables"),
     (Places, "layout", "tables"),
@@ -90,20 +90,20 @@ def _timed(stack: ExitStack, clock: Clock, owner: Any, name: str, called: Callab
 
 
 def _time_steps(stack: ExitStack, clock: Clock) -> None:
-    """Makes the steps of plans to come count, each by its kind."""
-    make = Plan.__init__
+    """Makes the steps of the plans that are run count, each by its kind."""
+    run = Plan.run
     known: set[type] = set()
 
-    def made(plan: Plan, *args: Any, **kwargs: Any) -> None:
-        make(plan, *args, **kwargs)
+    def running(plan: Plan, *args: Any, **kwargs: Any) -> Any:
         for kind in {type(step) for step in plan.steps} - known:
             known.add(kind)
             _timed(stack, clock, kind, "run", kind_of)
             for name, called in _WITHIN.items():
                 if hasattr(kind, name):
                     _timed(stack, clock, kind, name, lambda *_, called=called: called)  # type: ignore[misc]
+        return run(plan, *args, **kwargs)
 
-    stack.enter_context(mock.patch.object(Plan, "__init__", made))
+    stack.enter_context(mock.patch.object(Plan, "run", running))
 
 
 def kind_of(step: Any, chunk: Any) -> str:

@@ -146,7 +146,7 @@ def test_the_profile_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     parts = profile.seconds(trial.Trial("one", *small("one"), QUICK))
     assert {"convolution 3 x 3, depthwise, grouped", "first linear", "tables", profile.ELSE} <= parts.keys()
     assert any(part.startswith("convolution 3 x 3, ragged") for part in parts)
-    assert "_timed" not in zfcuda.occlusion.incremental.engine.Plan.__init__.__qualname__  # taken away again
+    assert "_time_steps" not in zfcuda.occlusion.incremental.engine.Plan.run.__qualname__  # taken away again
     file = tmp_path / "zoo.json"
     run("zoo", "--json", str(file))
     run("zoo", "--profile", "--json", str(file))
