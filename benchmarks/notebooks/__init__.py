@@ -64,7 +64,7 @@ def _joined(cell: Any) -> Any:
     """The cell with what it printed in one piece: a slow kernel sends lines that follow each other in several."""
     found: list[Any] = []
     for output in cell.get("outputs", []):
-        last = found[-1] if found else {}
+        last: Any = found[-1] if found else {}
         if output.output_type == "stream" and last.get("name") == output.name:
             last.text += output.text
         else:
