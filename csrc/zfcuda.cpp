@@ -1,6 +1,5 @@
 // Every operator's schema, and its checks: what is refused is refused here, once for all backends.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
@@ -325,7 +324,8 @@ struct Operators {
     const std::array<int64_t, 4> shape{p.batch, p.channels, p.y.outputs, p.x.outputs};
     Tensor output = empty(input, shape, format, input.scalar_type());
     Tensor switches = empty(input, shape, format, at::kByte);
-    Tensor pooled = keep_pooled ? empty(input, shape, format, input.scalar_type()) : at::empty({0}, output.options().memory_format(std::nullopt));
+    Tensor pooled = keep_pooled ? empty(input, shape, format, input.scalar_type())
+                                : at::empty({0}, output.options().memory_format(std::nullopt));
     if (output.numel() > 0)
       Kernels::relu_max_pool_lrn(input.contiguous(format), p, norm, is_channels_last(format), output, switches,
                                  keep_pooled ? &pooled : nullptr);

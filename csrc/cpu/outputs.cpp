@@ -16,7 +16,6 @@
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <mutex>

@@ -39,13 +39,13 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """The models that were followed."""
-    calls: list[nn.Module] = []
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[type[nn.Module]]:
+    """The kinds of the models that were followed."""
+    calls: list[type[nn.Module]] = []
     own = zfcuda.network.trace
 
     def trace(model: nn.Module, image: Tensor) -> Any:
-        calls.append(type(model))  # type: ignore[arg-type]  # not itself, which would live on
+        calls.append(type(model))  # not itself, which would live on
         return own(model, image)
 
     monkeypatch.setattr(prepared, "trace", trace)
@@ -61,7 +61,7 @@ def right(model: nn.Module, image: Tensor) -> Tensor:
     return ours.logits
 
 
-def test_a_repeat_gives_the_same_and_follows_nothing(traced: list[nn.Module]) -> None:
+def test_a_repeat_gives_the_same_and_follows_nothing(traced: list[type[nn.Module]]) -> None:
     model, image = Net().eval(), torch.randn(SIZE)
     first = right(model, image)
     assert len(traced) == 1
@@ -74,7 +74,7 @@ def test_a_repeat_gives_the_same_and_follows_nothing(traced: list[nn.Module]) ->
     assert len(traced) == 3  # other windows
 
 
-def test_weights_may_change(traced: list[nn.Module]) -> None:
+def test_weights_may_change(traced: list[type[nn.Module]]) -> None:
     model, image = Net().eval(), torch.randn(SIZE)
     first = right(model, image)
     with torch.no_grad():
@@ -110,7 +110,7 @@ CHANGES = [change_setting, change_layer, change_padding, change_index, change_fo
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_another_model_is_followed_anew(change: Any, traced: list[nn.Module]) -> None:
+def test_another_model_is_followed_anew(change: Any, traced: list[type[nn.Module]]) -> None:
     torch.manual_seed(1)
     model, image = Net().eval(), torch.randn(SIZE)
     right(model, image)
@@ -119,7 +119,7 @@ def test_another_model_is_followed_anew(change: Any, traced: list[nn.Module]) ->
     assert len(traced) == 2
 
 
-def test_what_nobody_sees_is_found_by_the_answer(traced: list[nn.Module]) -> None:
+def test_what_nobody_sees_is_found_by_the_answer(traced: list[type[nn.Module]]) -> None:
     """A number outside of the model: the graph that was kept no longer gives what the model gives."""
     model, image = Net().eval(), torch.randn(SIZE)
     right(model, image)
@@ -131,7 +131,7 @@ def test_what_nobody_sees_is_found_by_the_answer(traced: list[nn.Module]) -> Non
         FACTOR[0] = 1.0
 
 
-def test_the_model_is_let_go(traced: list[nn.Module]) -> None:
+def test_the_model_is_let_go(traced: list[type[nn.Module]]) -> None:
     for make in (Net, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())):
         model = make().eval()
         right(model, torch.randn(SIZE))
@@ -143,14 +143,14 @@ def test_the_model_is_let_go(traced: list[nn.Module]) -> None:
     assert len(traced) == 2
 
 
-def test_few_are_kept(traced: list[nn.Module]) -> None:
+def test_few_are_kept(traced: list[type[nn.Module]]) -> None:
     model, image = Net().eval(), torch.randn(SIZE)
     for stride in (*range(4, 9), 8, 4):
         zfcuda.occlusion_map(model, image, **{**GRID, "stride": stride})
     assert len(traced) == 6  # of stride 4 no longer
 
 
-def test_an_output_that_is_picked_is_followed_each_time(traced: list[nn.Module]) -> None:
+def test_an_output_that_is_picked_is_followed_each_time(traced: list[type[nn.Module]]) -> None:
     model, image = Net().eval(), torch.randn(SIZE)
     for factor in (1.0, 2.0):
         maps = [

@@ -147,8 +147,7 @@ def prepare(
     choice = recall(model.module, about) if method == "auto" and before is None else None
     if choice is not None and not choice.engine:
         return by_choice(choice)
-    kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
-    followed_as = (*kind, occluded.window, stride, model.layer, method == "held")
+    followed_as = (model.asked("plan", image), occluded.window, stride, method == "held")
     known = followed(model.module, model.answers, followed_as) if before is None else before.plan
 
     def engine(known: Plan | None) -> PreparedEngine | Refusal:
@@ -212,7 +211,9 @@ def _followed(
     watched = None if model.layer is None else network.node(model.layer).index
     wanted = [network.names[""], *([] if watched is None else [watched])]
     # All values together only where that is little; else their outlines tell what the engine would hold of them.
-    values = base_values(network, image, wanted, known.held if known else None if _little(model, limit) else ())
+    values = base_values(
+        network, image, wanted, known.held if known is not None else None if _little(model, limit) else ()
+    )
     _check_same(values[network.names[""]], base)
     if watched is not None and model.activity is not None:
         _check_same(total_activity(values[watched]), model.activity[0])

@@ -40,7 +40,7 @@ class WatchedModel:
         """The same for one image [1,C,H,W], the first time noting what that takes in memory."""
         if self.memory is not None:
             return self(image)
-        asked = self._asked("memory", image[0])
+        asked = self.asked("memory", image[0])
         self.memory = answers_about(self.module).get(asked)
         if self.memory is not None:
             return self(image)
@@ -77,13 +77,13 @@ class WatchedModel:
             finally:
                 self.activity = None
 
-        asked = self._asked("coupling", image)
+        asked = self.asked("coupling", image)
         if asked not in self.answers:
             self.answers[asked] = proof()
         answer: str | None = self.answers[asked]
         return answer
 
-    def _asked(self, what: str, image: Tensor) -> Hashable:
+    def asked(self, what: str, image: Tensor) -> Hashable:
         """What is asked about the model, with all that the answer depends on beside it. image: [C,H,W]."""
         kind = (tuple(image.shape), image.stride(), image.dtype, str(image.device))
         # A frozen TorchScript module has no such flag.
