@@ -149,7 +149,9 @@ def build(name: str, *, csrc: Path = SOURCES, kernels: Sequence[str] = KERNELS, 
 
     def compile_one(source: Path, root: Path, flags: Sequence[str]) -> Path:
         headers = [*sorted(root.glob("*.h")), *sorted(root.glob("*.inl")), *sorted(HERE.rglob("*.h"))]
-        headers += sorted(root.glob("cuda/*.cuh")) + [root / "zfcuda.cpp"] * (source.suffix != ".cu")
+        headers += sorted(root.glob("cuda/*.cuh"))
+        if source.suffix != ".cu":
+            headers += [root / "zfcuda.cpp", *sorted(root.glob("cpu/*.h"))]
         command = [found, "-x", "c++", "-c", str(source), *_flags(root), *flags]
         if source.suffix == ".cu":
             command += ["-include", str(HERE / "cuda_emulation.h")]
@@ -163,6 +165,8 @@ def build(name: str, *, csrc: Path = SOURCES, kernels: Sequence[str] = KERNELS, 
         return target
 
     jobs: list[tuple[Path, Path, Sequence[str]]] = [(HERE / "operators.cpp", SOURCES, ())]
+    # The operators take their outputs from it.
+    jobs.append((SOURCES / "cpu" / "outputs.cpp", SOURCES, extra))
     for kernel in KERNELS:
         root = csrc if kernel in kernels else SOURCES
         jobs.append((root / "cuda" / f"{kernel}.cu", root, extra))
