@@ -316,6 +316,20 @@ def _attention(draw: Draw, x: Tensor) -> nn.Module:
     return Code(text, **parts) if "self" in text else Code(text)
 
 
+def _channels_last(draw: Draw, x: Tensor) -> nn.Module:
+    """Layers that want the channels last, as in ConvNeXt."""
+    channels = x.shape[1]
+    wide = draw(st.integers(1, 2 * CHANNELS))
+    texts = ["self.up(F.gelu(self.down(self.norm(y))))", "F.layer_norm(y, (y.shape[-1],))", "self.norm(y).relu()"]
+    texts += ["self.shift + self.norm(y) * self.scale", "y + self.up(self.down(y).tanh())", "self.up(self.down(y)) * y"]
+    texts += [f"F.layer_norm(y, ({channels},), self.scale, self.shift, 0.1)", "self.norm(y) - y.mean((1, 2), True)"]
+    there, back = draw(st.sampled_from([("0, 2, 3, 1", "0, 3, 1, 2"), ("0, -2, 3, -3", "(0, -1, 1, 2)")]))
+    text = f"y = x.permute({there}); y = {draw(st.sampled_from(texts))}; y = y.permute({back}); return "
+    parts = {"norm": nn.LayerNorm(channels), "down": nn.Linear(channels, wide), "up": nn.Linear(wide, channels)}
+    parts |= {"scale": torch.ones(channels), "shift": torch.ones(channels), "factor": torch.ones(channels, 1, 1)}
+    return Code(text + draw(st.sampled_from(["y", "x + y", "x + self.factor * y"])), **parts)
+
+
 def _reused(draw: Draw, x: Tensor) -> nn.Module:
     return Code(
         draw(st.sampled_from(["return self.a(self.a(x))", "return self.a(x.relu()) + self.a(x)"])), a=_body(draw, x)
@@ -369,7 +383,7 @@ def _coupled(draw: Draw, x: Tensor) -> nn.Module:
 
 STEPS = [_convolution] * 6 + [_max_pool] * 2 + [_average_pool, _adaptive_pool, _batch_norm, _response_norm, _dropout]
 STEPS += [_activation] * 3 + [_residual, _residual, _shortcut, _concatenation, _concatenation, _arithmetic, _slice]
-STEPS += [_attention, _reused]
+STEPS += [_attention, _reused, _channels_last]
 
 
 # What can be undone exactly: texts, those that need even channels, and modules.

@@ -19,6 +19,7 @@ from zfcuda.occlusion.brute_force import check_steady, chunk_size
 from zfcuda.occlusion.choice import Choice, Question, clear, predicted, recall, settle, what_decides
 from zfcuda.occlusion.followed import followed, keep
 from zfcuda.occlusion.incremental import Plan, predict
+from zfcuda.occlusion.incremental.channels_second import with_channels_second
 from zfcuda.occlusion.incremental.chunk import Base
 from zfcuda.occlusion.incremental.lookups import memory_of_lookup
 from zfcuda.occlusion.incremental.patches import Table, on_device
@@ -210,6 +211,8 @@ def _followed(
     network = trace(model.module, image[None]) if known is None else known.network
     watched = None if model.layer is None else network.node(model.layer).index
     wanted = [network.names[""], *([] if watched is None else [watched])]
+    if known is None and image.device.type == "cpu":  # whose kernels take convolutions of 1x1 as well as linear layers
+        network = with_channels_second(network, wanted)
     # All values together only where that is little; else their outlines tell what the engine would hold of them.
     values = base_values(
         network, image, wanted, known.held if known is not None else None if _little(model, limit) else ()

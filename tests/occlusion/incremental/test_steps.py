@@ -41,6 +41,7 @@ def flops(run: Callable[[], Any]) -> int:
     return counter.total
 
 
+LAST, SECOND = "y = x.permute(0, 2, 3, 1)", ".permute(0, 3, 1, 2)"
 # What has to stay local: only places that a window reaches are computed anew.
 LOCAL: dict[str, Callable[[], nn.Module]] = {
     "conv 1x1": conv(4, 1),
@@ -110,6 +111,8 @@ LOCAL: dict[str, Callable[[], nn.Module]] = {
     "clamp": code("return x.clamp(-0.5, 1)"),
     "power": code("return x ** 2 - x.abs() / 3"),
     "scale": code("return x * self.s + self.b", s=lambda: torch.ones(8, 1, 1), b=lambda: torch.ones(1, 8, 1, 1)),
+    "scaled filters": code("return self.s * self.a(x) + x", s=lambda: torch.ones(8, 1, 1), a=same(3)),
+    "filters times a number": code("return F.relu(self.a(x) * 0.17 + x)", a=same(3)),
     "position": code("return x + self.p", p=lambda: nn.Parameter(torch.ones(1, 8, 40, 44))),
     "dropout": lambda: nn.Dropout(0.5),
     "dropout 2d": lambda: nn.Dropout2d(0.5),
@@ -146,6 +149,23 @@ LOCAL: dict[str, Callable[[], nn.Module]] = {
     "chunk": code("a, b = x.chunk(2, 1); return a * b"),
     "split": code("a, b, c = torch.split(x, [2, 5, 1], dim=1); return torch.cat([c, b], 1)"),
     "crop": code("return x[:, :, 1:-1, 2:]"),
+    "mean of channels": code("return x - x.mean(1, keepdim=True)"),
+    "layer norm of channels": code(f"{LAST}; return self.n(y){SECOND}", n=lambda: nn.LayerNorm(8)),
+    "layer norm of channels by hand": code(
+        "u = x.mean(1, True); s = (x - u).pow(2).mean(1, True); return (x - u) / torch.sqrt(s + 1e-6)"
+    ),
+    "linear layers of channels": code(
+        f"{LAST}; return x + self.s * self.b(F.gelu(self.a(F.layer_norm(y, (8,))))){SECOND}",
+        a=lambda: nn.Linear(8, 24),
+        b=lambda: nn.Linear(24, 8),
+        s=lambda: torch.ones(8, 1, 1),
+    ),
+    "linear layer and scale of channels": code(
+        f"{LAST}; y = y + self.s * self.a(self.n(y)); return y{SECOND}",
+        a=lambda: nn.Linear(8, 8),
+        n=lambda: nn.RMSNorm(8),
+        s=lambda: torch.ones(8),
+    ),
 }
 
 # Where exactness is all that is asked.
@@ -161,15 +181,18 @@ ANYHOW: dict[str, Callable[[], nn.Module]] = {
         "return x * self.f(s).sigmoid().view(n, c, 1, 1)",
         f=lambda: nn.Linear(8, 8),
     ),
+    "mean of a map with channels last": code(f"{LAST}; return (y - y.mean((1, 2), True)){SECOND}"),
+    "weights for both": code(
+        f"{LAST}; t = (x.flatten(2).transpose(1, 2) @ self.w).mean((1, 2)).view(-1, 1, 1, 1); "
+        f"return F.linear(y, self.w){SECOND} * t.sigmoid()",
+        w=lambda: nn.Parameter(torch.ones(8, 8)),
+    ),
     "spatial attention": code("return x * torch.sigmoid(x.mean(1, keepdim=True) + x.amax(1, keepdim=True))"),
     "largest channel": code("return x - x.max(1, keepdim=True)[0]"),
     "softmax of channels": code("return F.softmax(x, dim=1)"),
     "softmax of places": code("return F.softmax(x.flatten(2), -1).view(x.shape) * 20"),
     "group norm": lambda: nn.GroupNorm(2, 8),
     "instance norm": lambda: nn.InstanceNorm2d(8, affine=True),
-    "layer norm of channels": code(
-        "return self.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)", n=lambda: nn.LayerNorm(8)
-    ),
     "unit length": code("return F.normalize(x, dim=1)"),
     "channel shuffle": code(
         "n, c, h, w = x.shape; return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ def activation_of(node: Node) -> Activation | None:
     function, args, kwargs = (node.arguments[name] for name in ("function", "args", "kwargs"))
     function = function if isinstance(function, nn.Module) else inspect.unwrap(function)
     kind = type(function) if isinstance(function, nn.Module) else function
-    if len(args) + len(kwargs.keys() - {"inplace"}) != 1:
+    if len(args) + len(kwargs.keys() - {"inplace"}) != 1 or getattr(function, "approximate", "none") != "none":
         return None
     return _IN_PLACE.get(kind)
 
@@ -33,9 +34,16 @@ def _hardswish(values: Tensor) -> Tensor:
     return F.hardswish(values, inplace=True)
 
 
+def _gelu(values: Tensor) -> Tensor:
+    result: Tensor = torch.ops.aten.gelu.out(values, out=values)
+    return result
+
+
 _IN_PLACE: dict[object, Activation] = {
     nn.SiLU: _silu,
     F.silu: _silu,
     nn.Hardswish: _hardswish,
     F.hardswish: _hardswish,
+    nn.GELU: _gelu,
+    F.gelu: _gelu,
 }

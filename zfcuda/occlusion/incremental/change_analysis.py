@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zfcuda.network import Node, Ref
 from zfcuda.network.graph import map_nest
+from zfcuda.occlusion.incremental.channels_second import OverChannels
 from zfcuda.occlusion.incremental.growth import Growth, Side
 from zfcuda.occlusion.incremental.lookups import lookup_of
 from zfcuda.occlusion.incremental.regions import (
@@ -144,7 +145,7 @@ def sized(
 def is_pointwise(node: Node) -> bool:
     if node.kind == "other":
         function = node.arguments["function"]
-        return function in (F.prelu, torch.prelu) or isinstance(function, nn.PReLU)
+        return function in (F.prelu, torch.prelu) or isinstance(function, nn.PReLU | OverChannels)
     return node.kind in POINTWISE
 
 
@@ -313,7 +314,10 @@ def _of_scales(node: Node, depends: list[int], base: Mapping[int, Any], changes:
 
 def _of_positions(node: Node, depends: list[int], base: Mapping[int, Any], changes: Changes) -> Change:
     shape = base[node.index].shape
-    if not is_pointwise(node) or any(base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends):
+    over_channels = node.kind == "mean" and node.resolve(base)["dim"] in (1, -3, [1], [-3], (1,), (-3,))
+    if not (is_pointwise(node) or over_channels) or any(
+        base[i].dim() != 4 or base[i].shape[2:] != shape[2:] for i in depends
+    ):
         return Whole.DENSE
     if node.kind in ("cat", "softmax") and node.resolve(base)["dim"] not in (1, -3):
         return Whole.DENSE

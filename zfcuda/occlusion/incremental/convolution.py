@@ -25,7 +25,8 @@ _SEVERAL, _LARGE = 16, 1 << 17
 class Convolution:
     """A convolution, and what follows at each position: batch norm (folded), a sum with another map, ReLU or its like.
 
-    node: whose value it computes, the last of them. reads: first the map that it filters. before: of a 1x1 convolution
+    node: whose value it computes, the last of them. reads: first the map that it filters. norms: batch norms, and
+        products with a number for each channel. before: of a 1x1 convolution
         a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one.
         activation: in place of a ReLU, what writes over the values that it gets. outliers: whether windows may have
         some in what it reads where the whole image has none. around: how many lines and columns of zeros a step of its
@@ -65,7 +66,7 @@ class Convolution:
         return settings | {"padding": (rows + self.around[0], columns + self.around[1])}
 
     def filters(self, base: Base) -> tuple[Tensor, Tensor | None]:
-        """Weight [O,C/groups,kh,kw] and bias [O], the batch norms folded in."""
+        """Weight [O,C/groups,kh,kw] and bias [O], with the norms folded in."""
         conv = without_input(self.conv, base)
         weight, bias = conv["weight"], conv["bias"]
         for norm in self.norms:
@@ -80,8 +81,8 @@ class Convolution:
             return None, None
         key = (norm.index, "scales")
         if key not in base.prepared:
-            base.prepared[key] = tuple(x.to(base.dtype) for x in _folded(norm, None, base))
-        scales: tuple[Tensor, Tensor] = base.prepared[key]
+            base.prepared[key] = tuple(None if x is None else x.to(base.dtype) for x in _folded(norm, None, base))
+        scales: tuple[Tensor | None, Tensor | None] = base.prepared[key]
         return scales
 
     def way(self, base: Base, changes: Changes) -> str:
@@ -132,8 +133,7 @@ class Convolution:
     def _own(self, base: Base) -> list[Any]:
         """All that the filters are made of."""
         conv, norms = without_input(self.conv, base), [without_input(norm, base) for norm in self.norms]
-        names = ("weight", "bias", "running_mean", "running_var", "eps")
-        return [conv["weight"], conv["bias"], *(norm[name] for norm in norms for name in names)]
+        return [conv["weight"], conv["bias"], *(value for norm in norms for value in norm.values())]
 
     def packed(
         self, base: Base, stride: Any, dilation: Any, windows: int = _SEVERAL
@@ -197,9 +197,14 @@ def is_pointwise(changes: Changes, index: int) -> bool:
     return bool(sides) and plain
 
 
-def _folded(norm: Node, bias: Tensor | None, base: Base) -> tuple[Tensor, Tensor]:
-    """A batch norm as a factor of each channel and what is added to it, after a layer with this bias."""
+def _folded(norm: Node, bias: Tensor | None, base: Base) -> tuple[Tensor, Tensor | None]:
+    """A norm as a factor of each channel, [O] or [1], and what is added to it, after a layer with this bias."""
     n = without_input(norm, base)
+    if norm.kind == "mul":
+        other = n["other"]
+        one = not isinstance(other, Tensor)
+        factor = torch.tensor([other], dtype=torch.float64, device=base.device) if one else other.flatten()
+        return factor, None if bias is None else bias * factor
     scale: Tensor = (n["running_var"] + n["eps"]).rsqrt()
     scale = scale if n["weight"] is None else scale * n["weight"]
     shift = ((0 if bias is None else bias) - n["running_mean"]) * scale

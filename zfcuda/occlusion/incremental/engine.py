@@ -65,7 +65,7 @@ class Plan:
         self.changes = classify(self.wanted, nodes, base, *sides)
         self.nodes = still_read(nodes, self.changes.replaced, self.wanted)
         self.changes.keep({node.index for node in self.nodes})
-        self.steps = fuse(self.nodes, self.changes, self.wanted)
+        self.steps = fuse(self.nodes, self.changes, self.wanted, base)
         self.kept = {f.source if isinstance(f := self.changes.of[i], Flattened) else i for i in self.wanted}
         self.input = next((node.index for node in self.nodes if node.kind == "input"), -1)
         self.head, self.tail = _split(self.steps, self.changes, self.kept)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from zfcuda.network import Node, Ref
 from zfcuda.occlusion.incremental.activations import activation_of
@@ -21,10 +23,11 @@ from zfcuda.occlusion.incremental.steps import Cut, Filling, InFull, Moving, Nor
 from zfcuda.occlusion.incremental.ways import ConvolutionStep
 
 
-def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list[Step]:
+def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int], base: Mapping[int, Any]) -> list[Step]:
     """Makes the steps, in the order of the nodes.
 
-    wanted: nodes whose values are read from outside, so that they are not swallowed by a fusion.
+    wanted: nodes whose values are read from outside, so that they are not swallowed by a fusion. base: the value of
+        every node for the whole image, of which the shapes are enough.
     """
     readers = Counter(i for node in nodes for i in node.refs)
     readers.update(wanted)
@@ -36,7 +39,7 @@ def fuse(nodes: Sequence[Node], changes: Changes, wanted: Iterable[int]) -> list
     taken: set[int] = set()  # sums that a convolution has taken already: both operands may be convolutions
     for node in nodes:
         if node.kind == "conv" and isinstance(changes.of[node.index], Local):
-            step = _convolution(node, following, changes, taken)
+            step = _convolution(node, following, changes, taken, base)
             step = replace(step, outliers=node.arguments["input"].index in outliers)
             if not is_pointwise(changes, node.index):
                 source, around = _unpadded(node, by_index, changes)
@@ -140,7 +143,9 @@ def _between(first: Node, step: ConvolutionStep, following: dict[int, Node]) -> 
         index = following[index].index
 
 
-def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken: set[int]) -> ConvolutionStep:
+def _convolution(
+    conv: Node, following: dict[int, Node], changes: Changes, taken: set[int], base: Mapping[int, Any]
+) -> ConvolutionStep:
     last, norms, residual, relu, ceiling, activation = conv, [], None, False, None, None
     reads = [conv.arguments["input"].index]
     while (node := following.get(last.index)) is not None and isinstance(changes.of[node.index], Local):
@@ -148,6 +153,8 @@ def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken
             break
         if node.kind == "batch_norm" and residual is None:
             norms.append(node)
+        elif residual is None and (scaled := _scaled(node, last.index, changes, base)) is not None:
+            norms.append(scaled)
         elif node.kind == "add" and residual is None and node.index not in taken:
             other = _other(node, last.index)
             if other is None or changes.of[other] is Whole.CONSTANT or not _same(changes, node.index, conv.index):
@@ -165,6 +172,23 @@ def _convolution(conv: Node, following: dict[int, Node], changes: Changes, taken
             break
         last = node
     return ConvolutionStep(last, reads, conv, tuple(norms), residual, relu, ceiling, activation)
+
+
+def _scaled(node: Node, index: int, changes: Changes, base: Mapping[int, Any]) -> Node | None:
+    """A product of a map with one number, or one for each channel, as one whose input is the map; None: it is none."""
+    operands = [node.arguments["input"], node.arguments["other"]] if node.kind == "mul" else []
+    if Ref(index) not in operands:
+        return None
+    factor = operands[1] if operands[0] == Ref(index) else operands[0]
+    if isinstance(factor, Ref):
+        value = base[factor.index]
+        if changes.of[factor.index] is not Whole.CONSTANT or not isinstance(value, Tensor):
+            return None
+        if value.numel() != 1 and value.shape not in ((base[index].shape[1], 1, 1), (1, base[index].shape[1], 1, 1)):
+            return None
+    elif not isinstance(factor, int | float):
+        return None
+    return replace(node, arguments={"input": Ref(index), "other": factor})
 
 
 def _other(add: Node, index: int) -> int | None:
