@@ -607,8 +607,7 @@ Tensor linear_rows(const Tensor& input, const Tensor& weight, const std::optiona
   if (output.numel() > 0)
     cpu::linear_rows({rows.const_data_ptr<float>(), have_ ? have_->const_data_ptr<int64_t>() : nullptr,
                       weights.const_data_ptr<float>(), bias_ ? bias_->const_data_ptr<float>() : nullptr,
-                      output.mutable_data_ptr<float>(), rows.size(0), rows.size(1) / positions, size[0], size[1], outputs,
-                      rows.size(1)});
+                      output.mutable_data_ptr<float>(), rows.size(0), rows.size(1) / positions, size[0], size[1], outputs});
   return output;
 }
 

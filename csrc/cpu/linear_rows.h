@@ -18,7 +18,6 @@ struct LinearRows {
   const float* bias;  // [O] or null
   float* output;      // [n,O]
   int64_t rows, channels, height, width, outputs;
-  int64_t pitch;  // numbers from one row of the input to the next
 
   int64_t positions() const { return height * width; }
   int64_t inputs() const { return channels * positions(); }
@@ -28,13 +27,15 @@ struct LinearRows {
 constexpr int64_t kFewRows = 8, kRowsOfDots = 4;
 inline bool few_rows(const LinearRows& p) { return p.rows < kFewRows && p.positions() == 1; }
 
-// A row's inputs are taken in runs: a position's channels, or pieces of this length where there is one position.
-constexpr int64_t kRun = 512;
-inline int64_t run_of(const LinearRows& p) { return p.positions() == 1 ? kRun : p.channels; }
-inline int64_t runs_of(const LinearRows& p) { return (p.inputs() + run_of(p) - 1) / run_of(p); }
-
-// Runs of which a tile of rows and the weights of a few panels stay in the cache.
-inline int64_t runs_at_once(const LinearRows& p) { return (kRun + run_of(p) - 1) / run_of(p); }
+// Channels whose numbers of a tile of rows and of a panel stay in the cache, for all positions. Not a power of two.
+constexpr int64_t kInputsAtOnce = 1024;
+inline int64_t channels_at_once(const LinearRows& p) {
+  if (p.positions() == 1) return kInputsAtOnce;
+  const int64_t fitting = kInputsAtOnce / p.positions();
+  return fitting | 1;
+}
+inline int64_t copied_pitch(const LinearRows& p) { return p.positions() * channels_at_once(p) + 16; }
+constexpr int64_t kPanelsAtOnce = 2;
 
 void linear_rows(LinearRows);
 

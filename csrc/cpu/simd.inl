@@ -324,6 +324,24 @@ inline void interleave(Value& a, Value& b) {
 #endif
 }
 
+// A square of numbers with its rows and columns exchanged: each round makes the highest bit of a row's number the lowest
+// of a column's.
+inline __attribute__((always_inline)) void transpose(FloatV (&rows)[VECTOR_BYTES / 4]) {
+  constexpr int n = VECTOR_BYTES / 4;
+#pragma GCC unroll 4
+  for (int left = n; left > 1; left /= 2) {
+    FloatV next[n];
+#pragma GCC unroll 8
+    for (int i = 0; i < n / 2; ++i) {
+      next[2 * i] = rows[i];
+      next[2 * i + 1] = rows[i + n / 2];
+      interleave<FloatV, IntV>(next[2 * i], next[2 * i + 1]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) rows[i] = next[i];
+  }
+}
+
 template <class Value, class Index>
 inline void deinterleave(Value& a, Value& b) {
 #if VECTOR_BYTES == 32
