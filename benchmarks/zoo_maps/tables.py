@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from benchmarks.zoo_maps.trial import BATCHED, CAPTUM, COMPILED, ENGINE, LOOP, O
 
 PARTS = 8  # of a profile, named; the others are one
 _DTYPES = ("float32", "bfloat16", "float16")
+# "198 M parameters, more than 150 M"; "the loop alone would take 17 s, more than 8 s".
+_BEYOND = re.compile(r"(\D*)(\d+ \w+)( parameters)?, more than (\d+ \w+)")
 _ALT = "How many times faster than brute force, against what the multiply-adds allow; a point for each network."
 
 
@@ -22,14 +25,24 @@ def lines(result: Mapping[str, Any], picture: str) -> list[str]:
         measured = sorted((row for row in rows if "skipped" not in row), key=lambda row: str(row["network"]))
         if measured:
             found += ["", *table(dtype, measured), "", *(f"- {said}." for said in sentences(measured))]
-        skipped: dict[str, list[str]] = {}
-        for row in rows:
-            if "skipped" in row:
-                skipped.setdefault(row["skipped"], []).append(row["network"])
-        found += [f"- Left out: {', '.join(names)} ({why})." for why, names in skipped.items()]
+        found += left_out(rows)
     for _, rows in parts:
         found += profiles(rows)
     return found
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """Which networks were not measured, by why; how far one is beyond a limit stands with its name."""
+    skipped: dict[str, list[str]] = {}
+    for row in rows:
+        if "skipped" not in row:
+            continue
+        why, name = row["skipped"], row["network"]
+        if (beyond := _BEYOND.fullmatch(why)) is not None:
+            before, amount, unit, most = beyond.groups("")
+            why, name = f"{before}more than {most}{unit}", f"{name} ({amount})"
+        skipped.setdefault(why, []).append(name)
+    return [f"- Left out, {why}: {', '.join(names)}." for why, names in skipped.items()]
 
 
 def table(dtype: str, rows: Sequence[Row]) -> list[str]:

@@ -229,12 +229,22 @@ def result() -> dict[str, Any]:
     return {"device": "a device", "float32": {"environment": ENVIRONMENT, "rows": some}}
 
 
+def test_what_is_left_out_stands_together() -> None:
+    why = {"a": "198 M parameters, more than 150 M", "b": "the loop alone would take 17 s, more than 8 s", "c": "its own"}
+    why |= {"d": "the loop alone would take 9 s, more than 8 s", "e": "its own"}
+    assert tables.left_out([{"network": name, "skipped": text} for name, text in why.items()]) == [
+        "- Left out, more than 150 M parameters: a (198 M).",
+        "- Left out, the loop alone would take more than 8 s: b (17 s), d (9 s).",
+        "- Left out, its own: c, e.",
+    ]
+
+
 def test_tables() -> None:
     text = "\n".join(tables.lines(result(), "zoo.png"))
     assert text.startswith("![How many times faster") and "](zoo.png)" in text
     assert "| one | 1 (1 to 2), incremental | 1 | 1.5 | 3.00x (3 s) | 1.50x (1.5 s) | - | 2.00x | 1.50x | 75% |" in text
     assert text.index("| one |") < text.index("| two |")
-    assert "- Left out: large (too large)." in text and "1 reach 95 %" in text
+    assert "- Left out, too large: large." in text and "1 reach 95 %" in text
     assert "where the engine's 2.50 s go | s | of all |" in text and "| 2 other parts | 0.500 | 20% |" in text
     for line in text.splitlines():
         if line.startswith("|---"):
