@@ -138,3 +138,21 @@ def test_one_window_at_a_time() -> None:
     covered[:, 10:30, 20:31] = 0
     with torch.no_grad():
         torch.testing.assert_close(occluder(10, 20, 20, 11), model(covered[None])[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_smaller_dtypes_are_as_near_as_the_loop(dtype: torch.dtype) -> None:
+    image = normal((3, 64, 72), 1)
+    model = small(image)
+    exact = zfcuda.occlusion_map(model, image, window=8, stride=16, method="incremental")
+    ours = zfcuda.occlusion_map(model, image, window=8, stride=16, method="incremental", dtype=dtype)
+    loop = zfcuda.occlusion_map(model, image, window=8, stride=16, method="batched", dtype=dtype)
+    assert "whole maps" not in ours.reason
+    error, allowed = ((each.logits - exact.logits).abs().max() for each in (ours, loop))
+    assert 0 < error <= 2 * allowed
+
+
+def test_twice_the_precision() -> None:
+    image = normal((3, 64, 72), 1).double()
+    result = check(small(image.float()).double(), image, window=8, stride=16, together=8)
+    assert "whole maps" not in result.reason
