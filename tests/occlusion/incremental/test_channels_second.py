@@ -48,6 +48,7 @@ UNDERSTOOD = [
     f"{LAST}; y = self.b(F.gelu(self.a(y))).tanh(); return self.t * {SECOND}",
     f"{LAST}; y = F.layer_norm(y, (6,), self.s, eps=0.1); return {SECOND}.relu()",
     f"{LAST}; y = F.linear(y, self.w); x = {SECOND} + 1; {LAST}; y = F.linear(y, self.w); return {SECOND}",
+    f"{LAST}; y = F.layer_norm(y, (6,), self.s); return {SECOND} * self.s.mean()",
     f"{LAST}; y = y * y.sigmoid(); z = {SECOND}; return z + {SECOND}",
     "y = torch.permute(x, (0, -2, -1, 1)); y = self.n(y); return torch.permute(y, [0, -1, 1, 2])",
 ]
@@ -60,6 +61,8 @@ LEFT = [
     f"{LAST}; y = F.linear(y, self.w) + self.w.mean(); return {SECOND}",
     f"{LAST}; y = y + self.s; return {SECOND} + self.s.sum()",
     f"{LAST}; y = F.linear(y, self.w * 2); return {SECOND}",
+    f"{LAST}; y = F.layer_norm(y, (6,), self.s) * self.s; return {SECOND}",  # s as it is, and with more sides
+    f"{LAST}; y = F.linear(y, self.w, self.s) * self.s; return {SECOND}",
     "y = x.permute(0, 3, 2, 1); return y.relu().permute(0, 3, 2, 1)",
     f"{LAST}; y = self.n(y); z = self.b(self.a(y)).flatten(1, 2); return {SECOND} + z.mean(1)[..., None, None]",
 ]

@@ -223,6 +223,9 @@ ANYHOW: dict[str, Callable[[], nn.Module]] = {
         "return F.conv2d(x.reshape(1, n * c, h, w), k, groups=n).view(n, 4, h, w)",
         f=lambda: nn.Linear(8, 32),
     ),
+    "factors of another precision": code(
+        "return (self.a(x) * self.s).float()", a=same(3), s=lambda: torch.ones(8, 1, 1).double()
+    ),
     "coordinates": code(
         "n, _, h, w = x.shape; y = torch.linspace(-1, 1, 40, device=x.device).view(1, 1, 40, 1).expand(n, 1, h, w); "
         "return torch.cat([x, y], 1)"

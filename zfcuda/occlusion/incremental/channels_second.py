@@ -40,7 +40,7 @@ class _Part:
     """Nodes that hang together by maps with channels last, and by constants that have to be seen with more sides.
 
     second: each of them with channels second. begins, ends: the permutations, and what each permutes; only the first
-        are of the nodes. views: the constants, by how many sides of 1 they then need.
+        are of the nodes. views: the constants, by how many sides of 1 they then need, none included.
     """
 
     second: dict[int, Node] = field(default_factory=dict)
@@ -56,9 +56,10 @@ class _Part:
             self.views.setdefault(index, set()).update(sides)
 
     def is_closed(self, readers: Mapping[int, set[int]]) -> bool:
-        """Whether nobody else reads its maps, nor the constants."""
+        """Whether nobody else reads its maps, nor the constants that have other sides there."""
         inside = {*self.second, *self.ends}
-        read = all(readers.get(index, set()) <= inside for index in (*self.second, *self.views))
+        changed = [index for index, sides in self.views.items() if sides != {0}]
+        read = all(readers.get(index, set()) <= inside for index in (*self.second, *changed))
         return read and all(len(sides) == 1 for sides in self.views.values())
 
 
@@ -144,17 +145,18 @@ def _second(node: Node, operands: list[int], network: Network) -> tuple[Node, di
     others = [i for i in node.refs if i not in operands]
     if any(network.nodes[i].kind != "constant" for i in others):
         return None
+    as_they_are = {i: {0} for i in others}
     if node.kind == "linear" and operands == [getattr(arguments["input"], "index", None)]:
-        weight = arguments["weight"]
+        weight = arguments["weight"].index
         settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
-        return Node(node.index, "conv", {**arguments, **settings}, node.label), {weight.index: {2}}
+        return Node(node.index, "conv", {**arguments, **settings}, node.label), as_they_are | {weight: {2}}
     if node.kind in ("relu", "identity") or (node.kind == "pointwise" and not others):
         return node, {}
     if node.kind in ("add", "mul"):
         sides = {i: network.nodes[i].run(network.nodes[i].arguments).dim() for i in others}
-        return (node, {i: {2} for i in others if sides[i]}) if max(sides.values(), default=0) < 2 else None
+        return (node, {i: {2 * sides[i]} for i in others}) if max(sides.values(), default=0) < 2 else None
     if node.kind == "other" and len(operands) == 1 and _is_norm(arguments, operands[0]):
-        return replace(node, arguments={**arguments, "function": OverChannels(arguments["function"])}), {}
+        return replace(node, arguments={**arguments, "function": OverChannels(arguments["function"])}), as_they_are
     return None
 
 

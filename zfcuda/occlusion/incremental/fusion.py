@@ -184,7 +184,10 @@ def _scaled(node: Node, index: int, changes: Changes, base: Mapping[int, Any]) -
         value = base[factor.index]
         if changes.of[factor.index] is not Whole.CONSTANT or not isinstance(value, Tensor):
             return None
-        if value.numel() != 1 and value.shape not in ((base[index].shape[1], 1, 1), (1, base[index].shape[1], 1, 1)):
+        channels = base[index].shape[1]
+        if value.numel() != 1 and value.shape not in ((channels, 1, 1), (1, channels, 1, 1)):
+            return None
+        if value.dim() and value.dtype != base[index].dtype:  # whose product may have another
             return None
     elif not isinstance(factor, int | float):
         return None
