@@ -18,7 +18,6 @@ IN_FULL_FROM = {
     "efficientnet": "mul in layer '1.gate'",
     "big_transfer": "layer '1.norm1' (GroupNorm)",
     "vovnet": "mul in layer '1'",
-    "convnext": "Tensor.permute in layer '1'",
     "poolformer": "layer '1.norm1' (GroupNorm)",
     "mixer": "Tensor.flatten in the model's forward",
     "vit": "Tensor.flatten in the model's forward",
