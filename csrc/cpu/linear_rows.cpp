@@ -10,12 +10,12 @@
 
 namespace zfcuda::cpu {
 
-void linear_rows(LinearRows p) {
+void linear_rows(const LinearRows& p) {
   if (few_rows(p)) {
     parallel(p.outputs, p.inputs(), [&](int64_t begin, int64_t end) { ZFCUDA_ISA_CALL(linear_dots(p, begin, end)); });
     return;
   }
-  constexpr int64_t copied_numbers = 2 << 20;
+  constexpr int64_t copied_numbers = 2 << 20;  // at most, of a thread
   const int64_t rows_at_once = std::clamp<int64_t>(copied_numbers / copied_pitch(p), 16, 1024);
   int64_t width = baseline::kPanel;
 #if defined(__x86_64__)

@@ -34,9 +34,10 @@ inline int64_t channels_at_once(const LinearRows& p) {
   const int64_t fitting = kInputsAtOnce / p.positions();
   return fitting | 1;
 }
+// From one row's copied numbers to the next's.
 inline int64_t copied_pitch(const LinearRows& p) { return p.positions() * channels_at_once(p) + 16; }
 constexpr int64_t kPanelsAtOnce = 2;
 
-void linear_rows(LinearRows);
+void linear_rows(const LinearRows&);
 
 }  // namespace zfcuda::cpu

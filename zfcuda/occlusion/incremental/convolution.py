@@ -26,11 +26,10 @@ class Convolution:
     """A convolution, and what follows at each position: batch norm (folded), a sum with another map, ReLU or its like.
 
     node: whose value it computes, the last of them. reads: first the map that it filters. norms: batch norms, and
-        products with a number for each channel. before: of a 1x1 convolution
-        a batch norm, a ReLU or both, which its input passes through. ceiling: of the ReLU, where it has one.
-        activation: in place of a ReLU, what writes over the values that it gets. outliers: whether windows may have
-        some in what it reads where the whole image has none. around: how many lines and columns of zeros a step of its
-        own would put before that map.
+        products with a number for each channel. before: of a 1x1 convolution a batch norm, a ReLU or both, which its
+        input passes through. ceiling: of the ReLU, where it has one. activation: in place of a ReLU, what writes over
+        the values that it gets. outliers: whether windows may have some in what it reads where the whole image has
+        none. around: how many lines and columns of zeros a step of its own would put before that map.
     """
 
     node: Node
